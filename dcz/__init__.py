@@ -1,0 +1,48 @@
+"""dcz: Deep Compression for ONNX models.
+
+    dcz.compress("net.onnx", "net.dcz")      dcz.load("net.dcz") -> onnx.ModelProto
+    dcz.decompress("net.dcz", "net.onnx")    dcz.open("net.dcz")["fc1.weight"] -> numpy array
+
+The names below load their modules when they are first used, so that `import dcz` costs nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = [
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Rule", "Settings", "Tensors",
+    "UnsuitableModel", "UnsupportedFile", "check", "compress", "decompress", "inspect", "load", "open", "verify",
+]  # fmt: skip
+
+_HOMES = {
+    "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "UnsuitableModel", "UnsupportedFile"),
+    "plan": ("Plan", "Rule", "Settings"),
+    "pipeline": ("Tensors", "compress", "decompress", "load"),
+    "report": ("inspect",),
+    "verification": ("verify",),
+    "budget": ("check",),
+}
+
+if TYPE_CHECKING:
+    from .budget import check
+    from .errors import BadPlan, CorruptFile, DczError, FileAccess, MissingBackend, UnsuitableModel, UnsupportedFile
+    from .pipeline import Tensors, compress, decompress, load
+    from .pipeline import Tensors as open
+    from .plan import Plan, Rule, Settings
+    from .report import inspect
+    from .verification import verify
+
+
+def __getattr__(name: str):
+    import importlib
+
+    if name == "open":
+        name = "Tensors"
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,77 @@
+"""Size budgets for CI: a model that outgrows its budget fails the job, with the figure, the budget and the culprits."""
+
+import os
+import re
+from dataclasses import asdict, dataclass
+
+from .errors import BadPlan
+from .report import Report, Row, inspect
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+LARGEST = 5  # tensors that a verdict names
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit, the figure measured, and whether it holds."""
+
+    name: str
+    limit: float
+    figure: float
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All budgets of a file; `largest` are its largest tensors, as they lie in the file."""
+
+    path: str
+    budgets: tuple[Budget, ...]
+    largest: tuple[Row, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all budgets hold."""
+        return all(budget.holds for budget in self.budgets)
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON."""
+        largest = [{"name": row.name, "shape": row.shape, "bytes": row.huffman} for row in self.largest]
+        budgets = [asdict(budget) for budget in self.budgets]
+        return {"path": self.path, "holds": self.holds, "budgets": budgets, "largest": largest}
+
+
+def check(path: str | os.PathLike, *, max_size: int | str | None = None, min_ratio: float | None = None) -> Verdict:
+    """Hold a `.dcz` or `.onnx` file (its external data included) against budgets; raises DczError.
+
+    `max_size` is in bytes, or a string such as "7MB" or "1.5 MiB"; `min_ratio` is how many times smaller than its source a
+    `.dcz` file must be.
+    """
+    if max_size is None and min_ratio is None:
+        raise BadPlan("no budget given: use --max-size, --min-ratio or both")
+    report = inspect(path)
+    budgets = []
+    if max_size is not None:
+        limit = parse_size(max_size)
+        budgets.append(Budget("max-size", limit, report.file_bytes, report.file_bytes <= limit))
+    if min_ratio is not None:
+        ratio = _ratio(report)
+        budgets.append(Budget("min-ratio", min_ratio, ratio, ratio >= min_ratio))
+    largest = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
+    return Verdict(os.fspath(path), tuple(budgets), tuple(largest))
+
+
+def _ratio(report: Report) -> float:
+    if report.ratio is None:
+        raise BadPlan(f"{report.path}: --min-ratio needs a .dcz file that says how large its source was")
+    return report.ratio
+
+
+def parse_size(text: int | str) -> int:
+    """Bytes of "7MB" (10^6), "7MiB" (2^20), "7000000"; raises BadPlan."""
+    if isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    if not match or match[2].upper() not in UNITS:
+        raise BadPlan(f"{text!r} is no size: write a number with B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024)")
+    return int(float(match[1]) * UNITS[match[2].upper()])

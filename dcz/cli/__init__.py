@@ -1,0 +1,85 @@
+"""The `dcz` command: parse, call, print. One module a command; each imports what it needs when it runs.
+
+Results go to stdout, everything for people to stderr. Exit codes are those of dcz.errors.
+"""
+
+import importlib
+import os
+import signal
+import sys
+
+import click
+
+from .. import __version__
+from ..errors import DczError
+
+COMMANDS = ("compress", "decompress", "inspect", "verify", "check", "completion")
+BAD_USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
+
+EXIT_CODES = """\b
+Exit codes:
+  0    success
+  1    a check failed: a budget is missed, or models differ
+  2    wrong usage: options, a plan, a size
+  3    the input is no ONNX model, or not a suitable one
+  4    the .dcz file is corrupt
+  5    the .dcz file is of a later version
+  6    a file cannot be read or written (the old output is untouched)
+  7    an optional package is missing
+  70   a fault of dcz itself; please report it
+  130  interrupted (the old output is untouched)
+"""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return importlib.import_module(f".{name}", __name__).command if name in COMMANDS else None
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dcz")
+def cli() -> None:
+    """Make ONNX models small: prune, share and Huffman-code their weights into a .dcz file, and get the model back.
+
+    \b
+    Example:
+      dcz compress model.onnx -o model.dcz
+      dcz decompress model.dcz -o model.onnx
+    """
+
+
+def main() -> None:
+    """Run the command line, and exit with a documented code; no traceback reaches the user."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return cli.main(standalone_mode=False) or 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return BAD_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted; nothing was changed", INTERRUPTED)
+    except DczError as error:
+        return _fail(str(error), error.exit_code)
+    except MemoryError:
+        return _fail("not enough memory for this model; close other programs, or give --threads 1", 6)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # a bug: say so in one line, and keep the traceback for those who ask
+        if os.environ.get("DCZ_TRACEBACK"):
+            raise
+        return _fail(f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)", INTERNAL)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"dcz: error: {message}", err=True)
+    return code

@@ -1,0 +1,71 @@
+"""What the commands share: options, progress, JSON."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+
+
+class FilePath(click.ParamType):
+    """A path to a file. `-` is refused: dcz reads at random places and replaces files whole, which no pipe allows."""
+
+    name = "file"
+
+    def convert(self, value, param, ctx) -> str:
+        """The path, unless it is `-`."""
+        if value == "-":
+            self.fail("standard input and output cannot be used; name a file (./- for one that is called -)", param, ctx)
+        return value
+
+
+FILE = FilePath()
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads; default: all cores.")
+force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
+
+
+def print_json(value) -> None:
+    """Print plain values as JSON to stdout."""
+    click.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def warn(message: str) -> None:
+    """Print a warning to stderr."""
+    click.echo(f"dcz: warning: {message}", err=True)
+
+
+@contextlib.contextmanager
+def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line every tenth of the way."""
+    if not sys.stderr.isatty():
+        yield _Lines(verb)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn(verb), BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.fields[tensor]}")
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(verb, total=None, tensor="")
+        yield lambda name, done, total: bar.update(task, completed=done, total=total, tensor=name)
+
+
+class _Lines:
+    def __init__(self, verb: str):
+        self.verb, self.tenth = verb, 0
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if tenth > self.tenth:
+            self.tenth = tenth
+            click.echo(f"{self.verb} {10 * tenth:3d} %  {name}", err=True)
+
+
+def size(nbytes: float) -> str:
+    """Bytes for people: 675,763 B as 675.8 kB."""
+    for unit in ("B", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.2f} GB"

@@ -1,0 +1,73 @@
+"""`dcz compress`"""
+
+import click
+
+from .common import FILE, as_json, force, print_json, progress, threads, warn
+
+STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
+
+
+@click.command("compress")
+@click.argument("model", type=FILE)
+@click.option("-o", "--output", type=FILE, help="The .dcz file; default: MODEL with the suffix .dcz.")
+@click.option("--lossless", is_flag=True, help="Keep every tensor bit for bit.")
+@click.option("--quality", type=float, metavar="DB", help="Decibels of weight error below the weights, on average; default 32.")
+@click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
+@click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
+@click.option("--init", type=STARTS, help="Where k-means starts; default cuberoot.")
+@click.option("--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first.")
+@click.option("--threshold", type=float, metavar="T", help="Set weights within T standard deviations of zero to zero.")
+@click.option("--no-share", is_flag=True, help="Keep the values that pruning leaves.")
+@click.option("--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file.")
+@click.option("--codebook", type=click.Choice(["auto", "float16"]), help="float16 rounds the shared values.")
+@click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options above change its defaults.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
+@threads
+@as_json
+@force
+def command(model, output, config, include, exclude, threads, as_json, force, lossless, no_share, **options) -> None:
+    """Compress the ONNX file MODEL into a .dcz file.
+
+    Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight stays
+    exact. The file is decoded once more before it replaces OUTPUT.
+
+    \b
+    Example:
+      dcz compress model.onnx -o model.dcz
+      dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
+    """
+    from pathlib import Path
+
+    from .. import pipeline, report
+    from . import show
+
+    plan = make_plan(config, include, exclude, lossless, no_share, options)
+    output = output or str(Path(model).with_suffix(".dcz"))
+    with progress("compressing") as tell:
+        pipeline.compress(model, output, plan, threads=threads, progress=tell, warn=warn, force=force)
+    result = report.inspect(output)
+    print_json(result.to_dict()) if as_json else show.compressed(result)
+
+
+def make_plan(config, include, exclude, lossless, no_share, options):
+    """The plan that a plan.toml and the command's options ask for together; raises BadPlan."""
+    from dataclasses import replace
+
+    from ..errors import BadPlan
+    from ..plan import LOSSLESS, Plan, load, overlay
+
+    changes = {name: value for name, value in options.items() if value is not None}
+    if no_share:
+        changes["share"] = False
+    if lossless and (changes or config or include):
+        raise BadPlan("--lossless leaves nothing to choose: give it alone")
+    if lossless:
+        return Plan(LOSSLESS, exclude=exclude)
+    plan = load(config) if config else Plan()
+    return replace(
+        plan,
+        default=overlay(plan.default, changes),
+        include=plan.include + include,
+        exclude=plan.exclude + exclude,
+    )

@@ -1,0 +1,39 @@
+"""`dcz decompress`"""
+
+import click
+
+from .common import FILE, as_json, force, print_json, progress, size, threads
+
+
+@click.command("decompress")
+@click.argument("file", type=FILE)
+@click.option("-o", "--output", type=FILE, help="The ONNX file; default: FILE with the suffix .onnx.")
+@click.option(
+    "--external-data",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Write weights to OUTPUT.data; auto: only past 2 GB.",
+)
+@threads
+@as_json
+@force
+def command(file, output, external_data, threads, as_json, force) -> None:
+    """Decode the .dcz file FILE back into an ONNX model.
+
+    \b
+    Example:
+      dcz decompress model.dcz -o model.onnx
+    """
+    from pathlib import Path
+
+    from .. import pipeline
+
+    output = output or str(Path(file).with_suffix(".onnx"))
+    with progress("decoding") as tell:
+        pipeline.decompress(file, output, external_data=external_data, threads=threads, progress=tell, force=force)
+    written = [path for path in (Path(output), Path(f"{output}.data")) if path.exists()][: 1 if external_data == "never" else 2]
+    if as_json:
+        print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
+    else:
+        click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))

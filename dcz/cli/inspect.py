@@ -1,0 +1,31 @@
+"""`dcz inspect`"""
+
+import click
+
+from .common import FILE, as_json, print_json
+
+
+@click.command("inspect")
+@click.argument("file", type=FILE)
+@click.option("--histogram", metavar="PATTERN", help="Draw the shared values of the tensors whose names match.")
+@as_json
+def command(file, histogram, as_json) -> None:
+    """Show where the bytes of FILE (.dcz or .onnx) go. Nothing is decoded.
+
+    \b
+    Example:
+      dcz inspect model.dcz
+      dcz inspect model.dcz --histogram 'fc*'
+    """
+    from .. import report
+    from ..errors import BadPlan
+    from . import show
+
+    if histogram is not None:
+        if not report.is_dcz(file):
+            raise BadPlan("--histogram shows shared values, which only .dcz files have")
+        found = report.histogram(file, histogram)
+        print_json(found) if as_json else show.histograms(found)
+        return
+    result = report.inspect(file)
+    print_json(result.to_dict()) if as_json else show.inspected(result)

@@ -1,0 +1,170 @@
+"""Results for people: rich tables on stdout."""
+
+import math
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..budget import Verdict
+from ..report import PURPOSES, Report, Row
+from ..verification import Verification
+from .common import size
+
+WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit
+BAR = 40
+
+
+def _console() -> Console:
+    return Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
+
+
+def compressed(report: Report) -> None:
+    """The closing tables of `dcz compress`."""
+    console = _console()
+    console.print(_layers(report))
+    console.print(_stages(report))
+    console.print(f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), {report.ratio:.2f} times smaller")
+
+
+def inspected(report: Report) -> None:
+    """`dcz inspect`."""
+    console = _console()
+    if report.kind == "onnx":
+        console.print(_tensors_of_onnx(report))
+        console.print(f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), of which {size(report.graph_bytes)} graph")
+        return
+    console.print(f"{escape(report.path)}: .dcz format {report.version}, {report.file_bytes:,} bytes, {len(report.rows)} records")
+    for key, value in report.metadata.items():
+        console.print(f"  {escape(key)}: {escape(value)}")
+    console.print(_layers(report))
+    console.print(_stages(report))
+    console.print(_storage(report))
+
+
+def _layers(report: Report) -> Table:
+    """The paper's table: weights, bits and rates by layer, each after sharing (P+Q) and after Huffman coding (P+Q+H)."""
+    table = Table(title="by tensor", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("tensor", overflow="fold")
+    for head in ("shape", "encoding"):
+        table.add_column(head)
+    heads = "#weights", "weights %", "w bits P+Q", "w bits P+Q+H", "i bits P+Q", "i bits P+Q+H", "rate P+Q", "rate P+Q+H", "bytes"
+    for head in heads:
+        table.add_column(head, justify="right")
+    for row in report.rows:
+        table.add_row(*_layer(row))
+    total = report.total
+    if report.rows:
+        rates = [_percent(total.share, total.original), _percent(total.huffman, total.original)]
+        kept = _percent(total.kept, total.elements)
+        table.add_row("total", "", "", f"{total.elements:,}", kept, "", "", "", "", *rates, f"{total.huffman:,}", style="bold")
+    return table
+
+
+def _layer(row: Row) -> list[str]:
+    widths = (row.weight_bits_share, row.weight_bits_huffman, row.index_bits_share, row.index_bits_huffman)
+    return [
+        escape(row.name),
+        "x".join(map(str, row.shape)) or "scalar",
+        row.encoding,
+        f"{row.elements:,}",
+        _percent(row.kept, row.elements),
+        *("" if width is None else f"{width:.2f}" for width in widths),
+        _percent(row.share, row.original),
+        _percent(row.huffman, row.original),
+        f"{row.huffman:,}",
+    ]
+
+
+def _stages(report: Report) -> Table:
+    table = Table(title="by stage", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    for head, justify in (("stage", "left"), ("bytes of tensors", "right"), ("ratio", "right")):
+        table.add_column(head, justify=justify)
+    total = report.total
+    stages = ("original", total.original), ("pruned", total.prune), ("P+Q", total.share), ("P+Q+H", total.huffman)
+    for name, nbytes in stages:
+        table.add_row(name, f"{nbytes:,}", f"{total.original / nbytes:.2f}" if nbytes else "")
+    rest = report.file_bytes - total.huffman
+    table.add_row("graph and directory", f"{rest:,}", "")
+    whole = f"{report.ratio:.2f}" if report.ratio else ""
+    table.add_row(f"whole file (from {report.source_bytes or 0:,})", f"{report.file_bytes:,}", whole, style="bold")
+    return table
+
+
+def _storage(report: Report) -> Table:
+    table = Table(title="by purpose", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("purpose")
+    for head in ("bytes", "share"):
+        table.add_column(head, justify="right")
+    table.add_column("")
+    parts = report.total.parts
+    rows = [(purpose, parts[purpose]) for purpose in PURPOSES]
+    for name, nbytes in [*rows, ("directory", report.directory_bytes), ("graph", report.graph_bytes)]:
+        part = nbytes / report.file_bytes if report.file_bytes else 0.0
+        table.add_row(name, f"{nbytes:,}", f"{100 * part:.1f} %", "█" * round(BAR * part))
+    return table
+
+
+def _tensors_of_onnx(report: Report) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("tensor", overflow="fold")
+    for head in ("dtype", "shape", "role"):
+        table.add_column(head)
+    for head in ("elements", "nonzero %", "bytes"):
+        table.add_column(head, justify="right")
+    for row in report.rows:
+        shape = "x".join(map(str, row.shape)) or "scalar"
+        nonzero = _percent(row.kept, row.elements)
+        table.add_row(escape(row.name), row.dtype, shape, row.encoding, f"{row.elements:,}", nonzero, f"{row.original:,}")
+    return table
+
+
+def histograms(found: dict[str, list[tuple[float, float]]]) -> None:
+    """`dcz inspect --histogram`: at most 33 bars a tensor, neighbours together."""
+    console = _console()
+    if not found:
+        console.print("none of these tensors has shared values")
+    for name, pairs in found.items():
+        console.print(f"{escape(name)}: {len(pairs)} shared values from {pairs[0][0]:.4g} to {pairs[-1][0]:.4g}")
+        each = -(-len(pairs) // 33)
+        groups = [pairs[start : start + each] for start in range(0, len(pairs), each)]
+        most = max(sum(share for _, share in group) for group in groups)
+        for group in groups:
+            part = sum(share for _, share in group)
+            middle = group[len(group) // 2][0]
+            console.print(f"  {middle:>12.4g} {100 * part:5.1f} % {'█' * round(BAR * part / most) or '▏'}")
+
+
+def verified(result: Verification) -> None:
+    """`dcz verify`."""
+    console = _console()
+    engines = " and ".join(result.engines)
+    console.print(f"{escape(result.path)}: intact; {result.records} records, {result.decoded_bytes:,} bytes decoded with {engines}")
+    if result.tensors:
+        changed = [row for row in result.tensors if row.decibels != math.inf]
+        console.print(f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:")
+        for row in changed:
+            console.print(f"  {row.decibels:6.1f} dB  {escape(row.name)}")
+    for output in result.outputs:
+        agreement = "" if output.agreement is None else f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
+        same = "equal" if output.decibels == math.inf else f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}"
+        console.print(f"output {escape(output.output)}: {same}{agreement}")
+
+
+def verdict(result: Verdict) -> None:
+    """`dcz check`."""
+    console = _console()
+    for budget in result.budgets:
+        word = "holds" if budget.holds else "MISSED"
+        figure, limit = (f"{budget.figure:,.0f} bytes", f"{budget.limit:,.0f}") if budget.name == "max-size" else (
+            f"{budget.figure:.2f}", f"{budget.limit:g}")  # fmt: skip
+        console.print(f"{budget.name}: {word}: {figure}, budget {limit}")
+    if not result.holds:
+        console.print("largest tensors:")
+        for row in result.largest:
+            console.print(f"  {row.huffman:>12,} bytes  {escape(row.name)}")
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.2f} %" if whole else ""

@@ -1,0 +1,69 @@
+"""Every failure that dcz reports, and the exit code that a command gives for it.
+
+    DczError
+      BadPlan           2   settings that contradict each other, or fit no tensor
+      UnsuitableModel   3   the input is no ONNX model, or not one that dcz can take
+      CorruptFile       4   a `.dcz` file that breaks the format, with the refusal's name (spec, section 9)
+      UnsupportedFile   5   a `.dcz` file of a later major version
+      FileAccess        6   a file that cannot be read or written
+      MissingBackend    7   an optional package that is not installed
+
+Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 130 an interrupt.
+"""
+
+
+class DczError(Exception):
+    """The base of all failures that dcz reports; its text says what, where, and what to do."""
+
+    exit_code = 1
+
+
+class BadPlan(DczError):
+    """Settings that contradict each other, are out of range, or match no tensor."""
+
+    exit_code = 2
+
+
+class UnsuitableModel(DczError):
+    """An input that is no ONNX model, or that dcz cannot compress without changing its meaning."""
+
+    exit_code = 3
+
+
+class CorruptFile(DczError):
+    """A `.dcz` file that breaks the format.
+
+    `reason` is the refusal's name in spec/FORMAT.md, section 9; `detail` says where and what was found.
+    """
+
+    exit_code = 4
+
+    def __init__(self, reason: str, detail: str = ""):
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.detail or 'malformed .dcz data'} [{self.reason}]"
+
+    def within(self, place: str) -> "CorruptFile":
+        """The same refusal (its class too), with the place (a file, a tensor) put before the detail."""
+        return type(self)(self.reason, f"{place}: {self.detail}" if self.detail else place)
+
+
+class UnsupportedFile(CorruptFile):
+    """A `.dcz` file whose major version this reader does not know (refusal `version`)."""
+
+    exit_code = 5
+
+
+class FileAccess(DczError):
+    """A file that cannot be read, or cannot be written; the old file is still in place."""
+
+    exit_code = 6
+
+
+class MissingBackend(DczError):
+    """An optional package that a command needs and that is not installed."""
+
+    exit_code = 7

@@ -1,0 +1,234 @@
+"""The file: header, directory, graph, records (spec, sections 2 to 4).
+
+    89 DCZ 0D 0A 1A 0A | 1 0 | flags | D | P | CRC-32 | directory | graph | record 0 | record 1 ...
+"""
+
+import math
+import os
+import threading
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from ..errors import CorruptFile, FileAccess, UnsupportedFile
+from ..stages import block
+from ..tensor import DTYPES, Dtype
+from .fields import Reader, string, u8, u32, varint
+from .record import ENCODINGS
+
+MAGIC = b"\x89DCZ\r\n\x1a\n"
+MAJOR, MINOR = 1, 0
+HEADER = 24  # bytes
+DIRECTORY_LIMIT = 1 << 26  # plain bytes
+GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
+EXPANSION = 1 << 16  # decoded bytes for a byte of record
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the directory says of one tensor; `offset` is where its record starts in the file."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+    encoding: int
+    length: int
+    record_crc: int
+    tensor_crc: int
+    offset: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded tensor."""
+        return self.dtype.nbytes(self.shape)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """All but the graph and the records: metadata, where the graph is, and an entry for each tensor."""
+
+    metadata: dict[str, str]
+    graph_offset: int
+    graph_stored: int
+    graph_plain: int
+    graph_crc: int
+    entries: tuple[Entry, ...]
+    version: tuple[int, int] = (MAJOR, MINOR)
+    file_size: int = field(default=0, compare=False)
+
+
+def may_expand(nbytes: int, record_length: int) -> bool:
+    """Whether the format allows a record of this length to decode to `nbytes` bytes."""
+    return nbytes <= EXPANSION * record_length
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
+    """All that comes before the records: header, directory and graph (a serialized ModelProto)."""
+    stored_graph = min(graph, block.deflate(graph), key=len)
+    plain = bytearray()
+    plain += varint(len(stored_graph)) + varint(len(graph)) + u32(zlib.crc32(stored_graph))
+    plain += varint(len(metadata))
+    for key, value in metadata.items():
+        plain += string(key) + string(value)
+    entries = list(entries)
+    plain += varint(len(entries))
+    for entry in entries:
+        plain += string(entry.name) + u8(entry.dtype.code) + u8(len(entry.shape))
+        plain += b"".join(varint(dim) for dim in entry.shape)
+        plain += u8(entry.encoding) + varint(entry.length) + u32(entry.record_crc) + u32(entry.tensor_crc)
+    stored = min(bytes(plain), block.deflate(plain), key=len)
+    head = MAGIC + u8(MAJOR) + u8(MINOR) + b"\0\0" + u32(len(stored)) + u32(len(plain))
+    return head + u32(zlib.crc32(stored, zlib.crc32(head))) + stored + stored_graph
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Archive:
+    """An open `.dcz` file: its directory, and the bytes of one part at a time. Threads may share it."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = os.fspath(path)
+        self._lock = threading.Lock()
+        try:
+            self._file = open(path, "rb")
+        except OSError as error:
+            raise FileAccess(f"{self.path}: cannot be opened: {error.strerror}") from error
+        try:
+            self.directory = read_directory(self._file)
+        except CorruptFile as error:
+            self.close()
+            raise error.within(self.path) from error.__cause__
+        except OSError as error:
+            self.close()
+            raise FileAccess(f"{self.path}: cannot be read: {error.strerror}") from error
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; reading from it is then an error."""
+        self._file.close()
+
+    def graph(self) -> bytes:
+        """The serialized ModelProto, without the tensors that have records."""
+        directory = self.directory
+        stored = self._read(directory.graph_offset, directory.graph_stored)
+        try:
+            if zlib.crc32(stored) != directory.graph_crc:
+                raise CorruptFile("graph-crc", "the graph does not have its checksum")
+            if directory.graph_stored == directory.graph_plain:
+                return stored
+            return block.inflate(stored, directory.graph_plain)
+        except CorruptFile as error:
+            raise error.within(self.path) from error.__cause__
+
+    def record(self, entry: Entry) -> bytes:
+        """The bytes of a tensor's record, its checksum verified."""
+        stored = self._read(entry.offset, entry.length)
+        if zlib.crc32(stored) != entry.record_crc:
+            raise CorruptFile("record-crc", f"{self.path}: tensor {entry.name!r}: its record does not have its checksum")
+        return stored
+
+    def _read(self, offset: int, length: int) -> bytes:
+        try:
+            with self._lock:
+                self._file.seek(offset)
+                data = self._file.read(length)
+        except (OSError, ValueError) as error:
+            raise FileAccess(f"{self.path}: cannot be read: {error}") from error
+        if len(data) != length:
+            raise CorruptFile("truncated", f"{self.path}: {length} bytes wanted at offset {offset}, {len(data)} there")
+        return data
+
+
+def read_directory(file: BinaryIO) -> Directory:
+    """The directory of a seekable file; raises CorruptFile for what the spec's sections 2 and 3 refuse."""
+    file_size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(HEADER)
+    _check_magic(head)
+    reader = Reader(Reader(head, "header").take(HEADER), "header")
+    reader.take(len(MAGIC))
+    version = reader.u8(), reader.u8()
+    if version[0] != MAJOR:
+        raise UnsupportedFile("version", f"format version {version[0]}.{version[1]}; this reader knows {MAJOR}: update dcz")
+    if any(reader.take(2)):
+        raise CorruptFile("flags", "a reserved flag is set")
+    stored_length, plain_length, crc = reader.u32(), reader.u32(), reader.u32()
+    if stored_length > plain_length or plain_length > DIRECTORY_LIMIT:
+        raise CorruptFile("directory-size", f"a directory of {stored_length} bytes said to hold {plain_length}")
+    if stored_length > file_size - HEADER:
+        raise CorruptFile("truncated", f"the directory needs {stored_length} bytes, {file_size - HEADER} are there")
+    stored = file.read(stored_length)
+    if zlib.crc32(stored, zlib.crc32(head[:20])) != crc:
+        raise CorruptFile("directory-crc", "the header or directory does not have its checksum")
+    plain = stored if stored_length == plain_length else block.inflate(stored, plain_length)
+    directory, end = _parse(plain, HEADER + stored_length, version, file_size)
+    if end != file_size:
+        reason = "truncated" if end > file_size else "trailing-bytes"
+        raise CorruptFile(reason, f"the parts end at byte {end}, the file at byte {file_size}")
+    return directory
+
+
+def _check_magic(head: bytes) -> None:
+    if head[: len(MAGIC)] == MAGIC:
+        return
+    if len(head) >= len(MAGIC) and head[:4] in (MAGIC[:4], b"\x09DCZ"):
+        raise CorruptFile("text-mode", "the file was damaged by a transfer in text mode: copy it again in binary mode")
+    raise CorruptFile("not-dcz", "not a .dcz file")
+
+
+def _parse(plain: bytes, at: int, version: tuple[int, int], file_size: int) -> tuple[Directory, int]:
+    """The directory in its plain bytes, and where the last record ends; `at` is where the graph starts."""
+    reader = Reader(plain, "directory")
+    graph_stored, graph_plain, graph_crc = reader.varint(), reader.varint(), reader.u32()
+    if graph_stored > graph_plain or graph_plain > GRAPH_LIMIT:
+        raise CorruptFile("graph-size", f"a graph of {graph_stored} bytes said to hold {graph_plain}")
+    graph_offset = at
+    at += graph_stored
+    metadata: dict[str, str] = {}
+    for _ in range(reader.varint()):
+        key = reader.string()
+        _expect_new(key, metadata)
+        metadata[key] = reader.string()
+    entries: dict[str, Entry] = {}
+    for _ in range(reader.varint()):
+        entry = _parse_entry(reader, at)
+        _expect_new(entry.name, entries)
+        entries[entry.name] = entry
+        at += entry.length
+    reader.end("directory-trailing")
+    directory = Directory(
+        metadata, graph_offset, graph_stored, graph_plain, graph_crc, tuple(entries.values()), version, file_size
+    )
+    return directory, at
+
+
+def _expect_new(name: str, known: dict) -> None:
+    if name in known:
+        raise CorruptFile("duplicate-name", f"directory: {name!r} occurs twice")
+
+
+def _parse_entry(reader: Reader, offset: int) -> Entry:
+    name, code = reader.string(), reader.u8()
+    if code not in DTYPES:
+        raise CorruptFile("dtype", f"tensor {name!r}: dtype {code} is unknown")
+    dtype = DTYPES[code]
+    shape = tuple(reader.varint() for _ in range(reader.u8()))
+    if math.prod(max(dim, 1) for dim in shape) * dtype.bits >= 1 << 63:  # a zero must not hide what overflows others
+        raise CorruptFile("shape", f"tensor {name!r}: the shape {shape} holds 2^63 bits or more")
+    encoding = reader.u8()
+    if encoding >= len(ENCODINGS) or (ENCODINGS[encoding] != "stored" and not dtype.real):
+        raise CorruptFile("encoding", f"tensor {name!r}: encoding {encoding} is unknown, or not for {dtype.name}")
+    entry = Entry(name, dtype, shape, encoding, reader.varint(), reader.u32(), reader.u32(), offset)
+    if not may_expand(entry.nbytes, entry.length):
+        raise CorruptFile("expansion", f"tensor {name!r}: {entry.nbytes} bytes said to come from {entry.length}")
+    return entry

@@ -1,0 +1,202 @@
+"""One record <-> the encoding of a tensor (spec, sections 5 to 8). Nothing is decoded here, only laid out.
+
+    sparse  =  index (layout, bitmaps, kept, gap stream) · codebook (form, entries) · code stream (form, table, segments)
+"""
+
+import math
+
+import numpy as np
+
+from ..errors import CorruptFile
+from ..tensor import (
+    END,
+    SEGMENT,
+    Block,
+    Codebook,
+    Dtype,
+    Encoded,
+    Index,
+    Pruned,
+    Shared,
+    Sparse,
+    Stored,
+    Stream,
+    check_lengths,
+    matrix_shape,
+    table_nibbles,
+)
+from .fields import Reader, bitmap, float32, u8, varint
+
+ENCODINGS = ("stored", "shared", "sparse", "pruned")
+METHODS = ("plain", "deflated", "planes")
+STREAM_FORMS = ("constant", "packed", "huffman")
+CODEBOOK_FORMS = ("native", "half", "ramp")
+
+
+def encoding_name(encoded: Encoded) -> str:
+    """The word for an encoding: stored, shared, sparse or pruned."""
+    return type(encoded).__name__.lower()
+
+
+def write(encoded: Encoded) -> bytes:
+    """The bytes of a record."""
+    return b"".join(part for _, part in parts(encoded))
+
+
+def parts(encoded: Encoded) -> list[tuple[str, bytes]]:
+    """The bytes of a record, each under what it serves: weights, index, codebook or tables."""
+    if isinstance(encoded, Stored):
+        return _block_parts(encoded.block)
+    if isinstance(encoded, Shared):
+        return _codebook_parts(encoded.codebook) + _stream_parts(encoded.codes, "weights")
+    index = _index_parts(encoded.index)
+    if isinstance(encoded, Pruned):
+        return index + _block_parts(encoded.block)
+    if encoded.codes is None:
+        return index
+    return index + _codebook_parts(encoded.codebook) + _stream_parts(encoded.codes, "weights")
+
+
+def _block_parts(block: Block) -> list[tuple[str, bytes]]:
+    return [("tables", u8(METHODS.index(block.method))), ("weights", block.data)]
+
+
+def _codebook_parts(codebook: Codebook) -> list[tuple[str, bytes]]:
+    head = u8(CODEBOOK_FORMS.index(codebook.form)) + u8(codebook.count - 1)
+    ramp = float32(codebook.first) + float32(codebook.step)
+    return [("codebook", head + (ramp if codebook.form == "ramp" else codebook.entries))]
+
+
+def _index_parts(index: Index) -> list[tuple[str, bytes]]:
+    layout = index.gap_bits - 1 | index.column_major << 3
+    layout |= (index.rows is not None) << 4 | (index.columns is not None) << 5
+    bitmaps = [bitmap(flags) for flags in (index.rows, index.columns) if flags is not None]
+    head = u8(layout) + b"".join(bitmaps) + varint(index.kept) + varint(index.gaps.count)
+    return [("index", head)] + _stream_parts(index.gaps, "index")
+
+
+def _stream_parts(stream: Stream, purpose: str) -> list[tuple[str, bytes]]:
+    if not stream.count:
+        return []
+    form = u8(STREAM_FORMS.index(stream.form))
+    if stream.form == "constant":
+        return [(purpose, form + u8(stream.symbol))]
+    if stream.form == "packed":
+        return [(purpose, form + u8(stream.width) + stream.segments[0])]
+    last = int(np.flatnonzero(stream.lengths[:END])[-1])
+    nibbles = table_nibbles(stream.lengths)
+    nibbles += [0] * (len(nibbles) % 2)
+    table = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2]))
+    sizes = b"".join(varint(len(segment)) for segment in stream.segments)
+    return [("tables", form + u8(last) + table + sizes), *((purpose, bytes(segment)) for segment in stream.segments)]
+
+
+def read(data, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
+    """The encoding in a record's bytes; raises CorruptFile for whatever the spec's sections 5 to 8 refuse."""
+    reader = Reader(data, "record")
+    elements = math.prod(shape)
+    if ENCODINGS[encoding] == "stored":
+        return Stored(_read_block(reader, dtype))
+    if ENCODINGS[encoding] == "shared":
+        codebook = _read_codebook(reader, dtype)
+        encoded = Shared(codebook, _read_stream(reader, elements, codebook.count))
+    else:
+        index = _read_index(reader, shape)
+        if ENCODINGS[encoding] == "pruned":
+            return Pruned(index, _read_block(reader, dtype))
+        codebook = _read_codebook(reader, dtype) if index.kept else None
+        codes = _read_stream(reader, index.kept, codebook.count) if codebook else None
+        encoded = Sparse(index, codebook, codes)
+    reader.end("record-trailing")
+    return encoded
+
+
+def _read_block(reader: Reader, dtype: Dtype) -> Block:
+    method = reader.u8()
+    if method >= len(METHODS) or (METHODS[method] == "planes" and dtype.bits < 16):
+        raise CorruptFile("block-method", f"block method {method} is unknown, or not for {dtype.name}")
+    return Block(METHODS[method], bytes(reader.rest()))
+
+
+def _read_codebook(reader: Reader, dtype: Dtype) -> Codebook:
+    form, count = reader.u8(), reader.u8() + 1
+    if form >= len(CODEBOOK_FORMS):
+        raise CorruptFile("codebook-form", f"codebook form {form} is unknown")
+    if CODEBOOK_FORMS[form] == "ramp":
+        return Codebook("ramp", count, first=reader.float32(), step=reader.float32())
+    itemsize = 2 if CODEBOOK_FORMS[form] == "half" else dtype.bits // 8
+    return Codebook(CODEBOOK_FORMS[form], count, bytes(reader.take(count * itemsize)))
+
+
+def _read_index(reader: Reader, shape: tuple[int, ...]) -> Index:
+    layout = reader.u8()
+    gap_bits = (layout & 7) + 1
+    if gap_bits == 1 or layout >> 6:
+        raise CorruptFile("index-layout", f"index layout {layout:#04x} has one gap bit or a reserved bit set")
+    height, width = matrix_shape(shape)
+    rows = reader.bitmap(height) if layout >> 4 & 1 else None
+    columns = reader.bitmap(width) if layout >> 5 & 1 else None
+    places = (height if rows is None else int(rows.sum())) * (width if columns is None else int(columns.sum()))
+    kept, gaps = reader.varint(), reader.varint()
+    if kept > places or (gaps != 0 if kept == 0 else not kept <= gaps <= kept + places):
+        raise CorruptFile("kept-count", f"{kept} kept places and {gaps} gaps do not fit {places} places")
+    return Index(gap_bits, bool(layout >> 3 & 1), rows, columns, kept, _read_stream(reader, gaps, 1 << gap_bits))
+
+
+def _read_stream(reader: Reader, count: int, alphabet: int) -> Stream:
+    if count == 0:
+        return Stream("constant", 0)
+    form = reader.u8()
+    if form >= len(STREAM_FORMS):
+        raise CorruptFile("stream-form", f"stream form {form} is unknown")
+    if STREAM_FORMS[form] == "constant":
+        symbol = reader.u8()
+        _check_symbol(symbol, alphabet)
+        return Stream("constant", count, symbol=symbol)
+    if STREAM_FORMS[form] == "packed":
+        return _read_packed(reader, count)
+    lengths = _read_table(reader, alphabet)
+    sizes = [reader.varint() for _ in range(-(-count // SEGMENT))]
+    return Stream("huffman", count, lengths=lengths, segments=tuple(reader.take(size) for size in sizes))
+
+
+def _read_packed(reader: Reader, count: int) -> Stream:
+    width = reader.u8()
+    if not 1 <= width <= 8:
+        raise CorruptFile("packed-width", f"packed symbols of {width} bits")
+    return Stream("packed", count, width=width, segments=(reader.take(-(-count * width // 8)),))
+
+
+def _read_table(reader: Reader, alphabet: int) -> np.ndarray:
+    last = reader.u8()
+    _check_symbol(last, alphabet)
+    lengths = np.zeros(END + 1, np.uint8)
+    nibbles = _nibbles(reader)
+    lengths[END] = next(nibbles)
+    at, previous = 0, None
+    while at <= last:
+        length = next(nibbles)
+        lengths[at] = length
+        at += 1
+        if length != previous:
+            previous = length
+            continue
+        run = next(nibbles)
+        if at + run > last + 1:
+            raise CorruptFile("code-run", f"a run of word lengths passes the last symbol, {last}")
+        lengths[at : at + run] = length
+        at, previous = at + run, None
+    check_lengths(lengths)
+    return lengths
+
+
+def _nibbles(reader: Reader):
+    while True:
+        byte = reader.u8()
+        yield byte & 15
+        yield byte >> 4
+
+
+def _check_symbol(symbol: int, alphabet: int) -> None:
+    if symbol >= alphabet:
+        raise CorruptFile("symbol-range", f"symbol {symbol} where only symbols below {alphabet} exist")

@@ -1,0 +1,192 @@
+"""What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
+
+    [default]
+    quality = 32.0            # decibels
+
+    [[rule]]                  # the last rule that matches a tensor's name wins
+    match = "classifier.*"
+    sparsity = 0.9
+    bits = 5
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .errors import BadPlan, FileAccess
+
+STARTS = ("cuberoot", "linear", "density", "forgy")
+CODEBOOKS = ("auto", "float16")
+
+
+def _number(value, low: float, high: float) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high)
+
+
+def _whole(value, low: int, high: int) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and low <= value <= high)
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise BadPlan(message)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one tensor is compressed. With `lossless`, exactly; else pruned and shared as the other fields say.
+
+    Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
+    deviations of the tensor. Sharing (at most one): `bits` 1 to 8, k-means with 2^bits centroids; `step`, a grid of this
+    many standard deviations of the tensor; `quality`, a grid whose error is this many decibels below the weights.
+    `share=False` keeps the values that pruning leaves. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps'
+    width (None: the smallest measured), `codebook` may be rounded to float16.
+    """
+
+    lossless: bool = False
+    sparsity: float | None = None
+    threshold: float | None = None
+    share: bool = True
+    bits: int | None = None
+    step: float | None = None
+    quality: float | None = None
+    init: str = "cuberoot"
+    seed: int = 0
+    index_bits: int | None = None
+    codebook: str = "auto"
+
+    def __post_init__(self):
+        flags = isinstance(self.lossless, bool) and isinstance(self.share, bool)
+        _expect(flags, "lossless and share are true or false")
+        _expect(_number(self.sparsity, 0, 1) and self.sparsity != 1, "sparsity is a number from 0 to below 1")
+        _expect(_number(self.threshold, 0, 1e6), "threshold is a number of standard deviations, 0 or more")
+        _expect(_whole(self.bits, 1, 8), "bits is a whole number from 1 to 8")
+        _expect(_number(self.step, 1e-6, 1e3), "step is a number of standard deviations from 1e-6 to 1000")
+        _expect(_number(self.quality, 1, 120), "quality is a number of decibels from 1 to 120")
+        _expect(self.init in STARTS, f"init is one of {', '.join(STARTS)}")
+        _expect(_whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
+        _expect(_whole(self.index_bits, 2, 8), "index_bits is a whole number from 2 to 8")
+        _expect(self.codebook in CODEBOOKS, f"codebook is one of {', '.join(CODEBOOKS)}")
+        _expect(self.sparsity is None or self.threshold is None, "give sparsity or threshold, not both")
+        sharing = [name for name in SHARING if getattr(self, name) is not None]
+        _expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
+        _expect(self.share or not sharing, "share = false leaves no room for bits, step or quality")
+
+    @property
+    def shares_nothing(self) -> bool:
+        """Whether the values that pruning leaves are kept as they are."""
+        return not self.share or all(getattr(self, name) is None for name in SHARING)
+
+    def __str__(self) -> str:
+        """The fields that differ from their defaults, as `name=value`, for metadata and messages."""
+        pairs = [(f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self)]
+        return " ".join(f"{name}={value}" for name, value, default in pairs if value != default)
+
+
+PRUNING = ("sparsity", "threshold")
+SHARING = ("bits", "step", "quality")
+# Decibels of weight error that change few answers of a network: see examples/benchmarks/agreement.md.
+SAFE_QUALITY = 32.0
+DEFAULT = Settings(quality=SAFE_QUALITY)
+LOSSLESS = Settings(lossless=True)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Settings for the tensors whose name matches one of the patterns (shell wildcards, case counts)."""
+
+    match: tuple[str, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings for a whole model.
+
+    `default` goes for every weight, its quality as an average that is spread over them (allocate.by_size); the last matching
+    rule goes for the tensors that it names, word for word. Tensors that match `include` count
+    as weights whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay
+    exact unless a rule names them.
+    """
+
+    default: Settings = DEFAULT
+    rules: tuple[Rule, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    min_weights: int = 256
+
+    def settings(self, name: str, is_weight: bool, elements: int) -> Settings:
+        """What to do with the tensor of this name."""
+        if _matches(name, self.exclude):
+            return LOSSLESS
+        rules = [rule.settings for rule in self.rules if _matches(name, rule.match)]
+        if rules:
+            return rules[-1]
+        chosen = is_weight or _matches(name, self.include)
+        return self.default if chosen and elements >= self.min_weights else LOSSLESS
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise BadPlan for a pattern that matches none of `names`."""
+        names = list(names)
+        patterns = [pattern for rule in self.rules for pattern in rule.match]
+        for pattern in [*patterns, *self.include, *self.exclude]:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise BadPlan(f"the pattern {pattern!r} matches no tensor of the model; `dcz inspect MODEL` lists their names")
+
+
+def overlay(settings: Settings, changes: dict) -> Settings:
+    """`settings` with `changes`, where a way of pruning or sharing that is given replaces the one that was there."""
+    plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    for group in (PRUNING, SHARING):
+        if any(changes.get(name) is not None for name in group):
+            plain.update(dict.fromkeys(group))
+    if changes.get("share") is False:
+        plain.update(dict.fromkeys(SHARING))
+    unknown = changes.keys() - plain.keys()
+    if unknown:
+        raise BadPlan(f"unknown setting {sorted(unknown)[0]!r}; known are {', '.join(plain)}")
+    return Settings(**(plain | changes))
+
+
+def load(path: str | Path, base: Settings = DEFAULT) -> Plan:
+    """The plan in a TOML file (see the example above); raises BadPlan or FileAccess."""
+    try:
+        with open(path, "rb") as file:
+            return parse(tomllib.load(file), base)
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot read the plan: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadPlan(f"{path}: not valid TOML: {error}") from error
+    except BadPlan as error:
+        raise BadPlan(f"{path}: {error}") from error
+
+
+def parse(table: dict, base: Settings = DEFAULT) -> Plan:
+    """A plan from the tables of a plan.toml."""
+    unknown = table.keys() - {"default", "rule", "include", "exclude", "min_weights"}
+    _expect(not unknown, f"unknown key {sorted(unknown)[0]!r}" if unknown else "")
+    _expect(isinstance(table.get("default", {}), dict), "[default] is a table")
+    default = overlay(base, table.get("default", {}))
+    rules = table.get("rule", [])
+    _expect(isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules), "write each rule under [[rule]]")
+    parsed = []
+    for rule in rules:
+        _expect("match" in rule, "a rule needs match = \"pattern\"")
+        settings = {key: value for key, value in rule.items() if key != "match"}
+        parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
+    least = table.get("min_weights", Plan.min_weights)
+    _expect(_whole(least, 1, 2**62), "min_weights is a whole number, 1 or more")
+    return Plan(default, tuple(parsed), _patterns(table.get("include", [])), _patterns(table.get("exclude", [])), least)
+
+
+def _patterns(given) -> tuple[str, ...]:
+    patterns = [given] if isinstance(given, str) else given
+    _expect(isinstance(patterns, list) and all(isinstance(p, str) for p in patterns), "patterns are strings")
+    return tuple(patterns)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

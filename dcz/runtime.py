@@ -1,0 +1,158 @@
+"""The only home of `import onnxruntime`: run models, and compare what they answer.
+
+    inputs = random_inputs(session("a.onnx"))
+    compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from .errors import BadPlan, FileAccess, UnsuitableModel
+
+BATCH = 32  # samples a run, where a model leaves its batch open
+_SIZES = (1, 8, 32, 64, 224, 512)  # tried for dims that a model leaves open, other than the batch
+_TYPES = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
+    "tensor(uint64)": np.uint64, "tensor(uint32)": np.uint32, "tensor(uint16)": np.uint16, "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
+
+Inputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How one output of two models differs over all samples.
+
+    `decibels`: the mean square of the first over that of the difference (inf where equal). `agreement`: the share of
+    samples (places along all but the last axis) with the same largest entry; None for outputs of one entry.
+    """
+
+    output: str
+    decibels: float
+    largest: float
+    agreement: float | None
+    samples: int
+
+
+def session(path: str | os.PathLike, threads: int = 0) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU; raises UnsuitableModel where it cannot load the model."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+        raise UnsuitableModel(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
+    """The outputs for one batch; raises UnsuitableModel where the model refuses it."""
+    try:
+        return model.run(None, inputs)
+    except Exception as error:  # as above
+        raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
+
+
+def load_inputs(path: str | os.PathLike) -> Inputs:
+    """The arrays of an .npz file, by input name; raises FileAccess or BadPlan."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise BadPlan(f"{path}: not an .npz file of plain arrays, one for each input: {_first_line(error)}") from error
+
+
+def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
+    """Seeded inputs of shapes that the model accepts, found by trying; raises UnsuitableModel where none is."""
+    for size in _SIZES:
+        random = np.random.default_rng(seed)
+        inputs = {}
+        for wanted in model.get_inputs():
+            if wanted.type not in _TYPES:
+                raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --inputs")
+            dims = [d if isinstance(d, int) and d > 0 else (1 if axis == 0 else size) for axis, d in enumerate(wanted.shape)]
+            inputs[wanted.name] = _random(random, dims, np.dtype(_TYPES[wanted.type]))
+        try:
+            run(model, inputs)
+            return inputs
+        except UnsuitableModel as error:
+            refusal = error
+    raise UnsuitableModel(f"no random inputs fit the model ({refusal}): give --inputs")
+
+
+def _random(random: np.random.Generator, dims: list[int], dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "f":
+        return random.standard_normal(dims).astype(dtype)
+    return random.integers(0, 2, dims).astype(dtype)  # 0 and 1 are indices into almost anything
+
+
+def compare(first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs | None = None) -> list[Difference]:
+    """Run two models with the same signature on the same inputs (random ones where None)."""
+    a, b = session(first), session(second)
+    names = [output.name for output in a.get_outputs()]
+    if names != [output.name for output in b.get_outputs()]:
+        raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
+    inputs = random_inputs(a) if inputs is None else inputs
+    sums = [_Sums() for _ in names]
+    for batch in batches(a, inputs):
+        for total, x, y in zip(sums, run(a, batch), run(b, batch)):
+            total.add(x, y)
+    return [total.difference(name) for name, total in zip(names, sums)]
+
+
+def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inputs]:
+    """Cut inputs along their first axis into runs that the model takes; raises BadPlan where names or lengths do not fit."""
+    wanted = {value.name: value for value in model.get_inputs()}
+    if missing := wanted.keys() - inputs.keys():
+        raise BadPlan(f"the inputs lack {sorted(missing)[0]!r}; the model wants {', '.join(wanted)}")
+    chosen = {name: inputs[name] for name in wanted}
+    lengths = {len(array) for array in chosen.values() if array.ndim}
+    fixed = {v.shape[0] for v in wanted.values() if v.shape and isinstance(v.shape[0], int)}
+    length, size = max(lengths, default=1), min(fixed, default=BATCH)
+    if len(lengths) != 1 or len(fixed) > 1 or (fixed and length == size) or size < 1:
+        yield chosen  # inputs that share no batch axis belong together
+        return
+    if fixed and length % size:
+        raise BadPlan(f"{length} samples do not fill the model's batches of {size}")
+    for start in range(0, length, size):
+        yield {name: array[start : start + size] for name, array in chosen.items()}
+
+
+class _Sums:
+    def __init__(self):
+        self.signal = self.error = self.largest = 0.0
+        self.same = self.samples = 0
+        self.wide = False
+
+    def add(self, x, y) -> None:
+        x, y = np.asarray(x), np.asarray(y)
+        if x.shape != y.shape:
+            raise UnsuitableModel(f"the models answer in different shapes, {x.shape} and {y.shape}")
+        if x.dtype.kind not in "fiub" or x.size == 0:
+            return
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        self.signal += float((x * x).sum())
+        self.error += float(((x - y) ** 2).sum())
+        self.largest = max(self.largest, float(np.abs(x - y).max()))
+        rows = x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x.reshape(1, -1)
+        self.wide |= rows.shape[1] > 1
+        self.same += int((rows.argmax(1) == y.reshape(rows.shape).argmax(1)).sum())
+        self.samples += len(rows)
+
+    def difference(self, name: str) -> Difference:
+        ratio = self.signal / self.error if self.error else np.inf
+        decibels = float(10 * np.log10(ratio)) if ratio > 0 else -np.inf
+        return Difference(name, decibels, self.largest, self.same / self.samples if self.wide else None, self.samples)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,249 @@
+"""Symbols <-> canonical Huffman code and bits (spec, section 6; Deep Compression, section 4).
+
+    symbols  3 3 0 3  ->  lengths 0:2 3:1 end:2  ->  words 3=0 0=10 end=11  ->  bits, first to last, 0 0 10 0 11
+
+Words are packed as DEFLATE packs literals, so that any inflate can decode a segment once it is given a block header
+that spells our lengths. zlib is only the engine: the code, the table and the stream are ours, and bitarray decodes
+the same bytes independently (`decode_slowly`).
+"""
+
+import zlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from ..errors import CorruptFile
+from ..tensor import END, LONGEST, SEGMENT, Stream, table_nibbles
+
+try:  # the same interface as zlib, two to three times faster; pip install dcz[fast]
+    from isal import isal_zlib as inflate_engine
+except ImportError:
+    inflate_engine = zlib
+
+LIMIT = 12  # bits of the longest word that is written; longer ones would save less than 0.1 % on weight codes
+
+Map = Callable[[Callable, Iterable], Iterable]
+
+
+def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
+    """Lengths (uint8) of an optimal prefix code for `counts` with no word longer than `limit` bits.
+
+    Package-merge (Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990).
+    Symbols of count 0 get length 0; at least two counts must be positive. Of equally frequent symbols, the smaller one
+    never gets the shorter word.
+    """
+    used = np.flatnonzero(counts)
+    if not 2 <= len(used) <= 1 << limit:
+        raise ValueError(f"{len(used)} symbols do not fit words of 1 to {limit} bits")
+    order = used[np.argsort(counts[used], kind="stable")]
+    leaves = counts[order].astype(np.int64)
+    levels, items = [], leaves
+    is_leaf = np.ones(len(leaves), bool)
+    for _ in range(limit):
+        levels.append(is_leaf)
+        pairs = items[: len(items) // 2 * 2].reshape(-1, 2).sum(axis=1)
+        merged = np.concatenate([leaves, pairs])
+        place = np.argsort(merged, kind="stable")  # a leaf goes before a package of the same weight
+        items, is_leaf = merged[place], place < len(leaves)
+    lengths = np.zeros(len(counts), np.uint8)
+    take = 2 * len(leaves) - 2
+    for is_leaf in reversed(levels):
+        chosen = int(np.count_nonzero(is_leaf[:take]))
+        lengths[order[:chosen]] += 1
+        take = 2 * (take - chosen)
+    return lengths
+
+
+def words(lengths: np.ndarray) -> np.ndarray:
+    """Canonical words of `lengths`, each with its first bit lowest (uint32, as they are packed)."""
+    result = np.zeros(len(lengths), np.uint32)
+    code = 0
+    for length in range(1, LONGEST + 1):
+        code <<= 1
+        for symbol in np.flatnonzero(lengths == length).tolist():
+            result[symbol] = int(f"{code:0{length}b}"[::-1], 2)
+            code += 1
+    return result
+
+
+def count_symbols(symbols: np.ndarray) -> np.ndarray:
+    """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
+    pairs = symbols[: len(symbols) // 2 * 2].view(np.uint16)
+    joint = np.zeros(1 << 16, np.int64)
+    for start in range(0, len(pairs), SEGMENT):  # bincount widens its input to 64 bits: keep that in cache
+        joint += np.bincount(pairs[start : start + SEGMENT], minlength=1 << 16)
+    joint = joint.reshape(256, 256)
+    counts = joint.sum(axis=0) + joint.sum(axis=1)
+    if len(symbols) % 2:
+        counts[symbols[-1]] += 1
+    return counts
+
+
+def coded_bits(counts: np.ndarray) -> int:
+    """Bits that a Huffman stream of these symbol `counts` (int64[256]) takes, table and end symbols included."""
+    total = int(counts.sum())
+    if np.count_nonzero(counts) < 2:
+        return 16 if total else 0
+    full = _with_end(counts, total)
+    lengths = code_lengths(full)
+    return int((full * lengths).sum()) + 4 * len(table_nibbles(lengths)) + 16 + 24 * int(full[END])
+
+
+def _with_end(counts: np.ndarray, total: int) -> np.ndarray:
+    return np.append(counts, -(-total // SEGMENT))
+
+
+def packed_width(symbols_or_top: int) -> int:
+    """Bits of a fixed-width code for symbols up to and including this one (at least 1)."""
+    return max(1, int(symbols_or_top).bit_length())
+
+
+def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None) -> Stream:
+    """Code `symbols` (uint8, flat) as the smallest of the three forms; `map` may spread segments over threads."""
+    counts = count_symbols(symbols) if counts is None else counts
+    used = np.flatnonzero(counts)
+    if len(used) < 2:
+        return Stream("constant", len(symbols), symbol=int(used[0]) if len(used) else 0)
+    width = packed_width(used[-1])
+    if len(symbols) * width <= coded_bits(counts):
+        return pack(symbols, width)
+    lengths = code_lengths(_with_end(counts, len(symbols)))
+    tables = _JointTable(lengths)
+    starts = range(0, len(symbols), SEGMENT)
+    segments = map(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
+    return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
+
+
+class _JointTable:
+    """The words of pairs of symbols, looked up together."""
+
+    def __init__(self, lengths: np.ndarray):
+        self.word = words(lengths).astype(np.uint64)
+        self.length = lengths.astype(np.uint64)
+        first, second = np.arange(256), np.arange(256)[:, None]
+        self.pair_word = (self.word[first] | self.word[second] << self.length[first]).astype(np.uint32).ravel()
+        self.pair_length = (lengths[first] + lengths[second]).ravel()
+
+    def pack(self, symbols: np.ndarray) -> bytes:
+        """One segment: the words of up to 2^18 symbols and the end symbol's."""
+        quads = len(symbols) // 4 * 4
+        pairs = np.ascontiguousarray(symbols[:quads]).view("<u2")
+        word = self.pair_word[pairs].astype(np.uint64).reshape(-1, 2)
+        length = self.pair_length[pairs].astype(np.uint64).reshape(-1, 2)
+        rest = np.append(symbols[quads:].astype(np.intp), END)
+        word = np.concatenate([word[:, 0] | word[:, 1] << length[:, 0], self.word[rest]])
+        length = np.concatenate([length[:, 0] + length[:, 1], self.length[rest]])
+        return _pack_words(word, length)
+
+
+def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
+    """Lay words (uint64, below 2^length, length 1 to 60) end to end, lowest bit first, and fill up the last byte."""
+    end = np.cumsum(length)
+    start = end - length
+    shift = start & np.uint64(63)
+    cell = start >> np.uint64(6)  # every 64-bit cell but the last has some word's start, no word being longer
+    firsts = np.append(0, np.flatnonzero(cell[1:] != cell[:-1]) + 1)
+    cells = np.bitwise_or.reduceat(word << shift, firsts)
+    lasts = np.append(firsts[1:], len(word)) - 1  # only a cell's last word can reach into the next
+    spill = (word[lasts] >> np.uint64(1)) >> (np.uint64(63) - shift[lasts])
+    cells = np.append(cells, np.uint64(0))
+    cells[1:] |= spill
+    return cells.astype("<u8").tobytes()[: -(-int(end[-1]) // 8)]
+
+
+def pack(symbols: np.ndarray, width: int) -> Stream:
+    """Lay `symbols` (uint8) end to end, `width` bits each: the stream before Huffman coding."""
+    bits = np.unpackbits(symbols[:, None], axis=1, bitorder="little", count=width)
+    return Stream("packed", len(symbols), width=width, segments=(np.packbits(bits, bitorder="little").tobytes(),))
+
+
+def decode(stream: Stream, map: Map = map) -> np.ndarray:
+    """The symbols of a stream (uint8[count]); `map` may spread segments over threads.
+
+    Raises CorruptFile `segment` where the bits do not hold exactly the symbols that they should.
+    """
+    if stream.form == "constant":
+        return np.full(stream.count, stream.symbol, np.uint8)
+    if stream.form == "packed":
+        return _unpack(stream)
+    header = deflate_header(stream.lengths)
+    symbols = np.empty(stream.count, np.uint8)
+
+    def fill(number: int) -> None:
+        part = symbols[number * SEGMENT : (number + 1) * SEGMENT]
+        part[:] = np.frombuffer(_inflate(header, stream.segments[number], len(part)), np.uint8)
+
+    for _ in map(fill, range(len(stream.segments))):
+        pass
+    return symbols
+
+
+def _unpack(stream: Stream) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(stream.segments[0], np.uint8), bitorder="little", count=stream.count * stream.width)
+    padded = np.zeros((stream.count, 8), np.uint8)
+    padded[:, : stream.width] = bits.reshape(stream.count, stream.width)
+    return np.packbits(padded, axis=1, bitorder="little").ravel()
+
+
+def _inflate(header: bytes, segment: bytes, count: int) -> bytes:
+    engine = inflate_engine.decompressobj(-15)
+    try:
+        # One call is up to three times faster than two; one symbol more than asked, so that the end symbol is read.
+        symbols = engine.decompress(b"".join((header, segment)), count + 1)
+    except (zlib.error, inflate_engine.error) as error:
+        raise CorruptFile("segment", f"a Huffman segment does not decode ({error})") from error
+    if len(symbols) != count or not engine.eof or engine.unused_data:
+        raise CorruptFile("segment", f"a Huffman segment does not end after exactly {count} symbols and its last byte")
+    return symbols
+
+
+# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for "no word", so that
+# padding can move the header's end by single bits, and words of 4 and 5 bits for the lengths 1 and 2 to 15.
+_LENGTH_CODE = [1, 4] + [5] * 14 + [0, 0, 0]
+_LENGTH_CODE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+_LENGTH_WORDS = [f"{int(w):0{n}b}" for w, n in zip(words(np.array(_LENGTH_CODE)), _LENGTH_CODE) if n]
+
+
+def deflate_header(lengths: np.ndarray) -> bytes:
+    """A DEFLATE header, of a whole number of bytes, for a last block of literals with these word `lengths` (uint8[257])."""
+
+    def header(padding: int) -> str:
+        fields = [(1, 1), (2, 2), (padding, 5), (0, 5), (15, 4)]  # last block, dynamic; HLIT - 257, HDIST - 1, HCLEN - 4
+        fields += [(_LENGTH_CODE[symbol], 3) for symbol in _LENGTH_CODE_ORDER]
+        bits = [f"{value:0{width}b}" for value, width in fields]
+        no_words = [0] * (padding + 1)  # lengths of surplus match symbols, and of the one distance symbol
+        bits += [_LENGTH_WORDS[length] for length in lengths.tolist() + no_words]
+        return "".join(reversed(bits))
+
+    bits = header(0)
+    if len(bits) % 8:
+        bits = header(8 - len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "little")
+
+
+def decode_slowly(stream: Stream) -> np.ndarray:
+    """The symbols of a stream by way of bitarray, which shares no code with `decode`: the oracle of tests and `verify`."""
+    if stream.form != "huffman":
+        return decode(stream)
+    from bitarray import bitarray
+    from bitarray.util import canonical_decode
+
+    lengths = stream.lengths
+    count = np.bincount(lengths, minlength=LONGEST + 1)
+    count[0] = 0
+    order = np.flatnonzero(lengths)
+    symbol = order[np.argsort(lengths[order], kind="stable")].tolist()
+    result = np.empty(stream.count, np.uint8)
+    for number, segment in enumerate(stream.segments):
+        bits = bitarray(endian="little")
+        bits.frombytes(bytes(segment))
+        part = result[number * SEGMENT : (number + 1) * SEGMENT]
+        decoded = canonical_decode(bits, count.tolist(), symbol)
+        try:
+            part[:] = np.fromiter(decoded, np.int64, len(part))
+            end = next(decoded)
+        except (ValueError, StopIteration, OverflowError) as error:
+            raise CorruptFile("segment", "a Huffman segment ends early in the second engine") from error
+        if end != END:
+            raise CorruptFile("segment", "a Huffman segment does not end with symbol 256 in the second engine")
+    return result

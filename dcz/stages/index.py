@@ -1,0 +1,138 @@
+"""Kept places <-> gaps with skips (spec, section 7; Deep Compression, section 2, with a filler that costs no weight).
+
+    kept  0 0 1 0 0 0 0 0 1   2-bit gaps   ->   2 | skip 2 = 3 2
+
+A gap symbol below 2^b - 1 skips that many places and keeps the next; 2^b - 1 itself skips as many and keeps none.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import CorruptFile
+
+BLOCK = 1 << 15  # gap symbols expanded at a time: their places stay in cache
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """One way to number the kept places of a matrix: their raw gaps (int64) in row- or column-major order.
+
+    `rows` and `columns` (bool) tell which rows and columns are numbered; None means all.
+    """
+
+    column_major: bool
+    rows: np.ndarray | None
+    columns: np.ndarray | None
+    gaps: np.ndarray
+
+    @property
+    def bitmap_bytes(self) -> int:
+        """Bytes of the bitmaps that this layout needs."""
+        return sum(-(-len(bitmap) // 8) for bitmap in (self.rows, self.columns) if bitmap is not None)
+
+
+def layouts(mask: np.ndarray, orders: tuple[bool, ...] = (False, True)) -> Iterator[Layout]:
+    """Every layout of `mask` (bool[R, C]) worth measuring: each order, with and without empty rows and columns."""
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    whole = np.flatnonzero(mask)
+    for row_map in (None, rows) if not rows.all() else (None,):
+        for column_map in (None, columns) if not columns.all() else (None,):
+            place, shape = whole, mask.shape
+            if row_map is not None or column_map is not None:
+                row, column = np.divmod(whole, mask.shape[1])
+                row = row if row_map is None else _renumber(row_map)[row]
+                column = column if column_map is None else _renumber(column_map)[column]
+                shape = (mask.shape[0] if row_map is None else int(rows.sum()), mask.shape[1] if column_map is None else int(columns.sum()))
+                place = row * shape[1] + column
+            for column_major in orders:
+                if column_major:
+                    row, column = np.divmod(place, shape[1])
+                    place = np.sort(column * shape[0] + row)
+                yield Layout(column_major, row_map, column_map, np.diff(place, prepend=-1) - 1)
+
+
+def _renumber(bitmap: np.ndarray) -> np.ndarray:
+    return np.cumsum(bitmap) - 1
+
+
+def reading_order(mask: np.ndarray, column_major: bool) -> np.ndarray:
+    """The row-major places (int64) of the kept elements of `mask` (bool[R, C]), in the order of the index."""
+    if not column_major:
+        return np.flatnonzero(mask)
+    column, row = np.divmod(np.flatnonzero(mask.T), mask.shape[0])
+    return row * mask.shape[1] + column
+
+
+def count_symbols(gaps: np.ndarray, widths: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """For each gap width in bits, how often each gap symbol would occur: int64[256]."""
+    short = np.bincount(gaps[gaps < 1 << 16])
+    long = gaps[gaps >= 1 << 16]
+    result = {}
+    for width in widths:
+        skip = (1 << width) - 1
+        padded = np.zeros(-(-len(short) // skip) * skip, np.int64)
+        padded[: len(short)] = short
+        table = padded.reshape(-1, skip)  # row: how many skips; column: the symbol that follows
+        counts = np.zeros(256, np.int64)
+        counts[:skip] = table.sum(axis=0) + np.bincount(long % skip, minlength=skip)
+        counts[skip] = (table.sum(axis=1) * np.arange(len(table))).sum() + (long // skip).sum()
+        result[width] = counts
+    return result
+
+
+def encode(gaps: np.ndarray, width: int) -> np.ndarray:
+    """Raw gaps (int64) as gap symbols (uint8) of `width` bits, each preceded by the skips that it needs."""
+    skip = (1 << width) - 1
+    if not len(gaps) or gaps.max() < skip:
+        return gaps.astype(np.uint8)
+    skips = gaps // skip
+    ends = np.cumsum(skips + 1) - 1
+    symbols = np.full(int(ends[-1]) + 1, skip, np.uint8)
+    symbols[ends] = gaps - skips * skip
+    return symbols
+
+
+def decode(symbols: np.ndarray, width: int, kept: int, places: int) -> Iterator[np.ndarray]:
+    """Kept places (int64, ascending, below `places`) of gap symbols (uint8), in blocks.
+
+    Raises CorruptFile `gap-overrun` where they pass `places`, `kept-count` where they do not keep exactly `kept`.
+    """
+    skip = (1 << width) - 1
+    advance = np.arange(1, 257, dtype=np.int64)
+    advance[skip] = skip
+    place, done = -1, 0
+    for start in range(0, len(symbols), BLOCK):
+        block = symbols[start : start + BLOCK]
+        where = np.cumsum(advance[block])
+        where += place
+        place = int(where[-1])
+        if place >= places:
+            raise CorruptFile("gap-overrun", f"a gap leads to place {place} of {places}")
+        keeps = block != skip
+        where = where if keeps.all() else where[keeps]
+        done += len(where)
+        if done <= kept:  # else there is nothing to put there, but a later gap may still be the graver fault
+            yield where
+    if len(symbols) and symbols[-1] == skip:
+        raise CorruptFile("kept-count", "the last gap symbol is a skip")
+    if done != kept:
+        raise CorruptFile("kept-count", f"the gaps keep {done} places, the index says {kept}")
+
+
+def to_row_major(
+    place: np.ndarray, shape: tuple[int, int], column_major: bool, rows: np.ndarray | None, columns: np.ndarray | None
+) -> np.ndarray:
+    """Places of a compact matrix as row-major places of the whole matrix of `shape`."""
+    if not column_major and rows is None and columns is None:
+        return place
+    height = shape[0] if rows is None else int(rows.sum())
+    width = shape[1] if columns is None else int(columns.sum())
+    if column_major:
+        column, row = np.divmod(place, height)
+    else:
+        row, column = np.divmod(place, width)
+    row = row if rows is None else np.flatnonzero(rows)[row]
+    column = column if columns is None else np.flatnonzero(columns)[column]
+    return row * shape[1] + column

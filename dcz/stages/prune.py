@@ -1,0 +1,83 @@
+"""Weights -> the mask of those that are kept (Deep Compression, section 2).
+
+    weights  0.1 -0.7 0.0 0.4   sparsity 0.5   ->   keep 0 1 0 1
+
+Only magnitudes matter, and only their order; the weights that are kept do not change.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+_BLOCK = 1 << 16  # weights summed at a time: they stay in cache
+_DIGIT = 16  # bits that one pass of the selection looks at
+
+
+def by_sparsity(weights: np.ndarray, sparsity: float) -> np.ndarray:
+    """Mask (bool, flat) that drops exactly round(sparsity * n) of the n smallest magnitudes of `weights` (float, flat).
+
+    Of equal magnitudes at the edge, those at the lower places are kept. Zeros that are there already count.
+    """
+    drop = round(sparsity * len(weights))
+    if drop == 0:
+        return np.ones(len(weights), bool)
+    magnitude = _magnitude_bits(weights)
+    edge, below = _select(magnitude, drop)
+    mask = magnitude > edge
+    ties = np.flatnonzero(magnitude == edge)
+    mask[ties[: len(ties) - (drop - below)]] = True
+    return mask
+
+
+def by_deviation(weights: np.ndarray, multiple: float) -> np.ndarray:
+    """Mask (bool, flat) that keeps the magnitudes above `multiple` standard deviations of the tensor.
+
+    The quality parameter of Han et al., "Learning both Weights and Connections", 2015, section 3.1.
+    """
+    return np.abs(weights) > np.float64(multiple * standard_deviation(weights))  # a plain float might overflow float32
+
+
+def standard_deviation(weights: np.ndarray) -> float:
+    """Population standard deviation of `weights` (float, flat), 0 of none; about the mean, so that nothing cancels."""
+    return math.sqrt(mean_square(weights, _mean(weights, lambda part: part)))
+
+
+def mean_square(weights: np.ndarray, about: float = 0.0) -> float:
+    """Mean squared distance of `weights` (float, flat) from one value, 0 of none."""
+    return _mean(weights, lambda part: (part - about) ** 2)
+
+
+def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> float:
+    """The mean of a term (float64) over all weights, summed in a fixed order: every machine gets the same one."""
+    total = 0.0
+    for start in range(0, len(weights), _BLOCK):
+        part = term(weights[start : start + _BLOCK].astype(np.float64))
+        total += float(np.bincount(np.zeros(len(part), np.intp), part)[0])  # adds in order; sum() goes by the processor
+    return total / max(len(weights), 1)
+
+
+def _magnitude_bits(weights: np.ndarray) -> np.ndarray:
+    """Unsigned integers in the order of the magnitudes: IEEE bits without their sign."""
+    bits = weights.dtype.itemsize * 8
+    unsigned = np.dtype(f"u{weights.dtype.itemsize}")
+    return weights.view(unsigned) & unsigned.type((1 << (bits - 1)) - 1)
+
+
+def _select(numbers: np.ndarray, rank: int) -> tuple[int, int]:
+    """The `rank`-th smallest number (from 1) and how many are below it, digit by digit from the top."""
+    bits = numbers.dtype.itemsize * 8
+    value = below = 0
+    for shift in range(bits - _DIGIT, -1, -_DIGIT):
+        counts = np.zeros(1 << _DIGIT, np.int64)
+        for start in range(0, len(numbers), 1 << 18):
+            part = numbers[start : start + (1 << 18)]
+            if shift + _DIGIT < bits:
+                part = part[part >> (shift + _DIGIT) == value >> (shift + _DIGIT)]
+            digits = (part >> shift).astype(np.uint16)
+            counts += np.bincount(digits, minlength=1 << _DIGIT)
+        reached = below + np.cumsum(counts)
+        digit = int(np.searchsorted(reached, rank))
+        below = int(reached[digit] - counts[digit])
+        value |= digit << shift
+    return value, below

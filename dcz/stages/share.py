@@ -1,0 +1,275 @@
+"""Kept weights -> a few shared values and a code for each (spec, section 8; Deep Compression, section 3).
+
+    weights  -1.0 0.1 0.9 1.1   2 bits   ->   centroids -1.0 0.1 1.0   codes 0 1 2 2
+
+Three ways: `exact`, where the distinct values already fit; `kmeans`, as in the paper; `entropy_constrained`, a uniform
+grid whose decisions weigh the error against the length of the code, for when codes are Huffman-coded anyway.
+
+The iterations run on a histogram of 2^16 bins with running sums, so that a step costs as much as the codebook has entries,
+however many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .prune import mean_square
+
+BINS = 1 << 16
+BLOCK = 1 << 16
+MOST = 256  # entries of a codebook
+STARTS = ("linear", "density", "forgy", "cuberoot")
+STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """Centroids (float64, ascending, every one used) and the code of every weight (uint8, same order as the weights)."""
+
+    centroids: np.ndarray
+    codes: np.ndarray
+
+
+class Histogram:
+    """Counts and sums of weights (float, flat, finite) in equal bins, as running totals.
+
+    An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it.
+    """
+
+    def __init__(self, weights: np.ndarray):
+        self.low, self.high = float(weights.min()), float(weights.max())
+        self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
+        count, total = np.zeros(BINS), np.zeros(BINS)
+        for start in range(0, len(weights), BLOCK):
+            part = weights[start : start + BLOCK]
+            place = self.bins(part)
+            count += np.bincount(place, minlength=BINS)
+            total += np.bincount(place, part, BINS)
+        self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
+
+    def bins(self, weights: np.ndarray) -> np.ndarray:
+        """The bin of each weight: monotone in the weight, and clipped to the histogram."""
+        place = weights.astype(np.float64)  # the span of float32 weights may be beyond float32, and so may the scale
+        place -= self.low
+        place *= self.scale
+        return np.clip(place, 0, BINS - 1, out=place).astype(np.int32)
+
+    def edges(self, thresholds: np.ndarray) -> np.ndarray:
+        """The edge nearest to each threshold (float64), ascending where the thresholds are."""
+        place = np.rint((thresholds - self.low) * self.scale + 0.5)
+        return np.clip(place, 0, BINS).astype(np.int64)
+
+    def between(self, running: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """Sums of one of the running totals over the k + 1 cells that k edges cut."""
+        return np.diff(running[np.concatenate([[0], edges, [BINS]])])
+
+
+# -- exact ------------------------------------------------------------------------------------------------------------
+
+
+def exact(patterns: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray] | None:
+    """The distinct bit patterns (ascending as integers) and the code (uint8) of each, or None where more than `most`."""
+    if not len(patterns):
+        return None
+    distinct = np.unique(patterns[:4096])
+    while len(distinct) <= most:
+        codes, stranger = _look_up(patterns, distinct)
+        if stranger is None:
+            return distinct, codes
+        distinct = np.union1d(distinct, np.unique(stranger))
+    return None
+
+
+def _look_up(patterns: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Codes of `patterns`, or the first block of them that has a pattern not in `distinct`."""
+    multiplier, shift = _perfect_hash(distinct)
+    table = np.zeros(BINS, np.uint8)
+    table[_hash(distinct, multiplier, shift)] = np.arange(len(distinct))
+    codes = np.empty(len(patterns), np.uint8)
+    for start in range(0, len(patterns), BLOCK):
+        part = patterns[start : start + BLOCK]
+        found = table[_hash(part, multiplier, shift)]
+        if not np.array_equal(distinct[found], part):
+            return codes, part
+        codes[start : start + BLOCK] = found
+    return codes, None
+
+
+def _hash(patterns: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    return (patterns * patterns.dtype.type(multiplier)) >> patterns.dtype.type(shift)
+
+
+def _perfect_hash(distinct: np.ndarray) -> tuple[int, int]:
+    """An odd multiplier under which the top 16 bits of the products of `distinct` all differ."""
+    bits = distinct.dtype.itemsize * 8
+    seeds = np.random.default_rng(len(distinct))
+    while True:  # two tries on average for 256 patterns of 32 bits; any odd number will do for 16
+        multiplier = int(seeds.integers(1 << bits, dtype=np.uint64) if bits < 64 else seeds.bit_generator.random_raw()) | 1
+        if len(np.unique(_hash(distinct, multiplier, bits - 16))) == len(distinct):
+            return multiplier, bits - 16
+
+
+# -- k-means ----------------------------------------------------------------------------------------------------------
+
+
+def kmeans(weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0) -> Shared:
+    """One-dimensional k-means of `weights` (float, flat, finite, not empty) with at most `k` <= 256 centroids.
+
+    `start` is linear, density or forgy (Deep Compression, section 3.2), or cuberoot: quantiles of the cube root of the
+    density, the optimum for many centroids (Panter and Dite, "Quantization distortion in pulse-count modulation", 1951).
+    """
+    histogram = Histogram(weights)
+    centroids = initial_centroids(histogram, k, start, seed)
+    edges = None
+    for _ in range(STEPS):
+        before, edges = edges, histogram.edges((centroids[1:] + centroids[:-1]) / 2)
+        if before is not None and np.array_equal(before, edges):
+            break
+        count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
+        centroids = np.where(count > 0, total / np.maximum(count, 1), centroids)
+        centroids = np.sort(centroids)  # an empty cell keeps its centroid, which a neighbour may have passed
+    codes = assign(weights, (centroids[1:] + centroids[:-1]) / 2, histogram)
+    return mean_centroids(weights, codes)
+
+
+def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -> np.ndarray:
+    """`k` starting centroids (float64, ascending): see `kmeans`."""
+    if start == "linear":
+        return np.linspace(histogram.low, histogram.high, k)
+    middle = (np.arange(k) + 0.5) / k
+    count = np.diff(histogram.count)
+    if start == "density":
+        return _quantiles(histogram, count, middle)
+    if start == "forgy":
+        return _quantiles(histogram, count, np.sort(np.random.default_rng(seed).random(k)))
+    smooth = np.convolve(count, np.ones(65) / 65, mode="same")  # single bins of a small tensor are 0 or 1: no density
+    return _quantiles(histogram, np.cbrt(smooth), middle)
+
+
+def _quantiles(histogram: Histogram, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
+    running = np.cumsum(mass)
+    place = np.searchsorted(running, at * running[-1])
+    return histogram.low + (place / histogram.scale if histogram.scale else 0.0 * place)
+
+
+def assign(weights: np.ndarray, thresholds: np.ndarray, histogram: Histogram) -> np.ndarray:
+    """The code (uint8) of each weight: the number of `thresholds` (float64, ascending) below it.
+
+    A table gives the code of every bin that holds no threshold; only weights in the other bins are compared.
+    """
+    mixed_bins = histogram.bins(thresholds)
+    table = np.cumsum(np.bincount(mixed_bins + 1, minlength=BINS + 1)[: BINS + 1])[:BINS].astype(np.uint8)
+    mixed = np.zeros(BINS, bool)
+    mixed[mixed_bins] = True
+    codes = np.empty(len(weights), np.uint8)
+    for start in range(0, len(weights), BLOCK):
+        part = weights[start : start + BLOCK]
+        place = histogram.bins(part)
+        code = table[place]
+        unsure = np.flatnonzero(mixed[place])
+        code[unsure] = np.searchsorted(thresholds, part[unsure])
+        codes[start : start + BLOCK] = code
+    return codes
+
+
+def mean_centroids(weights: np.ndarray, codes: np.ndarray) -> Shared:
+    """The mean of the weights of each code that occurs, codes numbered anew without the others."""
+    count, total = np.zeros(MOST), np.zeros(MOST)
+    for start in range(0, len(weights), BLOCK):
+        part = codes[start : start + BLOCK]
+        count += np.bincount(part, minlength=MOST)
+        total += np.bincount(part, weights[start : start + BLOCK], MOST)
+    used = count > 0
+    number = (np.cumsum(used) - 1).astype(np.uint8)
+    return Shared(total[used] / count[used], codes if used[: int(codes.max()) + 1].all() else number[codes])
+
+
+# -- entropy-constrained ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Levels (float64, ascending), which are multiples of a step, and the thresholds (float64) between neighbours."""
+
+    levels: np.ndarray
+    thresholds: np.ndarray
+
+
+def step_for_quality(weights: np.ndarray, decibels: float) -> float:
+    """The step whose uniform rounding error, step^2 / 12, is `decibels` below the mean square of `weights`."""
+    return math.sqrt(12 * mean_square(weights) / 10 ** (decibels / 10))
+
+
+def simple_step(step: float) -> float:
+    """`step` rounded to 12 significant bits: then level times step is exact in float32 for every level within +-2048,
+    and the same grid can be found again from the values alone."""
+    if not step > 0 or not math.isfinite(step):
+        return step
+    mantissa, exponent = math.frexp(step)
+    return math.ldexp(round(mantissa * 4096) / 4096, exponent)
+
+
+def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Shared:
+    """Round `weights` (float, flat, finite, not empty) to multiples of `step`, leaning toward the frequent ones.
+
+    A weight goes to the level with the least squared error + slope * bits of its code, the slope being that of the
+    rate-distortion curve at this step (Sullivan, "Efficient scalar quantization of exponential and Laplacian random
+    variables", 1996, as Lloyd iterations). `zeros` more weights are known to be zero: they shorten zero's code.
+
+    The centroids are the levels themselves, a ramp, or the means of their weights where the error that these save is
+    worth more, at the same slope, than the longer codebook; zero stays zero. Where a grid would need more than 256
+    levels, the least used ones are joined.
+    """
+    histogram = Histogram(weights)
+    if (histogram.high - histogram.low) / step > BINS:  # finer than the histogram: no code of 256 words comes near
+        return kmeans(weights, MOST)
+    grid = fit_grid(histogram, step, zeros)
+    if len(grid.levels) > MOST:
+        return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds), histogram))
+    codes = assign(weights, grid.thresholds, histogram)
+    fitted = mean_centroids(weights, codes)
+    count = np.bincount(fitted.codes)
+    levels = grid.levels[np.flatnonzero(np.bincount(codes, minlength=len(grid.levels)))]
+    means = np.where(levels == 0, 0.0, fitted.centroids)
+    saved_bits = float((count * (means - levels) ** 2).sum()) / rate_slope(step)
+    return Shared(means if saved_bits > 32 * len(levels) else levels, fitted.codes)
+
+
+def rate_slope(step: float) -> float:
+    """Squared error that a bit is worth at `step`: fine uniform rounding errs by step^2 / 12 and costs -log2(step) bits."""
+    return step * step * math.log(2) / 6
+
+
+def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
+    """Decision thresholds of `entropy_constrained` on the levels that the histogram's span needs."""
+    lowest, highest = round(histogram.low / step), round(histogram.high / step)
+    half_way = (np.arange(lowest, highest) + 0.5) * step
+    thresholds = half_way
+    for _ in range(12):
+        count = histogram.between(histogram.count, histogram.edges(thresholds))
+        if lowest <= 0 <= highest:
+            count[-lowest] += zeros
+        share = np.maximum(count, 0.5) / (histogram.count[-1] + zeros)
+        # Rounded so that a processor whose log2 differs in its last bit makes the same decisions.
+        bits = np.rint(-np.log2(share) * 1024) / 1024
+        shift = np.clip(rate_slope(step) * np.diff(bits) / (2 * step), -step / 2, step / 2)
+        moved = np.maximum.accumulate(half_way + shift)
+        if np.array_equal(moved, thresholds):
+            break
+        thresholds = moved
+    return Grid(step, lowest, thresholds)
+
+
+def _join_levels(histogram: Histogram, thresholds: np.ndarray) -> np.ndarray:
+    """At most 255 of `thresholds`: neighbours are joined where that adds the least squared error."""
+    while len(thresholds) >= MOST:
+        edges = histogram.edges(thresholds)
+        count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
+        mean = total / np.maximum(count, 1)
+        added = count[1:] * count[:-1] / np.maximum(count[1:] + count[:-1], 1) * np.diff(mean) ** 2
+        excess = len(thresholds) + 1 - MOST
+        cheapest = np.sort(np.argsort(added, kind="stable")[: max(1, excess // 4)])
+        apart = np.diff(cheapest, prepend=-2) > 1  # joining three at once would cost more than was reckoned
+        thresholds = np.delete(thresholds, cheapest[apart])
+    return thresholds

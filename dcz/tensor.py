@@ -1,0 +1,225 @@
+"""The frozen values that the layers exchange: element types, streams, codebooks, and the four encodings of a tensor.
+
+`codec` makes these from numbers and back, `format` makes them from bytes and back; they know nothing of each other.
+The field names are those of spec/FORMAT.md, sections 5 to 8.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import CorruptFile
+
+
+@dataclass(frozen=True)
+class Dtype:
+    """An element type: ONNX's number and name, and the bits of one element (spec, section 3)."""
+
+    code: int
+    name: str
+    bits: int
+
+    @property
+    def real(self) -> bool:
+        """Whether dcz may prune and share tensors of this type."""
+        return self.name in ("float32", "float16", "bfloat16", "float64")
+
+    @property
+    def pattern(self) -> np.dtype:
+        """The unsigned integer that holds one element bit for bit (whole bytes up to 8 only)."""
+        return np.dtype(f"<u{self.bits // 8}")
+
+    def nbytes(self, shape: Sequence[int]) -> int:
+        """Bytes of a tensor of this type, elements of less than a byte packed together."""
+        return -(-math.prod(shape) * self.bits // 8)
+
+
+DTYPES = {
+    code: Dtype(code, name, bits)
+    for code, name, bits in [
+        (1, "float32", 32), (2, "uint8", 8), (3, "int8", 8), (4, "uint16", 16), (5, "int16", 16),
+        (6, "int32", 32), (7, "int64", 64), (9, "bool", 8), (10, "float16", 16), (11, "float64", 64),
+        (12, "uint32", 32), (13, "uint64", 64), (14, "complex64", 64), (15, "complex128", 128),
+        (16, "bfloat16", 16), (17, "float8e4m3fn", 8), (18, "float8e4m3fnuz", 8), (19, "float8e5m2", 8),
+        (20, "float8e5m2fnuz", 8), (21, "uint4", 4), (22, "int4", 4), (23, "float4e2m1", 4),
+        (24, "float8e8m0", 8), (25, "uint2", 2), (26, "int2", 2),
+    ]
+}  # fmt: skip
+FLOAT32, FLOAT16, FLOAT64, BFLOAT16 = DTYPES[1], DTYPES[10], DTYPES[11], DTYPES[16]
+
+
+def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """The numbers that bit patterns stand for: float64 for float64, float32 for the other real types, same shape."""
+    if dtype.name == "float64":
+        return patterns.view(np.float64)
+    if dtype.name == "float32":
+        return patterns.view(np.float32)
+    if dtype.name == "float16":
+        return patterns.view(np.float16).astype(np.float32)
+    return (patterns.astype(np.uint32) << 16).view(np.float32)
+
+
+def round_to(numbers: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """float64 numbers as bit patterns of `dtype`, to nearest, ties to even (bfloat16 by way of float32)."""
+    if dtype.name != "bfloat16":
+        with np.errstate(over="ignore"):
+            return numbers.astype({32: "<f4", 16: "<f2", 64: "<f8"}[dtype.bits]).view(dtype.pattern)
+    with np.errstate(over="ignore"):
+        wide = numbers.astype("<f4").view("<u4").astype(np.uint64)
+    return ((wide + 0x7FFF + (wide >> 16 & 1)) >> 16).astype("<u2")  # round half to even on the lower 16 bits
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a model: `data` is its bytes as ONNX's raw_data has them (uint8, flat)."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+    data: np.ndarray
+
+    @property
+    def patterns(self) -> np.ndarray:
+        """The elements' bit patterns, flat, row-major."""
+        return self.data.view(self.dtype.pattern)
+
+
+def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the matrix that an index sees: leading dims of 1 set aside, first dim by the rest."""
+    dims = list(shape)
+    while dims and dims[0] == 1:
+        dims.pop(0)
+    return (dims[0], math.prod(dims[1:])) if dims else (1, 1)
+
+
+SEGMENT = 1 << 18  # symbols; long enough that a segment's own bytes do not count, short enough to share among threads
+END = 256  # the symbol that ends a segment
+LONGEST = 15  # bits of a word: DEFLATE's own limit
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """`count` symbols below 256 (spec, section 6).
+
+    constant: `symbol` throughout. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits of
+    each symbol's word, 256 ending a segment) and one bytes-like a segment.
+    """
+
+    form: str
+    count: int
+    symbol: int = 0
+    width: int = 0
+    lengths: np.ndarray | None = None
+    segments: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """`count` values of the tensor's type: native or half `entries` (bytes), or a ramp of float32 (spec, section 8)."""
+
+    form: str
+    count: int
+    entries: bytes = b""
+    first: float = 0.0
+    step: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Which places of a matrix are kept (spec, section 7); `rows` and `columns` are boolean, None where all are in."""
+
+    gap_bits: int
+    column_major: bool
+    rows: np.ndarray | None
+    columns: np.ndarray | None
+    kept: int
+    gaps: Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Elements bit for bit: method plain, deflated or planes, and the bytes (spec, section 5)."""
+
+    method: str
+    data: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A tensor as it is."""
+
+    block: Block
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A code for every element."""
+
+    codebook: Codebook
+    codes: Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A code for every kept place; the rest is zero. `codebook` and `codes` are None where nothing is kept."""
+
+    index: Index
+    codebook: Codebook | None
+    codes: Stream | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """An exact value for every kept place; the rest is zero."""
+
+    index: Index
+    block: Block
+
+
+Encoded = Stored | Shared | Sparse | Pruned
+
+
+def table_nibbles(lengths: np.ndarray) -> list[int]:
+    """The code table's nibbles: the end symbol's length, then the others with runs shortened (spec, section 6.2)."""
+    last = int(np.flatnonzero(lengths[:END])[-1])
+    plain = lengths[: last + 1].tolist()
+    nibbles = [int(lengths[END])]
+    at = 0
+    while at < len(plain):
+        length = plain[at]
+        run = 1
+        while at + run < len(plain) and run < 17 and plain[at + run] == length:
+            run += 1
+        nibbles += [length] if run == 1 else [length, length, run - 2]
+        at += run
+    return nibbles
+
+
+def check_lengths(lengths: np.ndarray) -> None:
+    """Raise CorruptFile unless `lengths` (uint8[257]) describe a complete prefix code with an end symbol."""
+    if lengths[END] == 0:
+        raise CorruptFile("no-end-symbol", "the Huffman table gives symbol 256 no word")
+    used = lengths[lengths > 0].astype(np.int64)
+    total = int((1 << (LONGEST - used)).sum())
+    if total != 1 << LONGEST:
+        reason = "code-over-full" if total > 1 << LONGEST else "code-under-full"
+        raise CorruptFile(reason, f"the Huffman words fill {total / 2**LONGEST:.6g} of the code space, not 1")
+
+
+def codebook_patterns(codebook: Codebook, dtype: Dtype) -> np.ndarray:
+    """The codebook's entries as bit patterns of `dtype`.
+
+    Raises CorruptFile `codebook-value` for a half or ramp entry that is not finite (spec, section 8).
+    """
+    if codebook.form == "native":
+        return np.frombuffer(codebook.entries, dtype.pattern)
+    if codebook.form == "half":
+        numbers = np.frombuffer(codebook.entries, "<f2").astype(np.float64)
+    else:
+        numbers = codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+    rounded = round_to(numbers, dtype)
+    if not (np.isfinite(numbers).all() and np.isfinite(values(rounded, dtype)).all()):
+        raise CorruptFile("codebook-value", f"a {codebook.form} codebook entry is not a finite {dtype.name}")
+    return rounded

@@ -1,0 +1,110 @@
+"""Is a `.dcz` file whole, and how far is it from the model that it was made from?"""
+
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import pipeline
+from .errors import UnsuitableModel
+from .format.container import Archive
+from .stages import huffman
+from .tensor import values
+
+
+@dataclass(frozen=True)
+class TensorDifference:
+    """Signal to error of one tensor against the original, in decibels; inf where they are bit for bit the same."""
+
+    name: str
+    decibels: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked. `tensors` and `outputs` are empty where there was nothing to compare with."""
+
+    path: str
+    records: int
+    decoded_bytes: int
+    engines: tuple[str, ...]
+    tensors: tuple[TensorDifference, ...] = ()
+    outputs: tuple = ()  # of runtime.Difference
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON; null where a figure is infinite."""
+        plain = asdict(self)
+        for row in (*plain["tensors"], *plain["outputs"]):
+            row["decibels"] = row["decibels"] if np.isfinite(row["decibels"]) else None
+        return plain
+
+
+def verify(
+    path: str | os.PathLike,
+    *,
+    deep: bool = False,
+    against: str | os.PathLike | None = None,
+    inputs: str | os.PathLike | None = None,
+    threads: int | None = None,
+) -> Verification:
+    """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
+
+    `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model. `against`: compare
+    tensors, and the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file) or seeded random ones.
+    """
+    from . import model as onnx_model
+
+    engines = [huffman.inflate_engine.__name__]
+    with Archive(path) as archive:
+        entries = archive.directory.entries
+        pipeline.skeleton(archive)
+        for _ in pipeline.decode_all(archive, threads):
+            pass
+        if deep:
+            engines.append("bitarray")
+            for _ in pipeline.decode_all(archive, threads, huffman.decode_slowly):
+                pass
+    proto = pipeline.load(path, threads=threads) if deep or against is not None else None
+    if deep:
+        onnx_model.check(proto, str(path))
+    decoded = sum(entry.nbytes for entry in entries)
+    if against is None:
+        return Verification(os.fspath(path), len(entries), decoded, tuple(engines))
+    tensors = _compare_tensors(onnx_model.load(against), onnx_model.from_proto(proto), path)
+    return Verification(
+        os.fspath(path), len(entries), decoded, tuple(engines), tensors, _compare_outputs(path, against, inputs)
+    )
+
+
+def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
+    theirs = {site.name: site for site in decoded.sites}
+    found = []
+    for site in original.sites:
+        other = theirs.get(site.name)
+        if other is None or (other.dtype, other.shape) != (site.dtype, site.shape):
+            raise UnsuitableModel(f"{path}: was not made from this model: tensor {site.name!r} is missing or has another shape")
+        found.append(TensorDifference(site.name, _decibels(site, other)))
+    return tuple(found)
+
+
+def _decibels(site, other) -> float:
+    x, y = site.read(), other.read()
+    if np.array_equal(x, y):
+        return float("inf")
+    if not site.dtype.real:
+        return float("-inf")
+    x, y = (values(data.view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
+    signal, error = float((x * x).sum()), float(((x - y) ** 2).sum())
+    return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
+
+
+def _compare_outputs(path, against, inputs) -> tuple:
+    from . import runtime
+
+    given = runtime.load_inputs(inputs) if inputs is not None else None
+    with tempfile.TemporaryDirectory(prefix="dcz-verify-") as folder:
+        restored = Path(folder, "model.onnx")
+        pipeline.decompress(path, restored)
+        return tuple(runtime.compare(against, restored, given))
