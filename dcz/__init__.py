@@ -17,7 +17,9 @@ __all__ = [
 _HOMES = {
     "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "UnsuitableModel", "UnsupportedFile"),
     "plan": ("Plan", "Rule", "Settings"),
-    "pipeline": ("Tensors", "compress", "decompress", "load"),
+    "pipeline": ("compress",),
+    "unpack": ("decompress", "load"),
+    "mapping": ("Tensors",),
     "report": ("inspect",),
     "verification": ("verify",),
     "budget": ("check",),
@@ -26,10 +28,12 @@ _HOMES = {
 if TYPE_CHECKING:
     from .budget import check
     from .errors import BadPlan, CorruptFile, DczError, FileAccess, MissingBackend, UnsuitableModel, UnsupportedFile
-    from .pipeline import Tensors, compress, decompress, load
-    from .pipeline import Tensors as open
+    from .mapping import Tensors
+    from .mapping import Tensors as open
+    from .pipeline import compress
     from .plan import Plan, Rule, Settings
     from .report import inspect
+    from .unpack import decompress, load
     from .verification import verify
 
 

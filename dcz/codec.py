@@ -26,6 +26,7 @@ from .tensor import (
     Stream,
     Tensor,
     codebook_patterns,
+    largest,
     matrix_shape,
     round_to,
     values,
@@ -36,8 +37,8 @@ CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """What pruning and sharing leave of a tensor: the mask of kept places (bool, flat), a code (uint8) for each of them,
-    and the codebook (bit patterns) that the codes point into."""
+    """What pruning and sharing leave of a tensor: the mask of kept places (bool, flat), a code (uint8) for each of
+    them, and the codebook (bit patterns) that the codes point into."""
 
     mask: np.ndarray
     codes: np.ndarray
@@ -55,23 +56,25 @@ class Candidate:
 def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[Candidate]:
     """The encodings of `tensor` under `settings` that may turn out smallest.
 
-    A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say. So is one whose distinct
-    values fit the codebook asked for. `map` may spread the work on one tensor over threads.
+    A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say, and so is a float64 one
+    whose squares float64 cannot hold. What pruning leaves is kept exactly where its distinct values fit the codebook
+    asked for, two weights or more to each. `map` may spread the work on one tensor over threads.
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [store(tensor.data, tensor.dtype)]
-    if settings.lossless or not is_finite(tensor):
+    weights = values(tensor.patterns, tensor.dtype)
+    if settings.lossless or not is_finite(tensor) or not _squares_fit(weights):
         return _encode_exactly(tensor, map)
 
-    weights = values(tensor.patterns, tensor.dtype)
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
     if coded is None:
         return _encode_exactly(tensor, map) if mask is None else _encode_pruned(tensor, mask, settings, map)
     found = _encodings(tensor, coded, settings, map)
-    # Repeats that deflate finds and the paper does not, in the tensor as it was, and as it is now.
+    # Repeats that deflate finds and the paper does not: in the tensor as it is now, and, where nothing was to be pruned,
+    # as it was.
     promising = 1.1 * _stream_bytes(found[0].encoded)
-    for data in (tensor.data, found[0].data):
+    for data in (tensor.data, found[0].data) if mask is None else (found[0].data,):
         if len(data) <= block.PROBE or block.probe(data, tensor.dtype.bits // 8) * len(data) < promising:
             found.append(store(data, tensor.dtype))
     return found
@@ -81,6 +84,14 @@ def is_finite(tensor: Tensor) -> bool:
     """Whether a real tensor holds neither infinities nor NaN."""
     weights = values(tensor.patterns, tensor.dtype)
     return all(np.isfinite(weights[start : start + CHUNK]).all() for start in range(0, len(weights), CHUNK))
+
+
+def _squares_fit(weights: np.ndarray) -> bool:
+    """Whether float64 holds the squares of the magnitudes that count, as it does for all types but float64 itself."""
+    if weights.dtype != np.float64:
+        return True
+    greatest = max(-weights.min(), weights.max())
+    return greatest == 0 or 2.0**-400 < greatest < 2.0**400
 
 
 def _prune(weights: np.ndarray, settings: Settings) -> np.ndarray | None:
@@ -106,44 +117,54 @@ def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, setting
     if settings.bits is not None:
         shared = share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed)
     else:
-        shared = share.entropy_constrained(kept, _step(weights, settings), len(weights) - len(kept))
-    if len(shared.centroids) > len(weights) // 2:
-        return None  # a codebook as long as the tensor: sharing would cost accuracy and save nothing
-    return _round_centroids(shared, mask, tensor.dtype, settings.codebook)
+        shared = share.entropy_constrained(kept, _step(kept, settings), len(weights) - len(kept))
+    coded = _round_centroids(shared, mask, tensor.dtype, settings.codebook)
+    return coded if len(coded.entries) <= _most(len(coded.codes)) else None
 
 
-def _step(weights: np.ndarray, settings: Settings) -> float:
-    step = settings.step
-    if step is not None:
-        return share.simple_step(step * prune.standard_deviation(weights))
-    return share.simple_step(share.step_for_quality(weights, settings.quality))
+def _step(kept: np.ndarray, settings: Settings) -> float:
+    """The step of the grid for the kept weights. Zeros have no error, so they do not count."""
+    if settings.step is not None:
+        return share.simple_step(settings.step * prune.standard_deviation(kept))
+    return share.simple_step(share.step_for_quality(prune.mean_square(kept), settings.quality))
+
+
+def _most(kept: int) -> int:
+    """The entries that a codebook for this many weights may have: any longer, and sharing would save nothing.
+
+    The limit is for weights found to be shared as for sharing them: what was compressed once stays what it is.
+    """
+    return min(share.MOST, max(1, kept // 2))
 
 
 def _share_exactly(patterns: np.ndarray, mask: np.ndarray, settings: Settings) -> Coded | None:
-    most = share.MOST if settings.bits is None else 1 << settings.bits
+    if len(np.unique(patterns[:4096])) > share.MOST + 1:  # most tensors, told before anything is copied
+        return None
     kept = patterns[mask]
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
-    found = share.exact(kept, min(most, max(1, len(patterns) // 2)))
+    most = _most(len(kept))
+    found = share.exact(kept, most if settings.bits is None else min(most, 1 << settings.bits))
     return found and Coded(mask, found[1], found[0])
 
 
 def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded:
     """Centroids as they will be decoded; those that round to zero join the pruned places."""
     numbers = shared.centroids
-    if codebook == "float16":
-        with np.errstate(over="ignore"):
-            halves = numbers.astype(np.float16).astype(np.float64)
-        numbers = np.where(np.isfinite(halves), halves, numbers)
-    entries = round_to(numbers, dtype)
-    zero = values(entries, dtype) == 0
-    if not zero.any():
-        return Coded(mask, shared.codes, entries)
-    stays = ~zero[shared.codes]
+    half = np.finfo(np.float16)
+    if codebook == "float16" and half.tiny <= np.abs(numbers).max() <= half.max:  # else it would clip, or leave zeros
+        numbers = numbers.astype(np.float16).astype(np.float64)
+    # A level may lie half a step beyond the greatest weight, and must not become infinite.
+    entries = round_to(np.clip(numbers, -largest(dtype), largest(dtype)), dtype)
+    entries[values(entries, dtype) == 0] = 0  # -0.0 too
+    entries, number = np.unique(entries, return_inverse=True)  # rounding may have made two of them one
+    codes = number.astype(np.uint8)[shared.codes]
+    if entries[0] != 0:
+        return Coded(mask, codes, entries)
+    stays = codes != 0
     mask = mask.copy()
     mask[mask] = stays
-    renumber = (np.cumsum(~zero) - 1).astype(np.uint8)
-    return Coded(mask, renumber[shared.codes[stays]], entries[~zero])
+    return Coded(mask, codes[stays] - 1, entries[1:])
 
 
 # -- candidates -------------------------------------------------------------------------------------------------------
@@ -170,27 +191,41 @@ def _encode_pruned(tensor: Tensor, mask: np.ndarray, settings: Settings, map: hu
     places = _encode_index(matrix, settings, map)
     pruned = np.where(mask, tensor.patterns, 0).astype(tensor.dtype.pattern)
     kept = pruned[index.reading_order(matrix, places.column_major)]
-    values_of_kept = block.encode(kept.view(np.uint8), tensor.dtype.bits // 8)
-    return [Candidate(Pruned(places, values_of_kept), pruned.view(np.uint8)), store(pruned.view(np.uint8), tensor.dtype)]
+    encoded = Pruned(places, block.encode(kept.view(np.uint8), tensor.dtype.bits // 8))
+    data = pruned.view(np.uint8)
+    return [Candidate(encoded, data), store(data, tensor.dtype)]
 
 
 def _encodings(tensor: Tensor, coded: Coded, settings: Settings, map: huffman.Map) -> list[Candidate]:
-    """`sparse`, `shared` or both: both only where their entropies are too close to tell them apart."""
-    counts = huffman.count_symbols(coded.codes)
+    """`sparse`, `shared` or both: both only where too close to tell apart without trying."""
     kept, places = len(coded.codes), len(coded.mask)
-    dense = _entropy_bytes(np.append(counts, places - kept))
-    # Independent places would cost this; an index costs at most a little more, and less where rows are uneven.
-    sparse = _entropy_bytes(counts) + _entropy_bytes(np.array([kept, places - kept]))
+    counts = huffman.count_symbols(coded.codes)
     fits = len(coded.entries) + (kept < places) <= share.MOST
+    dense = math.inf
+    if fits and kept:
+        with_zero = counts.copy()
+        with_zero[len(coded.entries) % share.MOST] += places - kept
+        dense = huffman.stream_bits(with_zero) / 8
     found: list[Encoded] = []
-    if kept == 0 or not fits or (kept < places and sparse < 1.1 * dense + 256):
+    if dense == math.inf or (kept < places and _may_be_sparse(tensor, coded, counts, dense)):
         found.append(_encode_sparse(tensor, coded, settings, map))
-    if kept and fits and (not found or _stream_bytes(found[0]) > 0.9 * dense):
+    if dense < math.inf and (not found or _stream_bytes(found[0]) + 2048 > dense):  # 2048: codebooks and tables differ
         found.append(_encode_shared(tensor, coded, map))
 
     decoded = np.zeros(places, tensor.dtype.pattern)
     decoded[coded.mask] = coded.entries[coded.codes]
     return [Candidate(encoded, decoded.view(np.uint8)) for encoded in found]
+
+
+def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
+    """Whether leaving out the zeros may take fewer bytes than the `dense` ones of coding them like any other value."""
+    kept, places = len(coded.codes), len(coded.mask)
+    # Independent places cost their entropy; clustered ones a few percent less, and empty rows and columns next to nothing.
+    independent = _entropy_bytes(counts) + _entropy_bytes(np.array([kept, places - kept]))
+    if kept < 0.75 * places and independent < 1.15 * dense + 256:
+        return True
+    matrix = coded.mask.reshape(matrix_shape(tensor.shape))
+    return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
 def _encode_shared(tensor: Tensor, coded: Coded, map: huffman.Map) -> Shared:
@@ -220,18 +255,14 @@ def _encode_sparse(tensor: Tensor, coded: Coded, settings: Settings, map: huffma
 def _encode_index(mask: np.ndarray, settings: Settings, map: huffman.Map) -> Index:
     """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, by the bits it takes."""
     widths = tuple(range(2, 9)) if settings.index_bits is None else (settings.index_bits,)
-    trials = []
+    best, best_bytes = None, math.inf
     for layout in index.layouts(mask):
         for width, count in index.count_symbols(layout.gaps, widths).items():
-            bound = _entropy_bytes(count) + layout.bitmap_bytes
-            trials.append((bound, len(trials), layout, width, count))
-    best, best_bytes = None, math.inf
-    for bound, _, layout, width, count in sorted(trials, key=lambda trial: trial[:2]):
-        if bound >= best_bytes:  # no code beats the entropy: nothing after this one can win
-            break
-        nbytes = huffman.coded_bits(count) / 8 + layout.bitmap_bytes
-        if nbytes < best_bytes:
-            best, best_bytes = (layout, width, count), nbytes
+            if _entropy_bytes(count) + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
+                continue
+            nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
+            if nbytes < best_bytes:
+                best, best_bytes = (layout, width, count), nbytes
     layout, width, count = best
     gaps = huffman.encode(index.encode(layout.gaps, width), map, count)
     return Index(width, layout.column_major, layout.rows, layout.columns, len(layout.gaps), gaps)
@@ -248,40 +279,43 @@ def _stream_bytes(encoded: Encoded) -> int:
 
 
 def _codebook(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray]:
-    """The shortest codebook that holds exactly these distinct entries (bit patterns), and the number (uint8) of each."""
-    numbers = values(entries, dtype).astype(np.float64)
+    """The shortest codebook of exactly these distinct entries (bit patterns), and the number (uint8) of each in it."""
+    numbers = values(entries, dtype)
+    if not np.isfinite(numbers).all():
+        return Codebook("native", len(entries), entries.tobytes()), np.arange(len(entries), dtype=np.uint8)
     order = np.lexsort((entries, numbers))
     rank = np.argsort(order).astype(np.uint8)
-    entries, numbers = entries[order], numbers[order]
-    native = Codebook("native", len(entries), entries.tobytes())
-    if not np.isfinite(numbers).all():
-        return native, rank
+    entries, numbers = entries[order], numbers[order].astype(np.float64)
     if dtype.bits >= 32 and (found := _ramp(entries, numbers, dtype)):
         return found[0], found[1][rank]
     if dtype.bits >= 32 and np.abs(numbers).max() < np.finfo(np.float16).max:
         half = Codebook("half", len(entries), numbers.astype("<f2").tobytes())
         if np.array_equal(codebook_patterns(half, dtype), entries):
             return half, rank
-    return native, rank
+    return Codebook("native", len(entries), entries.tobytes()), rank
 
 
 def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray] | None:
     """A ramp that passes through all the entries (sorted, with their values), and the place (uint8) of each on it."""
     if len(numbers) < 3:
         return None
-    first, step = float(np.float32(numbers[0])), float(np.float32(np.diff(numbers).min()))
-    if not step > 0 or (numbers[-1] - first) / step > share.MOST - 0.5:
+    with np.errstate(over="ignore"):
+        first, step = np.array([numbers[0], np.diff(numbers).min()]).astype(np.float32).tolist()
+    if not (math.isfinite(first) and 0 < step <= (numbers[-1] - first) <= step * (share.MOST - 0.5)):
         return None
     place = np.rint((numbers - first) / step).astype(np.uint8)
-    ramp = Codebook("ramp", int(place[-1]) + 1, first=first, step=step)
-    return (ramp, place) if np.array_equal(codebook_patterns(ramp, dtype)[place], entries) else None
+    if not np.array_equal(round_to(first + place.astype(np.float64) * step, dtype), entries):
+        return None
+    return Codebook("ramp", int(place[-1]) + 1, first=first, step=step), place
 
 
 # -- decode -----------------------------------------------------------------------------------------------------------
 
 
-def decode(encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], map: huffman.Map = map, engine=huffman.decode) -> np.ndarray:
-    """The tensor's bytes (uint8, flat). `engine` decodes streams: `huffman.decode`, or `huffman.decode_slowly` to check.
+def decode(
+    encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], map: huffman.Map = map, engine=huffman.decode
+) -> np.ndarray:
+    """The tensor's bytes (uint8, flat). `engine` decodes streams: `huffman.decode`, or `decode_slowly` to check it.
 
     Raises CorruptFile where the parts do not fit together.
     """
@@ -294,9 +328,11 @@ def decode(encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], map: huffman.
     result = np.zeros(math.prod(shape), dtype.pattern)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
-        _scatter(result, encoded.index, shape, block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern), run)
+        exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
+        _scatter(result, encoded.index, shape, exact, run)
     elif kept:
-        _scatter(result, encoded.index, shape, codebook_patterns(encoded.codebook, dtype), run, run(encoded.codes, encoded.codebook.count))
+        entries = codebook_patterns(encoded.codebook, dtype)
+        _scatter(result, encoded.index, shape, entries, run, run(encoded.codes, encoded.codebook.count))
     return result.view(np.uint8)
 
 

@@ -8,24 +8,30 @@ import contextlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from .errors import FileAccess
 
+IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 
-def check_output(path: str | os.PathLike, force: bool = True) -> None:
-    """Raise FileAccess, before any work is done, where `path` could not be written, or exists and `force` is not given."""
+
+def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[str | os.PathLike | None] = ()) -> None:
+    """Raise FileAccess, before any work is done, where `path` could not be written, exists without `force`, or is one of
+    the `inputs`."""
     path = Path(path)
     try:
         if path.is_dir():
             raise FileAccess(f"{path}: is a folder; name the output file with -o")
         if path.exists() and not path.is_file():
-            raise FileAccess(f"{path}: is a device or pipe; dcz writes beside a file and renames, so name an ordinary one")
+            raise FileAccess(f"{path}: is a device or pipe, which cannot be replaced whole; name an ordinary file")
         folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
             raise FileAccess(f"{path}: the folder {folder} does not exist; create it first")
+        if path.exists() and any(path.samefile(source) for source in inputs if source is not None):
+            raise FileAccess(f"{path}: is the input itself; name another output")
         if path.exists() and not force:
             raise FileAccess(f"{path}: exists already; give --force to replace it")
         if not os.access(folder, os.W_OK):
@@ -36,7 +42,7 @@ def check_output(path: str | os.PathLike, force: bool = True) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A temporary file in the same folder that takes the place of `path` at the end, or vanishes if that is not reached.
+    """A temporary file in the same folder that takes the place of `path` at the end, or vanishes before that.
 
     Its `name` is its path meanwhile. Permissions stay those of the old file; a link stays, and what it points to is
     replaced. Raises FileAccess for a full disk, a missing folder, no permission.
@@ -44,15 +50,37 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
     try:
-        with open(temporary, "x+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise FileAccess(f"{path}: cannot be written: {error.strerror or error}; the old file is untouched") from error
+        with _writing(path):
+            with open(temporary, "x+b") as file:
+                yield file
+                sync(file)
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def spooled(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file for what `path` will be made of: in memory, or, where it grows, without a name in the same folder."""
+    with _writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=Path(os.path.realpath(path)).parent) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _writing(path: str | os.PathLike) -> Iterator[None]:
+    """Turn the failures of writing what will become `path` into FileAccess."""
+    try:
+        yield
+    except BrokenPipeError:  # of a progress display whose reader has gone: no file raises it
+        raise
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot be written: {error.strerror or error}; the old file is untouched") from error
+
+
+def sync(file: BinaryIO) -> None:
+    """Have all that was written on the disk, or fail now."""
+    file.flush()
+    os.fsync(file.fileno())

@@ -23,8 +23,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from .errors import CorruptFile, FileAccess, UnsuitableModel
 from .tensor import DTYPES, Dtype
 
-# The operands that are weights worth pruning and sharing, by operator. What only other operands use (biases, normalisation
-# parameters, constants of arithmetic) stays exact, unless a plan says otherwise.
+# The operands that are weights worth pruning and sharing, by operator. What only other operands use (biases,
+# normalisation parameters, constants of arithmetic) stays exact, unless a plan says otherwise.
 WEIGHT_INPUTS = {
     "Conv": (1,), "ConvTranspose": (1,), "DeformConv": (1,), "FusedConv": (1,),
     "Gemm": (0, 1), "FusedGemm": (0, 1), "MatMul": (0, 1), "FusedMatMul": (0, 1), "Einsum": tuple(range(8)),
@@ -54,8 +54,9 @@ _TYPED = {
 class Site:
     """A tensor in its place in the model.
 
-    `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant. `uses` are the (operator,
-    operand) pairs that the tensor reaches. `external` is (path, offset, length) where its data lies in another file.
+    `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant. `uses` are the
+    (operator, operand) pairs that the tensor reaches. `external` is (path, offset, length) where its
+    data lies in another file.
     """
 
     name: str
@@ -113,7 +114,7 @@ class Site:
 
 @dataclass(eq=False)
 class Model:
-    """A model in memory (without its external data), its tensors in the order of the file, and what it was read from."""
+    """A model in memory (without its external data), its tensors in a fixed order, and what it was read from."""
 
     proto: ModelProto
     sites: list[Site]
@@ -204,14 +205,15 @@ def _site(name: str, proto, folder: str | None, path) -> Site | None:
         raise UnsuitableModel(f"{where}: {len(shape)} dims; a .dcz file takes {MOST_DIMS}")
     if proto.data_location == TensorProto.EXTERNAL:
         if dtype is None:
-            raise UnsuitableModel(f"{where}: external data of the unknown type {proto.data_type}; export it inside the model")
+            kind = proto.data_type
+            raise UnsuitableModel(f"{where}: external data of the unknown type {kind}; export it inside the model")
         return Site(name, proto, dtype, shape, "raw_data", external=_locate(proto, dtype.nbytes(shape), folder, where))
     if dtype is None:
         return None
     if proto.HasField("raw_data"):
         if len(proto.raw_data) != dtype.nbytes(shape):
-            found = len(proto.raw_data)
-            raise UnsuitableModel(f"{where}: {found} bytes of data where {dtype.name} {shape} needs {dtype.nbytes(shape)}")
+            found, needed = len(proto.raw_data), dtype.nbytes(shape)
+            raise UnsuitableModel(f"{where}: {found} bytes of data where {dtype.name} {shape} needs {needed}")
         return Site(name, proto, dtype, shape, "raw_data")
     field, _ = _TYPED.get(dtype.name, ("", ""))
     typed = getattr(proto, field) if field else ()
@@ -229,24 +231,23 @@ def _locate(proto: TensorProto, nbytes: int, folder: str | None, where: str) -> 
     entries = {entry.key: entry.value for entry in proto.external_data}
     location = entries.get("location", "")
     if folder is None:
-        raise UnsuitableModel(f"{where}: its data is in another file; give dcz the model's path, or load that data first")
+        raise UnsuitableModel(f"{where}: its data is in another file; give dcz the model's path, or load the data too")
     if not location:
         raise UnsuitableModel(f"{where}: its external data names no file")
     try:
         folder = os.path.realpath(folder)
         path = os.path.realpath(os.path.join(folder, location))
         if os.path.isabs(location) or os.path.commonpath([folder, path]) != folder:
-            raise UnsuitableModel(f"{where}: its external data {location!r} lies outside the model's folder; move it there")
+            raise UnsuitableModel(f"{where}: external data {location!r} lies outside the model's folder; move it there")
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or nbytes)
         size = os.stat(path).st_size
     except ValueError as error:
-        raise UnsuitableModel(f"{where}: its external data has a malformed location, offset or length: {error}") from error
+        raise UnsuitableModel(f"{where}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
         raise FileAccess(f"{where}: external data {path} cannot be read: {error.strerror}") from error
     if length != nbytes or offset < 0 or offset + length > size:
-        raise UnsuitableModel(
-            f"{where}: external data of {length} bytes at offset {offset} of {location!r} ({size} bytes), {nbytes} needed"
-        )
+        there = f"{length} bytes at offset {offset} of {location!r}, which has {size}"
+        raise UnsuitableModel(f"{where}: external data of {there}; {nbytes} are needed")
     return path, offset, length
 
 
@@ -282,7 +283,8 @@ class _Scope:
 
 @dataclass(frozen=True, eq=False)
 class _Flow:
-    """Where a value goes unchanged, or moved or converted; `call` numbers the call by which it enters or leaves a function."""
+    """Where a value goes, moved or converted at most; `call` numbers the call by which it enters or leaves a
+    function."""
 
     value: tuple[_Scope, str]
     call: int | None = None
@@ -293,8 +295,8 @@ class _Flow:
 class Held:
     """A tensor as the survey finds it.
 
-    `value` is the value that it gives, `own_file` whether runtimes take it as external data, `owner` the attribute whose
-    floats it stands for.
+    `value` is the value that it gives, `own_file` whether runtimes take it as external data, `owner` the attribute
+    whose floats it stands for.
     """
 
     name: str
@@ -458,7 +460,8 @@ def references(proto: ModelProto, records: Sequence[tuple[int, tuple[int, ...]]]
             keys.add("floats")
         known = 0 <= record < len(records) and records[record] == (tensor.data_type, tuple(tensor.dims))
         if key not in keys or not known:
-            raise CorruptFile("graph-reference", f"{place}: tensor {name!r} refers to {key}={value!r}, which does not fit")
+            detail = f"{place}: tensor {name!r} refers to {key}={value!r}, which does not fit"
+            raise CorruptFile("graph-reference", detail)
         found.append(Reference(name, held, key, record))
     return found
 

@@ -20,6 +20,7 @@ from .errors import BadPlan, FileAccess
 
 STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
+WORST_QUALITY, BEST_QUALITY = 1.0, 44.0  # decibels; 256 shared values come no nearer to ordinary weights than that
 
 
 def _number(value, low: float, high: float) -> bool:
@@ -40,10 +41,10 @@ class Settings:
     """How one tensor is compressed. With `lossless`, exactly; else pruned and shared as the other fields say.
 
     Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
-    deviations of the tensor. Sharing (at most one): `bits` 1 to 8, k-means with 2^bits centroids; `step`, a grid of this
-    many standard deviations of the tensor; `quality`, a grid whose error is this many decibels below the weights.
-    `share=False` keeps the values that pruning leaves. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps'
-    width (None: the smallest measured), `codebook` may be rounded to float16.
+    deviations of the tensor. Sharing (at most one) of the weights that pruning leaves: `bits` 1 to 8, k-means with
+    2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid whose error is this
+    many decibels below them. `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8
+    fixes the gaps' width (None: the smallest measured), `codebook` may be rounded to float16.
     """
 
     lossless: bool = False
@@ -65,15 +66,20 @@ class Settings:
         _expect(_number(self.threshold, 0, 1e6), "threshold is a number of standard deviations, 0 or more")
         _expect(_whole(self.bits, 1, 8), "bits is a whole number from 1 to 8")
         _expect(_number(self.step, 1e-6, 1e3), "step is a number of standard deviations from 1e-6 to 1000")
-        _expect(_number(self.quality, 1, 120), "quality is a number of decibels from 1 to 120")
+        _expect(
+            _number(self.quality, WORST_QUALITY, BEST_QUALITY),
+            f"quality is a number of decibels from {WORST_QUALITY:g} to {BEST_QUALITY:g}",
+        )
         _expect(self.init in STARTS, f"init is one of {', '.join(STARTS)}")
-        _expect(_whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
+        _expect(self.seed is not None and _whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
         _expect(_whole(self.index_bits, 2, 8), "index_bits is a whole number from 2 to 8")
         _expect(self.codebook in CODEBOOKS, f"codebook is one of {', '.join(CODEBOOKS)}")
         _expect(self.sparsity is None or self.threshold is None, "give sparsity or threshold, not both")
         sharing = [name for name in SHARING if getattr(self, name) is not None]
         _expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
         _expect(self.share or not sharing, "share = false leaves no room for bits, step or quality")
+        changes = self.sparsity is not None or self.threshold is not None or bool(sharing)
+        _expect(not (self.lossless and changes), "lossless = true leaves no room for pruning or sharing")
 
     @property
     def shares_nothing(self) -> bool:
@@ -106,10 +112,10 @@ class Rule:
 class Plan:
     """Settings for a whole model.
 
-    `default` goes for every weight, its quality as an average that is spread over them (allocate.by_size); the last matching
-    rule goes for the tensors that it names, word for word. Tensors that match `include` count
-    as weights whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay
-    exact unless a rule names them.
+    `default` goes for every weight, its quality as an average that is spread over them (allocate.by_size); the last
+    matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
+    whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
+    unless a pattern names them.
     """
 
     default: Settings = DEFAULT
@@ -125,26 +131,32 @@ class Plan:
         rules = [rule.settings for rule in self.rules if _matches(name, rule.match)]
         if rules:
             return rules[-1]
-        chosen = is_weight or _matches(name, self.include)
-        return self.default if chosen and elements >= self.min_weights else LOSSLESS
+        is_big_weight = is_weight and elements >= self.min_weights
+        return self.default if is_big_weight or _matches(name, self.include) else LOSSLESS
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise BadPlan for a pattern that matches none of `names`."""
         names = list(names)
         patterns = [pattern for rule in self.rules for pattern in rule.match]
         for pattern in [*patterns, *self.include, *self.exclude]:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise BadPlan(f"the pattern {pattern!r} matches no tensor of the model; `dcz inspect MODEL` lists their names")
+            if not any(_matches(name, (pattern,)) for name in names):
+                hint = "`dcz inspect MODEL` lists their names"
+                raise BadPlan(f"the pattern {pattern!r} matches no tensor of the model; {hint}")
 
 
 def overlay(settings: Settings, changes: dict) -> Settings:
-    """`settings` with `changes`, where a way of pruning or sharing that is given replaces the one that was there."""
+    """`settings` with `changes`: a way of pruning or sharing that is given replaces the one that was there, and so do
+    `share` false and `lossless` true, which are ways of doing neither."""
     plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for group in (PRUNING, SHARING):
         if any(changes.get(name) is not None for name in group):
-            plain.update(dict.fromkeys(group))
+            plain.update(dict.fromkeys(group), lossless=False)
+    if any(changes.get(name) is not None for name in SHARING):
+        plain["share"] = True
     if changes.get("share") is False:
         plain.update(dict.fromkeys(SHARING))
+    if changes.get("lossless"):
+        plain.update(dict.fromkeys(PRUNING + SHARING))
     unknown = changes.keys() - plain.keys()
     if unknown:
         raise BadPlan(f"unknown setting {sorted(unknown)[0]!r}; known are {', '.join(plain)}")
@@ -189,4 +201,4 @@ def _patterns(given) -> tuple[str, ...]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)  # a name may hold [ or *

@@ -166,7 +166,8 @@ def _row(archive: Archive, entry: Entry) -> Row:
     if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
         width = code_width(encoded.codebook)
         changes["share"] = fixed_bytes(kept, width) + gaps + parts["codebook"]
-        changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
+        if kept:
+            changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
         changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
     return dataclasses.replace(row, kept=kept, **changes)
 

@@ -63,12 +63,16 @@ def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:
 
 def round_to(numbers: np.ndarray, dtype: Dtype) -> np.ndarray:
     """float64 numbers as bit patterns of `dtype`, to nearest, ties to even (bfloat16 by way of float32)."""
-    if dtype.name != "bfloat16":
-        with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # callers look for what became infinite, or was no number
+        if dtype.name != "bfloat16":
             return numbers.astype({32: "<f4", 16: "<f2", 64: "<f8"}[dtype.bits]).view(dtype.pattern)
-    with np.errstate(over="ignore"):
         wide = numbers.astype("<f4").view("<u4").astype(np.uint64)
     return ((wide + 0x7FFF + (wide >> 16 & 1)) >> 16).astype("<u2")  # round half to even on the lower 16 bits
+
+
+def largest(dtype: Dtype) -> float:
+    """The largest finite number of a real type: its bit pattern is the one before infinity's."""
+    return float(values(round_to(np.array([np.inf]), dtype) - 1, dtype)[0])
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,8 @@ def codebook_patterns(codebook: Codebook, dtype: Dtype) -> np.ndarray:
     if codebook.form == "half":
         numbers = np.frombuffer(codebook.entries, "<f2").astype(np.float64)
     else:
-        numbers = codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+        with np.errstate(invalid="ignore"):
+            numbers = codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
     rounded = round_to(numbers, dtype)
     if not (np.isfinite(numbers).all() and np.isfinite(values(rounded, dtype)).all()):
         raise CorruptFile("codebook-value", f"a {codebook.form} codebook entry is not a finite {dtype.name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import pipeline
+from . import unpack
 from .errors import UnsuitableModel
 from .format.container import Archive
 from .stages import huffman
@@ -59,14 +59,14 @@ def verify(
     engines = [huffman.inflate_engine.__name__]
     with Archive(path) as archive:
         entries = archive.directory.entries
-        pipeline.skeleton(archive)
-        for _ in pipeline.decode_all(archive, threads):
+        unpack.skeleton(archive)
+        for _ in unpack.decode_all(archive, threads):
             pass
         if deep:
             engines.append("bitarray")
-            for _ in pipeline.decode_all(archive, threads, huffman.decode_slowly):
+            for _ in unpack.decode_all(archive, threads, huffman.decode_slowly):
                 pass
-    proto = pipeline.load(path, threads=threads) if deep or against is not None else None
+    proto = unpack.load(path, threads=threads) if deep or against is not None else None
     if deep:
         onnx_model.check(proto, str(path))
     decoded = sum(entry.nbytes for entry in entries)
@@ -106,5 +106,5 @@ def _compare_outputs(path, against, inputs) -> tuple:
     given = runtime.load_inputs(inputs) if inputs is not None else None
     with tempfile.TemporaryDirectory(prefix="dcz-verify-") as folder:
         restored = Path(folder, "model.onnx")
-        pipeline.decompress(path, restored)
+        unpack.decompress(path, restored)
         return tuple(runtime.compare(against, restored, given))

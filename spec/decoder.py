@@ -388,8 +388,8 @@ def read_index(part: Part, dims: tuple[int, ...]) -> tuple[int, Callable[[], lis
     height, *others = list(dropwhile(lambda dim: dim == 1, dims)) or [1]
     width = math.prod(others)
     layout = part.u8()
-    gap_bits, skip = (layout & 7) + 1, 2 ** ((layout & 7) + 1) - 1
-    part.check(gap_bits > 1 and layout < 64, "index-layout")
+    part.check(layout & 7 > 0 and layout < 64, "index-layout")
+    skip = 2 ** ((layout & 7) + 1) - 1
     rows = read_bitmap(part, height) if layout & 16 else range(height)
     columns = read_bitmap(part, width) if layout & 32 else range(width)
     places = len(rows) * len(columns)

@@ -15,10 +15,11 @@ from .common import FILE, as_json, force, print_json, progress, size, threads
     show_default=True,
     help="Write weights to OUTPUT.data; auto: only past 2 GB.",
 )
+@click.option("--max-bytes", metavar="SIZE", help="Refuse a file that decodes to more, before decoding: 2GB, 500MiB.")
 @threads
 @as_json
 @force
-def command(file, output, external_data, threads, as_json, force) -> None:
+def command(file, output, external_data, max_bytes, threads, as_json, force) -> None:
     """Decode the .dcz file FILE back into an ONNX model.
 
     \b
@@ -27,11 +28,14 @@ def command(file, output, external_data, threads, as_json, force) -> None:
     """
     from pathlib import Path
 
-    from .. import pipeline
+    from .. import budget, unpack
 
+    limit = None if max_bytes is None else budget.parse_size(max_bytes)
     output = output or str(Path(file).with_suffix(".onnx"))
     with progress("decoding") as tell:
-        pipeline.decompress(file, output, external_data=external_data, threads=threads, progress=tell, force=force)
+        unpack.decompress(
+            file, output, external_data=external_data, threads=threads, max_bytes=limit, progress=tell, force=force
+        )
     written = [path for path in (Path(output), Path(f"{output}.data")) if path.exists()][: 1 if external_data == "never" else 2]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})

@@ -6,13 +6,12 @@
 import math
 import os
 import threading
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from ..deflate import crc32, deflate, inflate
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
-from ..stages import block
 from ..tensor import DTYPES, Dtype
 from .fields import Reader, string, u8, u32, varint
 from .record import ENCODINGS
@@ -68,9 +67,9 @@ def may_expand(nbytes: int, record_length: int) -> bool:
 
 def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
     """All that comes before the records: header, directory and graph (a serialized ModelProto)."""
-    stored_graph = min(graph, block.deflate(graph), key=len)
+    stored_graph = min(graph, deflate(graph), key=len)
     plain = bytearray()
-    plain += varint(len(stored_graph)) + varint(len(graph)) + u32(zlib.crc32(stored_graph))
+    plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
     plain += varint(len(metadata))
     for key, value in metadata.items():
         plain += string(key) + string(value)
@@ -80,9 +79,9 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
         plain += string(entry.name) + u8(entry.dtype.code) + u8(len(entry.shape))
         plain += b"".join(varint(dim) for dim in entry.shape)
         plain += u8(entry.encoding) + varint(entry.length) + u32(entry.record_crc) + u32(entry.tensor_crc)
-    stored = min(bytes(plain), block.deflate(plain), key=len)
+    stored = min(bytes(plain), deflate(plain), key=len)
     head = MAGIC + u8(MAJOR) + u8(MINOR) + b"\0\0" + u32(len(stored)) + u32(len(plain))
-    return head + u32(zlib.crc32(stored, zlib.crc32(head))) + stored + stored_graph
+    return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -105,7 +104,7 @@ class Archive:
             raise error.within(self.path) from error.__cause__
         except OSError as error:
             self.close()
-            raise FileAccess(f"{self.path}: cannot be read: {error.strerror}") from error
+            raise FileAccess(f"{self.path}: cannot be read: {error.strerror or error}") from error
 
     def __enter__(self) -> "Archive":
         return self
@@ -122,18 +121,18 @@ class Archive:
         directory = self.directory
         stored = self._read(directory.graph_offset, directory.graph_stored)
         try:
-            if zlib.crc32(stored) != directory.graph_crc:
+            if crc32(stored) != directory.graph_crc:
                 raise CorruptFile("graph-crc", "the graph does not have its checksum")
             if directory.graph_stored == directory.graph_plain:
                 return stored
-            return block.inflate(stored, directory.graph_plain)
+            return inflate(stored, directory.graph_plain)
         except CorruptFile as error:
             raise error.within(self.path) from error.__cause__
 
     def record(self, entry: Entry) -> bytes:
         """The bytes of a tensor's record, its checksum verified."""
         stored = self._read(entry.offset, entry.length)
-        if zlib.crc32(stored) != entry.record_crc:
+        if crc32(stored) != entry.record_crc:
             raise CorruptFile("record-crc", f"{self.path}: tensor {entry.name!r}: its record does not have its checksum")
         return stored
 
@@ -168,9 +167,9 @@ def read_directory(file: BinaryIO) -> Directory:
     if stored_length > file_size - HEADER:
         raise CorruptFile("truncated", f"the directory needs {stored_length} bytes, {file_size - HEADER} are there")
     stored = file.read(stored_length)
-    if zlib.crc32(stored, zlib.crc32(head[:20])) != crc:
+    if crc32(stored, crc32(head[:20])) != crc:
         raise CorruptFile("directory-crc", "the header or directory does not have its checksum")
-    plain = stored if stored_length == plain_length else block.inflate(stored, plain_length)
+    plain = stored if stored_length == plain_length else inflate(stored, plain_length)
     directory, end = _parse(plain, HEADER + stored_length, version, file_size)
     if end != file_size:
         reason = "truncated" if end > file_size else "trailing-bytes"

@@ -5,10 +5,9 @@
 Exponents resemble each other and mantissas do not: deflating byte planes saves a tenth of float weights.
 """
 
-import zlib
-
 import numpy as np
 
+from ..deflate import deflate, inflate
 from ..errors import CorruptFile
 from ..tensor import Block
 
@@ -52,24 +51,3 @@ def _to_planes(data: np.ndarray, itemsize: int) -> np.ndarray:
 
 def _deflate(data: np.ndarray) -> bytes:
     return deflate(memoryview(data).cast("B")) if data.size else b""
-
-
-def deflate(data) -> bytes:
-    """`data` (bytes-like) as a raw DEFLATE stream."""
-    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return engine.compress(data) + engine.flush()
-
-
-def inflate(data, nbytes: int) -> bytes:
-    """Exactly `nbytes` bytes from a raw DEFLATE stream that ends with `data`; never makes more than one byte too many.
-
-    Raises CorruptFile `deflate`.
-    """
-    engine = zlib.decompressobj(-15)
-    try:
-        plain = engine.decompress(data, nbytes + 1)
-    except zlib.error as error:
-        raise CorruptFile("deflate", f"deflated data is damaged ({error})") from error
-    if len(plain) != nbytes or not engine.eof or engine.unused_data:
-        raise CorruptFile("deflate", f"deflated data does not hold exactly {nbytes} bytes")
-    return plain

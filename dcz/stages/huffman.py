@@ -7,18 +7,14 @@ that spells our lengths. zlib is only the engine: the code, the table and the st
 the same bytes independently (`decode_slowly`).
 """
 
-import zlib
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 import numpy as np
 
+from ..deflate import engine as inflate_engine
 from ..errors import CorruptFile
 from ..tensor import END, LONGEST, SEGMENT, Stream, table_nibbles
-
-try:  # the same interface as zlib, two to three times faster; pip install dcz[fast]
-    from isal import isal_zlib as inflate_engine
-except ImportError:
-    inflate_engine = zlib
 
 LIMIT = 12  # bits of the longest word that is written; longer ones would save less than 0.1 % on weight codes
 
@@ -79,23 +75,32 @@ def count_symbols(symbols: np.ndarray) -> np.ndarray:
     return counts
 
 
-def coded_bits(counts: np.ndarray) -> int:
-    """Bits that a Huffman stream of these symbol `counts` (int64[256]) takes, table and end symbols included."""
-    total = int(counts.sum())
+def stream_bits(counts: np.ndarray) -> int:
+    """Bits of the smallest stream of these symbol `counts` (int64[256]), its table and end symbols included."""
     if np.count_nonzero(counts) < 2:
-        return 16 if total else 0
-    full = _with_end(counts, total)
+        return 16 if counts.any() else 0
+    return min(coded_bits(counts), packed_bits(counts))
+
+
+def coded_bits(counts: np.ndarray) -> int:
+    """Bits of a Huffman stream of these symbol `counts` (int64[256], two or more of them positive)."""
+    full = _with_end(counts)
     lengths = code_lengths(full)
     return int((full * lengths).sum()) + 4 * len(table_nibbles(lengths)) + 16 + 24 * int(full[END])
 
 
-def _with_end(counts: np.ndarray, total: int) -> np.ndarray:
-    return np.append(counts, -(-total // SEGMENT))
+def _with_end(counts: np.ndarray) -> np.ndarray:
+    return np.append(counts, -(-int(counts.sum()) // SEGMENT))
 
 
-def packed_width(symbols_or_top: int) -> int:
-    """Bits of a fixed-width code for symbols up to and including this one (at least 1)."""
-    return max(1, int(symbols_or_top).bit_length())
+def packed_bits(counts: np.ndarray) -> int:
+    """Bits of a packed stream of these symbol `counts` (not all 0)."""
+    return 16 + packed_width(counts) * int(counts.sum())
+
+
+def packed_width(counts: np.ndarray) -> int:
+    """Bits of a fixed-width code for symbols of these `counts` (not all 0)."""
+    return max(1, int(np.flatnonzero(counts)[-1]).bit_length())
 
 
 def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None) -> Stream:
@@ -104,10 +109,9 @@ def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None
     used = np.flatnonzero(counts)
     if len(used) < 2:
         return Stream("constant", len(symbols), symbol=int(used[0]) if len(used) else 0)
-    width = packed_width(used[-1])
-    if len(symbols) * width <= coded_bits(counts):
-        return pack(symbols, width)
-    lengths = code_lengths(_with_end(counts, len(symbols)))
+    if packed_bits(counts) <= coded_bits(counts):
+        return pack(symbols, packed_width(counts))
+    lengths = code_lengths(_with_end(counts))
     tables = _JointTable(lengths)
     starts = range(0, len(symbols), SEGMENT)
     segments = map(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
@@ -120,9 +124,12 @@ class _JointTable:
     def __init__(self, lengths: np.ndarray):
         self.word = words(lengths).astype(np.uint64)
         self.length = lengths.astype(np.uint64)
-        first, second = np.arange(256), np.arange(256)[:, None]
-        self.pair_word = (self.word[first] | self.word[second] << self.length[first]).astype(np.uint32).ravel()
-        self.pair_length = (lengths[first] + lengths[second]).ravel()
+        pair_word, pair_length = np.zeros((256, 256), np.uint32), np.zeros((256, 256), np.uint8)
+        kinds = int(np.flatnonzero(lengths[:END])[-1]) + 1  # most alphabets are small, and so is most of the table
+        first, second = np.arange(kinds), np.arange(kinds)[:, None]
+        pair_word[:kinds, :kinds] = self.word[first] | self.word[second] << self.length[first]
+        pair_length[:kinds, :kinds] = lengths[first] + lengths[second]
+        self.pair_word, self.pair_length = pair_word.ravel(), pair_length.ravel()
 
     def pack(self, symbols: np.ndarray) -> bytes:
         """One segment: the words of up to 2^18 symbols and the end symbol's."""
@@ -179,7 +186,8 @@ def decode(stream: Stream, map: Map = map) -> np.ndarray:
 
 
 def _unpack(stream: Stream) -> np.ndarray:
-    bits = np.unpackbits(np.frombuffer(stream.segments[0], np.uint8), bitorder="little", count=stream.count * stream.width)
+    packed = np.frombuffer(stream.segments[0], np.uint8)
+    bits = np.unpackbits(packed, bitorder="little", count=stream.count * stream.width)
     padded = np.zeros((stream.count, 8), np.uint8)
     padded[:, : stream.width] = bits.reshape(stream.count, stream.width)
     return np.packbits(padded, axis=1, bitorder="little").ravel()
@@ -190,25 +198,26 @@ def _inflate(header: bytes, segment: bytes, count: int) -> bytes:
     try:
         # One call is up to three times faster than two; one symbol more than asked, so that the end symbol is read.
         symbols = engine.decompress(b"".join((header, segment)), count + 1)
-    except (zlib.error, inflate_engine.error) as error:
+    except inflate_engine.error as error:
         raise CorruptFile("segment", f"a Huffman segment does not decode ({error})") from error
     if len(symbols) != count or not engine.eof or engine.unused_data:
         raise CorruptFile("segment", f"a Huffman segment does not end after exactly {count} symbols and its last byte")
     return symbols
 
 
-# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for "no word", so that
-# padding can move the header's end by single bits, and words of 4 and 5 bits for the lengths 1 and 2 to 15.
+# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for "no word", so
+# that padding can move the header's end by single bits, and words of 4 and 5 bits for the lengths 1 and 2 to 15.
 _LENGTH_CODE = [1, 4] + [5] * 14 + [0, 0, 0]
 _LENGTH_CODE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
 _LENGTH_WORDS = [f"{int(w):0{n}b}" for w, n in zip(words(np.array(_LENGTH_CODE)), _LENGTH_CODE) if n]
 
 
 def deflate_header(lengths: np.ndarray) -> bytes:
-    """A DEFLATE header, of a whole number of bytes, for a last block of literals with these word `lengths` (uint8[257])."""
+    """A DEFLATE header, whole bytes long, for a last block of literals with words of these `lengths` (uint8[257])."""
 
     def header(padding: int) -> str:
-        fields = [(1, 1), (2, 2), (padding, 5), (0, 5), (15, 4)]  # last block, dynamic; HLIT - 257, HDIST - 1, HCLEN - 4
+        # last block, dynamic; HLIT - 257, HDIST - 1, HCLEN - 4
+        fields = [(1, 1), (2, 2), (padding, 5), (0, 5), (15, 4)]
         fields += [(_LENGTH_CODE[symbol], 3) for symbol in _LENGTH_CODE_ORDER]
         bits = [f"{value:0{width}b}" for value, width in fields]
         no_words = [0] * (padding + 1)  # lengths of surplus match symbols, and of the one distance symbol
@@ -222,7 +231,10 @@ def deflate_header(lengths: np.ndarray) -> bytes:
 
 
 def decode_slowly(stream: Stream) -> np.ndarray:
-    """The symbols of a stream by way of bitarray, which shares no code with `decode`: the oracle of tests and `verify`."""
+    """The symbols of a stream by way of bitarray, which shares no code with `decode`: for tests and `verify --deep`.
+
+    Raises CorruptFile `segment` as `decode` does.
+    """
     if stream.form != "huffman":
         return decode(stream)
     from bitarray import bitarray
@@ -238,12 +250,12 @@ def decode_slowly(stream: Stream) -> np.ndarray:
         bits = bitarray(endian="little")
         bits.frombytes(bytes(segment))
         part = result[number * SEGMENT : (number + 1) * SEGMENT]
-        decoded = canonical_decode(bits, count.tolist(), symbol)
         try:
-            part[:] = np.fromiter(decoded, np.int64, len(part))
-            end = next(decoded)
-        except (ValueError, StopIteration, OverflowError) as error:
-            raise CorruptFile("segment", "a Huffman segment ends early in the second engine") from error
-        if end != END:
-            raise CorruptFile("segment", "a Huffman segment does not end with symbol 256 in the second engine")
+            decoded = np.fromiter(islice(canonical_decode(bits, count.tolist(), symbol), len(part) + 1), np.int64)
+        except ValueError as error:
+            raise CorruptFile("segment", f"a Huffman segment does not decode in the second engine ({error})") from error
+        ends = np.flatnonzero(decoded == END)
+        if ends.tolist() != [len(part)] or -(-int(lengths[decoded].sum()) // 8) != len(segment):
+            raise CorruptFile("segment", "a Huffman segment does not end where it should in the second engine")
+        part[:] = decoded[:-1]
     return result

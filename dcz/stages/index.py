@@ -33,28 +33,22 @@ class Layout:
         return sum(-(-len(bitmap) // 8) for bitmap in (self.rows, self.columns) if bitmap is not None)
 
 
-def layouts(mask: np.ndarray, orders: tuple[bool, ...] = (False, True)) -> Iterator[Layout]:
+def layouts(mask: np.ndarray) -> Iterator[Layout]:
     """Every layout of `mask` (bool[R, C]) worth measuring: each order, with and without empty rows and columns."""
     rows, columns = mask.any(axis=1), mask.any(axis=0)
-    whole = np.flatnonzero(mask)
+    row, column = np.divmod(np.flatnonzero(mask), max(1, mask.shape[1]))
     for row_map in (None, rows) if not rows.all() else (None,):
         for column_map in (None, columns) if not columns.all() else (None,):
-            place, shape = whole, mask.shape
-            if row_map is not None or column_map is not None:
-                row, column = np.divmod(whole, mask.shape[1])
-                row = row if row_map is None else _renumber(row_map)[row]
-                column = column if column_map is None else _renumber(column_map)[column]
-                shape = (mask.shape[0] if row_map is None else int(rows.sum()), mask.shape[1] if column_map is None else int(columns.sum()))
-                place = row * shape[1] + column
-            for column_major in orders:
-                if column_major:
-                    row, column = np.divmod(place, shape[1])
-                    place = np.sort(column * shape[0] + row)
-                yield Layout(column_major, row_map, column_map, np.diff(place, prepend=-1) - 1)
+            height, y = _compact(row, mask.shape[0], row_map)
+            width, x = _compact(column, mask.shape[1], column_map)
+            yield Layout(False, row_map, column_map, np.diff(y * width + x, prepend=-1) - 1)
+            if min(height, width) > 1:  # else both orders are the same
+                yield Layout(True, row_map, column_map, np.diff(np.sort(x * height + y), prepend=-1) - 1)
 
 
-def _renumber(bitmap: np.ndarray) -> np.ndarray:
-    return np.cumsum(bitmap) - 1
+def _compact(lines: np.ndarray, length: int, bitmap: np.ndarray | None) -> tuple[int, np.ndarray]:
+    """How many lines are numbered, and the new numbers of these `lines`."""
+    return (length, lines) if bitmap is None else (int(bitmap.sum()), (np.cumsum(bitmap) - 1)[lines])
 
 
 def reading_order(mask: np.ndarray, column_major: bool) -> np.ndarray:

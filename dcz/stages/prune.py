@@ -53,7 +53,7 @@ def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> floa
     total = 0.0
     for start in range(0, len(weights), _BLOCK):
         part = term(weights[start : start + _BLOCK].astype(np.float64))
-        total += float(np.bincount(np.zeros(len(part), np.intp), part)[0])  # adds in order; sum() goes by the processor
+        total += float(np.cumsum(part)[-1])  # adds one after another, where sum() goes by the processor
     return total / max(len(weights), 1)
 
 

@@ -5,8 +5,8 @@
 Three ways: `exact`, where the distinct values already fit; `kmeans`, as in the paper; `entropy_constrained`, a uniform
 grid whose decisions weigh the error against the length of the code, for when codes are Huffman-coded anyway.
 
-The iterations run on a histogram of 2^16 bins with running sums, so that a step costs as much as the codebook has entries,
-however many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
+The iterations run on a histogram of 2^16 bins with running sums, so that a step costs as much as the codebook has
+entries, however many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
 """
 
 import math
@@ -14,18 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .prune import mean_square
-
 BINS = 1 << 16
 BLOCK = 1 << 16
 MOST = 256  # entries of a codebook
-STARTS = ("linear", "density", "forgy", "cuberoot")
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """Centroids (float64, ascending, every one used) and the code of every weight (uint8, same order as the weights)."""
+    """Centroids (float64, ascending, every one used), and the code of every weight (uint8, in the weights' order)."""
 
     centroids: np.ndarray
     codes: np.ndarray
@@ -57,7 +54,7 @@ class Histogram:
 
     def edges(self, thresholds: np.ndarray) -> np.ndarray:
         """The edge nearest to each threshold (float64), ascending where the thresholds are."""
-        place = np.rint((thresholds - self.low) * self.scale + 0.5)
+        place = np.rint((thresholds - self.low) * self.scale)
         return np.clip(place, 0, BINS).astype(np.int64)
 
     def between(self, running: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -69,31 +66,32 @@ class Histogram:
 
 
 def exact(patterns: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct bit patterns (ascending as integers) and the code (uint8) of each, or None where more than `most`."""
-    if not len(patterns):
+    """The distinct bit patterns (ascending as integers) and the code (uint8) of each, or None of none or over `most`."""
+    known = np.unique(patterns[:4096])
+    if not 1 <= len(known) <= most:
         return None
-    distinct = np.unique(patterns[:4096])
-    while len(distinct) <= most:
-        codes, stranger = _look_up(patterns, distinct)
-        if stranger is None:
-            return distinct, codes
-        distinct = np.union1d(distinct, np.unique(stranger))
-    return None
-
-
-def _look_up(patterns: np.ndarray, distinct: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Codes of `patterns`, or the first block of them that has a pattern not in `distinct`."""
-    multiplier, shift = _perfect_hash(distinct)
-    table = np.zeros(BINS, np.uint8)
-    table[_hash(distinct, multiplier, shift)] = np.arange(len(distinct))
+    multiplier, shift, table = _hash_table(known)
     codes = np.empty(len(patterns), np.uint8)
     for start in range(0, len(patterns), BLOCK):
         part = patterns[start : start + BLOCK]
         found = table[_hash(part, multiplier, shift)]
-        if not np.array_equal(distinct[found], part):
-            return codes, part
+        if not np.array_equal(known[found], part):  # newcomers are numbered last: codes given so far stay right
+            known = np.append(known, np.setdiff1d(part, known))
+            if len(known) > most:
+                return None
+            multiplier, shift, table = _hash_table(known)
+            found = table[_hash(part, multiplier, shift)]
         codes[start : start + BLOCK] = found
-    return codes, None
+    order = np.argsort(known)
+    return known[order], np.argsort(order).astype(np.uint8)[codes]
+
+
+def _hash_table(known: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """A perfect hash of at most 256 patterns, and the number (uint8) of each under its hash."""
+    multiplier, shift = _perfect_hash(known)
+    table = np.zeros(BINS, np.uint8)
+    table[_hash(known, multiplier, shift)] = np.arange(len(known))
+    return multiplier, shift, table
 
 
 def _hash(patterns: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
@@ -105,7 +103,7 @@ def _perfect_hash(distinct: np.ndarray) -> tuple[int, int]:
     bits = distinct.dtype.itemsize * 8
     seeds = np.random.default_rng(len(distinct))
     while True:  # two tries on average for 256 patterns of 32 bits; any odd number will do for 16
-        multiplier = int(seeds.integers(1 << bits, dtype=np.uint64) if bits < 64 else seeds.bit_generator.random_raw()) | 1
+        multiplier = seeds.bit_generator.random_raw() % (1 << bits) | 1
         if len(np.unique(_hash(distinct, multiplier, bits - 16))) == len(distinct):
             return multiplier, bits - 16
 
@@ -117,7 +115,8 @@ def kmeans(weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0) 
     """One-dimensional k-means of `weights` (float, flat, finite, not empty) with at most `k` <= 256 centroids.
 
     `start` is linear, density or forgy (Deep Compression, section 3.2), or cuberoot: quantiles of the cube root of the
-    density, the optimum for many centroids (Panter and Dite, "Quantization distortion in pulse-count modulation", 1951).
+    density, the optimum for many centroids (Panter and Dite, "Quantization distortion in pulse-count modulation",
+    1951).
     """
     histogram = Histogram(weights)
     centroids = initial_centroids(histogram, k, start, seed)
@@ -143,8 +142,13 @@ def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -
         return _quantiles(histogram, count, middle)
     if start == "forgy":
         return _quantiles(histogram, count, np.sort(np.random.default_rng(seed).random(k)))
-    smooth = np.convolve(count, np.ones(65) / 65, mode="same")  # single bins of a small tensor are 0 or 1: no density
-    return _quantiles(histogram, np.cbrt(smooth), middle)
+    # The density at a bin is the count in a window about it: the fewer the weights, the wider. Too narrow a window takes
+    # the lone weights of the tails for none, and leaves the tails without centroids.
+    half = round(BINS / 4 / histogram.count[-1] ** (1 / 3))
+    bins = np.arange(BINS)
+    smooth = histogram.count[np.minimum(bins + half + 1, BINS)] - histogram.count[np.maximum(bins - half, 0)]
+    # Whole numbers, so that neither the order of sums nor the last bit of a processor's cube root matters.
+    return _quantiles(histogram, np.rint(1024 * np.cbrt(smooth)), middle)
 
 
 def _quantiles(histogram: Histogram, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -175,14 +179,26 @@ def assign(weights: np.ndarray, thresholds: np.ndarray, histogram: Histogram) ->
 
 def mean_centroids(weights: np.ndarray, codes: np.ndarray) -> Shared:
     """The mean of the weights of each code that occurs, codes numbered anew without the others."""
+    count, total = _sums(weights, codes)
+    used = np.flatnonzero(count)
+    return Shared(total[used] / count[used], _renumber(codes, used))
+
+
+def _sums(weights: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many weights each code has, and their sum (float64[256] each)."""
     count, total = np.zeros(MOST), np.zeros(MOST)
-    for start in range(0, len(weights), BLOCK):
+    for start in range(0, len(weights), BLOCK):  # bincount widens its input to 64 bits: keep that in cache
         part = codes[start : start + BLOCK]
         count += np.bincount(part, minlength=MOST)
         total += np.bincount(part, weights[start : start + BLOCK], MOST)
-    used = count > 0
-    number = (np.cumsum(used) - 1).astype(np.uint8)
-    return Shared(total[used] / count[used], codes if used[: int(codes.max()) + 1].all() else number[codes])
+    return count, total
+
+
+def _renumber(codes: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Codes as places in `used`, the ascending codes that occur."""
+    if used[-1] == len(used) - 1:
+        return codes
+    return np.searchsorted(used, np.arange(MOST)).astype(np.uint8)[codes]
 
 
 # -- entropy-constrained ----------------------------------------------------------------------------------------------
@@ -196,9 +212,9 @@ class Grid:
     thresholds: np.ndarray
 
 
-def step_for_quality(weights: np.ndarray, decibels: float) -> float:
-    """The step whose uniform rounding error, step^2 / 12, is `decibels` below the mean square of `weights`."""
-    return math.sqrt(12 * mean_square(weights) / 10 ** (decibels / 10))
+def step_for_quality(mean_square: float, decibels: float) -> float:
+    """The step whose uniform rounding error, step^2 / 12, is `decibels` below the mean square of the weights."""
+    return math.sqrt(12 * mean_square / 10 ** (decibels / 10))
 
 
 def simple_step(step: float) -> float:
@@ -218,31 +234,32 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
     variables", 1996, as Lloyd iterations). `zeros` more weights are known to be zero: they shorten zero's code.
 
     The centroids are the levels themselves, a ramp, or the means of their weights where the error that these save is
-    worth more, at the same slope, than the longer codebook; zero stays zero. Where a grid would need more than 256
-    levels, the least used ones are joined.
+    worth more, at the same slope, than the longer codebook; level 0 is exactly zero. Where more than 256 levels are
+    used, neighbours are joined, and the centroids are means.
     """
     histogram = Histogram(weights)
-    if (histogram.high - histogram.low) / step > BINS:  # finer than the histogram: no code of 256 words comes near
+    span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
+    if span > step * BINS or reach > step * 2**52:  # finer than histogram or float64: 256 levels do not come near
         return kmeans(weights, MOST)
     grid = fit_grid(histogram, step, zeros)
     if len(grid.levels) > MOST:
         return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds), histogram))
     codes = assign(weights, grid.thresholds, histogram)
-    fitted = mean_centroids(weights, codes)
-    count = np.bincount(fitted.codes)
-    levels = grid.levels[np.flatnonzero(np.bincount(codes, minlength=len(grid.levels)))]
-    means = np.where(levels == 0, 0.0, fitted.centroids)
-    saved_bits = float((count * (means - levels) ** 2).sum()) / rate_slope(step)
-    return Shared(means if saved_bits > 32 * len(levels) else levels, fitted.codes)
+    count, total = _sums(weights, codes)
+    used = np.flatnonzero(count)
+    levels = grid.levels[used]
+    means = np.where(levels == 0, 0.0, total[used] / count[used])
+    saved_bits = math.fsum(count[used] * (means - levels) ** 2) / rate_slope(step)
+    return Shared(means if saved_bits > 32 * len(levels) else levels, _renumber(codes, used))
 
 
 def rate_slope(step: float) -> float:
-    """Squared error that a bit is worth at `step`: fine uniform rounding errs by step^2 / 12 and costs -log2(step) bits."""
+    """Squared error that a bit is worth at `step`: fine uniform rounding errs by step^2 / 12 for -log2(step) bits."""
     return step * step * math.log(2) / 6
 
 
 def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
-    """Decision thresholds of `entropy_constrained` on the levels that the histogram's span needs."""
+    """The levels that `entropy_constrained` uses, and its decision thresholds between them."""
     lowest, highest = round(histogram.low / step), round(histogram.high / step)
     half_way = (np.arange(lowest, highest) + 0.5) * step
     thresholds = half_way
@@ -258,7 +275,9 @@ def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
         if np.array_equal(moved, thresholds):
             break
         thresholds = moved
-    return Grid(step, lowest, thresholds)
+    used = np.flatnonzero(histogram.between(histogram.count, histogram.edges(thresholds)))
+    # Between an outlier and the rest lie levels without a weight; of their thresholds one is enough.
+    return Grid((lowest + used) * step, thresholds[(used[1:] + used[:-1]) // 2])
 
 
 def _join_levels(histogram: Histogram, thresholds: np.ndarray) -> np.ndarray:

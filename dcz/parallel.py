@@ -1,0 +1,35 @@
+"""Work on many tensors at a time, and on the parts of a big one, with results in order and memory bounded."""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+BIG = 1 << 22  # elements from which one tensor is worth several threads
+
+
+def in_order(pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple]], ahead: int) -> Iterator[tuple]:
+    """(key, function(*arguments)) for each (key, arguments), in order, with at most `ahead` + 1 tasks or results alive."""
+    waiting: deque = deque()
+    try:
+        for key, arguments in jobs:
+            waiting.append((key, pool.submit(function, *arguments)))
+            if len(waiting) > ahead:
+                key, future = waiting.popleft()
+                yield key, future.result()
+        while waiting:
+            key, future = waiting.popleft()
+            yield key, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+@contextlib.contextmanager
+def map_over_parts(elements: int, threads: int) -> Iterator[Callable]:
+    """A map over threads for the parts of one tensor of so many elements; the plain one where that would not pay."""
+    if threads < 2 or elements < BIG:
+        yield map
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield pool.map

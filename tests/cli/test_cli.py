@@ -1,0 +1,296 @@
+"""The commands as a user meets them: what they print where, and their exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import dcz
+from dcz import cli
+from tests.networks import perceptron
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run one command line; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dcz", *map(str, arguments)])
+        code = cli._run()
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A small ONNX file with two weights and a bias."""
+    path = tmp_path / "net.onnx"
+    onnx.save(perceptron(), path)
+    return path
+
+
+def test_round_trip_with_default_names(run, model):
+    assert run("compress", model)[0] == 0
+    packed = model.with_suffix(".dcz")
+    assert packed.stat().st_size < model.stat().st_size / 3
+    model.rename(model.with_name("original.onnx"))
+    code, out, _ = run("decompress", packed)
+    assert code == 0 and "net.onnx" in out
+    onnx.checker.check_model(str(model))
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(run, model):
+    code, out, err = run("compress", model, "--json")
+    assert code == 0
+    assert json.loads(out)["kind"] == "dcz"  # nothing but JSON on stdout
+    assert "fc1" in err or "fc2" in err  # the tensor's name
+
+
+def test_the_closing_tables_have_the_papers_columns_and_real_bytes(run, model):
+    _, out, _ = run("compress", model, "--sparsity", "0.7", "--bits", "4")
+    for word in ("#weights", "weights %", "w bits P+Q", "i bits P+Q+H", "rate P+Q+H", "original", "pruned", "P+Q+H", "whole file"):
+        assert word in out
+    assert f"{model.with_suffix('.dcz').stat().st_size:,} bytes" in out
+
+
+@pytest.mark.parametrize("options, encodings", [
+    (["--lossless"], {"stored"}),
+    (["--sparsity", "0.9", "--bits", "3"], {"sparse", "stored"}),
+    (["--sparsity", "0.9", "--no-share"], {"pruned", "stored"}),
+    (["--threshold", "1.5", "--bits", "4", "--init", "linear", "--index-bits", "5"], {"sparse", "stored"}),
+    (["--step", "0.5"], {"shared", "stored"}),
+    (["--quality", "20", "--codebook", "float16"], {"shared", "stored"}),
+])  # fmt: skip
+def test_options_reach_the_codec(run, model, options, encodings):
+    code, out, _ = run("compress", model, "--json", *options)
+    assert code == 0
+    assert {row["encoding"] for row in json.loads(out)["tensors"]} == encodings
+
+
+def test_index_bits_are_those_asked_for(run, model):
+    _, out, _ = run("compress", model, "--sparsity", "0.9", "--bits", "3", "--index-bits", "6", "--json")
+    layouts = [row["layout"] for row in json.loads(out)["tensors"] if row["layout"]]
+    assert layouts and all(layout.startswith("6-bit") for layout in layouts)
+
+
+def test_a_plan_and_patterns_choose_by_name(run, model, tmp_path):
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[rule]]\nmatch = "fc1*"\nbits = 2\n[[rule]]\nmatch = "fc1.weight"\nbits = 3\n')
+    code, out, _ = run("compress", model, "--config", plan, "--exclude", "fc2.weight", "--json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)["tensors"]}
+    assert rows["fc1.weight"]["entries"] == 8  # the last matching rule
+    assert rows["fc2.weight"]["encoding"] == "stored"
+
+
+def test_include_makes_a_weight_of_a_bias(run, model):
+    onnx.save(perceptron(hidden=1024), model)
+    _, out, _ = run("compress", model, "--include", "fc1.bias", "--json")
+    assert next(row for row in json.loads(out)["tensors"] if row["name"] == "fc1.bias")["encoding"] == "shared"
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (["compress", "net.onnx", "--include", "nothing*"], 2, "matches no tensor"),
+    (["compress", "net.onnx", "--bits", "9"], 2, "bits"),
+    (["compress", "net.onnx", "--sparsity", "1.5"], 2, "sparsity"),
+    (["compress", "net.onnx", "--bits", "4", "--quality", "20"], 2, "bits, quality"),
+    (["compress", "net.onnx", "--lossless", "--bits", "4"], 2, "--lossless"),
+    (["compress", "net.onnx", "--config", "missing.toml"], 6, "missing.toml"),
+    (["compress", "net.onnx", "-o", "-"], 2, "./-"),
+    (["compress", "-"], 2, "./-"),
+    (["compress", "missing.onnx"], 6, "missing.onnx"),
+    (["compress", "net.onnx", "-o", "no/such/folder/x.dcz"], 6, "no/such/folder"),
+    (["compress", "net.onnx", "-o", "."], 6, "is a folder"),
+    (["compress", "text.onnx"], 3, "not an ONNX model"),
+    (["decompress", "net.onnx"], 4, "not-dcz"),
+    (["decompress", "missing.dcz"], 6, "missing.dcz"),
+    (["inspect", "missing.dcz"], 6, "missing.dcz"),
+    (["inspect", "text.onnx"], 3, "not an ONNX model"),
+    (["inspect", "net.onnx", "--histogram", "*"], 2, "only .dcz"),
+    (["verify", "net.onnx"], 4, "not-dcz"),
+    (["check", "net.onnx"], 2, "--max-size"),
+    (["check", "net.onnx", "--max-size", "seven"], 2, "seven"),
+    (["check", "net.onnx", "--min-ratio", "3"], 2, "source"),
+    (["compress"], 2, "Usage"),
+    (["nonsense"], 2, "nonsense"),
+])  # fmt: skip
+def test_every_failure_has_its_code_and_says_why(run, model, tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    Path("text.onnx").write_text("this is no model\n" * 50)
+    found, out, err = run(*arguments)
+    assert (found, out) == (code, "")
+    assert words in err and "Traceback" not in err
+
+
+def test_an_existing_output_is_replaced_only_with_force(run, model):
+    packed = model.with_suffix(".dcz")
+    packed.write_bytes(b"precious")
+    code, _, err = run("compress", model)
+    assert code == 6 and "--force" in err and packed.read_bytes() == b"precious"
+    assert run("compress", model, "--force")[0] == 0
+    assert run("decompress", packed, "-o", model)[0] == 6
+
+
+def test_a_corrupt_file_is_refused_by_name_and_the_old_output_stays(run, model, tmp_path):
+    run("compress", model)
+    packed = model.with_suffix(".dcz")
+    data = bytearray(packed.read_bytes())
+    data[-3] ^= 1
+    packed.write_bytes(data)
+    output = tmp_path / "old.onnx"
+    output.write_bytes(b"old")
+    code, _, err = run("decompress", packed, "-o", output, "--force")
+    assert code == 4 and "record-crc" in err and "net.dcz" in err and "tensor" in err
+    assert output.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.dcz", "net.onnx", "old.onnx"]
+
+
+def test_a_file_that_decodes_to_more_than_asked_is_refused(run, model, tmp_path):
+    run("compress", model)
+    packed, output = model.with_suffix(".dcz"), tmp_path / "out.onnx"
+    code, _, err = run("decompress", packed, "-o", output, "--max-bytes", "10kB")
+    assert code == 3 and "limit" in err and not output.exists()
+    assert run("decompress", packed, "-o", output, "--max-bytes", "1MiB")[0] == 0
+
+
+def test_a_later_version_has_a_code_of_its_own(run, model):
+    run("compress", model)
+    packed = model.with_suffix(".dcz")
+    data = bytearray(packed.read_bytes())
+    data[8] = 2
+    packed.write_bytes(data)
+    code, _, err = run("inspect", packed)
+    assert code == 5 and "update dcz" in err
+
+
+def test_inspect_shows_every_part_of_both_kinds_of_file(run, model):
+    run("compress", model, "--sparsity", "0.8", "--bits", "4")
+    code, out, _ = run("inspect", model.with_suffix(".dcz"))
+    assert code == 0
+    for word in ("fc1.weight", "sparse", "writer", "source-sha256", "weights", "index", "codebook", "tables", "directory", "graph"):
+        assert word in out
+    code, out, _ = run("inspect", model)
+    assert code == 0 and "fc1.weight" in out and "weight" in out and "exact" in out
+
+
+def test_histogram_in_the_terminal(run, model):
+    run("compress", model, "--bits", "3")
+    code, out, _ = run("inspect", model.with_suffix(".dcz"), "--histogram", "fc1*")
+    assert code == 0 and "8 shared values" in out and out.count("█") > 20
+    assert run("inspect", model.with_suffix(".dcz"), "--histogram", "nope*")[0] == 2
+
+
+def test_verify_compares_tensors_and_outputs(run, model, tmp_path):
+    run("compress", model)
+    packed = model.with_suffix(".dcz")
+    code, out, _ = run("verify", packed, "--deep")
+    assert code == 0 and "intact" in out and "bitarray" in out
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
+    code, out, _ = run("verify", packed, "--against", model, "--inputs", tmp_path / "x.npz", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["outputs"][0]["samples"] == 40 and result["outputs"][0]["decibels"] > 20
+    assert {row["name"]: row["decibels"] for row in result["tensors"]}["fc1.bias"] is None  # bit for bit the same
+
+
+def test_verify_fails_below_the_agreement_asked_for(run, model):
+    run("compress", model, "--bits", "1")
+    packed = model.with_suffix(".dcz")
+    code, _, err = run("verify", packed, "--against", model, "--min-agreement", "1.0")
+    output = dcz.verify(packed, against=model).outputs[0]
+    assert code == (0 if output.agreement == 1.0 else 1)
+    assert run("verify", packed, "--min-agreement", "0.5")[0] == 2  # nothing to agree with
+
+
+def test_verify_refuses_another_model(run, model, tmp_path):
+    run("compress", model)
+    other = tmp_path / "other.onnx"
+    onnx.save(perceptron(hidden=48), other)
+    code, _, err = run("verify", model.with_suffix(".dcz"), "--against", other)
+    assert code == 3 and "not made from this model" in err
+
+
+def test_check_holds_budgets_and_names_the_culprits(run, model):
+    run("compress", model)
+    packed = model.with_suffix(".dcz")
+    assert run("check", packed, "--max-size", "1MB", "--min-ratio", "2")[0] == 0
+    code, out, _ = run("check", packed, "--max-size", "1kB", "--min-ratio", "2")
+    assert code == 1 and "MISSED" in out and "holds" in out and "fc1.weight" in out
+    code, out, _ = run("check", model, "--max-size", "1kB", "--json")
+    verdict = json.loads(out)
+    assert code == 1 and verdict["holds"] is False and verdict["budgets"][0]["figure"] == model.stat().st_size
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_for_each_shell(run, shell):
+    code, out, _ = run("completion", shell)
+    assert code == 0 and "_DCZ_COMPLETE" in out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_help_with_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0 and "Example:" in out and (f"dcz {command}" in out)
+
+
+def test_the_exit_codes_of_the_help_are_those_of_the_errors(run):
+    _, out, _ = run("--help")
+    from dcz import errors
+
+    documented = {int(line.split()[0]) for line in out.split("Exit codes:")[1].splitlines() if line.strip()}
+    raised = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.DczError)}
+    assert raised <= documented
+    assert documented - raised == {0, cli.INTERNAL, cli.INTERRUPTED}
+
+
+def test_a_fault_of_our_own_is_one_line_and_code_70(run, model, monkeypatch):
+    monkeypatch.setattr("dcz.report.inspect", lambda path: 1 / 0)
+    code, _, err = run("inspect", model)
+    assert code == 70 and "ZeroDivisionError" in err and "Traceback" not in err
+
+
+def test_help_imports_nothing_heavy():
+    heavy = "{'numpy', 'onnx', 'onnxruntime', 'rich', 'bitarray'} & set(sys.modules)"
+    code = f"import sys; sys.argv = ['dcz', '--help']\nfrom dcz import cli\ntry: cli.main()\nexcept SystemExit: print('LOADED', {heavy})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "LOADED set()" in out
+
+
+def test_inspecting_a_dcz_needs_neither_onnx_nor_onnxruntime(model):
+    dcz.compress(model, model.with_suffix(".dcz"))
+    code = (
+        "import sys; sys.modules['onnx'] = sys.modules['onnxruntime'] = None\n"
+        f"import dcz; print(dcz.inspect({str(model.with_suffix('.dcz'))!r}).file_bytes)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(out) == model.with_suffix(".dcz").stat().st_size
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
+    """The command is stopped in mid-write: it waits, in our hands, with half of its temporary file written."""
+    onnx.save(perceptron(), tmp_path / "net.onnx")
+    old = tmp_path / "net.dcz"
+    old.write_bytes(b"old")
+    code = (
+        "import shutil, sys, time\n"
+        "def copy(source, target, length): target.write(b'half'); target.flush(); print('READY', flush=True); time.sleep(60)\n"
+        "shutil.copyfileobj = copy\n"
+        "from dcz import cli; sys.argv = ['dcz', 'compress', 'net.onnx', '--force']; cli.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"READY\n"
+    assert len(list(tmp_path.iterdir())) == 3
+    process.send_signal(stop)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == (130 if stop == signal.SIGINT else 143)
+    assert b"Traceback" not in err
+    assert old.read_bytes() == b"old" and sorted(os.listdir(tmp_path)) == ["net.dcz", "net.onnx"]

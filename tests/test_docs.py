@@ -1,0 +1,66 @@
+"""What the README says is run, word for word."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import dcz
+from dcz import cli
+from tests.networks import perceptron
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^(?:    |\$ )?(dcz [a-z].*?)(?:  +#.*)?$", README, flags=re.M)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with the files that the README's commands name."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(perceptron(), "model.onnx")
+    np.savez("samples.npz", x=np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32))
+    Path("plan.toml").write_bytes((ROOT / "examples" / "03_plan.toml").read_bytes())
+    return tmp_path
+
+
+def test_the_readme_shows_every_command():
+    shown = {shlex.split(command)[1] for command in COMMANDS}
+    assert set(cli.COMMANDS) <= shown
+
+
+def test_the_readmes_commands_run_in_their_order(folder, monkeypatch, capsys):
+    for command in COMMANDS:
+        arguments = shlex.split(command)
+        writes = arguments[1] in ("compress", "decompress") and "--force" not in arguments
+        monkeypatch.setattr(sys, "argv", arguments + ["--force"] * writes)  # they write the same files again and again
+        assert cli._run() == 0, f"{command}: {capsys.readouterr().err}"
+
+
+def test_the_readmes_python_runs(folder):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_make_targets_exist():
+    targets = set(re.findall(r"^make (\w[\w-]*)", README, flags=re.M))
+    assert {"demo", "test"} <= targets <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith("make test")
+
+
+def test_versions_agree():
+    assert f"## {dcz.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_changelog_and_readme_name_nothing_that_is_gone():
+    for name in re.findall(r"`dcz\.(\w+)`", README):
+        assert hasattr(dcz, name), name
