@@ -15,7 +15,15 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "UnsuitableModel", "UnsupportedFile"),
+    "errors": (
+        "BadPlan",
+        "CorruptFile",
+        "DczError",
+        "FileAccess",
+        "MissingBackend",
+        "UnsuitableModel",
+        "UnsupportedFile",
+    ),
     "plan": ("Plan", "Rule", "Settings"),
     "pipeline": ("compress",),
     "unpack": ("decompress", "load"),

@@ -73,5 +73,7 @@ def parse_size(text: int | str) -> int:
         return text
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if not match or match[2].upper() not in UNITS:
-        raise BadPlan(f"{text!r} is no size: write a number with B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024)")
+        raise BadPlan(
+            f"{text!r} is no size: write a number with B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024)"
+        )
     return int(float(match[1]) * UNITS[match[2].upper()])

@@ -138,7 +138,7 @@ def _most(kept: int) -> int:
 
 
 def _share_exactly(patterns: np.ndarray, mask: np.ndarray, settings: Settings) -> Coded | None:
-    if len(np.unique(patterns[:4096])) > share.MOST + 1:  # most tensors, told before anything is copied
+    if len(np.unique(patterns[:4096][mask[:4096]])) > share.MOST:  # most tensors, told before the others are copied
         return None
     kept = patterns[mask]
     if not len(kept):

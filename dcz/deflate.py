@@ -1,6 +1,6 @@
 """The home of zlib, and of isal in its place where it is installed: raw DEFLATE streams and checksums (spec, section 1).
 
-    deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
+deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
 """
 
 import zlib

@@ -1,7 +1,7 @@
 """Files that are whole or absent: write beside, sync, rename.
 
-    with replacing("model.dcz") as file:
-        file.write(...)               an error or an interrupt in here leaves the old model.dcz as it was
+with replacing("model.dcz") as file:
+    file.write(...)               an error or an interrupt in here leaves the old model.dcz as it was
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """An open `.dcz` file as a mapping of names to arrays.
 
-    with dcz.open("net.dcz") as tensors:
-        tensors["fc1.weight"]         decoded now, from its own bytes of the file
+with dcz.open("net.dcz") as tensors:
+    tensors["fc1.weight"]         decoded now, from its own bytes of the file
 """
 
 import os

@@ -1,12 +1,12 @@
 """What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
 
-    [default]
-    quality = 32.0            # decibels
+[default]
+quality = 32.0            # decibels
 
-    [[rule]]                  # the last rule that matches a tensor's name wins
-    match = "classifier.*"
-    sparsity = 0.9
-    bits = 5
+[[rule]]                  # the last rule that matches a tensor's name wins
+match = "classifier.*"
+sparsity = 0.9
+bits = 5
 """
 
 import dataclasses
@@ -186,7 +186,7 @@ def parse(table: dict, base: Settings = DEFAULT) -> Plan:
     _expect(isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules), "write each rule under [[rule]]")
     parsed = []
     for rule in rules:
-        _expect("match" in rule, "a rule needs match = \"pattern\"")
+        _expect("match" in rule, 'a rule needs match = "pattern"')
         settings = {key: value for key, value in rule.items() if key != "match"}
         parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
     least = table.get("min_weights", Plan.min_weights)

@@ -1,7 +1,7 @@
 """The only home of `import onnxruntime`: run models, and compare what they answer.
 
-    inputs = random_inputs(session("a.onnx"))
-    compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
+inputs = random_inputs(session("a.onnx"))
+compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
 """
 
 import os
@@ -79,7 +79,9 @@ def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
         for wanted in model.get_inputs():
             if wanted.type not in _TYPES:
                 raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --inputs")
-            dims = [d if isinstance(d, int) and d > 0 else (1 if axis == 0 else size) for axis, d in enumerate(wanted.shape)]
+            dims = [
+                d if isinstance(d, int) and d > 0 else (1 if axis == 0 else size) for axis, d in enumerate(wanted.shape)
+            ]
             inputs[wanted.name] = _random(random, dims, np.dtype(_TYPES[wanted.type]))
         try:
             run(model, inputs)

@@ -1,6 +1,6 @@
 """`.dcz` files back to tensors and models.
 
-    net.dcz -> records -> codec.decode, a few ahead -> tensors, each against its checksum -> net.onnx
+net.dcz -> records -> codec.decode, a few ahead -> tensors, each against its checksum -> net.onnx
 """
 
 import contextlib

@@ -84,7 +84,9 @@ def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
     for site in original.sites:
         other = theirs.get(site.name)
         if other is None or (other.dtype, other.shape) != (site.dtype, site.shape):
-            raise UnsuitableModel(f"{path}: was not made from this model: tensor {site.name!r} is missing or has another shape")
+            raise UnsuitableModel(
+                f"{path}: was not made from this model: tensor {site.name!r} is missing or has another shape"
+            )
         found.append(TensorDifference(site.name, _decibels(site, other)))
     return tuple(found)
 

@@ -1,6 +1,6 @@
 """Run a compressed model without writing an .onnx file first, and look at single tensors.
 
-    python examples/02_load_into_onnxruntime.py model.dcz
+python examples/02_load_into_onnxruntime.py model.dcz
 """
 
 import sys

@@ -12,8 +12,8 @@ from pathlib import Path
 from unittest import mock
 
 from dcz.format.container import Archive
-from dcz.unpack import decode_all
 from dcz.stages import huffman
+from dcz.unpack import decode_all
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 sys.path.insert(0, str(SPEC))

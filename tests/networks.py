@@ -9,7 +9,12 @@ INPUTS, CLASSES = 64, 10
 def perceptron(hidden: int = 128, seed: int = 0) -> ModelProto:
     """x [n, 64] -> fc1 (64 x hidden) -> Relu -> fc2 (hidden x 10) -> y, with a bias each."""
     random = np.random.default_rng(seed)
-    shapes = {"fc1.weight": (INPUTS, hidden), "fc1.bias": (hidden,), "fc2.weight": (hidden, CLASSES), "fc2.bias": (CLASSES,)}
+    shapes = {
+        "fc1.weight": (INPUTS, hidden),
+        "fc1.bias": (hidden,),
+        "fc2.weight": (hidden, CLASSES),
+        "fc2.bias": (CLASSES,),
+    }
     weights = [
         numpy_helper.from_array(random.normal(0, 0.1, shape).astype(np.float32), name) for name, shape in shapes.items()
     ]

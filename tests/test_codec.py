@@ -199,6 +199,20 @@ def test_up_to_256_distinct_values_are_kept_exactly_without_being_asked(settings
             assert np.array_equal(candidate.data, patterns.view(np.uint8))
 
 
+@pytest.mark.parametrize("sharing", [{"bits": 2}, {"quality": 10.0}, {"share": False}, {}], ids=str)
+def test_what_pruning_leaves_is_kept_exactly_where_its_values_are_few(sharing):
+    rng = np.random.default_rng(4)
+    numbers = rng.normal(0, 0.01, 6000)
+    numbers[rng.random(6000) < 0.1] = 0.75
+    numbers[rng.random(6000) < 0.1] = -2.5
+    left = tensor(numbers * (np.abs(numbers) > 0.5))
+    sparsity = float(np.mean(np.abs(numbers) < 0.5))
+    candidates = check(tensor(numbers), Settings(sparsity=sparsity, **sharing))
+    assert isinstance(candidates[0].encoded, Sparse) and candidates[0].encoded.codebook.count == 2
+    for candidate in candidates:
+        assert np.array_equal(candidate.data, left.data)
+
+
 def test_as_many_values_as_bits_can_tell_are_kept_and_one_more_is_not():
     rng = np.random.default_rng(4)
     grid = rng.permutation(np.arange(1, 18)) / 16

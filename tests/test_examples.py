@@ -46,5 +46,3 @@ def test_the_plan_is_valid_and_does_what_its_comments_say(tmp_path):
 
 def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("0*")} == set(re.findall(r"\d\d_\w+\.\w+", Path(__file__).read_text()))
-
-

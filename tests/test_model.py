@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import dcz
 from dcz import model as onnx_model

@@ -18,8 +18,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import dcz
-from dcz import model as onnx_model
 from dcz import files, parallel, pipeline
+from dcz import model as onnx_model
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
 from dcz.format import container
 from dcz.format.container import Archive

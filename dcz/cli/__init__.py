@@ -77,7 +77,9 @@ def _run() -> int:
     except Exception as error:  # a bug: say so in one line, and keep the traceback for those who ask
         if os.environ.get("DCZ_TRACEBACK"):
             raise
-        return _fail(f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)", INTERNAL)
+        return _fail(
+            f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)", INTERNAL
+        )
 
 
 def _fail(message: str, code: int) -> int:

@@ -16,7 +16,9 @@ class FilePath(click.ParamType):
     def convert(self, value, param, ctx) -> str:
         """The path, unless it is `-`."""
         if value == "-":
-            self.fail("standard input and output cannot be used; name a file (./- for one that is called -)", param, ctx)
+            self.fail(
+                "standard input and output cannot be used; name a file (./- for one that is called -)", param, ctx
+            )
         return value
 
 
@@ -45,7 +47,13 @@ def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn(verb), BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.fields[tensor]}")
+    columns = (
+        TextColumn(verb),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[tensor]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(verb, total=None, tensor="")
         yield lambda name, done, total: bar.update(task, completed=done, total=total, tensor=name)

@@ -11,16 +11,27 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
 @click.argument("model", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The .dcz file; default: MODEL with the suffix .dcz.")
 @click.option("--lossless", is_flag=True, help="Keep every tensor bit for bit.")
-@click.option("--quality", type=float, metavar="DB", help="How many decibels the error lies below the weights, on average: 1 to 44; default 32.")
+@click.option(
+    "--quality",
+    type=float,
+    metavar="DB",
+    help="How many decibels the error lies below the weights, on average: 1 to 44; default 32.",
+)
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
 @click.option("--init", type=STARTS, help="Where k-means starts; default cuberoot.")
-@click.option("--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first.")
+@click.option(
+    "--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first."
+)
 @click.option("--threshold", type=float, metavar="T", help="Set weights within T standard deviations of zero to zero.")
 @click.option("--no-share", is_flag=True, help="Keep the values that pruning leaves.")
-@click.option("--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file.")
+@click.option(
+    "--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file."
+)
 @click.option("--codebook", type=click.Choice(["auto", "float16"]), help="float16 rounds the shared values.")
-@click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options above change its defaults.")
+@click.option(
+    "--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options above change its defaults."
+)
 @click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
 @threads

@@ -36,7 +36,9 @@ def command(file, output, external_data, max_bytes, threads, as_json, force) -> 
         unpack.decompress(
             file, output, external_data=external_data, threads=threads, max_bytes=limit, progress=tell, force=force
         )
-    written = [path for path in (Path(output), Path(f"{output}.data")) if path.exists()][: 1 if external_data == "never" else 2]
+    written = [path for path in (Path(output), Path(f"{output}.data")) if path.exists()][
+        : 1 if external_data == "never" else 2
+    ]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
     else:

@@ -25,7 +25,9 @@ def compressed(report: Report) -> None:
     console = _console()
     console.print(_layers(report))
     console.print(_stages(report))
-    console.print(f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), {report.ratio:.2f} times smaller")
+    console.print(
+        f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), {report.ratio:.2f} times smaller"
+    )
 
 
 def inspected(report: Report) -> None:
@@ -33,9 +35,13 @@ def inspected(report: Report) -> None:
     console = _console()
     if report.kind == "onnx":
         console.print(_tensors_of_onnx(report))
-        console.print(f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), of which {size(report.graph_bytes)} graph")
+        console.print(
+            f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), of which {size(report.graph_bytes)} graph"
+        )
         return
-    console.print(f"{escape(report.path)}: .dcz format {report.version}, {report.file_bytes:,} bytes, {len(report.rows)} records")
+    console.print(
+        f"{escape(report.path)}: .dcz format {report.version}, {report.file_bytes:,} bytes, {len(report.rows)} records"
+    )
     for key, value in report.metadata.items():
         console.print(f"  {escape(key)}: {escape(value)}")
     console.print(_layers(report))
@@ -49,7 +55,17 @@ def _layers(report: Report) -> Table:
     table.add_column("tensor", overflow="fold")
     for head in ("shape", "encoding"):
         table.add_column(head)
-    heads = "#weights", "weights %", "w bits P+Q", "w bits P+Q+H", "i bits P+Q", "i bits P+Q+H", "rate P+Q", "rate P+Q+H", "bytes"
+    heads = (
+        "#weights",
+        "weights %",
+        "w bits P+Q",
+        "w bits P+Q+H",
+        "i bits P+Q",
+        "i bits P+Q+H",
+        "rate P+Q",
+        "rate P+Q+H",
+        "bytes",
+    )
     for head in heads:
         table.add_column(head, justify="right")
     for row in report.rows:
@@ -58,7 +74,9 @@ def _layers(report: Report) -> Table:
     if report.rows:
         rates = [_percent(total.share, total.original), _percent(total.huffman, total.original)]
         kept = _percent(total.kept, total.elements)
-        table.add_row("total", "", "", f"{total.elements:,}", kept, "", "", "", "", *rates, f"{total.huffman:,}", style="bold")
+        table.add_row(
+            "total", "", "", f"{total.elements:,}", kept, "", "", "", "", *rates, f"{total.huffman:,}", style="bold"
+        )
     return table
 
 
@@ -116,7 +134,9 @@ def _tensors_of_onnx(report: Report) -> Table:
     for row in report.rows:
         shape = "x".join(map(str, row.shape)) or "scalar"
         nonzero = _percent(row.kept, row.elements)
-        table.add_row(escape(row.name), row.dtype, shape, row.encoding, f"{row.elements:,}", nonzero, f"{row.original:,}")
+        table.add_row(
+            escape(row.name), row.dtype, shape, row.encoding, f"{row.elements:,}", nonzero, f"{row.original:,}"
+        )
     return table
 
 
@@ -140,15 +160,27 @@ def verified(result: Verification) -> None:
     """`dcz verify`."""
     console = _console()
     engines = " and ".join(result.engines)
-    console.print(f"{escape(result.path)}: intact; {result.records} records, {result.decoded_bytes:,} bytes decoded with {engines}")
+    console.print(
+        f"{escape(result.path)}: intact; {result.records} records, {result.decoded_bytes:,} bytes decoded with {engines}"
+    )
     if result.tensors:
         changed = [row for row in result.tensors if row.decibels != math.inf]
-        console.print(f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:")
+        console.print(
+            f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:"
+        )
         for row in changed:
             console.print(f"  {row.decibels:6.1f} dB  {escape(row.name)}")
     for output in result.outputs:
-        agreement = "" if output.agreement is None else f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
-        same = "equal" if output.decibels == math.inf else f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}"
+        agreement = (
+            ""
+            if output.agreement is None
+            else f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
+        )
+        same = (
+            "equal"
+            if output.decibels == math.inf
+            else f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}"
+        )
         console.print(f"output {escape(output.output)}: {same}{agreement}")
 
 

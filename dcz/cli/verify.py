@@ -9,8 +9,12 @@ from .common import FILE, as_json, print_json, threads
 @click.argument("file", type=FILE)
 @click.option("--deep", is_flag=True, help="Decode with a second Huffman engine too, and have onnx.checker look.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="Compare tensors and outputs with this model.")
-@click.option("--inputs", type=FILE, metavar="X.NPZ", help="Inputs to compare on, by name; default: seeded random ones.")
-@click.option("--min-agreement", type=click.FloatRange(0, 1), metavar="F", help="Fail below this share of equal top classes.")
+@click.option(
+    "--inputs", type=FILE, metavar="X.NPZ", help="Inputs to compare on, by name; default: seeded random ones."
+)
+@click.option(
+    "--min-agreement", type=click.FloatRange(0, 1), metavar="F", help="Fail below this share of equal top classes."
+)
 @threads
 @as_json
 @click.pass_context

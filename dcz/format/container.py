@@ -1,6 +1,6 @@
 """The file: header, directory, graph, records (spec, sections 2 to 4).
 
-    89 DCZ 0D 0A 1A 0A | 1 0 | flags | D | P | CRC-32 | directory | graph | record 0 | record 1 ...
+89 DCZ 0D 0A 1A 0A | 1 0 | flags | D | P | CRC-32 | directory | graph | record 0 | record 1 ...
 """
 
 import math
@@ -133,7 +133,9 @@ class Archive:
         """The bytes of a tensor's record, its checksum verified."""
         stored = self._read(entry.offset, entry.length)
         if crc32(stored) != entry.record_crc:
-            raise CorruptFile("record-crc", f"{self.path}: tensor {entry.name!r}: its record does not have its checksum")
+            raise CorruptFile(
+                "record-crc", f"{self.path}: tensor {entry.name!r}: its record does not have its checksum"
+            )
         return stored
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -158,7 +160,9 @@ def read_directory(file: BinaryIO) -> Directory:
     reader.take(len(MAGIC))
     version = reader.u8(), reader.u8()
     if version[0] != MAJOR:
-        raise UnsupportedFile("version", f"format version {version[0]}.{version[1]}; this reader knows {MAJOR}: update dcz")
+        raise UnsupportedFile(
+            "version", f"format version {version[0]}.{version[1]}; this reader knows {MAJOR}: update dcz"
+        )
     if any(reader.take(2)):
         raise CorruptFile("flags", "a reserved flag is set")
     stored_length, plain_length, crc = reader.u32(), reader.u32(), reader.u32()

@@ -1,6 +1,6 @@
 """The smallest pieces of the format: integers, varints, strings and floats (spec, section 1).
 
-    varint 300  ->  AC 02
+varint 300  ->  AC 02
 """
 
 import struct
@@ -100,7 +100,9 @@ class Reader:
 
     def bitmap(self, count: int) -> np.ndarray:
         """`count` booleans."""
-        return np.unpackbits(np.frombuffer(self.take(-(-count // 8)), np.uint8), bitorder="little", count=count).view(bool)
+        return np.unpackbits(np.frombuffer(self.take(-(-count // 8)), np.uint8), bitorder="little", count=count).view(
+            bool
+        )
 
     def end(self, reason: str) -> None:
         """Refuse, for `reason`, bytes that are left."""

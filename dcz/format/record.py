@@ -1,6 +1,6 @@
 """One record <-> the encoding of a tensor (spec, sections 5 to 8). Nothing is decoded here, only laid out.
 
-    sparse  =  index (layout, bitmaps, kept, gap stream) · codebook (form, entries) · code stream (form, table, segments)
+sparse  =  index (layout, bitmaps, kept, gap stream) · codebook (form, entries) · code stream (form, table, segments)
 """
 
 import math

@@ -45,7 +45,9 @@ def top_classes(path: Path, batches: list[np.ndarray]) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", default="val650", choices=["val650", "calibration256"])
-    parser.add_argument("--quality", type=float, nargs="*", default=[], help="decibels; the default settings where none")
+    parser.add_argument(
+        "--quality", type=float, nargs="*", default=[], help="decibels; the default settings where none"
+    )
     parser.add_argument("--bits", type=int, nargs="*", default=[])
     options = parser.parse_args()
     original = DATA / "nets" / "squeezenet_v1.1.onnx"
@@ -53,7 +55,9 @@ def main() -> None:
     expected = top_classes(original, batches)
     plans = [(f"quality {q:g} dB", dcz.Settings(quality=q)) for q in options.quality]
     plans += [(f"bits {b}", dcz.Settings(bits=b)) for b in options.bits]
-    print(f"| SqueezeNet 1.1, {len(batches)} images of {options.images} | bytes | ratio | agreement |\n|---|---|---|---|")
+    print(
+        f"| SqueezeNet 1.1, {len(batches)} images of {options.images} | bytes | ratio | agreement |\n|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as folder:
         packed, restored = Path(folder, "net.dcz"), Path(folder, "net.onnx")
         for label, settings in plans or [("default", None)]:

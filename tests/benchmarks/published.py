@@ -84,7 +84,9 @@ def to_onnx(layers: list[Layer], data: bytes) -> onnx.ModelProto:
         elif fields["type"] == "ReLU":
             nodes.append(helper.make_node("Relu", inputs, [output], name=name))
         elif fields["type"] == "Pooling" and fields["pool"] == "MAX":
-            options = dict(kernel_shape=[int(fields["kernel_size"])] * 2, strides=[int(fields["stride"])] * 2, ceil_mode=1)
+            options = dict(
+                kernel_shape=[int(fields["kernel_size"])] * 2, strides=[int(fields["stride"])] * 2, ceil_mode=1
+            )
             nodes.append(helper.make_node("MaxPool", inputs, [output], name=name, **options))
         elif fields["type"] == "Pooling":
             nodes.append(helper.make_node("GlobalAveragePool", inputs, [output], name=name))

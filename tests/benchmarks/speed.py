@@ -19,7 +19,7 @@ from bitarray.util import canonical_decode
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import deflate, unpack
+from dcz import unpack
 from dcz.format.container import Archive
 from dcz.stages import huffman
 
@@ -104,7 +104,9 @@ def vgg16(path: Path) -> Path:
     dcz.compress(model, path, dcz.Plan(rules=tuple(rules)))
     dense = sum(len(t.raw_data) for t in tensors)
     size, seconds = path.stat().st_size, time.perf_counter() - began
-    print(f"\nVGG-16's layers, independent Laplacian weights: {dense:,} -> {size:,} bytes, {dense / size:.1f} times smaller")
+    print(
+        f"\nVGG-16's layers, independent Laplacian weights: {dense:,} -> {size:,} bytes, {dense / size:.1f} times smaller"
+    )
     print(f"pruned, shared, coded, written and checked in {seconds:.1f} s ({dense / seconds / 1e6:.0f} MB/s)")
     return path
 
@@ -135,7 +137,10 @@ def decode_against_write(path: Path, folder: Path) -> None:
     print(f"| the write itself | {floor:.3f} | 1.00 |")
     for name in dict.fromkeys(["zlib", engine.__name__]):
         huffman.inflate_engine = __import__("zlib") if name == "zlib" else engine
-        rows = [(f"decode, 1 thread, {name}", lambda: decode(1)), (f"decode, {os.cpu_count()} threads, {name}", lambda: decode(0))]
+        rows = [
+            (f"decode, 1 thread, {name}", lambda: decode(1)),
+            (f"decode, {os.cpu_count()} threads, {name}", lambda: decode(0)),
+        ]
         for label, function in [*rows, (f"decode and write, {name}", decode_and_write)]:
             seconds = best(function)
             print(f"| {label} | {seconds:.3f} | {seconds / floor:.2f} |")

@@ -56,7 +56,17 @@ def test_results_go_to_stdout_and_progress_to_stderr(run, model):
 
 def test_the_closing_tables_have_the_papers_columns_and_real_bytes(run, model):
     _, out, _ = run("compress", model, "--sparsity", "0.7", "--bits", "4")
-    for word in ("#weights", "weights %", "w bits P+Q", "i bits P+Q+H", "rate P+Q+H", "original", "pruned", "P+Q+H", "whole file"):
+    for word in (
+        "#weights",
+        "weights %",
+        "w bits P+Q",
+        "i bits P+Q+H",
+        "rate P+Q+H",
+        "original",
+        "pruned",
+        "P+Q+H",
+        "whole file",
+    ):
         assert word in out
     assert f"{model.with_suffix('.dcz').stat().st_size:,} bytes" in out
 
@@ -175,7 +185,18 @@ def test_inspect_shows_every_part_of_both_kinds_of_file(run, model):
     run("compress", model, "--sparsity", "0.8", "--bits", "4")
     code, out, _ = run("inspect", model.with_suffix(".dcz"))
     assert code == 0
-    for word in ("fc1.weight", "sparse", "writer", "source-sha256", "weights", "index", "codebook", "tables", "directory", "graph"):
+    for word in (
+        "fc1.weight",
+        "sparse",
+        "writer",
+        "source-sha256",
+        "weights",
+        "index",
+        "codebook",
+        "tables",
+        "directory",
+        "graph",
+    ):
         assert word in out
     code, out, _ = run("inspect", model)
     assert code == 0 and "fc1.weight" in out and "weight" in out and "exact" in out
@@ -246,7 +267,11 @@ def test_the_exit_codes_of_the_help_are_those_of_the_errors(run):
     from dcz import errors
 
     documented = {int(line.split()[0]) for line in out.split("Exit codes:")[1].splitlines() if line.strip()}
-    raised = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.DczError)}
+    raised = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.DczError)
+    }
     assert raised <= documented
     assert documented - raised == {0, cli.INTERNAL, cli.INTERRUPTED}
 
@@ -286,7 +311,9 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
         "shutil.copyfileobj = copy\n"
         "from dcz import cli; sys.argv = ['dcz', 'compress', 'net.onnx', '--force']; cli.main()"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout.readline() == b"READY\n"
     assert len(list(tmp_path.iterdir())) == 3
     process.send_signal(stop)

@@ -252,6 +252,14 @@ def test_however_small_the_step_256_levels_do(step):
     assert squared_error(weights, shared) < len(weights) * np.ptp(weights) ** 2 / 12 / 256**2
 
 
+@pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)
+def test_levels_whose_numbers_no_integer_holds_are_not_counted(weights):
+    weights = np.array(weights, np.float32)
+    shared = share.entropy_constrained(weights, 1e-38)
+    check(weights, shared, share.MOST)
+    assert np.array_equal(shared.centroids[shared.codes].astype(np.float32), weights)
+
+
 def test_levels_are_multiples_of_the_step_unless_means_are_worth_their_bytes():
     shared = share.entropy_constrained(gaussian(2000), 0.0078125)
     assert np.array_equal(shared.centroids / 0.0078125, np.rint(shared.centroids / 0.0078125))

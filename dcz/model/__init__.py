@@ -1,0 +1,18 @@
+"""The only home of `import onnx`: tensors out of a model, and back in.
+
+    model = load("net.onnx")          every tensor of the model, wherever it sits, as a `Site`
+    site.read() -> bytes              from raw_data, a typed field, floats of a Constant, or external data
+    site.lift(17)                     the tensor's data is replaced by a reference to record 17 (spec, section 4)
+    references(proto, ...), fill(...)   the same backwards
+
+What counts as a weight is decided by who uses a tensor: see survey.WEIGHT_INPUTS.
+"""
+
+from .graph import Reference, check, fill, inline_sites, parse_graph, point_outside, references
+from .sites import ALIGNMENT, INLINE_BYTES, MOST_DIMS, PROTOBUF_LIMIT, Model, Site, from_proto, load, serialize
+from .survey import WEIGHT_INPUTS, Survey
+
+__all__ = [
+    "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Model", "Reference", "Site", "Survey",
+    "check", "fill", "from_proto", "inline_sites", "load", "parse_graph", "point_outside", "references", "serialize",
+]  # fmt: skip
