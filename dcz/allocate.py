@@ -1,22 +1,22 @@
 """How to spend error over the tensors of a model.
 
-Without data, a layer's effect on the output is reckoned as its relative squared error. Lagrange then gives each layer an
-error in proportion to its number of weights: small layers are coded finely, big ones pay for it.
+Without data, a layer's effect on the output is reckoned as its relative squared error. Lagrange then gives each layer
+an error in proportion to its number of weights: small layers are coded finely, big ones pay for it.
 """
 
 import math
 from collections.abc import Sequence
 
-# A layer is coded at most 12 dB (two bits a weight) more finely than the average and 3 dB more coarsely: for tiny layers
-# a longer codebook would eat the gain, and the reckoning is rough.
+# A layer is coded at most 12 dB (two bits a weight) more finely than the average and 3 dB more coarsely: for tiny
+# layers a longer codebook would eat the gain, and the reckoning is rough.
 FINER, COARSER = 12.0, 3.0
 
 
 def by_size(sizes: Sequence[int], quality: float) -> list[float]:
-    """Decibels of weight error for tensors of these `sizes` (elements) whose error, averaged over weights, is `quality`.
+    """Decibels of weight error for tensors of these `sizes` (elements), so that the mean over weights is `quality`.
 
-    With relative error e_l = s * n_l, the slope d(sum e) / d(bits) is the same for every layer; s is chosen so that the mean
-    of e_l over all weights is 10^(-quality / 10). (Before clipping, which only lowers the error of small tensors.)
+    With relative error e_l = s * n_l, the slope d(sum e) / d(bits) is the same for every layer; s is chosen so that the
+    mean of e_l over all weights is 10^(-quality / 10), before clipping.
     """
     if not sizes:
         return []

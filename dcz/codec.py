@@ -301,7 +301,7 @@ def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codeb
         return None
     with np.errstate(over="ignore"):
         first, step = np.array([numbers[0], np.diff(numbers).min()]).astype(np.float32).tolist()
-    if not (math.isfinite(first) and 0 < step <= (numbers[-1] - first) <= step * (share.MOST - 0.5)):
+    if not 0 < step <= numbers[-1] - first <= step * (share.MOST - 0.5):  # nor where `first` became infinite
         return None
     place = np.rint((numbers - first) / step).astype(np.uint8)
     if not np.array_equal(round_to(first + place.astype(np.float64) * step, dtype), entries):

@@ -1,4 +1,4 @@
-"""The home of zlib, and of isal in its place where it is installed: raw DEFLATE streams and checksums (spec, section 1).
+"""The home of zlib, and of isal where that is installed: raw DEFLATE streams and checksums (spec, section 1).
 
 deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
 """
@@ -16,7 +16,10 @@ crc32 = engine.crc32
 
 
 def deflate(data) -> bytes:
-    """`data` (bytes-like) as a raw DEFLATE stream. Always by zlib: what is written must not depend on what is installed."""
+    """`data` (bytes-like) as a raw DEFLATE stream.
+
+    Always by zlib: what is written must not depend on whether isal is installed.
+    """
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
     return compressor.compress(data) + compressor.flush()
 

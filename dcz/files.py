@@ -19,8 +19,10 @@ IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 
 
 def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[str | os.PathLike | None] = ()) -> None:
-    """Raise FileAccess, before any work is done, where `path` could not be written, exists without `force`, or is one of
-    the `inputs`."""
+    """Raise FileAccess, before any work is done, where `path` cannot be written.
+
+    It may not be one of the `inputs`, and, without `force`, not exist.
+    """
     path = Path(path)
     try:
         if path.is_dir():

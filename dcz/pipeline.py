@@ -70,8 +70,8 @@ def compress(
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
     `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the file do not depend on it,
-    nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of tensors done, and those in all;
-    `warn` gets sentences. What was written is read back and decoded before it takes its place; where
+    nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of tensors done, and those in
+    all; `warn` gets sentences. What was written is read back and decoded before it takes its place; where
     anything fails, an older `output` stays as it was. Raises DczError.
     """
     from . import model as onnx_model
@@ -170,7 +170,8 @@ def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
         if exact and site.nbytes > 0.05 * total and not plan.settings(site.name, True, 1 << 62).lossless:
             users = ", ".join(sorted({operator for operator, _ in site.uses})) or "no operator"
             warn(
-                f"{site.name}: {site.nbytes} bytes stay exact, being used by {users}; --include '{site.name}' compresses it"
+                f"{site.name}: {site.nbytes} bytes stay exact, being used by {users}; "
+                f"--include '{site.name}' compresses it"
             )
 
 

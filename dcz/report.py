@@ -211,8 +211,8 @@ def _nonzero(site, elements: int) -> int:
 def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[float, float]]]:
     """For each tensor whose name matches: its shared values and the share of codes that each gets.
 
-    The shares are those that the Huffman words imply, 2^-length: within a factor of the square root of 2 of the real ones,
-    and nothing needs decoding. Tensors without a codebook are left out. Raises BadPlan where no name matches.
+    The shares are those that the Huffman words imply, 2^-length: about right, and nothing needs decoding. Tensors
+    without a codebook are left out. Raises BadPlan where no name matches.
     """
     found = {}
     with Archive(path) as archive:

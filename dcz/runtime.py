@@ -112,7 +112,7 @@ def compare(first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs 
 
 
 def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inputs]:
-    """Cut inputs along their first axis into runs that the model takes; raises BadPlan where names or lengths do not fit."""
+    """Cut inputs along their first axis into runs that the model takes; raises BadPlan where they do not fit."""
     wanted = {value.name: value for value in model.get_inputs()}
     if missing := wanted.keys() - inputs.keys():
         raise BadPlan(f"the inputs lack {sorted(missing)[0]!r}; the model wants {', '.join(wanted)}")

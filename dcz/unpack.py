@@ -91,8 +91,8 @@ def decompress(
 
     `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
     "auto" does that up to 2 GB. `max_bytes` refuses, before anything is decoded, a file that would decode to more.
-    `progress` is told a tensor's name, the bytes of tensors done, and those in all. Raises DczError, older files staying
-    as they were.
+    `progress` is told a tensor's name, the bytes of tensors done, and those in all. Raises DczError, older files
+    staying as they were.
     """
     from . import model
 

@@ -2,8 +2,8 @@
 
     python examples/01_compress_magika.py [FOLDER]
 
-magika tells what type a file is, with a small neural network that its package ships. This compresses the network, decodes
-it again, and lets magika's own client sort the files of FOLDER (the Python installation) with both.
+magika tells what type a file is, with a small neural network that its package ships. This compresses the network,
+decodes it again, and lets magika's own client sort the files of FOLDER (the Python installation) with both.
 """
 
 import shutil

@@ -5,7 +5,8 @@ from dcz.errors import BadPlan
 
 
 @pytest.mark.parametrize("text, size", [
-    ("7MB", 7_000_000), ("7 mb", 7_000_000), ("1.5MiB", 1_572_864), ("700000", 700_000), ("0.5kB", 500), ("2GiB", 2**31), (12, 12),
+    ("7MB", 7_000_000), ("7 mb", 7_000_000), ("1.5MiB", 1_572_864), ("700000", 700_000), ("0.5kB", 500),
+    ("2GiB", 2**31), (12, 12),
 ])  # fmt: skip
 def test_sizes_in_powers_of_1000_and_1024(text, size):
     assert budget.parse_size(text) == size

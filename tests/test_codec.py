@@ -10,7 +10,7 @@ from dcz import codec
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
-from dcz.stages import huffman, prune
+from dcz.stages import huffman, index, prune
 from dcz.tensor import (
     BFLOAT16,
     DTYPES,
@@ -205,7 +205,7 @@ def test_what_pruning_leaves_is_kept_exactly_where_its_values_are_few(sharing):
     numbers = rng.normal(0, 0.01, 6000)
     numbers[rng.random(6000) < 0.1] = 0.75
     numbers[rng.random(6000) < 0.1] = -2.5
-    left = tensor(numbers * (np.abs(numbers) > 0.5))
+    left = tensor(np.where(np.abs(numbers) > 0.5, numbers, 0.0))
     sparsity = float(np.mean(np.abs(numbers) < 0.5))
     candidates = check(tensor(numbers), Settings(sparsity=sparsity, **sharing))
     assert isinstance(candidates[0].encoded, Sparse) and candidates[0].encoded.codebook.count == 2
@@ -387,8 +387,27 @@ def test_empty_rows_and_columns_are_left_out_where_that_pays():
     numbers = np.random.default_rng(13).normal(0, 1, (200, 300))
     numbers[np.random.default_rng(14).random(200) < 0.5] *= 1e-3
     numbers[:, np.random.default_rng(15).random(300) < 0.5] *= 1e-3
-    index = compress(tensor(numbers), Settings(sparsity=0.9, bits=4))[1].encoded.index
-    assert index.rows is not None and index.columns is not None
+    found = compress(tensor(numbers), Settings(sparsity=0.9, bits=4))[1].encoded.index
+    assert found.rows is not None and found.columns is not None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(side) for side in np.exp(rng.uniform(1, 6, 2)).astype(int) + 1)
+    rows, columns = (rng.random(side) < rng.choice([0.3, 0.95, 1.0]) for side in shape)
+    mask = (rng.random(shape) < rng.choice([0.03, 0.3])) & rows[:, None] & columns
+
+    def nbytes(index):
+        return sum(len(part) for _, part in record._index_parts(index))
+
+    found = codec._encode_index(mask, Settings(), map)
+    others = [
+        Index(width, lay.column_major, lay.rows, lay.columns, len(lay.gaps), huffman.encode(index.encode(lay.gaps, width)))
+        for lay in index.layouts(mask)
+        for width in range(2, 9)
+    ]
+    assert nbytes(found) <= min(map(nbytes, others)) + 2  # the length of a segment is reckoned as three bytes
 
 
 def test_uneven_columns_are_read_column_by_column():

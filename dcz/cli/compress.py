@@ -40,8 +40,8 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
 def command(model, output, config, include, exclude, threads, as_json, force, lossless, no_share, **options) -> None:
     """Compress the ONNX file MODEL into a .dcz file.
 
-    Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight stays
-    exact. The file is decoded once more before it replaces OUTPUT.
+    Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
+    stays exact. The file is decoded once more before it replaces OUTPUT.
 
     \b
     Example:

@@ -25,9 +25,7 @@ def compressed(report: Report) -> None:
     console = _console()
     console.print(_layers(report))
     console.print(_stages(report))
-    console.print(
-        f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), {report.ratio:.2f} times smaller"
-    )
+    console.print(f"{_file(report)}, {report.ratio:.2f} times smaller")
 
 
 def inspected(report: Report) -> None:
@@ -35,9 +33,7 @@ def inspected(report: Report) -> None:
     console = _console()
     if report.kind == "onnx":
         console.print(_tensors_of_onnx(report))
-        console.print(
-            f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes), of which {size(report.graph_bytes)} graph"
-        )
+        console.print(f"{_file(report)}, of which {size(report.graph_bytes)} graph")
         return
     console.print(
         f"{escape(report.path)}: .dcz format {report.version}, {report.file_bytes:,} bytes, {len(report.rows)} records"
@@ -49,8 +45,12 @@ def inspected(report: Report) -> None:
     console.print(_storage(report))
 
 
+def _file(report: Report) -> str:
+    return f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes)"
+
+
 def _layers(report: Report) -> Table:
-    """The paper's table: weights, bits and rates by layer, each after sharing (P+Q) and after Huffman coding (P+Q+H)."""
+    """The paper's table: weights, bits and rates by layer, after sharing (P+Q) and after Huffman coding (P+Q+H)."""
     table = Table(title="by tensor", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
     table.add_column("tensor", overflow="fold")
     for head in ("shape", "encoding"):
@@ -161,7 +161,8 @@ def verified(result: Verification) -> None:
     console = _console()
     engines = " and ".join(result.engines)
     console.print(
-        f"{escape(result.path)}: intact; {result.records} records, {result.decoded_bytes:,} bytes decoded with {engines}"
+        f"{escape(result.path)}: intact; {result.records} records, "
+        f"{result.decoded_bytes:,} bytes decoded with {engines}"
     )
     if result.tensors:
         changed = [row for row in result.tensors if row.decibels != math.inf]

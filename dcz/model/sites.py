@@ -19,6 +19,7 @@ from .survey import WEIGHT_INPUTS, Survey, named
 INLINE_BYTES = 512
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 ALIGNMENT = 4096  # of tensors in external data, so that a runtime can map them
+_SMALL = 1 << 16  # bytes
 MOST_DIMS = 255  # the directory's u8
 
 TYPED = {
@@ -59,7 +60,9 @@ class Site:
         if self.external is not None:
             return _map_external(self.name, *self.external)
         if self.field == "raw_data":
-            return np.frombuffer(self.proto.raw_data, np.uint8)
+            data = self.proto.raw_data
+            _check_length(f"tensor {self.name!r}", self.dtype, self.shape, data)
+            return np.frombuffer(data, np.uint8)
         if self.field == "floats":
             return np.array(self.proto.floats, "<f4").view(np.uint8)
         typed = np.array(getattr(self.proto, self.field))
@@ -162,9 +165,8 @@ def site_of(name: str, proto, folder: str | None, path) -> Site | None:
     if dtype is None:
         return None
     if proto.HasField("raw_data"):
-        if len(proto.raw_data) != dtype.nbytes(shape):
-            found, needed = len(proto.raw_data), dtype.nbytes(shape)
-            raise UnsuitableModel(f"{where}: {found} bytes of data where {dtype.name} {shape} needs {needed}")
+        if dtype.nbytes(shape) <= _SMALL:  # protobuf copies data to tell its length; for others, Site.read does
+            _check_length(where, dtype, shape, proto.raw_data)
         return Site(name, proto, dtype, shape, "raw_data")
     field, _ = TYPED.get(dtype.name, ("", ""))
     typed = getattr(proto, field) if field else ()
@@ -175,6 +177,12 @@ def site_of(name: str, proto, folder: str | None, path) -> Site | None:
     if dtype.bits == 16 and not 0 <= min(typed) <= max(typed) < 1 << 16:
         return None  # 16 bits would not give these numbers back
     return Site(name, proto, dtype, shape, field)
+
+
+def _check_length(where: str, dtype: Dtype, shape: tuple[int, ...], data: bytes) -> None:
+    if len(data) != dtype.nbytes(shape):
+        needed = f"{dtype.name} {shape} needs {dtype.nbytes(shape)}"
+        raise UnsuitableModel(f"{where}: {len(data)} bytes of data where {needed}")
 
 
 def _locate(proto: TensorProto, nbytes: int, folder: str | None, where: str) -> tuple[str, int, int]:

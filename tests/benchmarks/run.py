@@ -14,9 +14,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("DCZ_DATA", HERE.parents[2] / "shared" / "data"))
+QUALITIES = ("26", "28", "30", "32", "34", "36")  # decibels; the default was chosen among these
 BENCHMARKS = [
     ("Agreement with the original network", ["agreement.py"], DATA / "imagenet"),
-    ("Where agreement goes with quality", ["agreement.py", "--images", "calibration256", "--quality", "26", "28", "30", "32", "34"], DATA / "imagenet"),
+    ("Agreement and quality", ["agreement.py", "--images", "calibration256", "--quality", *QUALITIES], DATA / "imagenet"),
     ("The published Deep Compression SqueezeNet", ["published.py"], DATA / "nets"),
     ("Models that packages ship", ["packages.py"], None),
     ("Speed", ["speed.py"], None),
@@ -24,8 +25,8 @@ BENCHMARKS = [
 HEAD = """# Measured
 
 Written by `make bench` on {cores} cores of {machine}, Python {python}, numpy {numpy}, onnxruntime {onnxruntime}.
-Sizes are bytes of files; agreement is the share of inputs with the same top class before and after, by onnxruntime; times
-are the best of three on a shared machine, so only ratios say something.
+Sizes are bytes of files; agreement is the share of inputs with the same top class before and after, by onnxruntime;
+times are the best of three on a shared machine, so only ratios say something.
 """
 
 

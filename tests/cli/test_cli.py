@@ -284,7 +284,10 @@ def test_a_fault_of_our_own_is_one_line_and_code_70(run, model, monkeypatch):
 
 def test_help_imports_nothing_heavy():
     heavy = "{'numpy', 'onnx', 'onnxruntime', 'rich', 'bitarray'} & set(sys.modules)"
-    code = f"import sys; sys.argv = ['dcz', '--help']\nfrom dcz import cli\ntry: cli.main()\nexcept SystemExit: print('LOADED', {heavy})"
+    code = (
+        "import sys; sys.argv = ['dcz', '--help']\nfrom dcz import cli\n"
+        f"try: cli.main()\nexcept SystemExit: print('LOADED', {heavy})"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "LOADED set()" in out
 
@@ -307,7 +310,8 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
     old.write_bytes(b"old")
     code = (
         "import shutil, sys, time\n"
-        "def copy(source, target, length): target.write(b'half'); target.flush(); print('READY', flush=True); time.sleep(60)\n"
+        "def copy(source, target, length):\n"
+        "    target.write(b'half'); target.flush(); print('READY', flush=True); time.sleep(60)\n"
         "shutil.copyfileobj = copy\n"
         "from dcz import cli; sys.argv = ['dcz', 'compress', 'net.onnx', '--force']; cli.main()"
     )

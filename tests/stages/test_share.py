@@ -252,6 +252,15 @@ def test_however_small_the_step_256_levels_do(step):
     assert squared_error(weights, shared) < len(weights) * np.ptp(weights) ** 2 / 12 / 256**2
 
 
+@pytest.mark.parametrize("levels", [255, 256, 257, 258, 400])
+def test_one_level_too_many_is_joined_and_none_wraps_around(levels):
+    weights = np.repeat(np.arange(levels), 20).astype(np.float32)
+    shared = share.entropy_constrained(weights, 1.0)
+    check(weights, shared, share.MOST)
+    assert len(shared.centroids) == min(levels, share.MOST)
+    assert np.abs(weights - shared.centroids[shared.codes]).max() == (0 if levels <= share.MOST else 0.5)
+
+
 @pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)
 def test_levels_whose_numbers_no_integer_holds_are_not_counted(weights):
     weights = np.array(weights, np.float32)
