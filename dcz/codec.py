@@ -71,8 +71,8 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
     if coded is None:
         return _encode_exactly(tensor, map) if mask is None else _encode_pruned(tensor, mask, settings, map)
     found = _encodings(tensor, coded, settings, map)
-    # Repeats that deflate finds and the paper does not: in the tensor as it is now, and, where nothing was to be pruned,
-    # as it was.
+    # Repeats that deflate finds and the paper does not: in the tensor as it is now, and as it was, unless it was to be
+    # pruned.
     promising = 1.1 * _stream_bytes(found[0].encoded)
     for data in (tensor.data, found[0].data) if mask is None else (found[0].data,):
         if len(data) <= block.PROBE or block.probe(data, tensor.dtype.bits // 8) * len(data) < promising:
@@ -220,7 +220,7 @@ def _encodings(tensor: Tensor, coded: Coded, settings: Settings, map: huffman.Ma
 def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
     """Whether leaving out the zeros may take fewer bytes than the `dense` ones of coding them like any other value."""
     kept, places = len(coded.codes), len(coded.mask)
-    # Independent places cost their entropy; clustered ones a few percent less, and empty rows and columns next to nothing.
+    # Independent places cost their entropy; clustered ones a few percent less, empty rows and columns next to nothing.
     independent = _entropy_bytes(counts) + _entropy_bytes(np.array([kept, places - kept]))
     if kept < 0.75 * places and independent < 1.15 * dense + 256:
         return True

@@ -94,7 +94,7 @@ class Settings:
 
 PRUNING = ("sparsity", "threshold")
 SHARING = ("bits", "step", "quality")
-# Decibels of weight error that change few answers of a network: see examples/benchmarks/agreement.md.
+# Decibels of weight error that change few answers of a network: see tests/benchmarks/RESULTS.md.
 SAFE_QUALITY = 32.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)

@@ -78,7 +78,7 @@ def numbers_of(data, dtype):
 
 def smallest(candidates):
     """The bytes and the candidate that a writer would take."""
-    return min(((record.write(candidate.encoded), candidate) for candidate in candidates), key=lambda pair: len(pair[0]))
+    return min(((record.write(found.encoded), found) for found in candidates), key=lambda pair: len(pair[0]))
 
 
 def compress(tensor, settings):
@@ -402,11 +402,11 @@ def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
         return sum(len(part) for _, part in record._index_parts(index))
 
     found = codec._encode_index(mask, Settings(), map)
-    others = [
-        Index(width, lay.column_major, lay.rows, lay.columns, len(lay.gaps), huffman.encode(index.encode(lay.gaps, width)))
-        for lay in index.layouts(mask)
-        for width in range(2, 9)
-    ]
+    others = []
+    for layout in index.layouts(mask):
+        for width in range(2, 9):
+            gaps = huffman.encode(index.encode(layout.gaps, width))
+            others.append(Index(width, layout.column_major, layout.rows, layout.columns, len(layout.gaps), gaps))
     assert nbytes(found) <= min(map(nbytes, others)) + 2  # the length of a segment is reckoned as three bytes
 
 

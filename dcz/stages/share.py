@@ -66,7 +66,7 @@ class Histogram:
 
 
 def exact(patterns: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct bit patterns (ascending as integers) and the code (uint8) of each, or None of none or over `most`."""
+    """The distinct bit patterns (ascending as integers) and the code (uint8) of each; None of none, or over `most`."""
     known = np.unique(patterns[:4096])
     if not 1 <= len(known) <= most:
         return None
@@ -142,8 +142,8 @@ def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -
         return _quantiles(histogram, count, middle)
     if start == "forgy":
         return _quantiles(histogram, count, np.sort(np.random.default_rng(seed).random(k)))
-    # The density at a bin is the count in a window about it: the fewer the weights, the wider. Too narrow a window takes
-    # the lone weights of the tails for none, and leaves the tails without centroids.
+    # The density at a bin is the count in a window about it: the fewer the weights, the wider. In too narrow a window
+    # the lone weights of the tails look like none, and the tails get too few centroids.
     half = round(BINS / 4 / histogram.count[-1] ** (1 / 3))
     bins = np.arange(BINS)
     smooth = histogram.count[np.minimum(bins + half + 1, BINS)] - histogram.count[np.maximum(bins - half, 0)]

@@ -26,6 +26,8 @@ SAMPLES = {
     "many": np.random.default_rng(6).normal(0, 1, (1 << 18) + 5).astype(np.float32),
 }
 
+FILLED = [name for name in SAMPLES if SAMPLES[name].size]
+
 
 def smallest_first(weights):
     """The oracle: places by magnitude, of equal magnitudes the higher place first."""
@@ -53,7 +55,7 @@ def test_the_example_of_the_docstring():
 
 
 @pytest.mark.parametrize("multiple", [0.0, 0.5, 1.0, 3.0, 1e6])
-@pytest.mark.parametrize("name", [name for name in SAMPLES if SAMPLES[name].size])
+@pytest.mark.parametrize("name", FILLED)
 def test_by_deviation_keeps_what_numpys_deviation_keeps(name, multiple):
     weights = SAMPLES[name].astype(np.float64)
     edge = multiple * np.std(weights)
@@ -62,8 +64,9 @@ def test_by_deviation_keeps_what_numpys_deviation_keeps(name, multiple):
     assert np.array_equal(mask[clear], (np.abs(weights) > edge)[clear])
 
 
-@pytest.mark.parametrize("weights", [w for w in SAMPLES.values() if w.size], ids=[n for n in SAMPLES if SAMPLES[n].size])
-def test_standard_deviation_is_numpys(weights):
+@pytest.mark.parametrize("name", FILLED)
+def test_standard_deviation_is_numpys(name):
+    weights = SAMPLES[name]
     assert prune.standard_deviation(weights) == pytest.approx(np.std(weights.astype(np.float64)), rel=1e-9, abs=1e-300)
 
 

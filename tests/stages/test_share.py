@@ -46,8 +46,8 @@ def check(weights, shared, most):
 def least_errors(weights, most):
     """The oracle: the least squared error of 1 to `most` centroids, by a dynamic program over the sorted weights.
 
-    Best(j, k) = min over i of Best(i, k - 1) + error of the weights i to j around their mean. The best i grows with j, so
-    that halving the range of j halves the range of i (Wu, "Optimal quantization by matrix searching", 1991).
+    Best(j, k) = min over i of Best(i, k - 1) + error of the weights i to j around their mean. The best i grows with j,
+    so that halving the range of j halves the range of i (Wu, "Optimal quantization by matrix searching", 1991).
     """
     x = np.sort(weights.astype(np.float64))
     sums, squares = np.append(0, np.cumsum(x)), np.append(0, np.cumsum(x * x))
