@@ -44,8 +44,8 @@ class Verdict:
 def check(path: str | os.PathLike, *, max_size: int | str | None = None, min_ratio: float | None = None) -> Verdict:
     """Hold a `.dcz` or `.onnx` file (its external data included) against budgets; raises DczError.
 
-    `max_size` is in bytes, or a string such as "7MB" or "1.5 MiB"; `min_ratio` is how many times smaller than its source
-    a `.dcz` file must be.
+    `max_size` is in bytes, or a string such as "7MB" or "1.5 MiB"; `min_ratio` is how many times smaller than its
+    source a `.dcz` file must be.
     """
     if max_size is None and min_ratio is None:
         raise BadPlan("no budget given: use --max-size, --min-ratio or both")

@@ -9,7 +9,7 @@ BIG = 1 << 22  # elements from which one tensor is worth several threads
 
 
 def in_order(pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple]], ahead: int) -> Iterator[tuple]:
-    """(key, function(*arguments)) for each (key, arguments), in order; at most `ahead` + 1 tasks or results are alive."""
+    """(key, function(*arguments)) for each (key, arguments), in order; at most `ahead` + 1 of them are alive."""
     waiting: deque = deque()
     try:
         for key, arguments in jobs:

@@ -16,7 +16,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import __version__, allocate, codec
+from . import __version__, allocate, codec, encodings
 from .deflate import crc32
 from .files import check_output, replacing, spooled
 from .format import container, record
@@ -46,7 +46,7 @@ def encode_tensor(tensor: Tensor, settings: Settings, threads: int = 1) -> Writt
     records = [(record.write(candidate.encoded), candidate) for candidate in candidates]
     records = [pair for pair in records if container.may_expand(len(pair[1].data), len(pair[0]))]
     if not records:  # only tensors that are zero almost everywhere; deflate stays within the format's limit
-        stored = codec.store(candidates[0].data, tensor.dtype)
+        stored = encodings.store(candidates[0].data, tensor.dtype)
         records = [(record.write(stored.encoded), stored)]
     data, best = min(records, key=lambda pair: len(pair[0]))
     encoding = record.ENCODINGS.index(record.encoding_name(best.encoded))

@@ -107,6 +107,9 @@ class Rule:
     match: tuple[str, ...]
     settings: Settings
 
+    def __post_init__(self):
+        _expect(isinstance(self.match, tuple), f"match is a tuple of patterns, not {self.match!r}")
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -100,6 +100,7 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 SEGMENT = 1 << 18  # symbols; long enough that a segment's own bytes do not count, short enough to share among threads
 END = 256  # the symbol that ends a segment
+MOST_ENTRIES = 256  # of a codebook
 LONGEST = 15  # bits of a word: DEFLATE's own limit
 
 

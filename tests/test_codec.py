@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcz import codec
+from dcz import codec, encodings
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
@@ -379,7 +379,7 @@ def test_the_smaller_of_both_is_found_near_the_crossing():
         settings = Settings(bits=4, sparsity=float(sparsity))
         weights = given.data.view("<f4")
         coded = codec._share(given, weights, codec._prune(weights, settings), settings)
-        forced = [codec._encode_shared(given, coded, map), codec._encode_sparse(given, coded, settings, map)]
+        forced = [encodings._shared(given, coded, map), encodings._sparse(given, coded, settings.index_bits, map)]
         assert len(compress(given, settings)[0]) == min(len(record.write(encoded)) for encoded in forced)
 
 
@@ -401,7 +401,7 @@ def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
     def nbytes(index):
         return sum(len(part) for _, part in record._index_parts(index))
 
-    found = codec._encode_index(mask, Settings(), map)
+    found = encodings._index(mask, None, map)
     others = []
     for layout in index.layouts(mask):
         for width in range(2, 9):

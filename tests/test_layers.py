@@ -13,11 +13,12 @@ ROOT = Path(__file__).parents[1]
 
 # What each part of the house may import of it. A part that is missing here has not been given its place yet.
 _BASE = "errors tensor deflate plan files"
-_MIDDLE = f"{_BASE} stages codec format model runtime"
+_MIDDLE = f"{_BASE} stages encodings codec format model runtime"
 MAY = {
     "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors",
     "stages": "errors tensor deflate",  # and never each other
-    "codec": "errors tensor plan stages",  # `codec` and `format` meet only in `tensor`
+    "encodings": "errors tensor stages",
+    "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
     "format": "errors tensor deflate format",
     "model": "errors tensor model", "runtime": "errors tensor",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate train",
@@ -33,7 +34,8 @@ MAY = {
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor stages codec format model runtime allocate calibrate train unpack mapping report verification",
+    "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
+             " unpack mapping report verification",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -40,7 +40,7 @@ def warn(message: str) -> None:
 
 @contextlib.contextmanager
 def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress callback for stderr: on a terminal a bar with the tensor's name, else a line every tenth of the way."""
+    """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line each tenth of the way."""
     if not sys.stderr.isatty():
         yield _Lines(verb)
         return

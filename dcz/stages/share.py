@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..tensor import MOST_ENTRIES
+
 BINS = 1 << 16
 BLOCK = 1 << 16
-MOST = 256  # entries of a codebook
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -65,7 +66,7 @@ class Histogram:
 # -- exact ------------------------------------------------------------------------------------------------------------
 
 
-def exact(patterns: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray] | None:
+def exact(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, np.ndarray] | None:
     """The distinct bit patterns (ascending as integers) and the code (uint8) of each; None of none, or over `most`."""
     known = np.unique(patterns[:4096])
     if not 1 <= len(known) <= most:
@@ -186,11 +187,11 @@ def mean_centroids(weights: np.ndarray, codes: np.ndarray) -> Shared:
 
 def _sums(weights: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many weights each code has, and their sum (float64[256] each)."""
-    count, total = np.zeros(MOST), np.zeros(MOST)
+    count, total = np.zeros(MOST_ENTRIES), np.zeros(MOST_ENTRIES)
     for start in range(0, len(weights), BLOCK):  # bincount widens its input to 64 bits: keep that in cache
         part = codes[start : start + BLOCK]
-        count += np.bincount(part, minlength=MOST)
-        total += np.bincount(part, weights[start : start + BLOCK], MOST)
+        count += np.bincount(part, minlength=MOST_ENTRIES)
+        total += np.bincount(part, weights[start : start + BLOCK], MOST_ENTRIES)
     return count, total
 
 
@@ -198,7 +199,7 @@ def _renumber(codes: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Codes as places in `used`, the ascending codes that occur."""
     if used[-1] == len(used) - 1:
         return codes
-    return np.searchsorted(used, np.arange(MOST)).astype(np.uint8)[codes]
+    return np.searchsorted(used, np.arange(MOST_ENTRIES)).astype(np.uint8)[codes]
 
 
 # -- entropy-constrained ----------------------------------------------------------------------------------------------
@@ -240,9 +241,9 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
     histogram = Histogram(weights)
     span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
     if span > step * BINS or reach > step * 2**52:  # finer than histogram or float64: 256 levels do not come near
-        return kmeans(weights, MOST)
+        return kmeans(weights, MOST_ENTRIES)
     grid = fit_grid(histogram, step, zeros)
-    if len(grid.levels) > MOST:
+    if len(grid.levels) > MOST_ENTRIES:
         return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds), histogram))
     codes = assign(weights, grid.thresholds, histogram)
     count, total = _sums(weights, codes)
@@ -282,12 +283,12 @@ def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
 
 def _join_levels(histogram: Histogram, thresholds: np.ndarray) -> np.ndarray:
     """At most 255 of `thresholds`: neighbours are joined where that adds the least squared error."""
-    while len(thresholds) >= MOST:
+    while len(thresholds) >= MOST_ENTRIES:
         edges = histogram.edges(thresholds)
         count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
         mean = total / np.maximum(count, 1)
         added = count[1:] * count[:-1] / np.maximum(count[1:] + count[:-1], 1) * np.diff(mean) ** 2
-        excess = len(thresholds) + 1 - MOST
+        excess = len(thresholds) + 1 - MOST_ENTRIES
         cheapest = np.sort(np.argsort(added, kind="stable")[: max(1, excess // 4)])
         apart = np.diff(cheapest, prepend=-2) > 1  # joining three at once would cost more than was reckoned
         thresholds = np.delete(thresholds, cheapest[apart])

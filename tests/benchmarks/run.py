@@ -14,10 +14,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 DATA = Path(os.environ.get("DCZ_DATA", HERE.parents[2] / "shared" / "data"))
-QUALITIES = ("26", "28", "30", "32", "34", "36")  # decibels; the default was chosen among these
+# The default quality was chosen among these.
+CHOICE = ("--images", "calibration256", "--quality", "26", "28", "30", "32", "34", "36")
 BENCHMARKS = [
     ("Agreement with the original network", ["agreement.py"], DATA / "imagenet"),
-    ("Agreement and quality", ["agreement.py", "--images", "calibration256", "--quality", *QUALITIES], DATA / "imagenet"),
+    ("Agreement and quality", ["agreement.py", *CHOICE], DATA / "imagenet"),
     ("The published Deep Compression SqueezeNet", ["published.py"], DATA / "nets"),
     ("Models that packages ship", ["packages.py"], None),
     ("Speed", ["speed.py"], None),

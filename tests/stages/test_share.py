@@ -8,6 +8,7 @@ import pytest
 
 from dcz.plan import STARTS
 from dcz.stages import prune, share
+from dcz.tensor import MOST_ENTRIES
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -187,7 +188,7 @@ def test_the_quality_asked_for_is_reached(sample, wanted):
     weights = sample(50_000)
     step = share.simple_step(share.step_for_quality(prune.mean_square(weights), wanted))
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, share.MOST)
+    check(weights, shared, MOST_ENTRIES)
     assert decibels(weights, shared) == pytest.approx(wanted, abs=0.5)
 
 
@@ -234,7 +235,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
     weights = np.append(gaussian(20_000), np.float32(outlier))
     step = 0.02 if abs(outlier) < 1e3 else 1.0
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, share.MOST)
+    check(weights, shared, MOST_ENTRIES)
     assert shared.centroids[shared.codes[-1]] == pytest.approx(outlier, abs=step)
     alone = share.entropy_constrained(weights[:-1], step)
     assert entropy(shared.codes[:-1]) == pytest.approx(entropy(alone.codes), abs=0.02)
@@ -247,7 +248,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
 def test_however_small_the_step_256_levels_do(step):
     weights = laplacian(5000)
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, share.MOST)
+    check(weights, shared, MOST_ENTRIES)
     # Beside a uniform code of 256 levels over the whole span, whose error is span^2 / 12 / 256^2:
     assert squared_error(weights, shared) < len(weights) * np.ptp(weights) ** 2 / 12 / 256**2
 
@@ -256,16 +257,16 @@ def test_however_small_the_step_256_levels_do(step):
 def test_one_level_too_many_is_joined_and_none_wraps_around(levels):
     weights = np.repeat(np.arange(levels), 20).astype(np.float32)
     shared = share.entropy_constrained(weights, 1.0)
-    check(weights, shared, share.MOST)
-    assert len(shared.centroids) == min(levels, share.MOST)
-    assert np.abs(weights - shared.centroids[shared.codes]).max() == (0 if levels <= share.MOST else 0.5)
+    check(weights, shared, MOST_ENTRIES)
+    assert len(shared.centroids) == min(levels, MOST_ENTRIES)
+    assert np.abs(weights - shared.centroids[shared.codes]).max() == (0 if levels <= MOST_ENTRIES else 0.5)
 
 
 @pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)
 def test_levels_whose_numbers_no_integer_holds_are_not_counted(weights):
     weights = np.array(weights, np.float32)
     shared = share.entropy_constrained(weights, 1e-38)
-    check(weights, shared, share.MOST)
+    check(weights, shared, MOST_ENTRIES)
     assert np.array_equal(shared.centroids[shared.codes].astype(np.float32), weights)
 
 
@@ -326,7 +327,7 @@ def test_the_grid_holds_at_the_edges_of_float32(name, relative_step):
     weights = np.array(EDGES[name], np.float32)
     size = float(np.abs(weights.astype(np.float64)).max())
     shared = share.entropy_constrained(weights, relative_step * size)
-    check(weights, shared, share.MOST)
+    check(weights, shared, MOST_ENTRIES)
     if relative_step >= 0.01:
         error = np.abs(weights - shared.centroids[shared.codes]).max()
         assert error <= 1.5 * relative_step * size  # a threshold moves by half a step at most
