@@ -100,18 +100,21 @@ def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, setting
         return coded
 
     kept = weights[mask]
+    zeros = len(weights) - len(kept)
     if settings.bits is not None:
         shared = share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed)
     else:
-        shared = share.entropy_constrained(kept, _step(kept, settings), len(weights) - len(kept))
+        shared = share.entropy_constrained(kept, _step(kept, zeros, settings), zeros)
     coded = _round_centroids(shared, mask, tensor.dtype, settings.codebook)
     return coded if len(coded.entries) <= _most(len(coded.codes)) else None
 
 
-def _step(kept: np.ndarray, settings: Settings) -> float:
+def _step(kept: np.ndarray, zeros: int, settings: Settings) -> float:
     """The step of the grid for the kept weights. Zeros have no error, so they do not count."""
     if settings.step is not None:
         return share.simple_step(settings.step * prune.standard_deviation(kept))
+    if settings.rate is not None:
+        return share.simple_step(share.step_for_rate(kept, settings.rate, zeros))
     return share.simple_step(share.step_for_quality(prune.mean_square(kept), settings.quality))
 
 
@@ -225,12 +228,10 @@ def _scatter(
     result: np.ndarray, places: Index, shape: tuple[int, ...], source: np.ndarray, run, codes: np.ndarray | None = None
 ) -> None:
     """Put source[i], or source[codes[i]], at the i-th kept place of `result`."""
-    matrix = matrix_shape(shape)
-    height = matrix[0] if places.rows is None else int(places.rows.sum())
-    width = matrix[1] if places.columns is None else int(places.columns.sum())
+    unfold = index.Unfold(matrix_shape(shape), places.column_major, places.rows, places.columns)
     done = 0
-    for where in index.decode(run(places.gaps, 1 << places.gap_bits), places.gap_bits, places.kept, height * width):
-        where = index.to_row_major(where, matrix, places.column_major, places.rows, places.columns)
+    for where in index.decode(run(places.gaps, 1 << places.gap_bits), places.gap_bits, places.kept, unfold.places):
+        where = unfold(where)
         taken = slice(done, done + len(where))
         result[where] = source[taken] if codes is None else source[codes[taken]]
         done += len(where)

@@ -13,15 +13,30 @@ except ImportError:
     engine = zlib
 
 crc32 = engine.crc32
+_PIECE = 1 << 20  # bytes
 
 
-def deflate(data) -> bytes:
-    """`data` (bytes-like) as a raw DEFLATE stream.
+def deflate(data, search: bool = True) -> bytes:
+    """`data` (bytes-like) as a raw DEFLATE stream, with or without the search for repeats.
 
     Always by zlib: what is written must not depend on whether isal is installed.
     """
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    compressor = _compressor(search)
     return compressor.compress(data) + compressor.flush()
+
+
+def deflates_below(data, nbytes: int) -> bool:
+    """Whether `data` (bytes-like) deflates to less than `nbytes`, given up as soon as it does not."""
+    compressor, made = _compressor(search=True), 0
+    for start in range(0, len(data), _PIECE):
+        made += len(compressor.compress(memoryview(data)[start : start + _PIECE]))
+        if made >= nbytes:
+            return False
+    return made + len(compressor.flush()) < nbytes
+
+
+def _compressor(search: bool):
+    return zlib.compressobj(9, zlib.DEFLATED, -15, strategy=zlib.Z_DEFAULT_STRATEGY if search else zlib.Z_HUFFMAN_ONLY)
 
 
 def inflate(data, nbytes: int) -> bytes:

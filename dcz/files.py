@@ -38,8 +38,8 @@ def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[s
             raise FileAccess(f"{path}: exists already; give --force to replace it")
         if not os.access(folder, os.W_OK):
             raise FileAccess(f"{path}: no permission to write into {folder}")
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise FileAccess(f"{path}: cannot be written: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that is too long or holds a NUL, a folder that may not be entered
+        raise FileAccess(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextlib.contextmanager

@@ -1,11 +1,21 @@
 """Work on many tensors at a time, and on the parts of a big one, with results in order and memory bounded."""
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from .errors import BadPlan
+
 BIG = 1 << 22  # elements from which one tensor is worth several threads
+
+
+def thread_count(threads: int | None) -> int:
+    """`threads`, or all cores for None; raises BadPlan where it is no number of threads."""
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise BadPlan(f"threads is a whole number, 1 or more, not {threads!r}")
+    return threads or os.cpu_count() or 1
 
 
 def in_order(pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple]], ahead: int) -> Iterator[tuple]:

@@ -17,16 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import __version__, allocate, codec, encodings
-from .deflate import crc32
+from .deflate import crc32, deflates_below
+from .errors import BadPlan, CorruptFile
 from .files import check_output, replacing, spooled
 from .format import container, record
 from .format.container import Archive, Entry
-from .parallel import in_order, map_over_parts
+from .parallel import in_order, map_over_parts, thread_count
 from .plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
 from .tensor import Tensor
 from .unpack import decode_all, skeleton
-
-_MEASURE_WHOLE = 32 << 20  # bytes of a model up to which it is always deflated whole too
 
 
 @dataclass(frozen=True)
@@ -71,64 +70,85 @@ def compress(
 
     `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the file do not depend on it,
     nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of tensors done, and those in
-    all; `warn` gets sentences. What was written is read back and decoded before it takes its place; where
-    anything fails, an older `output` stays as it was. Raises DczError.
+    all; `warn` gets sentences. `force` replaces an `output` that exists. What was written is read back and decoded
+    before it takes its place; where anything fails, an older `output` stays as it was. Raises DczError.
     """
     from . import model as onnx_model
 
-    plan = plan if isinstance(plan, Plan) else Plan(plan) if plan else Plan()
+    plan, threads = _as_plan(plan), thread_count(threads)
     check_output(output, force)
-    is_path = isinstance(model, (str, os.PathLike))
-    loaded = onnx_model.load(model) if is_path else onnx_model.from_proto(model)
+    given = isinstance(model, (str, os.PathLike))
+    loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
     check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
     plan.check_names(site.name for site in loaded.sites)
-    jobs = list(_jobs(loaded.sites, plan, warn))
-    threads = threads or os.cpu_count() or 1
-    total = sum(sites[0].nbytes for sites, _ in jobs)
+    jobs = _jobs(loaded.sites, plan, warn)
     metadata = {
         "writer": f"dcz {__version__}",
         "source-sha256": loaded.source_sha256,
         "source-bytes": str(loaded.source_bytes),
         "settings": str(plan.default),
     }
-
     with contextlib.ExitStack() as stack:
         pool = executor or stack.enter_context(ThreadPoolExecutor(threads))
-        inner = threads if executor is None else 1
+        tasks = (
+            (sites[0], (_tensor(sites[0]), settings, threads if executor is None else 1)) for sites, settings in jobs
+        )
         spool = stack.enter_context(spooled(output))
-        entries, done = [], 0
-        tasks = ((sites, (_tensor(sites[0]), settings, inner)) for sites, settings in jobs)
-        for sites, written in in_order(pool, encode_tensor, tasks, threads):
-            site = sites[0]
-            if written.warning:
-                warn(written.warning)
-            length, crc = len(written.record), crc32(written.record)
-            entries.append(Entry(site.name, site.dtype, site.shape, written.encoding, length, crc, written.tensor_crc))
-            spool.write(written.record)
-            done += site.nbytes
-            progress(site.name, done, total)
-        has_external = any(site.external for site in loaded.sites)
-        for number, (sites, _) in enumerate(jobs):
-            for site in sites:
-                site.lift(number)
-        lifted = {id(site) for sites, _ in jobs for site in sites}
-        for site in loaded.sites:
-            if id(site) not in lifted:
-                site.settle()
-        head = container.write_head(onnx_model.serialize(loaded.proto, str(output)), metadata, entries)
-        spool.seek(0)
+        total = sum(sites[0].nbytes for sites, _ in jobs)
+        entries = _spool_records(spool, in_order(pool, encode_tensor, tasks, threads), total, progress, warn)
+        original = onnx_model.original(model, loaded)
+        graph = _graph(loaded, jobs, os.fspath(output))
+        head = container.write_head(graph, metadata, entries)
         size = len(head) + sum(entry.length for entry in entries)
-        if not has_external and (size >= loaded.source_bytes / 4 or loaded.source_bytes <= _MEASURE_WHOLE):
-            # Tensors that repeat each other may be smaller deflated together. Big models that shrank well hold none.
-            original = Path(model).read_bytes() if is_path else onnx_model.serialize(model, str(output))
+        if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
             whole = container.write_head(original, metadata, [])
             if len(whole) < size:
-                head, spool = whole, io.BytesIO()
-        _write_and_check(output, head, spool, threads)
+                warn(
+                    "deflated whole, exactly as it is, the model takes fewer bytes than its tensors apart: so it is written"
+                )
+                graph, head, spool = original, whole, io.BytesIO()
+        _write_and_check(output, head, spool, graph, threads)
     return Path(output)
 
 
-def _jobs(sites: list, plan: Plan, warn: Callable[[str], None]) -> Iterator[tuple[list, Settings]]:
+def _as_plan(plan: Plan | Settings | None) -> Plan:
+    if plan is None or isinstance(plan, Settings):
+        return Plan() if plan is None else Plan(plan)
+    if not isinstance(plan, Plan):
+        raise BadPlan(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    return plan
+
+
+def _spool_records(spool, results: Iterator, total: int, progress: Callable, warn: Callable) -> list[Entry]:
+    """Write each record behind the one before it, and return what the directory will say of them."""
+    entries, done = [], 0
+    for site, written in results:
+        if written.warning:
+            warn(written.warning)
+        length, crc = len(written.record), crc32(written.record)
+        entries.append(Entry(site.name, site.dtype, site.shape, written.encoding, length, crc, written.tensor_crc))
+        spool.write(written.record)
+        done += site.nbytes
+        progress(site.name, done, total)
+    return entries
+
+
+def _graph(loaded, jobs: list, place: str) -> bytes:
+    """The model without the data of the tensors that have records."""
+    from . import model as onnx_model
+
+    lifted = set()
+    for number, (sites, _) in enumerate(jobs):
+        for site in sites:
+            site.lift(number)
+            lifted.add(id(site))
+    for site in loaded.sites:
+        if id(site) not in lifted:
+            site.settle()
+    return onnx_model.serialize(loaded.proto, place)
+
+
+def _jobs(sites: list, plan: Plan, warn: Callable[[str], None]) -> list[tuple[list, Settings]]:
     """The records to write: the sites that share each (same content, same settings), and those settings."""
     from .model import INLINE_BYTES
 
@@ -145,7 +165,7 @@ def _jobs(sites: list, plan: Plan, warn: Callable[[str], None]) -> Iterator[tupl
         jobs += [(members[0][0], [site for _, site in members], settings) for members in same.values()]
     jobs = [(members, settings) for _, members, settings in sorted(jobs, key=lambda job: job[0])]
     _warn_of_exact(jobs, plan, warn)
-    return iter(jobs)
+    return jobs
 
 
 def _settings(sites: list, plan: Plan) -> list[Settings]:
@@ -156,7 +176,7 @@ def _settings(sites: list, plan: Plan) -> list[Settings]:
         for site, size in zip(sites, elements)
     ]
     if plan.default.quality is not None:
-        spread = [number for number, settings in enumerate(chosen) if settings is plan.default]
+        spread = [n for n, site in enumerate(sites) if chosen[n] is plan.default and plan.rule(site.name) is None]
         qualities = allocate.by_size([elements[number] for number in spread], plan.default.quality)
         for number, quality in zip(spread, qualities):
             chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, quality)))
@@ -179,12 +199,16 @@ def _tensor(site) -> Tensor:
     return Tensor(site.name, site.dtype, site.shape, site.read())
 
 
-def _write_and_check(output: str | os.PathLike, head: bytes, spool, threads: int) -> None:
+def _write_and_check(output: str | os.PathLike, head: bytes, spool, graph: bytes, threads: int) -> None:
+    """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor."""
+    spool.seek(0)
     with replacing(output) as file:
         file.write(head)
         shutil.copyfileobj(spool, file, 1 << 20)
         file.flush()
         with Archive(file.name) as archive:
+            if archive.graph() != graph:
+                raise CorruptFile("graph-crc", f"{output}: what was written is not what was meant")
             skeleton(archive)
             for _ in decode_all(archive, threads):
                 pass

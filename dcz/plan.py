@@ -1,7 +1,7 @@
 """What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
 
 [default]
-quality = 32.0            # decibels
+quality = 36.0            # decibels
 
 [[rule]]                  # the last rule that matches a tensor's name wins
 match = "classifier.*"
@@ -43,7 +43,7 @@ class Settings:
     Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
     deviations of the tensor. Sharing (at most one) of the weights that pruning leaves: `bits` 1 to 8, k-means with
     2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid whose error is this
-    many decibels below them. `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8
+    many decibels below them; `rate`, a grid whose codes take about this many bits a weight. `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8
     fixes the gaps' width (None: the smallest measured), `codebook` may be rounded to float16.
     """
 
@@ -54,6 +54,7 @@ class Settings:
     bits: int | None = None
     step: float | None = None
     quality: float | None = None
+    rate: float | None = None
     init: str = "cuberoot"
     seed: int = 0
     index_bits: int | None = None
@@ -70,6 +71,7 @@ class Settings:
             _number(self.quality, WORST_QUALITY, BEST_QUALITY),
             f"quality is a number of decibels from {WORST_QUALITY:g} to {BEST_QUALITY:g}",
         )
+        _expect(_number(self.rate, 0.01, 8), "rate is a number of bits a weight from 0.01 to 8")
         _expect(self.init in STARTS, f"init is one of {', '.join(STARTS)}")
         _expect(self.seed is not None and _whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
         _expect(_whole(self.index_bits, 2, 8), "index_bits is a whole number from 2 to 8")
@@ -77,7 +79,7 @@ class Settings:
         _expect(self.sparsity is None or self.threshold is None, "give sparsity or threshold, not both")
         sharing = [name for name in SHARING if getattr(self, name) is not None]
         _expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
-        _expect(self.share or not sharing, "share = false leaves no room for bits, step or quality")
+        _expect(self.share or not sharing, "share = false leaves no room for bits, step, quality or rate")
         changes = self.sparsity is not None or self.threshold is not None or bool(sharing)
         _expect(not (self.lossless and changes), "lossless = true leaves no room for pruning or sharing")
 
@@ -93,9 +95,9 @@ class Settings:
 
 
 PRUNING = ("sparsity", "threshold")
-SHARING = ("bits", "step", "quality")
+SHARING = ("bits", "step", "quality", "rate")
 # Decibels of weight error that change few answers of a network: see tests/benchmarks/RESULTS.md.
-SAFE_QUALITY = 32.0
+SAFE_QUALITY = 36.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)
 
@@ -131,11 +133,14 @@ class Plan:
         """What to do with the tensor of this name."""
         if _matches(name, self.exclude):
             return LOSSLESS
-        rules = [rule.settings for rule in self.rules if _matches(name, rule.match)]
-        if rules:
-            return rules[-1]
+        if (rule := self.rule(name)) is not None:
+            return rule.settings
         is_big_weight = is_weight and elements >= self.min_weights
         return self.default if is_big_weight or _matches(name, self.include) else LOSSLESS
+
+    def rule(self, name: str) -> Rule | None:
+        """The last rule that matches a name."""
+        return next((rule for rule in reversed(self.rules) if _matches(name, rule.match)), None)
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise BadPlan for a pattern that matches none of `names`."""

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from .errors import BadPlan, CorruptFile
+from .errors import BadPlan
 from .format import record
 from .format.container import MAGIC, Archive, Entry
 from .tensor import Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns, values
@@ -137,10 +137,7 @@ def _inspect_dcz(path: str | os.PathLike) -> Report:
 
 
 def _row(archive: Archive, entry: Entry) -> Row:
-    try:
-        encoded = record.read(archive.record(entry), entry.encoding, entry.dtype, entry.shape)
-    except CorruptFile as error:
-        raise error if error.detail.startswith(archive.path) else error.within(f"{archive.path}: tensor {entry.name!r}")
+    encoded = archive.encoded(entry)
     elements = entry.nbytes * 8 // entry.dtype.bits
     parts = dict.fromkeys(PURPOSES, 0)
     for purpose, data in record.parts(encoded):
@@ -220,7 +217,7 @@ def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[flo
         if not entries:
             raise BadPlan(f"the pattern {pattern!r} matches no tensor of {path}")
         for entry in entries:
-            encoded = record.read(archive.record(entry), entry.encoding, entry.dtype, entry.shape)
+            encoded = archive.encoded(entry)
             if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
                 numbers = values(codebook_patterns(encoded.codebook, entry.dtype), entry.dtype).astype(float)
                 found[entry.name] = list(zip(numbers.tolist(), _shares(encoded.codes, len(numbers)).tolist()))

@@ -5,6 +5,8 @@ compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
 """
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +69,7 @@ def load_inputs(path: str | os.PathLike) -> Inputs:
             return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BadPlan(f"{path}: not an .npz file of plain arrays, one for each input: {_first_line(error)}") from error
 
 

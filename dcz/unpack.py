@@ -16,9 +16,8 @@ from . import codec
 from .deflate import crc32
 from .errors import BadPlan, CorruptFile, UnsuitableModel
 from .files import check_output, replacing, sync
-from .format import record
 from .format.container import Archive, Entry
-from .parallel import in_order, map_over_parts
+from .parallel import in_order, map_over_parts, thread_count
 from .stages import huffman
 
 EXTERNAL_DATA = ("auto", "never", "always")
@@ -26,16 +25,14 @@ EXTERNAL_DATA = ("auto", "never", "always")
 
 def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffman.decode) -> np.ndarray:
     """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see codec.decode."""
+    encoded = archive.encoded(entry)
     try:
-        encoded = record.read(archive.record(entry), entry.encoding, entry.dtype, entry.shape)
         with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as map:
             data = codec.decode(encoded, entry.dtype, entry.shape, map, engine)
         if crc32(data) != entry.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:
-        if error.detail.startswith(archive.path):
-            raise
-        raise error.within(f"{archive.path}: tensor {entry.name!r}") from error.__cause__
+        raise error.within(archive.place(entry)) from error.__cause__
     return data
 
 
@@ -43,7 +40,7 @@ def decode_all(
     archive: Archive, threads: int | None = None, engine=huffman.decode
 ) -> Iterator[tuple[Entry, np.ndarray]]:
     """Every tensor of a file in order, a few decoded ahead."""
-    threads = threads or os.cpu_count() or 1
+    threads = thread_count(threads)
     with ThreadPoolExecutor(threads) as pool:
         jobs = ((entry, (archive, entry, threads, engine)) for entry in archive.directory.entries)
         yield from in_order(pool, decode_tensor, jobs, threads)
@@ -69,8 +66,7 @@ def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: int 
     from . import model
 
     with Archive(path) as archive:
-        proto, references = skeleton(archive)
-        _decoded_bytes(archive, references, max_bytes)
+        proto, references, _ = _skeleton_within(archive, max_bytes)
         for number, (_, data) in enumerate(decode_all(archive, threads)):
             for reference in references[number]:
                 model.fill(reference, data)
@@ -91,8 +87,8 @@ def decompress(
 
     `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
     "auto" does that up to 2 GB. `max_bytes` refuses, before anything is decoded, a file that would decode to more.
-    `progress` is told a tensor's name, the bytes of tensors done, and those in all. Raises DczError, older files
-    staying as they were.
+    `progress` is told a tensor's name, the bytes of tensors done, and those in all. `force` replaces files that exist.
+    Raises DczError, older files staying as they were.
     """
     from . import model
 
@@ -100,8 +96,7 @@ def decompress(
         raise BadPlan(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
     with Archive(path) as archive, contextlib.ExitStack() as stack:
-        proto, references = skeleton(archive)
-        nbytes = _decoded_bytes(archive, references, max_bytes)
+        proto, references, nbytes = _skeleton_within(archive, max_bytes)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
         files = []
         for target in (output, data_path) if outside else (output,):
@@ -124,13 +119,19 @@ def decompress(
     return Path(output)
 
 
-def _decoded_bytes(archive: Archive, references: dict[int, list], most: int | None) -> int:
-    """Bytes of the model that a file holds; raises UnsuitableModel where they are more than `most`."""
-    entries = archive.directory.entries
-    nbytes = archive.directory.graph_plain + sum(entries[n].nbytes * len(refs) for n, refs in references.items())
-    if most is not None and nbytes > most:
-        raise UnsuitableModel(f"{archive.path}: decodes to {nbytes} bytes, more than the limit of {most}")
-    return nbytes
+def _skeleton_within(archive: Archive, most: int | None):
+    """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `most`."""
+    directory = archive.directory
+
+    def check(nbytes: int) -> int:
+        if most is not None and nbytes > most:
+            raise UnsuitableModel(f"{archive.path}: decodes to {nbytes} bytes, more than the limit of {most}")
+        return nbytes
+
+    check(directory.graph_plain + sum(entry.nbytes for entry in directory.entries))  # before the graph is parsed
+    proto, references = skeleton(archive)
+    repeated = sum(directory.entries[number].nbytes * len(found) for number, found in references.items())
+    return proto, references, check(directory.graph_plain + repeated)
 
 
 def _append(file, data: np.ndarray, alignment: int) -> int:

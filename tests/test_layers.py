@@ -22,7 +22,7 @@ MAY = {
     "format": "errors tensor deflate format",
     "model": "errors tensor model", "runtime": "errors tensor",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate train",
-    "parallel": "", "unpack": "errors tensor deflate files parallel stages codec format model",
+    "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
     "pipeline": f"{_MIDDLE} allocate calibrate train parallel unpack",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",

@@ -15,15 +15,22 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
     "--quality",
     type=float,
     metavar="DB",
-    help="How many decibels the error lies below the weights, on average: 1 to 44; default 32.",
+    help="How many decibels the error lies below the weights, on average: 1 to 44; default 36.",
 )
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
+@click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
+@click.option("--seed", type=int, metavar="N", help="Seed of the start forgy.")
 @click.option("--init", type=STARTS, help="Where k-means starts; default cuberoot.")
 @click.option(
     "--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first."
 )
-@click.option("--threshold", type=float, metavar="T", help="Set weights within T standard deviations of zero to zero.")
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="T",
+    help="Set weights within T standard deviations of zero to zero, such as 0.5.",
+)
 @click.option("--no-share", is_flag=True, help="Keep the values that pruning leaves.")
 @click.option(
     "--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file."

@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from ..deflate import crc32, deflate, inflate
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
-from ..tensor import DTYPES, Dtype
+from ..tensor import DTYPES, Dtype, Encoded
+from . import record
 from .fields import Reader, string, u8, u32, varint
 from .record import ENCODINGS
 
@@ -95,8 +96,8 @@ class Archive:
         self._lock = threading.Lock()
         try:
             self._file = open(path, "rb")
-        except OSError as error:
-            raise FileAccess(f"{self.path}: cannot be opened: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise FileAccess(f"{self.path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         try:
             self.directory = read_directory(self._file)
         except CorruptFile as error:
@@ -133,10 +134,20 @@ class Archive:
         """The bytes of a tensor's record, its checksum verified."""
         stored = self._read(entry.offset, entry.length)
         if crc32(stored) != entry.record_crc:
-            raise CorruptFile(
-                "record-crc", f"{self.path}: tensor {entry.name!r}: its record does not have its checksum"
-            )
+            raise CorruptFile("record-crc", f"{self.place(entry)}: its record does not have its checksum")
         return stored
+
+    def encoded(self, entry: Entry) -> Encoded:
+        """What a tensor's record holds, laid out but not decoded."""
+        stored = self.record(entry)
+        try:
+            return record.read(stored, entry.encoding, entry.dtype, entry.shape)
+        except CorruptFile as error:
+            raise error.within(self.place(entry)) from error.__cause__
+
+    def place(self, entry: Entry) -> str:
+        """Where a tensor is, for messages."""
+        return f"{self.path}: tensor {entry.name!r}"
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

@@ -9,10 +9,22 @@ What counts as a weight is decided by who uses a tensor: see survey.WEIGHT_INPUT
 """
 
 from .graph import Reference, check, fill, inline_sites, parse_graph, point_outside, references
-from .sites import ALIGNMENT, INLINE_BYTES, MOST_DIMS, PROTOBUF_LIMIT, Model, Site, from_proto, load, serialize
+from .sites import (
+    ALIGNMENT,
+    INLINE_BYTES,
+    MOST_DIMS,
+    PROTOBUF_LIMIT,
+    Model,
+    Site,
+    from_proto,
+    load,
+    original,
+    serialize,
+)
 from .survey import WEIGHT_INPUTS, Survey
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Model", "Reference", "Site", "Survey",
-    "check", "fill", "from_proto", "inline_sites", "load", "parse_graph", "point_outside", "references", "serialize",
+    "check", "fill", "from_proto", "inline_sites", "load", "original", "parse_graph", "point_outside", "references",
+    "serialize",
 ]  # fmt: skip

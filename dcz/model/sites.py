@@ -111,8 +111,8 @@ def load(path: str | os.PathLike) -> Model:
     """
     try:
         data = Path(path).read_bytes()
-    except OSError as error:
-        raise FileAccess(f"{path}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     proto = _parse(data, path)
     sites = list(_sites(proto, os.path.dirname(os.path.abspath(path)), path))
     external = sum(site.external[2] for site in sites if site.external)
@@ -125,6 +125,19 @@ def from_proto(proto: ModelProto) -> Model:
     data = serialize(proto, "the model")
     copy = _parse(data, "the model")
     return Model(copy, list(_sites(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
+
+
+def original(model: str | os.PathLike | ModelProto, loaded: Model) -> bytes | None:
+    """The bytes that `loaded` was made from, read again; None where they cannot be had, or lie in several files."""
+    if any(site.external for site in loaded.sites):
+        return None
+    if isinstance(model, ModelProto):
+        return serialize(model, "the model")
+    try:
+        data = Path(model).read_bytes() if Path(model).is_file() else b""  # a pipe gives its bytes only once
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
 
 
 def _parse(data: bytes, path) -> ModelProto:
@@ -150,6 +163,8 @@ def _sites(proto: ModelProto, folder: str | None, path) -> Iterator[Site]:
 def site_of(name: str, proto, folder: str | None, path) -> Site | None:
     """The site of a tensor, or None where it holds nothing that could get a record."""
     if isinstance(proto, AttributeProto):
+        if np.isnan(np.array(proto.floats)).any():  # as below
+            return None
         return Site(name, proto, DTYPES[TensorProto.FLOAT], (len(proto.floats),), "floats")
     dtype, shape = DTYPES.get(proto.data_type), tuple(proto.dims)
     where = f"{path}: tensor {name!r}"
@@ -176,6 +191,8 @@ def site_of(name: str, proto, folder: str | None, path) -> Site | None:
         raise UnsuitableModel(f"{where}: {len(typed)} values in {field}, which do not fit {shape}")
     if dtype.bits == 16 and not 0 <= min(typed) <= max(typed) < 1 << 16:
         return None  # 16 bits would not give these numbers back
+    if field in ("float_data", "double_data") and np.isnan(np.array(typed)).any():
+        return None  # protobuf hands them out as numbers, which may change a NaN's payload
     return Site(name, proto, dtype, shape, field)
 
 
@@ -200,7 +217,7 @@ def _locate(proto: TensorProto, nbytes: int, folder: str | None, where: str) -> 
             raise UnsuitableModel(f"{where}: external data {location!r} lies outside the model's folder; move it there")
         offset, length = int(entries.get("offset") or 0), int(entries.get("length") or nbytes)
         size = os.stat(path).st_size
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
         raise UnsuitableModel(f"{where}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
         raise FileAccess(f"{where}: external data {path} cannot be read: {error.strerror}") from error

@@ -19,6 +19,7 @@ WEIGHT_INPUTS = {
 PASS_THROUGH = frozenset(
     "Identity Transpose Reshape Squeeze Unsqueeze Flatten Cast CastLike Slice Split Expand Tile Dropout Pad".split()
 )
+REMEMBERED = 3  # calls within calls that are told apart
 PASS_ALL = frozenset(["Concat"])  # the same for every operand
 
 
@@ -86,7 +87,9 @@ class Survey:
     def uses(self, value: tuple | None) -> frozenset[tuple[str, int]]:
         """The (operator, operand) pairs that a value reaches, through whatever only moves it.
 
-        What enters a function leaves it by the same call; what a function holds itself leaves it by all of them.
+        What enters a function leaves it by the same call, what a function holds itself by all of them. Of calls within
+        calls only the innermost few are remembered, lest deep nesting multiply; a value may then be followed to too
+        many operators, never to too few.
         """
         found: set[tuple[str, int]] = set()
         seen = set()
@@ -102,8 +105,8 @@ class Survey:
                     waiting.append((flow.value, calls))
                 elif flow.leaves and calls[-1] == flow.call:
                     waiting.append((flow.value, calls[:-1]))
-                elif not flow.leaves and flow.call not in calls:
-                    waiting.append((flow.value, (*calls, flow.call)))
+                elif not flow.leaves:
+                    waiting.append((flow.value, (*calls, flow.call)[-REMEMBERED:]))
         return frozenset(found)
 
     def _graph(self, graph: GraphProto, parent: _Scope | None) -> _Scope:
@@ -177,11 +180,13 @@ def _graphs(attribute: AttributeProto) -> list[GraphProto]:
 def named(survey: Survey) -> Iterator[tuple[str, Held]]:
     """Tensors under names of their own: branches of an If may use the same ones, and get ~2, ~3 ... put after them."""
     taken: set[str] = set()
+    next_number: dict[str, int] = defaultdict(lambda: 2)  # where many share a name, none is tried twice
     for held in survey.tensors:
         # protobuf hands out names that are not UTF-8 as bytes; the graph keeps them, the directory needs text
         plain = held.name if isinstance(held.name, str) else held.name.decode(errors="backslashreplace")
-        name, number = plain, 2
+        name = plain
         while name in taken:
-            name, number = f"{plain}~{number}", number + 1
+            name = f"{plain}~{next_number[plain]}"
+            next_number[plain] += 1
         taken.add(name)
         yield name, held

@@ -115,18 +115,32 @@ def decode(symbols: np.ndarray, width: int, kept: int, places: int) -> Iterator[
         raise CorruptFile("kept-count", f"the gaps keep {done} places, the index says {kept}")
 
 
-def to_row_major(
-    place: np.ndarray, shape: tuple[int, int], column_major: bool, rows: np.ndarray | None, columns: np.ndarray | None
-) -> np.ndarray:
-    """Places of a compact matrix as row-major places of the whole matrix of `shape`."""
-    if not column_major and rows is None and columns is None:
-        return place
-    height = shape[0] if rows is None else int(rows.sum())
-    width = shape[1] if columns is None else int(columns.sum())
-    if column_major:
-        column, row = np.divmod(place, height)
-    else:
-        row, column = np.divmod(place, width)
-    row = row if rows is None else np.flatnonzero(rows)[row]
-    column = column if columns is None else np.flatnonzero(columns)[column]
-    return row * shape[1] + column
+class Unfold:
+    """Places of a compact matrix as row-major places of the whole matrix of `shape`; Layout tells of the rest."""
+
+    def __init__(self, shape: tuple[int, int], column_major: bool, rows: np.ndarray | None, columns: np.ndarray | None):
+        self.width = shape[1]
+        self.column_major = column_major
+        self.rows = None if rows is None else np.flatnonzero(rows)
+        self.columns = None if columns is None else np.flatnonzero(columns)
+        self.compact = (
+            shape[0] if self.rows is None else len(self.rows),
+            shape[1] if self.columns is None else len(self.columns),
+        )
+
+    @property
+    def places(self) -> int:
+        """How many places the compact matrix has."""
+        return self.compact[0] * self.compact[1]
+
+    def __call__(self, place: np.ndarray) -> np.ndarray:
+        """Places (int64) of the compact matrix -> of the whole one."""
+        if not self.column_major and self.rows is None and self.columns is None:
+            return place
+        if self.column_major:
+            column, row = np.divmod(place, self.compact[0])
+        else:
+            row, column = np.divmod(place, self.compact[1])
+        row = row if self.rows is None else self.rows[row]
+        column = column if self.columns is None else self.columns[column]
+        return row * self.width + column

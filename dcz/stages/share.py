@@ -218,6 +218,33 @@ def step_for_quality(mean_square: float, decibels: float) -> float:
     return math.sqrt(12 * mean_square / 10 ** (decibels / 10))
 
 
+def step_for_rate(weights: np.ndarray, bits: float, zeros: int = 0) -> float:
+    """The step at which the codes of `weights` and `zeros` more zeros take about `bits` a weight, zeros included.
+
+    By bisection; an entropy below one bit a weight is only reached by an index, which costs about as much.
+    """
+    histogram = Histogram(weights)
+    reach = max(-histogram.low, histogram.high)
+    low, high = max(histogram.high - histogram.low, reach / BINS) / BINS, 4 * reach  # far too many bits, and none
+    for _ in range(30):
+        step = math.sqrt(low * high)
+        low, high = (step, high) if _grid_bits(histogram, step, zeros) > bits else (low, step)
+    return high
+
+
+def _grid_bits(histogram: Histogram, step: float, zeros: int) -> float:
+    """Entropy, in bits a weight, of the codes that `entropy_constrained` gives."""
+    grid = fit_grid(histogram, step, zeros)
+    count = histogram.between(histogram.count, histogram.edges(grid.thresholds))
+    if (grid.levels == 0).any():
+        count[np.flatnonzero(grid.levels == 0)] += zeros
+    elif zeros:
+        count = np.append(count, zeros)
+    count = count[count > 0]
+    total = math.fsum(count)
+    return math.fsum(count * np.rint(np.log2(total / count) * 1024) / 1024) / total
+
+
 def simple_step(step: float) -> float:
     """`step` rounded to 12 significant bits: then level times step is exact in float32 for every level within +-2048,
     and the same grid can be found again from the values alone."""

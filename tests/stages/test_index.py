@@ -54,7 +54,8 @@ def test_every_layout_gives_back_the_kept_places_in_reading_order(mask, width):
         height = mask.shape[0] if layout.rows is None else layout.rows.sum()
         columns = mask.shape[1] if layout.columns is None else layout.columns.sum()
         blocks = list(index.decode(symbols, width, len(layout.gaps), int(height * columns)))
-        places = [index.to_row_major(b, mask.shape, layout.column_major, layout.rows, layout.columns) for b in blocks]
+        unfold = index.Unfold(mask.shape, layout.column_major, layout.rows, layout.columns)
+        places = [unfold(block) for block in blocks]
         places = np.concatenate(places) if places else np.empty(0, np.int64)
         assert np.array_equal(places, index.reading_order(mask, layout.column_major))
         assert np.array_equal(np.sort(places), np.flatnonzero(mask))
