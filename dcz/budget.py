@@ -55,6 +55,8 @@ def check(path: str | os.PathLike, *, max_size: int | str | None = None, min_rat
         limit = parse_size(max_size)
         budgets.append(Budget("max-size", limit, report.file_bytes, report.file_bytes <= limit))
     if min_ratio is not None:
+        if not 0 <= min_ratio < float("inf"):
+            raise BadPlan(f"min-ratio is a number, 0 or more, not {min_ratio}")
         ratio = _ratio(report)
         budgets.append(Budget("min-ratio", min_ratio, ratio, ratio >= min_ratio))
     largest = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
@@ -69,8 +71,8 @@ def _ratio(report: Report) -> float:
 
 def parse_size(text: int | str) -> int:
     """Bytes of "7MB" (10^6), "7MiB" (2^20), "7000000"; raises BadPlan."""
-    if isinstance(text, int):
-        return text
+    if isinstance(text, (int, float)):
+        text = str(int(text)) if 0 <= text < 2**63 else str(text)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
     if not match or match[2].upper() not in UNITS:
         raise BadPlan(

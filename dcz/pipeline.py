@@ -103,9 +103,7 @@ def compress(
         if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
             whole = container.write_head(original, metadata, [])
             if len(whole) < size:
-                warn(
-                    "deflated whole, exactly as it is, the model takes fewer bytes than its tensors apart: so it is written"
-                )
+                warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
                 graph, head, spool = original, whole, io.BytesIO()
         _write_and_check(output, head, spool, graph, threads)
     return Path(output)

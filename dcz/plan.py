@@ -43,8 +43,9 @@ class Settings:
     Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
     deviations of the tensor. Sharing (at most one) of the weights that pruning leaves: `bits` 1 to 8, k-means with
     2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid whose error is this
-    many decibels below them; `rate`, a grid whose codes take about this many bits a weight. `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8
-    fixes the gaps' width (None: the smallest measured), `codebook` may be rounded to float16.
+    many decibels below them; `rate`, a grid whose codes take about this many bits a weight. `share=False` keeps them
+    as they are. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps' width (None: the smallest
+    measured), `codebook` may be rounded to float16.
     """
 
     lossless: bool = False

@@ -4,6 +4,7 @@ inputs = random_inputs(session("a.onnx"))
 compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
 """
 
+import itertools
 import os
 import zipfile
 import zlib
@@ -75,14 +76,15 @@ def load_inputs(path: str | os.PathLike) -> Inputs:
 
 def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
     """Seeded inputs of shapes that the model accepts, found by trying; raises UnsuitableModel where none is."""
-    for size in _SIZES:
+    for batch, size in itertools.product((BATCH, 1), _SIZES):
         random = np.random.default_rng(seed)
         inputs = {}
         for wanted in model.get_inputs():
             if wanted.type not in _TYPES:
                 raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --inputs")
             dims = [
-                d if isinstance(d, int) and d > 0 else (1 if axis == 0 else size) for axis, d in enumerate(wanted.shape)
+                d if isinstance(d, int) and d > 0 else (batch if axis == 0 else size)
+                for axis, d in enumerate(wanted.shape)
             ]
             inputs[wanted.name] = _random(random, dims, np.dtype(_TYPES[wanted.type]))
         try:
@@ -144,10 +146,11 @@ class _Sums:
         if x.dtype.kind not in "fiub" or x.size == 0:
             return
         x, y = x.astype(np.float64), y.astype(np.float64)
-        self.signal += float((x * x).sum())
-        self.error += float(((x - y) ** 2).sum())
-        self.largest = max(self.largest, float(np.abs(x - y).max()))
-        rows = x.reshape(-1, x.shape[-1]) if x.ndim > 1 else x.reshape(1, -1)
+        rows = _rows(x)
+        off = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.nan_to_num(x, posinf=0, neginf=0) - y)
+        self.signal += float(np.square(x[np.isfinite(x)]).sum())
+        self.error += float(np.square(off).sum())
+        self.largest = max(self.largest, float(np.abs(off).max()))
         self.wide |= rows.shape[1] > 1
         self.same += int((rows.argmax(1) == y.reshape(rows.shape).argmax(1)).sum())
         self.samples += len(rows)
@@ -155,7 +158,19 @@ class _Sums:
     def difference(self, name: str) -> Difference:
         ratio = self.signal / self.error if self.error else np.inf
         decibels = float(10 * np.log10(ratio)) if ratio > 0 else -np.inf
+        if not self.samples:
+            raise UnsuitableModel(
+                f"output {name!r}: nothing to compare: no samples, or no numbers; give other --inputs"
+            )
         return Difference(name, decibels, self.largest, self.same / self.samples if self.wide else None, self.samples)
+
+
+def _rows(outputs: np.ndarray) -> np.ndarray:
+    """Outputs as one row of classes a sample: trailing axes of length 1 are set aside, as of [n, 1000, 1, 1]."""
+    shape = list(outputs.shape)
+    while len(shape) > 2 and shape[-1] == 1:
+        shape.pop()
+    return outputs.reshape(-1, shape[-1]) if len(shape) > 1 else outputs.reshape(1, -1)
 
 
 def _first_line(error: Exception) -> str:

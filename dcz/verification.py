@@ -34,9 +34,10 @@ class Verification:
     outputs: tuple = ()  # of runtime.Difference
 
     def to_dict(self) -> dict:
-        """Plain values, for JSON; null where a figure is infinite."""
+        """Plain values, for JSON; decibels are null where they are infinite, for `equal` values among others."""
         plain = asdict(self)
         for row in (*plain["tensors"], *plain["outputs"]):
+            row["equal"] = row["decibels"] == float("inf")
             row["decibels"] = row["decibels"] if np.isfinite(row["decibels"]) else None
         return plain
 
@@ -88,6 +89,8 @@ def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
                 f"{path}: was not made from this model: tensor {site.name!r} is missing or has another shape"
             )
         found.append(TensorDifference(site.name, _decibels(site, other)))
+    if extra := theirs.keys() - {site.name for site in original.sites}:
+        raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {sorted(extra)[0]!r}")
     return tuple(found)
 
 

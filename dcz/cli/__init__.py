@@ -11,7 +11,7 @@ import sys
 import click
 
 from .. import __version__
-from ..errors import DczError
+from ..errors import DczError, FileAccess
 
 COMMANDS = ("compress", "decompress", "inspect", "verify", "check", "completion")
 BAD_USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
@@ -27,7 +27,7 @@ Exit codes:
   6    a file cannot be read or written (the old output is untouched)
   7    an optional package is missing
   70   a fault of dcz itself; please report it
-  130  interrupted (the old output is untouched)
+  130  interrupted (the old output is untouched); 143 where another program asked for it
 """
 
 
@@ -59,7 +59,9 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        return cli.main(standalone_mode=False) or 0
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -74,6 +76,8 @@ def _run() -> int:
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # only stdout and stderr are written without FileAccess around them
+        return _fail(f"cannot write the result: {error.strerror or error}", FileAccess.exit_code)
     except Exception as error:  # a bug: say so in one line, and keep the traceback for those who ask
         if os.environ.get("DCZ_TRACEBACK"):
             raise

@@ -8,7 +8,9 @@ from .common import FILE, as_json, print_json
 @click.command("check")
 @click.argument("file", type=FILE)
 @click.option("--max-size", metavar="SIZE", help="Most bytes that FILE may have: 7MB, 1.5MiB, 700000.")
-@click.option("--min-ratio", type=click.FloatRange(min=0), metavar="R", help="How many times smaller than its source.")
+@click.option(
+    "--min-ratio", type=click.FloatRange(min=0, max=1e9), metavar="R", help="How many times smaller than its source."
+)
 @as_json
 @click.pass_context
 def command(ctx, file, max_size, min_ratio, as_json) -> None:

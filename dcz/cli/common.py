@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 
@@ -21,6 +22,12 @@ class FilePath(click.ParamType):
             )
         return value
 
+    def shell_complete(self, ctx, param, incomplete) -> list:
+        """Let the shell complete file names."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
 
 FILE = FilePath()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -30,12 +37,26 @@ force = click.option("--force", "-f", is_flag=True, help="Replace an output file
 
 def print_json(value) -> None:
     """Print plain values as JSON to stdout."""
-    click.echo(json.dumps(value, indent=2, allow_nan=False))
+    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+
+
+def _finite(value):
+    """JSON knows no infinities and no NaN: they become null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def warn(message: str) -> None:
     """Print a warning to stderr."""
-    click.echo(f"dcz: warning: {message}", err=True)
+    click.echo(f"dcz: warning: {printable(message)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Text from a file without what a terminal would obey: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextlib.contextmanager
@@ -45,6 +66,7 @@ def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
         yield _Lines(verb)
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -56,7 +78,7 @@ def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(verb, total=None, tensor="")
-        yield lambda name, done, total: bar.update(task, completed=done, total=total, tensor=name)
+        yield lambda name, done, total: bar.update(task, completed=done, total=total, tensor=escape(printable(name)))
 
 
 class _Lines:
@@ -67,7 +89,7 @@ class _Lines:
         tenth = 10 * done // total if total else 10
         if tenth > self.tenth:
             self.tenth = tenth
-            click.echo(f"{self.verb} {10 * tenth:3d} %  {name}", err=True)
+            click.echo(f"{self.verb} {10 * tenth:3d} %  {printable(name)}", err=True)
 
 
 def size(nbytes: float) -> str:

@@ -32,14 +32,25 @@ def command(file, output, external_data, max_bytes, threads, as_json, force) -> 
 
     limit = None if max_bytes is None else budget.parse_size(max_bytes)
     output = output or str(Path(file).with_suffix(".onnx"))
+    paths = [Path(output), Path(f"{output}.data")]
+    before = [_identity(path) for path in paths]
     with progress("decoding") as tell:
         unpack.decompress(
-            file, output, external_data=external_data, threads=threads, max_bytes=limit, progress=tell, force=force
+            file,
+            output,
+            external_data=external_data,
+            threads=threads,
+            max_bytes=limit,
+            progress=tell,
+            force=force,
         )
-    written = [path for path in (Path(output), Path(f"{output}.data")) if path.exists()][
-        : 1 if external_data == "never" else 2
-    ]
+    written = [path for path, old in zip(paths, before) if _identity(path) != old]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
     else:
         click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))
+
+
+def _identity(path) -> tuple[int, int] | None:
+    """What changes when a file is replaced: a stale OUTPUT.data from another time must not be listed."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None

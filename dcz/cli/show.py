@@ -4,13 +4,13 @@ import math
 import sys
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from ..budget import Verdict
-from ..report import PURPOSES, Report, Row
+from ..report import PURPOSES, Report
 from ..verification import Verification
-from .common import size
+from .common import printable, size
 
 WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit
 BAR = 40
@@ -20,12 +20,17 @@ def _console() -> Console:
     return Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
+def escape(text: str) -> str:
+    """Text from a file as rich shall print it: no markup, nothing that a terminal would obey."""
+    return escape_markup(printable(text))
+
+
 def compressed(report: Report) -> None:
     """The closing tables of `dcz compress`."""
     console = _console()
-    console.print(_layers(report))
+    console.print(_layers(report, console.width))
     console.print(_stages(report))
-    console.print(f"{_file(report)}, {report.ratio:.2f} times smaller")
+    console.print(f"{_file(report)}, {report.ratio or 0:.2f} times smaller")
 
 
 def inspected(report: Report) -> None:
@@ -40,7 +45,7 @@ def inspected(report: Report) -> None:
     )
     for key, value in report.metadata.items():
         console.print(f"  {escape(key)}: {escape(value)}")
-    console.print(_layers(report))
+    console.print(_layers(report, console.width))
     console.print(_stages(report))
     console.print(_storage(report))
 
@@ -49,50 +54,49 @@ def _file(report: Report) -> str:
     return f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes)"
 
 
-def _layers(report: Report) -> Table:
-    """The paper's table: weights, bits and rates by layer, after sharing (P+Q) and after Huffman coding (P+Q+H)."""
+# The columns of the paper's table, each with the width that a window must have for it to be shown.
+COLUMNS = [
+    ("shape", 100, lambda row: "x".join(map(str, row.shape)) or "scalar"),
+    ("encoding", 0, lambda row: row.encoding),
+    ("#weights", 0, lambda row: f"{row.elements:,}"),
+    ("weights %", 0, lambda row: _percent(row.kept, row.elements)),
+    ("w bits P+Q", 140, lambda row: _bits(row.weight_bits_share)),
+    ("w bits P+Q+H", 120, lambda row: _bits(row.weight_bits_huffman)),
+    ("i bits P+Q", 140, lambda row: _bits(row.index_bits_share)),
+    ("i bits P+Q+H", 120, lambda row: _bits(row.index_bits_huffman)),
+    ("rate P+Q", 140, lambda row: _percent(row.share, row.original)),
+    ("rate P+Q+H", 0, lambda row: _percent(row.huffman, row.original)),
+    ("bytes", 0, lambda row: f"{row.huffman:,}"),
+]
+
+
+def _layers(report: Report, width: int) -> Table:
+    """The paper's table: weights, bits and rates by layer, after sharing (P+Q) and after Huffman coding (P+Q+H).
+
+    Columns that the window has no room for are left out; --json has them all.
+    """
     table = Table(title="by tensor", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
     table.add_column("tensor", overflow="fold")
-    for head in ("shape", "encoding"):
-        table.add_column(head)
-    heads = (
-        "#weights",
-        "weights %",
-        "w bits P+Q",
-        "w bits P+Q+H",
-        "i bits P+Q",
-        "i bits P+Q+H",
-        "rate P+Q",
-        "rate P+Q+H",
-        "bytes",
-    )
-    for head in heads:
-        table.add_column(head, justify="right")
+    columns = [column for column in COLUMNS if column[1] <= width]
+    for head, _, _ in columns:
+        table.add_column(head, justify="left" if head in ("shape", "encoding") else "right", no_wrap=True)
     for row in report.rows:
-        table.add_row(*_layer(row))
+        table.add_row(escape(row.name), *(cell(row) for _, _, cell in columns))
     total = report.total
+    summed = {
+        "#weights": f"{total.elements:,}",
+        "weights %": _percent(total.kept, total.elements),
+        "rate P+Q": _percent(total.share, total.original),
+        "rate P+Q+H": _percent(total.huffman, total.original),
+        "bytes": f"{total.huffman:,}",
+    }
     if report.rows:
-        rates = [_percent(total.share, total.original), _percent(total.huffman, total.original)]
-        kept = _percent(total.kept, total.elements)
-        table.add_row(
-            "total", "", "", f"{total.elements:,}", kept, "", "", "", "", *rates, f"{total.huffman:,}", style="bold"
-        )
+        table.add_row("total", *(summed.get(head, "") for head, _, _ in columns), style="bold")
     return table
 
 
-def _layer(row: Row) -> list[str]:
-    widths = (row.weight_bits_share, row.weight_bits_huffman, row.index_bits_share, row.index_bits_huffman)
-    return [
-        escape(row.name),
-        "x".join(map(str, row.shape)) or "scalar",
-        row.encoding,
-        f"{row.elements:,}",
-        _percent(row.kept, row.elements),
-        *("" if width is None else f"{width:.2f}" for width in widths),
-        _percent(row.share, row.original),
-        _percent(row.huffman, row.original),
-        f"{row.huffman:,}",
-    ]
+def _bits(width: float | None) -> str:
+    return "" if width is None else f"{width:.2f}"
 
 
 def _stages(report: Report) -> Table:
