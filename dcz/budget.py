@@ -7,7 +7,19 @@ from dataclasses import asdict, dataclass
 from .errors import BadPlan
 from .report import Report, Row, inspect
 
-UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+UNITS = {
+    "": 1,
+    "B": 1,
+    "K": 10**3,
+    "KB": 10**3,
+    "M": 10**6,
+    "MB": 10**6,
+    "G": 10**9,
+    "GB": 10**9,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
 LARGEST = 5  # tensors that a verdict names
 
 
@@ -33,6 +45,9 @@ class Verdict:
     def holds(self) -> bool:
         """Whether all budgets hold."""
         return all(budget.holds for budget in self.budgets)
+
+    def __bool__(self) -> bool:
+        return self.holds
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""

@@ -115,7 +115,7 @@ def _step(kept: np.ndarray, zeros: int, settings: Settings) -> float:
         return share.simple_step(settings.step * prune.standard_deviation(kept))
     if settings.rate is not None:
         return share.simple_step(share.step_for_rate(kept, settings.rate, zeros))
-    return share.simple_step(share.step_for_quality(prune.mean_square(kept), settings.quality))
+    return share.simple_step(share.step_for_quality(prune.typical_square(kept), settings.quality))
 
 
 def _most(kept: int) -> int:

@@ -16,6 +16,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from . import __version__, allocate, codec, encodings
 from .deflate import crc32, deflates_below
 from .errors import BadPlan, CorruptFile
@@ -24,8 +26,11 @@ from .format import container, record
 from .format.container import Archive, Entry
 from .parallel import in_order, map_over_parts, thread_count
 from .plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
+from .plan import load as load_plan
 from .tensor import Tensor
 from .unpack import decode_all, skeleton
+
+MOST_LOST = 0.5  # of a tensor's weights, which rounding alone may make zero before the user is told
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,23 @@ def encode_tensor(tensor: Tensor, settings: Settings, threads: int = 1) -> Writt
     warning = ""
     if not settings.lossless and tensor.dtype.real and not codec.is_finite(tensor):
         warning = f"{tensor.name}: holds infinities or NaN and stays exact; find out why before you ship the model"
+    elif settings.sparsity is None and settings.threshold is None and _lost(tensor, best.data) > MOST_LOST:
+        warning = f"{tensor.name}: {_lost(tensor, best.data):.0%} of its weights became zero; ask for more quality"
     return Written(data, encoding, crc32(best.data), warning)
+
+
+def _lost(tensor: Tensor, decoded: np.ndarray) -> float:
+    """The share of weights that were not zero and are now."""
+    if not tensor.dtype.real or not len(decoded):
+        return 0.0
+    before, after = np.count_nonzero(tensor.patterns), np.count_nonzero(decoded.view(tensor.dtype.pattern))
+    return 1 - after / before if before else 0.0
 
 
 def compress(
     model,
     output: str | os.PathLike,
-    plan: Plan | Settings | None = None,
+    plan: Plan | Settings | str | os.PathLike | None = None,
     *,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -68,10 +83,12 @@ def compress(
 ) -> Path:
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
-    `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the file do not depend on it,
-    nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of tensors done, and those in
-    all; `warn` gets sentences. `force` replaces an `output` that exists. What was written is read back and decoded
-    before it takes its place; where anything fails, an older `output` stays as it was. Raises DczError.
+    `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
+    alone changes nothing. `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the
+    file do not depend on it, nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of
+    tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists. What was written is
+    read back and decoded before it takes its place; where anything fails, an older `output` stays as it was.
+    Raises DczError.
     """
     from . import model as onnx_model
 
@@ -96,7 +113,8 @@ def compress(
         spool = stack.enter_context(spooled(output))
         total = sum(sites[0].nbytes for sites, _ in jobs)
         entries = _spool_records(spool, in_order(pool, encode_tensor, tasks, threads), total, progress, warn)
-        original = onnx_model.original(model, loaded)
+        prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
+        original = None if prunes else onnx_model.original(model, loaded)
         graph = _graph(loaded, jobs, os.fspath(output))
         head = container.write_head(graph, metadata, entries)
         size = len(head) + sum(entry.length for entry in entries)
@@ -109,7 +127,9 @@ def compress(
     return Path(output)
 
 
-def _as_plan(plan: Plan | Settings | None) -> Plan:
+def _as_plan(plan: Plan | Settings | str | os.PathLike | None) -> Plan:
+    if isinstance(plan, (str, os.PathLike)):
+        return load_plan(plan)
     if plan is None or isinstance(plan, Settings):
         return Plan() if plan is None else Plan(plan)
     if not isinstance(plan, Plan):

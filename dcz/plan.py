@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from numbers import Integral, Real
 from pathlib import Path
 
 from .errors import BadPlan, FileAccess
@@ -24,11 +25,11 @@ WORST_QUALITY, BEST_QUALITY = 1.0, 44.0  # decibels; 256 shared values come no n
 
 
 def _number(value, low: float, high: float) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high)
+    return value is None or (isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high)
 
 
 def _whole(value, low: int, high: int) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and low <= value <= high)
+    return value is None or (isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high)
 
 
 def _expect(condition: bool, message: str) -> None:

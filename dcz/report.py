@@ -27,7 +27,8 @@ class Row:
     """One tensor. Sizes in bytes, after each stage: `original`; `prune` (exact values and fixed-width gaps); `share`
     (fixed-width codes, fixed-width gaps, codebook); `huffman` (its record in the file).
 
-    Widths in bits per kept weight; None where the stage did not apply.
+    `kept` counts the places that are not zero; None where zero is one of the shared values, so that only decoding could
+    tell. Widths in bits per kept weight (then per weight); None where the stage did not apply.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Row:
     shape: tuple[int, ...]
     encoding: str
     elements: int
-    kept: int
+    kept: int | None
     original: int
     prune: int
     share: int
@@ -60,7 +61,7 @@ class Total:
     """Sums over the tensors of a report."""
 
     elements: int
-    kept: int
+    kept: int | None
     original: int
     prune: int
     share: int
@@ -86,6 +87,7 @@ class Report:
     def total(self) -> Total:
         """The sums over all tensors."""
         sums = {key: sum(getattr(row, key) for row in self.rows) for key in _SUMMED}
+        sums["kept"] = None if any(row.kept is None for row in self.rows) else sum(row.kept for row in self.rows)
         return Total(parts={p: sum(row.parts.get(p, 0) for row in self.rows) for p in PURPOSES}, **sums)
 
     @property
@@ -100,7 +102,7 @@ class Report:
         return plain | {"ratio": self.ratio, "total": dataclasses.asdict(self.total)}
 
 
-_SUMMED = ("elements", "kept", "original", "prune", "share", "huffman")
+_SUMMED = ("elements", "original", "prune", "share", "huffman")
 
 
 def inspect(path: str | os.PathLike) -> Report:
@@ -166,6 +168,8 @@ def _row(archive: Archive, entry: Entry) -> Row:
         if kept:
             changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
         changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
+    if isinstance(encoded, Shared) and not codebook_patterns(encoded.codebook, entry.dtype).all():
+        kept = None
     return dataclasses.replace(row, kept=kept, **changes)
 
 

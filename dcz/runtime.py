@@ -33,8 +33,9 @@ Inputs = dict[str, np.ndarray]
 class Difference:
     """How one output of two models differs over all samples.
 
-    `decibels`: the mean square of the first over that of the difference (inf where equal). `agreement`: the share of
-    samples (places along all but the last axis) with the same largest entry; None for outputs of one entry.
+    `decibels`: the mean square of the first over that of the difference; inf where equal, nan where there was nothing
+    to compare. `agreement`: the share of samples (places along all but the last axis) with the same largest entry; None
+    for outputs of one entry. Outputs that are no numbers, or differ in shape, agree where they are equal.
     """
 
     output: str
@@ -47,7 +48,7 @@ class Difference:
 def session(path: str | os.PathLike, threads: int = 0) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the CPU; raises UnsuitableModel where it cannot load the model."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # refusals reach the caller as exceptions
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
@@ -66,7 +67,7 @@ def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]
 def load_inputs(path: str | os.PathLike) -> Inputs:
     """The arrays of an .npz file, by input name; raises FileAccess or BadPlan."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except OSError as error:
         raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -130,38 +131,53 @@ def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inp
     if fixed and length % size:
         raise BadPlan(f"{length} samples do not fill the model's batches of {size}")
     for start in range(0, length, size):
-        yield {name: array[start : start + size] for name, array in chosen.items()}
+        yield {name: array[start : start + size] if array.ndim else array for name, array in chosen.items()}
 
 
 class _Sums:
+    """What `compare` adds up over the batches of one output."""
+
     def __init__(self):
         self.signal = self.error = self.largest = 0.0
         self.same = self.samples = 0
         self.wide = False
 
     def add(self, x, y) -> None:
-        x, y = np.asarray(x), np.asarray(y)
-        if x.shape != y.shape:
-            raise UnsuitableModel(f"the models answer in different shapes, {x.shape} and {y.shape}")
-        if x.dtype.kind not in "fiub" or x.size == 0:
-            return
-        x, y = x.astype(np.float64), y.astype(np.float64)
+        """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub" or x.shape != np.shape(y):
+            self._add_whole(x, y)
+        elif x.size:
+            self._add_numbers(x.astype(np.float64), y.astype(np.float64))
+
+    def _add_numbers(self, x: np.ndarray, y: np.ndarray) -> None:
+        equal = (x == y) | (np.isnan(x) & np.isnan(y))
+        off = np.zeros(x.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            off[~equal] = np.abs(x[~equal] - y[~equal])
+            off[np.isnan(off)] = np.inf  # a number on one side, none on the other
+            self.signal += float(np.square(x[np.isfinite(x)]).sum())
+            self.error += float(np.square(off).sum())
+        self.largest = max(self.largest, float(off.max()))
         rows = _rows(x)
-        off = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, np.nan_to_num(x, posinf=0, neginf=0) - y)
-        self.signal += float(np.square(x[np.isfinite(x)]).sum())
-        self.error += float(np.square(off).sum())
-        self.largest = max(self.largest, float(np.abs(off).max()))
         self.wide |= rows.shape[1] > 1
         self.same += int((rows.argmax(1) == y.reshape(rows.shape).argmax(1)).sum())
         self.samples += len(rows)
 
+    def _add_whole(self, x, y) -> None:
+        """What is no array of numbers, or differs in shape, is equal or not."""
+        equal = np.shape(x) == np.shape(y) and bool(np.all(np.asarray(x, object) == np.asarray(y, object)))
+        self.wide = True
+        self.same += equal
+        self.samples += bool(np.size(x) or np.size(y))
+        if not equal:
+            self.error = self.largest = np.inf
+
     def difference(self, name: str) -> Difference:
-        ratio = self.signal / self.error if self.error else np.inf
-        decibels = float(10 * np.log10(ratio)) if ratio > 0 else -np.inf
         if not self.samples:
-            raise UnsuitableModel(
-                f"output {name!r}: nothing to compare: no samples, or no numbers; give other --inputs"
-            )
+            return Difference(name, np.nan, np.nan, None, 0)
+        with np.errstate(divide="ignore"):
+            ratio = np.inf if self.error == 0 else self.signal / self.error
+            decibels = float(10 * np.log10(ratio))
         return Difference(name, decibels, self.largest, self.same / self.samples if self.wide else None, self.samples)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import unpack
-from .errors import UnsuitableModel
+from .errors import BadPlan, UnsuitableModel
 from .format.container import Archive
 from .stages import huffman
 from .tensor import values
@@ -24,7 +24,7 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked. `tensors` and `outputs` are empty where there was nothing to compare with."""
+    """What was checked. `tensors` and `outputs` are empty where nothing was compared; `note` may say why."""
 
     path: str
     records: int
@@ -32,6 +32,7 @@ class Verification:
     engines: tuple[str, ...]
     tensors: tuple[TensorDifference, ...] = ()
     outputs: tuple = ()  # of runtime.Difference
+    note: str = ""  # why outputs were not compared
 
     def to_dict(self) -> dict:
         """Plain values, for JSON; decibels are null where they are infinite, for `equal` values among others."""
@@ -57,6 +58,8 @@ def verify(
     """
     from . import model as onnx_model
 
+    if inputs is not None and against is None:
+        raise BadPlan("inputs compare with a model: give `against` too")
     engines = [huffman.inflate_engine.__name__]
     with Archive(path) as archive:
         entries = archive.directory.entries
@@ -74,9 +77,14 @@ def verify(
     if against is None:
         return Verification(os.fspath(path), len(entries), decoded, tuple(engines))
     tensors = _compare_tensors(onnx_model.load(against), onnx_model.from_proto(proto), path)
-    return Verification(
-        os.fspath(path), len(entries), decoded, tuple(engines), tensors, _compare_outputs(path, against, inputs)
-    )
+    outputs, note = (), ""
+    try:
+        outputs = _compare_outputs(path, against, inputs, threads)
+    except UnsuitableModel as error:
+        if inputs is not None:
+            raise
+        note = f"outputs were not compared: {error}"
+    return Verification(os.fspath(path), len(entries), decoded, tuple(engines), tensors, outputs, note)
 
 
 def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
@@ -105,11 +113,11 @@ def _decibels(site, other) -> float:
     return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
 
 
-def _compare_outputs(path, against, inputs) -> tuple:
+def _compare_outputs(path, against, inputs, threads) -> tuple:
     from . import runtime
 
     given = runtime.load_inputs(inputs) if inputs is not None else None
     with tempfile.TemporaryDirectory(prefix="dcz-verify-") as folder:
         restored = Path(folder, "model.onnx")
-        unpack.decompress(path, restored)
+        unpack.decompress(path, restored, threads=threads)
         return tuple(runtime.compare(against, restored, given))

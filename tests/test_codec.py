@@ -516,3 +516,16 @@ def test_parts_that_do_not_fit_are_refused(name):
     with pytest.raises(CorruptFile) as refusal:
         codec.decode(REFUSED[name], FLOAT32, (4,))
     assert refusal.value.reason == name.split(",")[0]
+
+
+@pytest.mark.parametrize("outliers", [1, 2, 16, 256])
+def test_outliers_neither_cost_the_other_weights_nor_keep_them_exact(outliers):
+    weights = np.random.default_rng(0).normal(0, 0.05, (256, 256)).astype(np.float32)
+    rest = weights.copy()
+    weights.ravel()[: 256 * outliers : 256] = 1000 * np.arange(1, outliers + 1)  # 256: a whole column
+    given = Tensor("w", FLOAT32, weights.shape, weights.ravel().view(np.uint8))
+    written, candidate = compress(given, Settings(quality=36.0))
+    decoded = candidate.data.view(np.float32).reshape(weights.shape)
+    bulk = weights == rest
+    error = np.square(decoded[bulk] - weights[bulk]).sum() / np.square(weights[bulk]).sum()
+    assert error < 10 ** (-3.4) and len(written) < weights.nbytes / 3

@@ -35,7 +35,7 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping report verification",
+             " unpack mapping pipeline report verification",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

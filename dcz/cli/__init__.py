@@ -58,6 +58,11 @@ def main() -> None:
 
 
 def _run() -> int:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))
+        elif hasattr(getattr(sys, name), "reconfigure"):  # a name or a bar that the encoding lacks is no failure
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()

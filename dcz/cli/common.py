@@ -60,8 +60,11 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def progress(verb: str) -> Iterator[Callable[[str, int, int], None]]:
+def progress(verb: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line each tenth of the way."""
+    if quiet:
+        yield lambda name, done, total: None
+        return
     if not sys.stderr.isatty():
         yield _Lines(verb)
         return

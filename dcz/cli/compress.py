@@ -41,10 +41,13 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
 )
 @click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 @threads
 @as_json
 @force
-def command(model, output, config, include, exclude, threads, as_json, force, lossless, no_share, **options) -> None:
+def command(
+    model, output, config, include, exclude, quiet, threads, as_json, force, lossless, no_share, **options
+) -> None:
     """Compress the ONNX file MODEL into a .dcz file.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
@@ -62,10 +65,10 @@ def command(model, output, config, include, exclude, threads, as_json, force, lo
 
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
-    with progress("compressing") as tell:
+    with progress("compressing", quiet) as tell:
         pipeline.compress(model, output, plan, threads=threads, progress=tell, warn=warn, force=force)
     result = report.inspect(output)
-    print_json(result.to_dict()) if as_json else show.compressed(result)
+    print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):

@@ -16,8 +16,14 @@ WIDE = 160  # columns of a table that goes into a file or pipe, where there is n
 BAR = 40
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command line, where the reader's going away is no failure."""
+        raise BrokenPipeError
+
+
 def _console() -> Console:
-    return Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    return _Console(soft_wrap=False, highlight=False, width=None if sys.stdout.isatty() else WIDE)
 
 
 def escape(text: str) -> str:
@@ -25,11 +31,12 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
-def compressed(report: Report) -> None:
+def compressed(report: Report, quiet: bool = False) -> None:
     """The closing tables of `dcz compress`."""
     console = _console()
-    console.print(_layers(report, console.width))
-    console.print(_stages(report))
+    if not quiet:
+        console.print(_layers(report, console.width))
+        console.print(_stages(report))
     console.print(f"{_file(report)}, {report.ratio or 0:.2f} times smaller")
 
 
@@ -59,7 +66,7 @@ COLUMNS = [
     ("shape", 100, lambda row: "x".join(map(str, row.shape)) or "scalar"),
     ("encoding", 0, lambda row: row.encoding),
     ("#weights", 0, lambda row: f"{row.elements:,}"),
-    ("weights %", 0, lambda row: _percent(row.kept, row.elements)),
+    ("weights %", 0, lambda row: "" if row.kept is None else _percent(row.kept, row.elements)),
     ("w bits P+Q", 140, lambda row: _bits(row.weight_bits_share)),
     ("w bits P+Q+H", 120, lambda row: _bits(row.weight_bits_huffman)),
     ("i bits P+Q", 140, lambda row: _bits(row.index_bits_share)),
@@ -85,7 +92,7 @@ def _layers(report: Report, width: int) -> Table:
     total = report.total
     summed = {
         "#weights": f"{total.elements:,}",
-        "weights %": _percent(total.kept, total.elements),
+        "weights %": "" if total.kept is None else _percent(total.kept, total.elements),
         "rate P+Q": _percent(total.share, total.original),
         "rate P+Q+H": _percent(total.huffman, total.original),
         "bytes": f"{total.huffman:,}",
@@ -176,17 +183,18 @@ def verified(result: Verification) -> None:
         for row in changed:
             console.print(f"  {row.decibels:6.1f} dB  {escape(row.name)}")
     for output in result.outputs:
-        agreement = (
-            ""
-            if output.agreement is None
-            else f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
-        )
-        same = (
-            "equal"
-            if output.decibels == math.inf
-            else f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}"
-        )
-        console.print(f"output {escape(output.output)}: {same}{agreement}")
+        console.print(f"output {escape(output.output)}: {_difference(output)}")
+
+
+def _difference(output) -> str:
+    if not output.samples:
+        return "nothing to compare"
+    agreement = ""
+    if output.agreement is not None:
+        agreement = f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
+    if output.decibels == math.inf:
+        return f"equal{agreement}"
+    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}{agreement}"
 
 
 def verdict(result: Verdict) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from .common import FILE, as_json, print_json, threads
+from .common import FILE, as_json, print_json, threads, warn
 
 
 @click.command("verify")
@@ -12,13 +12,12 @@ from .common import FILE, as_json, print_json, threads
 @click.option(
     "--inputs", type=FILE, metavar="X.NPZ", help="Inputs to compare on, by name; default: seeded random ones."
 )
-@click.option(
-    "--min-agreement", type=click.FloatRange(0, 1), metavar="F", help="Fail below this share of equal top classes."
-)
+@click.option("--min-agreement", type=float, metavar="F", help="Fail below this share of equal top classes.")
+@click.option("--output", metavar="NAME", help="The output that --min-agreement looks at; default: all.")
 @threads
 @as_json
 @click.pass_context
-def command(ctx, file, deep, against, inputs, min_agreement, threads, as_json) -> None:
+def command(ctx, file, deep, against, inputs, min_agreement, output, threads, as_json) -> None:
     """Check every checksum of the .dcz file FILE, and decode all of it.
 
     \b
@@ -32,11 +31,17 @@ def command(ctx, file, deep, against, inputs, min_agreement, threads, as_json) -
 
     if against is None and (inputs is not None or min_agreement is not None):
         raise BadPlan("--inputs and --min-agreement compare with a model: give --against MODEL.onnx too")
+    if min_agreement is not None and not 0 <= min_agreement <= 1:
+        raise BadPlan(f"--min-agreement is a share from 0 to 1, not {min_agreement}")
     result = verification.verify(file, deep=deep, against=against, inputs=inputs, threads=threads)
     print_json(result.to_dict()) if as_json else show.verified(result)
-    agreement = [output.agreement for output in result.outputs if output.agreement is not None]
-    if min_agreement is not None and not agreement:
-        raise BadPlan("--min-agreement: the model has no output with classes to compare")
-    if min_agreement is not None and min(agreement) < min_agreement:
+    if result.note:
+        warn(result.note)
+    if min_agreement is None:
+        return
+    agreement = [o.agreement for o in result.outputs if o.agreement is not None and output in (None, o.output)]
+    if not agreement:
+        raise BadPlan("--min-agreement: the model has no output of that name with classes to compare")
+    if min(agreement) < min_agreement:
         click.echo(f"dcz: agreement {min(agreement):.4f} is below {min_agreement:g}", err=True)
         ctx.exit(1)

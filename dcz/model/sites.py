@@ -122,6 +122,8 @@ def load(path: str | os.PathLike) -> Model:
 
 def from_proto(proto: ModelProto) -> Model:
     """The same for a model in memory, which is copied; it may not have external data."""
+    if not isinstance(proto, ModelProto):
+        raise UnsuitableModel(f"a model is a path or an onnx.ModelProto, not {type(proto).__name__}")
     data = serialize(proto, "the model")
     copy = _parse(data, "the model")
     return Model(copy, list(_sites(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)

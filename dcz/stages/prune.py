@@ -48,6 +48,19 @@ def mean_square(weights: np.ndarray, about: float = 0.0) -> float:
     return _mean(weights, lambda part: (part - about) ** 2)
 
 
+def typical_square(weights: np.ndarray, aside: float = 0.005) -> float:
+    """Mean square of `weights` (float, flat) without the share `aside` of greatest magnitude.
+
+    A few outliers, one column of a matrix among them, would otherwise speak for all weights. Of normally distributed
+    weights it is 0.2 dB below the mean square, of Laplacian ones 0.5 dB.
+    """
+    rest = len(weights) - int(aside * len(weights))
+    if rest == len(weights):
+        return mean_square(weights)
+    magnitude = _magnitude_bits(weights)
+    return mean_square(weights[magnitude <= _select(magnitude, rest)[0]])
+
+
 def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> float:
     """The mean of a term (float64) over all weights, summed in a fixed order: every machine gets the same one."""
     total = 0.0

@@ -18,6 +18,7 @@ from ..tensor import MOST_ENTRIES
 
 BINS = 1 << 16
 BLOCK = 1 << 16
+NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -263,15 +264,35 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
 
     The centroids are the levels themselves, a ramp, or the means of their weights where the error that these save is
     worth more, at the same slope, than the longer codebook; level 0 is exactly zero. Where more than 256 levels are
-    used, neighbours are joined, and the centroids are means.
+    used, neighbours are joined, and the centroids are means. Outliers, more than 2048 levels from zero, get a few
+    centroids of their own.
     """
+    reach = NEAR * step
+    if max(-float(weights.min()), float(weights.max())) <= reach:
+        return _on_grid(weights, step, zeros, MOST_ENTRIES)
+    near = np.abs(weights) <= reach
+    if np.count_nonzero(near) < len(weights) / 2:
+        return _on_grid(weights, step, zeros, MOST_ENTRIES)
+    far = kmeans(weights[~near], FAR)
+    bulk = _on_grid(weights[near], step, zeros, MOST_ENTRIES - len(far.centroids))
+    centroids = np.concatenate([bulk.centroids, far.centroids])
+    order = np.argsort(centroids, kind="stable")
+    number = np.argsort(order).astype(np.uint8)
+    codes = np.empty(len(weights), np.uint8)
+    codes[near] = number[bulk.codes]
+    codes[~near] = number[len(bulk.centroids) :][far.codes]
+    return Shared(centroids[order], codes)
+
+
+def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
+    """`entropy_constrained` without outliers, with at most so many centroids."""
     histogram = Histogram(weights)
     span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
     if span > step * BINS or reach > step * 2**52:  # finer than histogram or float64: 256 levels do not come near
-        return kmeans(weights, MOST_ENTRIES)
+        return kmeans(weights, most)
     grid = fit_grid(histogram, step, zeros)
-    if len(grid.levels) > MOST_ENTRIES:
-        return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds), histogram))
+    if len(grid.levels) > most:
+        return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds, most), histogram))
     codes = assign(weights, grid.thresholds, histogram)
     count, total = _sums(weights, codes)
     used = np.flatnonzero(count)
@@ -308,14 +329,14 @@ def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
     return Grid((lowest + used) * step, thresholds[(used[1:] + used[:-1]) // 2])
 
 
-def _join_levels(histogram: Histogram, thresholds: np.ndarray) -> np.ndarray:
-    """At most 255 of `thresholds`: neighbours are joined where that adds the least squared error."""
-    while len(thresholds) >= MOST_ENTRIES:
+def _join_levels(histogram: Histogram, thresholds: np.ndarray, most: int) -> np.ndarray:
+    """Fewer than `most` of `thresholds`: neighbours are joined where that adds the least squared error."""
+    while len(thresholds) >= most:
         edges = histogram.edges(thresholds)
         count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
         mean = total / np.maximum(count, 1)
         added = count[1:] * count[:-1] / np.maximum(count[1:] + count[:-1], 1) * np.diff(mean) ** 2
-        excess = len(thresholds) + 1 - MOST_ENTRIES
+        excess = len(thresholds) + 1 - most
         cheapest = np.sort(np.argsort(added, kind="stable")[: max(1, excess // 4)])
         apart = np.diff(cheapest, prepend=-2) > 1  # joining three at once would cost more than was reckoned
         thresholds = np.delete(thresholds, cheapest[apart])

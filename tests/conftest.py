@@ -1,0 +1,24 @@
+"""Every .dcz file that a test leaves behind is decoded by dcz and by the specification's decoder, and must be alike."""
+
+from pathlib import Path
+
+import pytest
+
+from dcz.errors import DczError
+from tests.conformance import by_dcz, by_decoder
+
+MOST = 1 << 20  # bytes of a file: the second decoder is written to be read, not to be fast
+
+
+@pytest.fixture(autouse=True)
+def _both_decoders_agree(request):
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    for path in sorted(Path(folder).rglob("*.dcz")) if folder else ():
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST:
+            continue
+        try:
+            expected = by_dcz(path)
+        except DczError:
+            continue  # damaged on purpose; that both refuse it alike is for the vectors to show
+        assert by_decoder(path) == expected, path.name
