@@ -21,4 +21,13 @@ def by_size(sizes: Sequence[int], quality: float) -> list[float]:
     if not sizes:
         return []
     mean = sum(size * size for size in sizes) / sum(sizes)
-    return [quality + min(FINER, max(-COARSER, 10 * math.log10(mean / size))) for size in sizes]
+    gains = (min(FINER, max(-COARSER, 10 * math.log10(mean / size))) for size in sizes)
+    return [min(quality + gain, max(quality, _worth_sharing(size))) for gain, size in zip(gains, sizes)]
+
+
+def _worth_sharing(size: int) -> float:
+    """The quality at which a tensor of `size` normally distributed weights has about one level for two weights.
+
+    Any finer, and sharing saves nothing. They span about 5.8 deviations, a level takes sqrt(12) * 10^(-quality / 20).
+    """
+    return 20 * math.log10(size) - 9

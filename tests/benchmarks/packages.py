@@ -45,6 +45,7 @@ def measure(path: Path, folder: Path) -> str:
     dcz.decompress(packed, restored)
     runtime.session(restored)
     floats, weights = compressed_shares(path, packed)
+    assert weights >= 0.95, f"{path.name}: only {weights:.1%} of the weights compressed"
     default = packed.stat().st_size
     return (
         f"| {path.name} | {size:,} | {lossless:,} | {size / lossless:.2f} | {default:,} | {size / default:.2f} "

@@ -115,6 +115,8 @@ def main() -> None:
         same = restored == model
         total = dcz.inspect(path).total
         size = path.stat().st_size
+    assert same, "a weight or the graph changed"
+    assert size <= 550_000, f"{size} bytes"
     dense = sum(int(np.prod(tensor.dims)) * 4 for tensor in model.graph.initializer)
     print("| published SqueezeNet 1.0 | bytes | ratio |\n|---|---|---|")
     print(f"| dense float32 | {dense:,} | 1.00 |")

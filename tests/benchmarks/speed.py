@@ -127,7 +127,7 @@ def decode_against_write(path: Path, folder: Path) -> None:
         with open(folder / "dense", "wb") as file:
             file.write(dense)
 
-    def decode(threads: int) -> None:
+    def decode(threads: int | None) -> None:
         with Archive(path) as archive:
             for _ in unpack.decode_all(archive, threads):
                 pass
@@ -145,7 +145,7 @@ def decode_against_write(path: Path, folder: Path) -> None:
         huffman.inflate_engine = __import__("zlib") if name == "zlib" else engine
         rows = [
             (f"decode, 1 thread, {name}", lambda: decode(1)),
-            (f"decode, {os.cpu_count()} threads, {name}", lambda: decode(0)),
+            (f"decode, {os.cpu_count()} threads, {name}", lambda: decode(None)),
         ]
         for label, function in [*rows, (f"decode and write, {name}", decode_and_write)]:
             seconds = best(function)
