@@ -14,7 +14,7 @@ from . import encodings
 from .encodings import Candidate, Coded
 from .errors import CorruptFile
 from .plan import Settings
-from .stages import block, huffman, index, prune, share
+from .stages import block, distinct, huffman, index, prune, share
 from .tensor import (
     MOST_ENTRIES,
     Dtype,
@@ -134,7 +134,7 @@ def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = No
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
     most = _most(len(kept))
-    found = share.exact(kept, most if bits is None else min(most, 1 << bits))
+    found = distinct.number(kept, most if bits is None else min(most, 1 << bits))
     return found and Coded(mask, found[1], found[0])
 
 

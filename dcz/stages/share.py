@@ -2,8 +2,8 @@
 
     weights  -1.0 0.1 0.9 1.1   2 bits   ->   centroids -1.0 0.1 1.0   codes 0 1 2 2
 
-Three ways: `exact`, where the distinct values already fit; `kmeans`, as in the paper; `entropy_constrained`, a uniform
-grid whose decisions weigh the error against the length of the code, for when codes are Huffman-coded anyway.
+Two ways: `kmeans`, as in the paper; `entropy_constrained`, a uniform grid whose decisions weigh the error against the
+length of the code, for when codes are Huffman-coded anyway.
 
 The iterations run on a histogram of 2^16 bins with running sums, so that a step costs as much as the codebook has
 entries, however many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
@@ -62,52 +62,6 @@ class Histogram:
     def between(self, running: np.ndarray, edges: np.ndarray) -> np.ndarray:
         """Sums of one of the running totals over the k + 1 cells that k edges cut."""
         return np.diff(running[np.concatenate([[0], edges, [BINS]])])
-
-
-# -- exact ------------------------------------------------------------------------------------------------------------
-
-
-def exact(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct bit patterns (ascending as integers) and the code (uint8) of each; None of none, or over `most`."""
-    known = np.unique(patterns[:4096])
-    if not 1 <= len(known) <= most:
-        return None
-    multiplier, shift, table = _hash_table(known)
-    codes = np.empty(len(patterns), np.uint8)
-    for start in range(0, len(patterns), BLOCK):
-        part = patterns[start : start + BLOCK]
-        found = table[_hash(part, multiplier, shift)]
-        if not np.array_equal(known[found], part):  # newcomers are numbered last: codes given so far stay right
-            known = np.append(known, np.setdiff1d(part, known))
-            if len(known) > most:
-                return None
-            multiplier, shift, table = _hash_table(known)
-            found = table[_hash(part, multiplier, shift)]
-        codes[start : start + BLOCK] = found
-    order = np.argsort(known)
-    return known[order], np.argsort(order).astype(np.uint8)[codes]
-
-
-def _hash_table(known: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """A perfect hash of at most 256 patterns, and the number (uint8) of each under its hash."""
-    multiplier, shift = _perfect_hash(known)
-    table = np.zeros(BINS, np.uint8)
-    table[_hash(known, multiplier, shift)] = np.arange(len(known))
-    return multiplier, shift, table
-
-
-def _hash(patterns: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
-    return (patterns * patterns.dtype.type(multiplier)) >> patterns.dtype.type(shift)
-
-
-def _perfect_hash(distinct: np.ndarray) -> tuple[int, int]:
-    """An odd multiplier under which the top 16 bits of the products of `distinct` all differ."""
-    bits = distinct.dtype.itemsize * 8
-    seeds = np.random.default_rng(len(distinct))
-    while True:  # two tries on average for 256 patterns of 32 bits; any odd number will do for 16
-        multiplier = seeds.bit_generator.random_raw() % (1 << bits) | 1
-        if len(np.unique(_hash(distinct, multiplier, bits - 16))) == len(distinct):
-            return multiplier, bits - 16
 
 
 # -- k-means ----------------------------------------------------------------------------------------------------------

@@ -360,6 +360,26 @@ def test_file_names_complete(run, monkeypatch):
     assert done.stdout == b"file,mod\n"
 
 
+def test_quiet_leaves_one_line(run, model):
+    code, out, err = run("compress", model, "--quiet")
+    assert code == 0 and out.count("\n") == 1 and "times smaller" in out and err == ""
+
+
+def test_a_gate_that_is_no_number_is_refused(run, model):
+    run("compress", model)
+    for wrong in ("nan", "1.5", "-1"):
+        assert run("verify", model.with_suffix(".dcz"), "--against", model, "--min-agreement", wrong)[0] == 2
+    assert run("check", model.with_suffix(".dcz"), "--min-ratio", "nan")[0] == 2
+
+
+def test_the_gate_may_look_at_one_output(run, model):
+    run("compress", model)
+    arguments = ["verify", model.with_suffix(".dcz"), "--against", model, "--min-agreement", "0.5", "--output"]
+    assert run(*arguments, "y")[0] == 0
+    code, _, err = run(*arguments, "z")
+    assert code == 2 and "of that name" in err
+
+
 def test_a_stale_data_file_is_not_listed_as_written(run, model):
     run("compress", model)
     packed, output = model.with_suffix(".dcz"), model.with_name("out.onnx")
