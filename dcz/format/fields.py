@@ -70,12 +70,15 @@ class Reader:
         return self.take(len(self.data) - self.at)
 
     def u8(self) -> int:
+        """One byte."""
         return self.take(1)[0]
 
     def u32(self) -> int:
+        """Four bytes, least significant first."""
         return struct.unpack("<I", self.take(4))[0]
 
     def float32(self) -> float:
+        """An IEEE single, as a double."""
         return struct.unpack("<f", self.take(4))[0]
 
     def varint(self) -> int:
