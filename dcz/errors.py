@@ -8,7 +8,8 @@
       FileAccess        6   a file that cannot be read or written
       MissingBackend    7   an optional package that is not installed
 
-Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 130 an interrupt.
+Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 70 a fault of dcz, 71 too little memory, 130
+an interrupt.
 """
 
 

@@ -173,6 +173,7 @@ class _Sums:
             self.error = self.largest = np.inf
 
     def difference(self, name: str) -> Difference:
+        """What was added up, as figures."""
         if not self.samples:
             return Difference(name, np.nan, np.nan, None, 0)
         with np.errstate(divide="ignore"):

@@ -12,9 +12,10 @@ import click
 
 from .. import __version__
 from ..errors import DczError, FileAccess
+from .common import printable
 
 COMMANDS = ("compress", "decompress", "inspect", "verify", "check", "completion")
-BAD_USAGE, INTERNAL, INTERRUPTED = 2, 70, 130
+BAD_USAGE, INTERNAL, NO_MEMORY, INTERRUPTED = 2, 70, 71, 130
 
 EXIT_CODES = """\b
 Exit codes:
@@ -27,15 +28,20 @@ Exit codes:
   6    a file cannot be read or written (the old output is untouched)
   7    an optional package is missing
   70   a fault of dcz itself; please report it
+  71   not enough memory (the old output is untouched)
   130  interrupted (the old output is untouched); 143 where another program asked for it
 """
 
 
 class _Commands(click.Group):
+    """Commands whose modules are imported when they are asked for."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name."""
         return importlib.import_module(f".{name}", __name__).command if name in COMMANDS else None
 
 
@@ -77,7 +83,7 @@ def _run() -> int:
     except DczError as error:
         return _fail(str(error), error.exit_code)
     except MemoryError:
-        return _fail("not enough memory for this model; close other programs, or give --threads 1", 6)
+        return _fail("not enough memory for this model; close other programs, or give --threads 1", NO_MEMORY)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -92,5 +98,5 @@ def _run() -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"dcz: error: {message}", err=True)
+    click.echo(f"dcz: error: {printable(message)}", err=True)
     return code

@@ -2,9 +2,10 @@
 
 import click
 
+from ..plan import BEST_QUALITY, CODEBOOKS, SAFE_QUALITY, STARTS, WORST_QUALITY
 from .common import FILE, as_json, force, print_json, progress, threads, warn
 
-STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
+QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 
 
 @click.command("compress")
@@ -15,13 +16,13 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
     "--quality",
     type=float,
     metavar="DB",
-    help="How many decibels the error lies below the weights, on average: 1 to 44; default 36.",
+    help=f"How many decibels the error lies below the weights, on average: {QUALITY}.",
 )
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
 @click.option("--seed", type=int, metavar="N", help="Seed of the start forgy.")
-@click.option("--init", type=STARTS, help="Where k-means starts; default cuberoot.")
+@click.option("--init", type=click.Choice(STARTS), help="Where k-means starts; default cuberoot.")
 @click.option(
     "--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first."
 )
@@ -35,7 +36,7 @@ STARTS = click.Choice(["cuberoot", "linear", "density", "forgy"])
 @click.option(
     "--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file."
 )
-@click.option("--codebook", type=click.Choice(["auto", "float16"]), help="float16 rounds the shared values.")
+@click.option("--codebook", type=click.Choice(CODEBOOKS), help="float16 rounds the shared values.")
 @click.option(
     "--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options above change its defaults."
 )
