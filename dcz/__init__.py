@@ -2,6 +2,7 @@
 
     dcz.compress("net.onnx", "net.dcz")      dcz.load("net.dcz") -> onnx.ModelProto
     dcz.decompress("net.dcz", "net.onnx")    dcz.open("net.dcz")["fc1.weight"] -> numpy array
+    dcz.retrain("net.onnx", "net.dcz", "train.npz", labels="y", recipe=dcz.Recipe(sparsity=0.97, bits=3))
 
 The names below load their modules when they are first used, so that `import dcz` costs nothing.
 """
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Rule", "Settings", "Tensors",
-    "UnsuitableModel", "UnsupportedFile", "check", "compress", "decompress", "inspect", "load", "open", "verify",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors",
+    "UnsuitableModel", "UnsupportedFile", "check", "compress", "decompress", "evaluate", "inspect", "load", "open",
+    "retrain", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,17 +32,21 @@ _HOMES = {
     "mapping": ("Tensors",),
     "report": ("inspect",),
     "verification": ("verify",),
+    "evaluation": ("evaluate",),
     "budget": ("check",),
+    "train": ("Recipe", "retrain"),  # wants PyTorch
 }
 
 if TYPE_CHECKING:
     from .budget import check
     from .errors import BadPlan, CorruptFile, DczError, FileAccess, MissingBackend, UnsuitableModel, UnsupportedFile
+    from .evaluation import evaluate
     from .mapping import Tensors
     from .mapping import Tensors as open
     from .pipeline import compress
     from .plan import Plan, Rule, Settings
     from .report import inspect
+    from .train import Recipe, retrain
     from .unpack import decompress, load
     from .verification import verify
 

@@ -100,13 +100,17 @@ def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, setting
         return coded
 
     kept = weights[mask]
-    zeros = len(weights) - len(kept)
-    if settings.bits is not None:
-        shared = share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed)
-    else:
-        shared = share.entropy_constrained(kept, _step(kept, zeros, settings), zeros)
+    shared = share_weights(kept, settings, zeros=len(weights) - len(kept))
     coded = _round_centroids(shared, mask, tensor.dtype, settings.codebook)
     return coded if len(coded.entries) <= _most(len(coded.codes)) else None
+
+
+def share_weights(kept: np.ndarray, settings: Settings, zeros: int = 0) -> share.Shared:
+    """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means or,
+    where they name no bits, by a grid. `zeros` more weights are known to be zero."""
+    if settings.bits is not None:
+        return share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed)
+    return share.entropy_constrained(kept, _step(kept, zeros, settings), zeros)
 
 
 def _step(kept: np.ndarray, zeros: int, settings: Settings) -> float:

@@ -82,6 +82,14 @@ def _writing(path: str | os.PathLike) -> Iterator[None]:
         raise FileAccess(f"{path}: cannot be written: {error.strerror or error}; the old file is untouched") from error
 
 
+def remove(path: str | os.PathLike) -> None:
+    """Remove a file that may not exist; raises FileAccess."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot be removed: {error.strerror or error}") from error
+
+
 def sync(file: BinaryIO) -> None:
     """Have all that was written on the disk, or fail now."""
     file.flush()

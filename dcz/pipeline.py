@@ -11,7 +11,7 @@ import io
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,14 +80,17 @@ def compress(
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
+    metadata: Mapping[str, str] | None = None,
 ) -> Path:
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
     `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
     alone changes nothing. `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the
     file do not depend on it, nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of
-    tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists. What was written is
-    read back and decoded before it takes its place; where anything fails, an older `output` stays as it was.
+    tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists. `metadata`
+    takes the place of what the file would say of its source, where `model` was made from another, and of its settings.
+    What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
+    as it was.
     Raises DczError.
     """
     from . import model as onnx_model
@@ -104,6 +107,7 @@ def compress(
         "source-sha256": loaded.source_sha256,
         "source-bytes": str(loaded.source_bytes),
         "settings": str(plan.default),
+        **(metadata or {}),
     }
     with contextlib.ExitStack() as stack:
         pool = executor or stack.enter_context(ThreadPoolExecutor(threads))

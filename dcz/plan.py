@@ -144,6 +144,10 @@ class Plan:
         """The last rule that matches a name."""
         return next((rule for rule in reversed(self.rules) if _matches(name, rule.match)), None)
 
+    def excludes(self, name: str) -> bool:
+        """Whether `exclude` names a tensor."""
+        return _matches(name, self.exclude)
+
     def check_names(self, names: Iterable[str]) -> None:
         """Raise BadPlan for a pattern that matches none of `names`."""
         names = list(names)

@@ -6,8 +6,6 @@ compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
 
 import itertools
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from .errors import BadPlan, FileAccess, UnsuitableModel
+from . import data
+from .errors import BadPlan, UnsuitableModel
 
 BATCH = 32  # samples a run, where a model leaves its batch open
 _SIZES = (1, 8, 32, 64, 224, 512)  # tried for dims that a model leaves open, other than the batch
-_TYPES = {
+TYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
     "tensor(uint64)": np.uint64, "tensor(uint32)": np.uint32, "tensor(uint16)": np.uint16, "tensor(uint8)": np.uint8,
@@ -45,15 +44,20 @@ class Difference:
     samples: int
 
 
-def session(path: str | os.PathLike, threads: int = 0) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on the CPU; raises UnsuitableModel where it cannot load the model."""
+def session(
+    path: str | os.PathLike, threads: int = 0, name: str | os.PathLike | None = None
+) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU; raises UnsuitableModel, which calls the model `name`, where it cannot load it.
+
+    `threads`: 0 for all cores.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # refusals reach the caller as exceptions
     options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
-        raise UnsuitableModel(f"{path}: onnxruntime cannot load it: {_first_line(error)}") from error
+        raise UnsuitableModel(f"{name or path}: onnxruntime cannot load it: {_first_line(error)}") from error
 
 
 def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
@@ -65,14 +69,11 @@ def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]
 
 
 def load_inputs(path: str | os.PathLike) -> Inputs:
-    """The arrays of an .npz file, by input name; raises FileAccess or BadPlan."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except OSError as error:
-        raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BadPlan(f"{path}: not an .npz file of plain arrays, one for each input: {_first_line(error)}") from error
+    """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or BadPlan."""
+    arrays = data.open(path).arrays
+    if data.NAMELESS in arrays:
+        raise BadPlan(f"{path}: not an .npz file of plain arrays, one for each input, by name")
+    return dict(arrays)
 
 
 def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
@@ -81,13 +82,13 @@ def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
         random = np.random.default_rng(seed)
         inputs = {}
         for wanted in model.get_inputs():
-            if wanted.type not in _TYPES:
+            if wanted.type not in TYPES:
                 raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --inputs")
             dims = [
                 d if isinstance(d, int) and d > 0 else (batch if axis == 0 else size)
                 for axis, d in enumerate(wanted.shape)
             ]
-            inputs[wanted.name] = _random(random, dims, np.dtype(_TYPES[wanted.type]))
+            inputs[wanted.name] = _random(random, dims, np.dtype(TYPES[wanted.type]))
         try:
             run(model, inputs)
             return inputs
@@ -109,7 +110,7 @@ def compare(first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs 
     if names != [output.name for output in b.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
     inputs = random_inputs(a) if inputs is None else inputs
-    sums = [_Sums() for _ in names]
+    sums = [Sums() for _ in names]
     for batch in batches(a, inputs):
         for total, x, y in zip(sums, run(a, batch), run(b, batch)):
             total.add(x, y)
@@ -126,15 +127,16 @@ def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inp
     fixed = {v.shape[0] for v in wanted.values() if v.shape and isinstance(v.shape[0], int)}
     length, size = max(lengths, default=1), min(fixed, default=BATCH)
     if len(lengths) != 1 or len(fixed) > 1 or (fixed and length == size) or size < 1:
-        yield chosen  # inputs that share no batch axis belong together
+        yield {name: np.array(array) for name, array in chosen.items()}  # inputs without a batch axis belong together
         return
     if fixed and length % size:
         raise BadPlan(f"{length} samples do not fill the model's batches of {size}")
     for start in range(0, length, size):
-        yield {name: array[start : start + size] if array.ndim else array for name, array in chosen.items()}
+        cut = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
+        yield {name: np.array(array[cut] if array.ndim else array) for name, array in chosen.items()}
 
 
-class _Sums:
+class Sums:
     """What `compare` adds up over the batches of one output."""
 
     def __init__(self):

@@ -13,29 +13,30 @@ ROOT = Path(__file__).parents[1]
 
 # What each part of the house may import of it. A part that is missing here has not been given its place yet.
 _BASE = "errors tensor deflate plan files"
-_MIDDLE = f"{_BASE} stages encodings codec format model runtime"
+_MIDDLE = f"{_BASE} data stages encodings codec format model runtime"
 MAY = {
-    "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors",
+    "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors", "data": "errors",
     "stages": "errors tensor deflate",  # and never each other
     "encodings": "errors tensor stages",
     "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
     "format": "errors tensor deflate format",
-    "model": "errors tensor model", "runtime": "errors tensor",  # no stage
-    "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate train",
+    "model": "errors tensor model", "runtime": "errors tensor data",  # no stage
+    "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate pipeline train",
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
-    "pipeline": f"{_MIDDLE} allocate calibrate train parallel unpack",
+    "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
-    "cli": "errors plan pipeline unpack report verification budget cli",
+    "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
+    "cli": "errors train plan pipeline unpack report verification evaluation budget cli",
     "__main__": "cli",
-    "__init__": "errors plan pipeline unpack mapping report verification budget",
+    "__init__": "errors train plan pipeline unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping pipeline report verification",
+             " unpack mapping pipeline report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -14,13 +14,13 @@ from .. import __version__
 from ..errors import DczError, FileAccess
 from .common import printable
 
-COMMANDS = ("compress", "decompress", "inspect", "verify", "check", "completion")
+COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "check", "completion")
 BAD_USAGE, INTERNAL, NO_MEMORY, INTERRUPTED = 2, 70, 71, 130
 
 EXIT_CODES = """\b
 Exit codes:
   0    success
-  1    a check failed: a budget is missed, or models differ
+  1    a check failed: a budget is missed, models differ, or too many answers are wrong
   2    wrong usage: options, a plan, a size
   3    the input is no ONNX model, or not a suitable one
   4    the .dcz file is corrupt

@@ -60,8 +60,11 @@ def printable(text: str) -> str:
 
 
 @contextlib.contextmanager
-def progress(verb: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line each tenth of the way."""
+def progress(verb: str, quiet: bool = False, samples: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line each tenth of the way.
+
+    Counts bytes, or `samples`.
+    """
     if quiet:
         yield lambda name, done, total: None
         return
@@ -70,12 +73,12 @@ def progress(verb: str, quiet: bool = False) -> Iterator[Callable[[str, int, int
         return
     from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
         TextColumn(verb),
         BarColumn(),
-        DownloadColumn(),
+        MofNCompleteColumn() if samples else DownloadColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[tensor]}"),
     )

@@ -4,11 +4,15 @@
     site.read() -> bytes              from raw_data, a typed field, floats of a Constant, or external data
     site.lift(17)                     the tensor's data is replaced by a reference to record 17 (spec, section 4)
     references(proto, ...), fill(...)   the same backwards
+    program(model, path)              the graph without onnx's types, for those who execute it
+    with_values(model, {name: array})   a copy with new values in some tensors
 
 What counts as a weight is decided by who uses a tensor: see survey.WEIGHT_INPUTS.
 """
 
 from .graph import Reference, check, fill, inline_sites, parse_graph, point_outside, references
+from .program import Input, Node, Program, program
+from .replace import with_values
 from .sites import (
     ALIGNMENT,
     INLINE_BYTES,
@@ -24,7 +28,7 @@ from .sites import (
 from .survey import WEIGHT_INPUTS, Survey
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Model", "Reference", "Site", "Survey",
-    "check", "fill", "from_proto", "inline_sites", "load", "original", "parse_graph", "point_outside", "references",
-    "serialize",
+    "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",
+    "Reference", "Site", "Survey", "check", "fill", "from_proto", "inline_sites", "load", "original", "parse_graph",
+    "point_outside", "program", "references", "serialize", "with_values",
 ]  # fmt: skip

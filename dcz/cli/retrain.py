@@ -1,0 +1,170 @@
+"""`dcz retrain`"""
+
+import contextlib
+
+import click
+
+from .common import FILE, as_json, force, print_json, printable, size, threads, warn
+
+
+@click.command("retrain")
+@click.argument("model", type=FILE)
+@click.option(
+    "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
+)
+@click.option("--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file.")
+@click.option("--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by.")
+@click.option("--validation-labels", metavar="Y", help="Their labels; default: what --labels says.")
+@click.option(
+    "--distill", is_flag=True, help="Learn the answers of MODEL itself (and the labels, where there are some)."
+)
+@click.option("-o", "--output", type=FILE, help="The .dcz file; default: MODEL with the suffix .dcz.")
+@click.option("--sparsity", type=float, metavar="F", help="The share of weights that becomes zero, such as 0.97.")
+@click.option("--bits", type=int, metavar="B", help="Share 2^B centroids in each tensor (1 to 8).")
+@click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options change its defaults.")
+@click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
+@click.option("--share-epochs", type=int, metavar="N", help="Epochs of training the centroids; default 4.")
+@click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
+@click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0005.")
+@click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
+@click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
+@click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
+@click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
+@click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
+@click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
+@click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
+@click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
+@click.option("--holdout", type=float, metavar="F", help="The share of samples kept for validation; default 0.1.")
+@click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
+@click.option("--seed", type=int, metavar="N", help="Decides the order of samples; default 0.")
+@click.option("--checkpoint", type=FILE, help="Written after each epoch, continued from; default: OUTPUT.checkpoint.")
+@click.option("--no-checkpoint", is_flag=True, help="Write none.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
+@threads
+@as_json
+@force
+def command(
+    model, data, labels, validation, validation_labels, distill, output, config, checkpoint, no_checkpoint,
+    quiet, as_json, force, **options,
+) -> None:  # fmt: skip
+    """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
+
+    With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does best
+    on the validation samples is kept. A run that was stopped goes on where it was when the same command is given again.
+    Needs PyTorch: pip install 'dcz[train]'.
+
+    \b
+    Example:
+      dcz retrain model.onnx --data train.npz --labels y --distill --sparsity 0.97 --bits 3 -o model.dcz
+    """
+    import os
+    from pathlib import Path
+
+    from .. import report, train
+    from ..errors import BadPlan
+    from . import show
+
+    output = output or str(Path(model).with_suffix(".dcz"))
+    if checkpoint and no_checkpoint:
+        raise BadPlan("give --checkpoint or --no-checkpoint, not both")
+    checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
+    recipe = train.Recipe(**{name: value for name, value in options.items() if value is not None})
+    if checkpoint and os.path.exists(checkpoint):
+        click.echo(f"dcz: going on from {printable(checkpoint)}", err=True)
+    with _kept(checkpoint), _progress(quiet) as tell:
+        result = train.retrain(
+            model,
+            output,
+            data,
+            labels=labels,
+            validation=None if validation is None else (validation, validation_labels or labels),
+            recipe=recipe,
+            plan=config,
+            loss="distill" if distill else None,
+            checkpoint=checkpoint,
+            progress=tell,
+            warn=warn,
+            force=force,
+        )
+    if as_json:
+        print_json(result.to_dict() | {"report": report.inspect(output).to_dict()})
+        return
+    show.compressed(report.inspect(output), quiet)
+    click.echo(_text(result))
+
+
+def _text(result) -> str:
+    parts = [f"{result.sparsity:.2%} of the pruned tensors' weights are zero"] if result.sparsity else []
+    if result.after is not None:
+        (loss, error), (before, error_before) = result.after, result.before
+        parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
+        if error is not None:
+            parts.append(f"error {error_before:.2%} -> {error:.2%}")
+    return "; ".join(parts) or "nothing was measured: there were no validation samples"
+
+
+@contextlib.contextmanager
+def _kept(checkpoint):
+    """Say what a run that does not end leaves behind."""
+    import os
+
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if checkpoint and os.path.exists(checkpoint):
+            click.echo(
+                f"dcz: {printable(checkpoint)} holds what is done; the same command goes on from there", err=True
+            )
+        raise
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool):
+    """A callback that shows where a run is: a bar on a terminal, else a line an epoch."""
+    import sys
+
+    if quiet:
+        yield lambda state: None
+        return
+    if not sys.stderr.isatty():
+        yield _line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def tell(state) -> None:
+            if state.phase not in tasks:
+                tasks[state.phase] = bar.add_task(state.phase, text="", total=None)
+            within = state.batch / state.batches if state.batches and not state.is_end else 0
+            bar.update(
+                tasks[state.phase], completed=round(state.epoch + within, 1), total=state.epochs, text=_state(state)
+            )
+
+        yield tell
+
+
+def _line(state) -> None:
+    if state.is_end:
+        click.echo(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}", err=True)
+
+
+def _state(state) -> str:
+    parts = [f"loss {state.loss:.4f}"]
+    if state.validation is not None:
+        parts.append(f"validation {state.validation:.4f}")
+    if state.error is not None:
+        parts.append(f"error {state.error:.2%}")
+    parts.append(f"zero {state.sparsity:.2%}")
+    if state.bytes is not None:
+        parts.append(f"about {size(state.bytes)}")
+    return "  ".join(parts)

@@ -1,0 +1,33 @@
+"""Training what will be compressed; the only home of `import torch`, which is optional.
+
+train.retrain("net.onnx", "net.dcz", "train.npz", labels="y", recipe=train.Recipe(sparsity=0.97, bits=3))
+
+network = train.Network("net.onnx")            the parts of it, for a training loop of one's own:
+network["fc1.weight"].prune(mask)              examples/05_own_training_loop.py
+train.share_weights(network["fc1.weight"], dcz.Settings(bits=3))
+train.save_network(network, "net.dcz")
+"""
+
+from ..errors import MissingBackend
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
+
+from .batches import Batches
+from .graph import Graph
+from .idle import drop_idle
+from .losses import CrossEntropy, Distillation
+from .network import Network, Weight
+from .pruning import Group, Pruner, keep_largest
+from .recipe import Recipe
+from .retrain import Retrained, retrain, save_network
+from .sharing import projected_bytes, reassign, round_to_half, share_weights
+from .training import Epoch, Progress
+
+__all__ = [
+    "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner", "Recipe",
+    "Retrained", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half",
+    "save_network", "share_weights",
+]  # fmt: skip

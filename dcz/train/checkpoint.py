@@ -1,0 +1,40 @@
+"""Training that was killed goes on where it was.
+
+    write("net.ckpt", stamp, state)     stamp: what the state belongs to, in words
+    read("net.ckpt", stamp)             -> state, None where there is no file
+
+A checkpoint is torch's own file of plain values and tensors; reading it runs no code of the file's.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import BadPlan, FileAccess
+from ..files import replacing
+
+
+def write(path: str | os.PathLike, stamp: str, state: dict[str, Any]) -> None:
+    """Replace the checkpoint; raises FileAccess, an older one staying as it was."""
+    with replacing(path) as file:
+        torch.save({"stamp": stamp, "state": state}, file)
+
+
+def read(path: str | os.PathLike, stamp: str) -> dict[str, Any] | None:
+    """The state of the checkpoint, or None where there is none.
+
+    Raises FileAccess, or BadPlan where it is damaged or belongs to another model, data or recipe.
+    """
+    try:
+        if not Path(path).exists():
+            return None
+        found = torch.load(path, weights_only=True)
+    except OSError as error:
+        raise FileAccess(f"{path}: the checkpoint cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # zip, pickle and torch each have their own; what they say is no use to the user
+        raise BadPlan(f"{path}: not a checkpoint, or a damaged one; remove it to start anew") from error
+    if not isinstance(found, dict) or found.get("stamp") != stamp:
+        raise BadPlan(f"{path}: the checkpoint of another run (model, plan or recipe differ); remove it to start anew")
+    return found["state"]

@@ -1,0 +1,79 @@
+"""Which weights a network loses while it trains, and when (Deep Compression, section 2).
+
+scores 9 1 4 4 7, keep 0.6   ->   mask 1 0 1 0 1      ties: the first ones stay
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..errors import BadPlan
+from ..stages import prune
+from .network import Weight
+from .recipe import Recipe
+
+DECAY = 0.999  # of the running mean of squared gradients: Adam's own
+
+
+@dataclass(frozen=True)
+class Group:
+    """Weights that are pruned together, by one threshold, until `target` (a share of them) is kept."""
+
+    weights: tuple[Weight, ...]
+    target: float
+
+
+class Pruner:
+    """Prunes groups of weights as a recipe's schedule has it. Call `observe` after each backward pass."""
+
+    def __init__(self, groups: Sequence[Group], recipe: Recipe):
+        self.groups, self.recipe = groups, recipe
+        self.squares = {}  # mean squared gradient, by weight name
+        for weight in self.weights:
+            weight.regrow = recipe.regrow
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights that are pruned."""
+        return [weight for group in self.groups for weight in group.weights]
+
+    def observe(self) -> None:
+        """Add the gradients of this batch to the running means of their squares."""
+        if self.recipe.score == "magnitude":
+            return
+        for weight in self.weights:
+            if (gradient := weight.values.grad) is not None:
+                mean = self.squares.setdefault(weight.name, torch.zeros_like(gradient))
+                mean.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
+
+    def prune(self, progress: float) -> None:
+        """Bring every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
+        for group in self.groups:
+            share = self.recipe.kept(progress, group.target)
+            for weight, mask in zip(group.weights, keep_largest([self._scores(w) for w in group.weights], share)):
+                weight.prune(mask)
+
+    def _scores(self, weight: Weight) -> np.ndarray:
+        """float32, flat, not negative; zero for what is pruned already."""
+        values = weight.values.detach()
+        squares = self.squares.get(weight.name)
+        score = self.recipe.score
+        if score == "magnitude" or squares is None and not callable(score):
+            scores = values.abs()
+        else:
+            squares = torch.zeros_like(values) if squares is None else squares
+            scores = score(values, squares) if callable(score) else values * values * squares
+        scores = torch.as_tensor(scores).detach().to(torch.float32).reshape(-1)
+        if len(scores) != weight.count or not bool((scores >= 0).all()):
+            raise BadPlan(f"{weight.name}: the score function gives a number, 0 or more, for each of the weights")
+        if weight.mask is not None and not weight.regrow:
+            scores = scores * weight.mask
+        return scores.numpy()
+
+
+def keep_largest(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
+    """Masks (bool) of the largest of all `scores` (float, flat, not negative, one array a tensor), `share` of them."""
+    mask = prune.by_sparsity(np.concatenate(scores), 1 - share)
+    return np.split(mask, np.cumsum([len(part) for part in scores])[:-1])

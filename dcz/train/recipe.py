@@ -1,0 +1,128 @@
+"""How a network is retrained: the frozen settings of `retrain`.
+
+    Recipe(sparsity=0.97, bits=3)     prune to 3 % of the weights while training, share 8 values, train these
+
+Which tensors are pruned and shared, and single ones otherwise, a plan says (dcz.Plan); a recipe says how.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+
+from ..errors import BadPlan
+
+SCHEDULES = ("cubic", "steps")
+SCOPES = ("global", "layer")
+SCORES = ("magnitude", "gradient")
+HALF = 16  # bits of a bias in float16
+LEAST_RATE = 0.02  # of the learning rate that a phase begins with: its last epochs still move
+TURNS = 50  # prunings at least, from the first share to the target: in fewer, more is lost at once than training mends
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Retraining in two phases: prune, and share.
+
+    Pruning: `epochs` over the data (None: 30 where anything is pruned, else 0) with Adam at `learning_rate`, falling as
+    a cosine to nothing. Of the tensors that the plan's default goes for, `sparsity` is the share of weights that
+    becomes zero: by one threshold over all of them (`scope` "global"), or as many in each ("layer"). A tensor with a
+    sparsity of its own in the plan gets that. `schedule` "cubic" prunes from `start` (the share kept at first) to the
+    target, every `prune_every` batches (oftener where there are few), over the first `ramp` of the epochs (Zhu and Gupta, "To prune, or not to
+    prune", 2017); "steps" in `rounds` equal parts, each retrained before the next (Han et al., "Learning both Weights
+    and Connections", 2015). What goes first has the least `score`: "magnitude", "gradient" (w^2 times the mean of
+    the squared gradient: the loss that it would cost, to second order), or a function of both tensors. What was pruned
+    stays so, unless `regrow`. `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`:
+    then weights that change no output on the training data are removed.
+
+    Sharing: each tensor's kept weights become 2^`bits` centroids (or what the plan says), and `share_epochs` train the
+    centroids at `share_rate`. `reassign` (None: codes stay) lets weights change their codes every `prune_every`
+    batches, by squared distance, in mean squares of the tensor, plus this much a bit of the code. `bias_bits`: 16 rounds
+    biases to float16, 1 to 8 share 2^n values among the biases of a tensor, None leaves them as trained.
+
+    `batch` samples at a time; `holdout` is the share of samples that validate, where no others are given; training
+    stops early after `patience` epochs that bring nothing. `seed` decides the order of samples. `threads`: None for
+    all cores.
+    """
+
+    sparsity: float | None = None
+    epochs: int | None = None
+    learning_rate: float = 3e-3
+    schedule: str = "cubic"
+    start: float = 0.5
+    ramp: float = 0.62
+    rounds: int = 5
+    prune_every: int = 45
+    scope: str = "global"
+    score: str | Callable = "gradient"
+    regrow: bool = False
+    prune_biases: bool = False
+    drop_idle: bool = True
+    bits: int | None = None
+    share_epochs: int = 4
+    share_rate: float = 5e-4
+    reassign: float | None = None
+    bias_bits: int | None = HALF
+    batch: int = 128
+    holdout: float = 0.1
+    patience: int | None = None
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self):
+        for name, kind, optional, low, high in _RANGES:
+            value = getattr(self, name)
+            if value is None and optional:
+                continue
+            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+                what = "whole number" if kind is Integral else "number"
+                raise BadPlan(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
+        for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES)):
+            value = getattr(self, name)
+            if value not in allowed and not (name == "score" and callable(value)):
+                raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+        if self.bias_bits is not None and self.bias_bits > 8 and self.bias_bits != HALF:
+            raise BadPlan(f"bias_bits is 1 to 8, or {HALF} for float16, not {self.bias_bits}")
+
+    def __str__(self) -> str:
+        """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""
+        pairs = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
+        names = ((name, getattr(value, "__name__", value)) for name, value, default in pairs if value != default)
+        return " ".join(f"{name}={value}" for name, value in names)
+
+    def kept(self, progress: float, target: float) -> float:
+        """The share of weights to keep when `progress` (0 to 1) of the epochs is done, `target` being the last one."""
+        if self.schedule == "steps":
+            done = min(self.rounds, math.floor(progress * (self.rounds + 1)) + 1)
+            return target ** (done / self.rounds) if target else float(done < self.rounds) * 0.5**done
+        left = max(0.0, 1 - progress / self.ramp)
+        return target + (max(self.start, target) - target) * left**3
+
+    def is_settled(self, progress: float) -> bool:
+        """Whether `kept` has come to its target."""
+        return progress >= (self.rounds / (self.rounds + 1) if self.schedule == "steps" else self.ramp)
+
+    def rate(self, start: float, progress: float) -> float:
+        """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`."""
+        return start * (LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+_RANGES = (
+    ("sparsity", Real, True, 0, 0.9999),
+    ("epochs", Integral, True, 0, 1e6),
+    ("learning_rate", Real, False, 1e-9, 1e3),
+    ("start", Real, False, 1e-6, 1),
+    ("ramp", Real, False, 1e-6, 1),
+    ("rounds", Integral, False, 1, 1000),
+    ("prune_every", Integral, False, 1, 1e9),
+    ("bits", Integral, True, 1, 8),
+    ("share_epochs", Integral, False, 0, 1e6),
+    ("share_rate", Real, False, 1e-9, 1e3),
+    ("reassign", Real, True, 0, 1e3),
+    ("bias_bits", Integral, True, 1, HALF),
+    ("batch", Integral, False, 1, 1e9),
+    ("holdout", Real, False, 0, 0.9),
+    ("patience", Integral, True, 1, 1e6),
+    ("seed", Integral, False, 0, 2**63 - 1),
+    ("threads", Integral, True, 1, 1024),
+)

@@ -1,0 +1,162 @@
+"""What a run of retraining works on: a network, what becomes of each tensor, data and a loss.
+
+task = Task("net.onnx", {"x": images}, digits, recipe=Recipe(sparsity=0.97, bits=3))
+task.settings["fc1.weight"]        Settings(sparsity=0.97, bits=3, codebook="float16")
+task.groups                        which tensors are pruned by one threshold, and to which share
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from .. import data as data_files
+from .. import plan as plans
+from ..errors import BadPlan
+from ..plan import LOSSLESS, Plan, Settings
+from .batches import Batches, Stream
+from .losses import CrossEntropy, Distillation, Loss, class_rows, output_of
+from .network import Network, Weight
+from .pruning import Group
+from .recipe import HALF, Recipe
+
+EPOCHS = 30  # of pruning, where the recipe leaves it open
+BASE = Settings(codebook="float16")  # trained centroids lose nothing by it
+
+
+class Task:
+    """See `retrain` for what the arguments may be. Raises DczError before any training where they do not fit."""
+
+    def __init__(self, model, data, labels=None, validation=None, recipe: Recipe = Recipe(), plan=None, loss=None):
+        self.recipe = recipe
+        self.plan = _plan(plan, recipe)
+        self.network = Network(model, frozen=self._is_frozen)
+        self.plan.check_names(site.name for site in self.network.source.sites)
+        self.settings = {weight.name: self._settings(weight) for weight in self.network}
+        self.groups = self._groups()
+        self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
+        self.training, self.validation = self._data(data, labels, validation)
+        self.loss = self._loss(loss, model)
+        self._check_labels()
+
+    @property
+    def pruned(self) -> list[Weight]:
+        """The tensors that are pruned."""
+        return [weight for group in self.groups for weight in group.weights]
+
+    @property
+    def shares(self) -> bool:
+        """Whether any tensor's weights are shared."""
+        return any(not settings.lossless and not settings.shares_nothing for settings in self.settings.values())
+
+    @property
+    def stamp(self) -> str:
+        """What a checkpoint of this task belongs to, in words."""
+        return f"{self.network.source.source_sha256} {self.recipe} {self.plan!r}"
+
+    def _is_frozen(self, name: str) -> bool:
+        rule = self.plan.rule(name)
+        return self.plan.excludes(name) or (rule is not None and rule.settings.lossless)
+
+    def _settings(self, weight: Weight) -> Settings:
+        settings = self.plan.settings(weight.name, weight.is_weight, weight.count)
+        if settings.threshold is not None:
+            raise BadPlan(f"{weight.name}: retraining prunes to a sparsity, not to a threshold; give sparsity")
+        bits = self.recipe.bias_bits
+        if settings is LOSSLESS and bits is not None and bits < HALF and weight.count > 1 << bits:
+            return plans.overlay(BASE, {"bits": bits})
+        return settings
+
+    def _groups(self) -> list[Group]:
+        pruned = [weight for weight in self.network if self.settings[weight.name].sparsity]
+        alone = [w for w in pruned if self.recipe.scope == "layer" or self.plan.rule(w.name) is not None]
+        together = tuple(weight for weight in pruned if weight not in alone)
+        if together and self.recipe.prune_biases:
+            together += tuple(w for w in self.network if not w.is_weight and self.plan.rule(w.name) is None)
+        groups = [Group((weight,), 1 - self.settings[weight.name].sparsity) for weight in alone]
+        return groups + ([Group(together, 1 - self.plan.default.sparsity)] if together else [])
+
+    def _prune_epochs(self) -> int:
+        if self.recipe.epochs is None:
+            return EPOCHS if self.groups else 0
+        if self.recipe.epochs == 0 and self.groups:
+            raise BadPlan("pruning takes place while training: give it at least one epoch")
+        return self.recipe.epochs
+
+    # -- data and loss -------------------------------------------------------------------------------------------------
+
+    def _data(self, data, labels, validation):
+        training = self._batches(data, labels)
+        if validation is None:
+            return training.split(self.recipe.holdout) if isinstance(training, Batches) else (training, None)
+        held = self._batches(*(validation if isinstance(validation, tuple) else (validation, labels)))
+        if isinstance(held, Batches):
+            held.shuffle = False
+        return training, held
+
+    def _batches(self, data, labels) -> Batches | Stream:
+        names = [wanted.name for wanted in self.network.program.inputs]
+        if isinstance(data, (str, os.PathLike)):
+            samples = data_files.open(data)
+            if isinstance(labels, (str, os.PathLike)):
+                labels = data_files.labels(labels, samples)
+            data = samples.of(names).arrays
+        elif isinstance(labels, (str, os.PathLike)):
+            raise BadPlan("labels are an array where the data are arrays; only a data file has them by name")
+        if isinstance(data, np.ndarray) or torch.is_tensor(data):
+            data = {names[0]: data}
+        if isinstance(data, Mapping):
+            if missing := set(names) - set(data):
+                raise BadPlan(f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
+            arrays = {name: np.asanyarray(data[name]) for name in names}
+            labels = None if labels is None else np.asarray(labels)
+            return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed)
+        if labels is not None:
+            raise BadPlan("an iterable of batches brings its labels itself: let it give (inputs, labels)")
+        return Stream(data)
+
+    def _loss(self, loss: str | Callable | None, model) -> Loss:
+        if loss is None:
+            _, labels = next(iter(self.training.epoch(0)), (None, None))
+            loss = "distill" if labels is None else "cross-entropy"
+        if loss == "cross-entropy":
+            return CrossEntropy(self.network)
+        if loss == "distill":
+            return Distillation(self.network, Network(model))
+        if not callable(loss):
+            raise BadPlan(f"a loss is cross-entropy, distill or a function, not {loss!r}")
+        return loss(self.network, Network(model)) if isinstance(loss, type) else loss
+
+    def _check_labels(self) -> None:
+        """Raise BadPlan for arrays of labels, or inputs, that do not fit the network, before hours are spent on it."""
+        for batches in (self.training, self.validation):
+            inputs, labels = next(iter(batches.epoch(0)), (None, None)) if batches is not None else (None, None)
+            if inputs is None:
+                continue
+            with torch.no_grad():
+                outputs = self.network(inputs)
+            if labels is None or not isinstance(self.loss, (CrossEntropy, Distillation)):
+                continue
+            classes = class_rows(outputs[output_of(self.network, None)[0]]).shape[1]
+            if isinstance(batches, Batches):
+                wrong = (batches.labels < 0) | (batches.labels >= classes)
+                if wrong.any():
+                    place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+                    raise BadPlan(
+                        f"label {batches.labels[place]} of sample {place[0]} is no class: "
+                        f"the output {self.network.outputs[0]!r} has the classes 0 to {classes - 1}"
+                    )
+
+
+def _plan(plan, recipe: Recipe) -> Plan:
+    """The plan, with the recipe's sparsity and bits as its defaults."""
+    if isinstance(plan, (str, os.PathLike)):
+        plan = plans.load(plan, BASE)
+    elif plan is None or isinstance(plan, Settings):
+        plan = Plan(BASE if plan is None else plan)
+    elif not isinstance(plan, Plan):
+        raise BadPlan(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    changes = {name: getattr(recipe, name) for name in ("sparsity", "bits") if getattr(recipe, name) is not None}
+    return replace(plan, default=plans.overlay(plan.default, changes))
