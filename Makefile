@@ -2,6 +2,7 @@
 # make test    run the tests
 # make bench   measure sizes, speed and accuracy (minutes; see tests/benchmarks/)
 # make vectors write spec/vectors anew
+# make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
 # Each sets up what it needs in .venv.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test bench bench-accuracy vectors clean
+.PHONY: demo test bench bench-accuracy vectors reproduce clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -26,6 +27,9 @@ bench-accuracy: $(VENV)/.bench
 vectors: $(VENV)/.test
 	$(BIN)/python spec/make_vectors.py
 
+reproduce: $(VENV)/.reproduce
+	$(BIN)/python -m examples.mnist.reproduce
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -39,6 +43,10 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.bench: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[bench]'
+	touch $@
+
+$(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:

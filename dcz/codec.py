@@ -105,11 +105,14 @@ def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, setting
     return coded if len(coded.entries) <= _most(len(coded.codes)) else None
 
 
-def share_weights(kept: np.ndarray, settings: Settings, zeros: int = 0) -> share.Shared:
-    """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means or,
-    where they name no bits, by a grid. `zeros` more weights are known to be zero."""
+def share_weights(
+    kept: np.ndarray, settings: Settings, zeros: int = 0, importance: np.ndarray | None = None
+) -> share.Shared:
+    """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means, for
+    which some weights may have more `importance` than others, or, where they name no bits, by a grid. `zeros` more
+    weights are known to be zero."""
     if settings.bits is not None:
-        return share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed)
+        return share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed, importance)
     return share.entropy_constrained(kept, _step(kept, zeros, settings), zeros)
 
 

@@ -44,5 +44,14 @@ def test_the_plan_is_valid_and_does_what_its_comments_say(tmp_path):
     assert rows["fc1.bias"].encoding == "stored"
 
 
+def test_a_training_loop_of_ones_own_gives_smaller_files_as_good():
+    pytest.importorskip("torch")
+    lines = run("05_own_training_loop.py").splitlines()
+    found = [re.match(r"(\w+) +([\d,]+) bytes +([\d.]+) % right", line).groups() for line in lines]
+    sizes = [int(size.replace(",", "")) for _, size, _ in found]
+    assert [title for title, _, _ in found] == ["trained", "pruned", "shared"]
+    assert sizes[0] > 4 * sizes[1] > 8 * sizes[2] and all(float(right) > 97 for _, _, right in found)
+
+
 def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("0*")} == set(re.findall(r"\d\d_\w+\.\w+", Path(__file__).read_text()))

@@ -6,15 +6,37 @@ import click
 
 from .common import FILE, as_json, force, print_json, printable, size, threads, warn
 
+SECTIONS = {
+    "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
+    "Result": ("output", "force", "sparsity", "bits", "config", "bias_bits"),
+    "Pruning": ("epochs", "learning_rate", "schedule", "scope", "score", "regrow", "prune_biases"),
+    "Sharing": ("share_epochs", "share_rate", "reassign"),
+    "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
+}
 
-@click.command("retrain")
+
+class _Sections(click.Command):
+    """A command whose help lists its many options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {param.name: param.get_help_record(ctx) for param in options}
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Output"):
+            formatter.write_dl(list(records.values()))
+
+
+@click.command("retrain", cls=_Sections)
 @click.argument("model", type=FILE)
 @click.option(
     "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
 )
 @click.option("--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file.")
 @click.option("--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by.")
-@click.option("--validation-labels", metavar="Y", help="Their labels; default: what --labels says.")
+@click.option("--validation-labels", metavar="Y", help="Their labels; default: its array that --labels names.")
 @click.option(
     "--distill", is_flag=True, help="Learn the answers of MODEL itself (and the labels, where there are some)."
 )
@@ -25,7 +47,9 @@ from .common import FILE, as_json, force, print_json, printable, size, threads, 
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
 @click.option("--share-epochs", type=int, metavar="N", help="Epochs of training the centroids; default 4.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
-@click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0005.")
+@click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
+@click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
+@click.option("--label-share", type=float, metavar="F", help="Of the labels in the loss of --distill; default 0.1.")
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
@@ -49,9 +73,9 @@ def command(
 ) -> None:  # fmt: skip
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
 
-    With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does best
-    on the validation samples is kept. A run that was stopped goes on where it was when the same command is given again.
-    Needs PyTorch: pip install 'dcz[train]'.
+    With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does
+    best on the validation samples is kept. A run that was stopped goes on where it was when the same command is given
+    again. Needs PyTorch: pip install 'dcz[train]'.
 
     \b
     Example:
@@ -67,6 +91,8 @@ def command(
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise BadPlan("give --checkpoint or --no-checkpoint, not both")
+    if validation_labels and not validation:
+        raise BadPlan("--validation-labels are those of --validation: give that too")
     checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
     recipe = train.Recipe(**{name: value for name, value in options.items() if value is not None})
     if checkpoint and os.path.exists(checkpoint):
@@ -77,7 +103,7 @@ def command(
             output,
             data,
             labels=labels,
-            validation=None if validation is None else (validation, validation_labels or labels),
+            validation=validation if validation_labels is None else (validation, validation_labels),
             recipe=recipe,
             plan=config,
             loss="distill" if distill else None,
@@ -98,7 +124,7 @@ def _text(result) -> str:
     if result.after is not None:
         (loss, error), (before, error_before) = result.after, result.before
         parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
-        if error is not None:
+        if error is not None and error_before is not None:
             parts.append(f"error {error_before:.2%} -> {error:.2%}")
     return "; ".join(parts) or "nothing was measured: there were no validation samples"
 
@@ -110,7 +136,7 @@ def _kept(checkpoint):
 
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit):  # the latter is how `main` takes SIGTERM
         if checkpoint and os.path.exists(checkpoint):
             click.echo(
                 f"dcz: {printable(checkpoint)} holds what is done; the same command goes on from there", err=True

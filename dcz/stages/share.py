@@ -19,6 +19,7 @@ from ..tensor import MOST_ENTRIES
 BINS = 1 << 16
 BLOCK = 1 << 16
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
+LEAST = 1e-3  # of the mean importance of a weight, below which there is none in a cell
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -33,18 +34,24 @@ class Shared:
 class Histogram:
     """Counts and sums of weights (float, flat, finite) in equal bins, as running totals.
 
-    An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it.
+    An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
+    `importance` (float64, one a weight) a weight counts that often.
     """
 
-    def __init__(self, weights: np.ndarray):
+    def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None):
         self.low, self.high = float(weights.min()), float(weights.max())
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         for start in range(0, len(weights), BLOCK):
             part = weights[start : start + BLOCK]
             place = self.bins(part)
-            count += np.bincount(place, minlength=BINS)
-            total += np.bincount(place, part, BINS)
+            if importance is None:
+                count += np.bincount(place, minlength=BINS)
+                total += np.bincount(place, part, BINS)
+            else:
+                often = importance[start : start + BLOCK]
+                count += np.bincount(place, often, BINS)
+                total += np.bincount(place, part * often, BINS)
         self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
 
     def bins(self, weights: np.ndarray) -> np.ndarray:
@@ -67,14 +74,22 @@ class Histogram:
 # -- k-means ----------------------------------------------------------------------------------------------------------
 
 
-def kmeans(weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0) -> Shared:
+def kmeans(
+    weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0, importance: np.ndarray | None = None
+) -> Shared:
     """One-dimensional k-means of `weights` (float, flat, finite, not empty) with at most `k` <= 256 centroids.
+
+    `importance` (float64, 0 or more, one a weight, not all 0) is what a weight's squared error counts for; None: the
+    same for each.
 
     `start` is linear, density or forgy (Deep Compression, section 3.2), or cuberoot: quantiles of the cube root of the
     density, the optimum for many centroids (Panter and Dite, "Quantization distortion in pulse-count modulation",
     1951).
     """
-    histogram = Histogram(weights)
+    if importance is not None:  # a hundredth of the mean at least, so that no weight is given up, and the mean is 1
+        importance = np.maximum(importance / importance.mean(), 10 * LEAST)
+        importance /= importance.mean()
+    histogram = Histogram(weights, importance)
     centroids = initial_centroids(histogram, k, start, seed)
     edges = None
     for _ in range(STEPS):
@@ -82,10 +97,11 @@ def kmeans(weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0) 
         if before is not None and np.array_equal(before, edges):
             break
         count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
-        centroids = np.where(count > 0, total / np.maximum(count, 1), centroids)
+        used = count > LEAST  # with importance, differences of running totals are not exactly zero
+        centroids = np.where(used, total / np.where(used, count, 1), centroids)
         centroids = np.sort(centroids)  # an empty cell keeps its centroid, which a neighbour may have passed
     codes = assign(weights, (centroids[1:] + centroids[:-1]) / 2, histogram)
-    return mean_centroids(weights, codes)
+    return mean_centroids(weights, codes, importance)
 
 
 def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -> np.ndarray:
@@ -133,20 +149,24 @@ def assign(weights: np.ndarray, thresholds: np.ndarray, histogram: Histogram) ->
     return codes
 
 
-def mean_centroids(weights: np.ndarray, codes: np.ndarray) -> Shared:
+def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarray | None = None) -> Shared:
     """The mean of the weights of each code that occurs, codes numbered anew without the others."""
-    count, total = _sums(weights, codes)
+    count, total = _sums(weights, codes, importance)
     used = np.flatnonzero(count)
     return Shared(total[used] / count[used], _renumber(codes, used))
 
 
-def _sums(weights: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many weights each code has, and their sum (float64[256] each)."""
+def _sums(
+    weights: np.ndarray, codes: np.ndarray, importance: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many weights each code has, and their sum (float64[256] each), each as often as it is important."""
     count, total = np.zeros(MOST_ENTRIES), np.zeros(MOST_ENTRIES)
     for start in range(0, len(weights), BLOCK):  # bincount widens its input to 64 bits: keep that in cache
-        part = codes[start : start + BLOCK]
-        count += np.bincount(part, minlength=MOST_ENTRIES)
-        total += np.bincount(part, weights[start : start + BLOCK], MOST_ENTRIES)
+        stop = start + BLOCK
+        part, often = codes[start:stop], None if importance is None else importance[start:stop]
+        values = weights[start:stop] if often is None else weights[start:stop] * often
+        count += np.bincount(part, often, MOST_ENTRIES)
+        total += np.bincount(part, values, MOST_ENTRIES)
     return count, total
 
 

@@ -23,11 +23,11 @@ from .network import Network, Weight
 from .pruning import Group, Pruner, keep_largest
 from .recipe import Recipe
 from .retrain import Retrained, retrain, save_network
-from .sharing import projected_bytes, reassign, round_to_half, share_weights
-from .training import Epoch, Progress
+from .sharing import projected_bytes, reassign, round_to_half, settle, share_weights
+from .state import Epoch, Progress
 
 __all__ = [
     "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner", "Recipe",
     "Retrained", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half",
-    "save_network", "share_weights",
+    "save_network", "settle", "share_weights",
 ]  # fmt: skip

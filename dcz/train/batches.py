@@ -5,6 +5,7 @@
 Any iterable of batches serves as well, or a function of the epoch's number that gives one.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -13,19 +14,37 @@ import torch
 from ..errors import BadPlan
 
 
+def as_tensor(given, what: str) -> torch.Tensor:
+    """An array, tensor or nested list of numbers as a tensor; raises BadPlan, which calls it `what`."""
+    if torch.is_tensor(given):
+        return given
+    try:
+        array = np.asanyarray(given)
+    except ValueError as error:
+        raise BadPlan(f"{what}: no array: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise BadPlan(f"{what}: an array of numbers is wanted, not of {array.dtype}")
+    if not array.flags.writeable or not array.dtype.isnative:  # torch takes neither
+        array = np.array(array, array.dtype.newbyteorder("="))
+    return torch.from_numpy(array)
+
+
 class Batches:
     """Arrays of samples (by input name, samples along the first axis; memory-mapped or not) and their labels, or None.
 
-    `chosen` (int64, None: all) are the samples to use, `shuffle` whether the order changes with the epoch.
+    An array without axes goes with every batch. `chosen` (int64, None: all) are the samples to use, `shuffle` whether
+    the order changes with the epoch. Raises BadPlan where there are not as many samples of each, and one at least.
     """
 
     def __init__(self, arrays: Mapping[str, np.ndarray], labels=None, *, size=128, seed=0, shuffle=True, chosen=None):
-        lengths = {len(array) for array in arrays.values()}
+        lengths = {len(array) for array in arrays.values() if array.ndim}
         if len(lengths) != 1 or lengths == {0}:
             raise BadPlan(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
         count = lengths.pop()
-        if labels is not None and len(labels) != count:
-            raise BadPlan(f"{len(labels)} labels for {count} samples")
+        if labels is not None and (labels.ndim == 0 or len(labels) != count):
+            raise BadPlan(f"{len(labels) if labels.ndim else 'no'} labels for {count} samples")
+        if size < 1:
+            raise BadPlan(f"a batch holds one sample at least, not {size}")
         self.arrays, self.labels, self.size, self.seed, self.shuffle = arrays, labels, size, seed, shuffle
         self.chosen = np.arange(count) if chosen is None else np.asarray(chosen)
 
@@ -39,8 +58,8 @@ class Batches:
             order = np.random.default_rng([self.seed, number]).permutation(order)
         for start in range(0, len(order), self.size):
             rows = np.sort(order[start : start + self.size])  # ascending, so that a mapped file is read in its order
-            inputs = {name: torch.from_numpy(np.array(array[rows])) for name, array in self.arrays.items()}
-            yield inputs, None if self.labels is None else torch.from_numpy(np.array(self.labels[rows]))
+            inputs = {name: _rows(array, rows, f"input {name!r}") for name, array in self.arrays.items()}
+            yield inputs, None if self.labels is None else _rows(self.labels, rows, "labels")
 
     def split(self, share: float) -> tuple["Batches", "Batches | None"]:
         """These batches without a seeded `share` of the samples, and that share, in a fixed order, or None."""
@@ -54,30 +73,57 @@ class Batches:
             Batches(self.arrays, self.labels, chosen=np.sort(order[:held]), shuffle=False, **options),
         )
 
+    def fingerprint(self) -> str:
+        """What tells these samples from others, as far as their shapes, types and the first and last ones do; of the
+        labels, all."""
+        known = hashlib.sha256(self.chosen.astype("<i8").tobytes())
+        for name, array in self.arrays.items():
+            known.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            ends = array[[0, -1]] if array.ndim else array
+            known.update(np.ascontiguousarray(ends).tobytes())
+        if self.labels is not None:
+            known.update(f"{self.labels.dtype.str} {self.labels.shape}".encode())
+            known.update(np.ascontiguousarray(self.labels).tobytes())
+        return known.hexdigest()
+
+
+def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
+    return as_tensor(np.array(array[rows] if array.ndim else array), what)
+
 
 class Stream:
     """Batches of the user's: an iterable that can be iterated again, or a function from the epoch's number to one.
 
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.
+    Raises BadPlan for an iterator, such as a generator, which is empty after its first epoch.
     """
 
     def __init__(self, given):
-        if iter_once(given):
+        if isinstance(given, Iterator):
             raise BadPlan("an iterator gives its batches only once: give a list, a loader, or a function of the epoch")
+        if not callable(given) and not isinstance(given, Iterable) and not hasattr(given, "__getitem__"):
+            raise BadPlan(f"data are arrays, a file, an iterable of batches or a function, not {type(given).__name__}")
         self.given = given
 
     def __len__(self) -> int:
         """Batches an epoch; 0 where that is not known."""
-        return len(self.given) if hasattr(self.given, "__len__") else 0
+        try:
+            return len(self.given)
+        except TypeError:  # no length, or a loader over an iterable that has none
+            return 0
 
     def epoch(self, number: int) -> Iterator[tuple]:
         """The batches of an epoch."""
-        batches: Iterable = self.given(number) if callable(self.given) else self.given
+        batches = self.given(number) if callable(self.given) else self.given
+        if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+            raise BadPlan(f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}")
         for batch in batches:
-            inputs, labels = batch if isinstance(batch, (tuple, list)) else (batch, None)
-            yield inputs, None if labels is None else torch.as_tensor(labels)
+            parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+            if len(parts) not in (1, 2):
+                raise BadPlan(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
+            labels = parts[1] if len(parts) == 2 else None
+            yield parts[0], None if labels is None else as_tensor(labels, "labels")
 
-
-def iter_once(given) -> bool:
-    """Whether something is an iterator, such as a generator, which is empty after its first epoch."""
-    return isinstance(given, Iterator)
+    def fingerprint(self) -> str:
+        """Nothing is known of what it will give."""
+        return "a stream"

@@ -18,12 +18,14 @@ import torch
 from .. import model as onnx_model
 from ..errors import BadPlan, UnsuitableModel
 from ..stages import share
+from .batches import as_tensor
 from .graph import Graph
 
 # The operands that shift or scale a whole channel: trained, but neither pruned nor shared unless asked for.
 BIAS_INPUTS = {
     "Conv": (2,), "ConvTranspose": (2,), "Gemm": (2,), "Add": (0, 1), "PRelu": (1,), "BatchNormalization": (1, 2),
-    "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "GroupNormalization": (1, 2), "RMSNormalization": (1,),
+    "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "GroupNormalization": (1, 2),
+    "RMSNormalization": (1,),
 }  # fmt: skip
 
 FLOATS = ("float32", "float16", "bfloat16")  # all computed in float32
@@ -52,16 +54,17 @@ class Weight(torch.nn.Module):
 
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (int64, ascending). `mask` (bool, flat, None: all) says which weights are kept. With `regrow`
-    pruned weights are zero in the network and yet get gradients, so that a later mask may choose them again.
+    pruned weights are zero in the network and yet get gradients, so that a later mask may choose them again. `dtype` is
+    the type that the tensor has in the model; it is computed in float32, or in float64 where it is that.
     """
 
-    def __init__(self, name: str, values: np.ndarray, is_weight: bool):
+    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
         super().__init__()
-        self.name, self.shape, self.is_weight = name, values.shape, is_weight
+        self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
-        for buffer in ("mask", "codes", "places"):
+        for buffer in ("mask", "codes", "places", "free"):
             self.register_buffer(buffer, None)
         self.register_parameter("latent", None)
 
@@ -79,19 +82,22 @@ class Weight(torch.nn.Module):
         """The tensor that the network uses, of the shape it has in the model."""
         if self.shared:
             flat = _Lookup.apply(self.values, self.codes, self.places, self.count)
-            if self.latent is not None:  # zero in value, and a way for gradients
+            if self.free is not None:
+                flat = flat.index_copy(0, self.places[self.free], self.latent[self.free])
+            elif self.latent is not None:  # zero in value, and a way for gradients
                 flat = flat.index_add(0, self.places, self.latent - self.latent.detach())
         elif self.mask is None:
             flat = self.values
         else:
-            flat = self.values * self.mask
+            flat = torch.where(self.mask, self.values, 0)  # not a product, which would have zeros with a sign
             if self.regrow:
                 flat = flat.detach() + self.values - self.values.detach()
         return flat.view(self.shape)
 
     def prune(self, mask) -> None:
-        """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true. What was pruned before stays
-        pruned, unless `regrow`. Raises BadPlan for a mask of another size, or of a tensor whose weights are shared."""
+        """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true. What was pruned before
+        stays pruned, unless `regrow`. Raises BadPlan for a mask of another size, or of a tensor whose weights are
+        shared."""
         mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
         if len(mask) != self.count or self.shared:
             raise BadPlan(f"{self.name}: a mask has the {self.count} places of a tensor that is not shared yet")
@@ -101,8 +107,9 @@ class Weight(torch.nn.Module):
     def share(self, found: share.Shared, movable: bool = False) -> None:
         """Make the kept weights centroids (stages.share.Shared, a code for each kept weight in order).
 
-        Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves as
-        one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes.
+        Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
+        as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes,
+        or sharing.settle leave some of them free of their centroids for a while.
         Raises BadPlan where the codes do not fit.
         """
         places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
@@ -114,14 +121,13 @@ class Weight(torch.nn.Module):
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
     def numpy(self) -> np.ndarray:
-        """The tensor as it is now (float32)."""
+        """The tensor as it is now (float32, or float64 where the model has that)."""
         with torch.no_grad():
-            flat = self() if self.shared or self.mask is None else (self.values * self.mask).view(self.shape)
-            return flat.detach().numpy().copy()
+            return self().detach().numpy().copy()
 
     def state(self) -> dict[str, torch.Tensor | None]:
         """Copies of what `restore` needs."""
-        parts = {name: getattr(self, name) for name in ("values", "latent", "mask", "codes", "places")}
+        parts = {name: getattr(self, name) for name in ("values", "latent", "mask", "codes", "places", "free")}
         return {name: None if part is None else part.detach().clone() for name, part in parts.items()}
 
     def restore(self, state: dict[str, torch.Tensor | None]) -> None:
@@ -133,7 +139,7 @@ class Weight(torch.nn.Module):
         self.kept = self.count if self.mask is None else int(self.mask.sum())
 
     def kept_values(self) -> np.ndarray:
-        """The weights that are kept (float32, flat), in the tensor's order."""
+        """The weights that are kept (flat), in the tensor's order."""
         flat = self.numpy().ravel()
         return flat if self.mask is None else flat[self.mask.numpy()]
 
@@ -142,7 +148,8 @@ class Network(torch.nn.Module):
     """A model (the path of an ONNX file, or a ModelProto) as a function of its weights, by name.
 
     `weights` holds a Weight for each tensor that an operator uses as a weight or bias, but those that `frozen` (a
-    predicate on names) leaves as they are. Raises DczError: UnsuitableModel for an operator that cannot be trained.
+    predicate on names) leaves as they are, those that shape the graph, and those that hold infinities (masks) or NaN.
+    Raises DczError: UnsuitableModel for an operator that cannot be trained, or where no tensor is left.
     """
 
     def __init__(self, model, frozen=lambda name: False):
@@ -156,11 +163,12 @@ class Network(torch.nn.Module):
         self._values = {}  # the graph's name of each trained value -> its Weight
         found = {}
         for value, name in self.program.weights.items():
-            site = sites[name]
-            if site.dtype.real and _is_trained(site) and not frozen(name):
-                if name not in found:
-                    found[name] = Weight(name, self.program.constants[value], site.is_weight)
-                self._values[value] = found[name]
+            site, array = sites[name], self.program.constants[value]
+            if value in self.graph.fixed or not _is_trained(site, array) or frozen(name):
+                continue
+            if name not in found:
+                found[name] = Weight(name, array, site.is_weight, site.dtype.name)
+            self._values[value] = found[name]
         self.weights = torch.nn.ModuleList(found.values())
         self._by_name = found
         if not found:
@@ -182,8 +190,12 @@ class Network(torch.nn.Module):
     def forward(self, inputs, observe=None) -> dict[str, torch.Tensor]:
         """The outputs by name. `inputs`: arrays or tensors by input name, or one where the model has one input.
         `observe(node, inputs, outputs)`: see Graph."""
-        tensors = {value: weight() for value, weight in self._values.items()}
-        return self.graph(self.as_inputs(inputs), tensors, observe)
+        return self.graph(self.as_inputs(inputs), self.tensors(), observe)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The weights and biases as they are now, by the names that the graph has for them."""
+        dense = {name: weight() for name, weight in self._by_name.items()}  # once for each, however often it is used
+        return {value: dense[weight.name] for value, weight in self._values.items()}
 
     def as_inputs(self, inputs) -> dict[str, torch.Tensor]:
         """Arrays or tensors by input name, or one alone, as the tensors that the graph takes."""
@@ -197,17 +209,14 @@ class Network(torch.nn.Module):
         return {wanted.name: self._as_input(wanted, inputs[wanted.name]) for wanted in self.program.inputs}
 
     def _as_input(self, wanted, given) -> torch.Tensor:
-        """One input as the graph takes it: whole numbers and float64 may stand for the floats that it wants."""
-        tensor = torch.as_tensor(given)
-        if wanted.dtype in FLOATS and tensor.dtype != torch.float32:
-            tensor = tensor.to(torch.float32)
-        if wanted.shape is not None:
-            fits = len(wanted.shape) == tensor.dim() and all(
-                not isinstance(want, int) or want == have for want, have in zip(wanted.shape[1:], tensor.shape[1:])
-            )
-            if not fits:
-                raise BadPlan(f"input {wanted.name!r} is {list(tensor.shape)}; the model wants {list(wanted.shape)}")
-        return tensor
+        """One input as the graph takes it: any numbers may stand for floats, whole numbers for whole ones."""
+        tensor = as_tensor(given, f"input {wanted.name!r}")
+        dtype = torch.float32 if wanted.dtype in FLOATS else getattr(torch, wanted.dtype, tensor.dtype)
+        if tensor.is_floating_point() and not dtype.is_floating_point:
+            raise BadPlan(f"input {wanted.name!r} takes {wanted.dtype}, not {str(tensor.dtype).removeprefix('torch.')}")
+        if wanted.shape is not None and not _fits(wanted.shape, tensor.shape):
+            raise BadPlan(f"input {wanted.name!r} is {list(tensor.shape)}; the model wants {list(wanted.shape)}")
+        return tensor.to(dtype)
 
     def weight_of(self, value: str) -> Weight | None:
         """The Weight behind a value of the graph, or None."""
@@ -223,9 +232,15 @@ class Network(torch.nn.Module):
         return onnx_model.with_values(self.source, {weight.name: weight.numpy() for weight in self})
 
 
-def _is_trained(site) -> bool:
+def _is_trained(site, array: np.ndarray) -> bool:
     """Whether a tensor is a weight or a bias, and no constant of arithmetic."""
-    if site.is_weight:
-        return True
-    biases = any(operand in BIAS_INPUTS.get(operator, ()) for operator, operand in site.uses)
-    return biases and np.prod(site.shape) > 1
+    if not site.dtype.real or not array.size or not np.isfinite(array).all():
+        return False
+    is_bias = any(operand in BIAS_INPUTS.get(operator, ()) for operator, operand in site.uses)
+    return site.is_weight or (is_bias and array.size > 1)
+
+
+def _fits(wanted: tuple, shape: torch.Size) -> bool:
+    """Whether a batch has the dims that are fixed; how many samples it holds is its own affair."""
+    pairs = zip(wanted[1:], shape[1:])
+    return len(wanted) == len(shape) and all(not isinstance(want, int) or want == have for want, have in pairs)

@@ -15,6 +15,7 @@ from .network import Weight
 from .recipe import Recipe
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own
+LEAST = 1e-45  # float32's least number above zero
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Pruner:
                 weight.prune(mask)
 
     def _scores(self, weight: Weight) -> np.ndarray:
-        """float32, flat, not negative; zero for what is pruned already."""
+        """float32, flat; zero for what is pruned already, else above zero, so that the others go first."""
         values = weight.values.detach()
         squares = self.squares.get(weight.name)
         score = self.recipe.score
@@ -68,9 +69,10 @@ class Pruner:
         scores = torch.as_tensor(scores).detach().to(torch.float32).reshape(-1)
         if len(scores) != weight.count or not bool((scores >= 0).all()):
             raise BadPlan(f"{weight.name}: the score function gives a number, 0 or more, for each of the weights")
+        scores = scores.clamp_min(LEAST)
         if weight.mask is not None and not weight.regrow:
-            scores = scores * weight.mask
-        return scores.numpy()
+            scores = torch.where(weight.mask, scores, 0)
+        return scores.contiguous().numpy()
 
 
 def keep_largest(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ SCOPES = ("global", "layer")
 SCORES = ("magnitude", "gradient")
 HALF = 16  # bits of a bias in float16
 LEAST_RATE = 0.02  # of the learning rate that a phase begins with: its last epochs still move
+STAGES = (0.5, 0.75, 0.9, 1.0)
 TURNS = 50  # prunings at least, from the first share to the target: in fewer, more is lost at once than training mends
 
 
@@ -28,21 +29,26 @@ class Recipe:
     a cosine to nothing. Of the tensors that the plan's default goes for, `sparsity` is the share of weights that
     becomes zero: by one threshold over all of them (`scope` "global"), or as many in each ("layer"). A tensor with a
     sparsity of its own in the plan gets that. `schedule` "cubic" prunes from `start` (the share kept at first) to the
-    target, every `prune_every` batches (oftener where there are few), over the first `ramp` of the epochs (Zhu and Gupta, "To prune, or not to
-    prune", 2017); "steps" in `rounds` equal parts, each retrained before the next (Han et al., "Learning both Weights
-    and Connections", 2015). What goes first has the least `score`: "magnitude", "gradient" (w^2 times the mean of
+    target, every `prune_every` batches (oftener where there are few), over the first `ramp` of the epochs (Zhu and
+    Gupta, "To prune, or not to prune", 2017); "steps" in `rounds`, each of which keeps the same share of what the one
+    before it left, retrained before the next, the last twice as long (Han et al., "Learning both Weights and
+    Connections", 2015). What goes first has the least `score`: "magnitude", "gradient" (w^2 times the mean of
     the squared gradient: the loss that it would cost, to second order), or a function of both tensors. What was pruned
     stays so, unless `regrow`. `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`:
     then weights that change no output on the training data are removed.
 
     Sharing: each tensor's kept weights become 2^`bits` centroids (or what the plan says), and `share_epochs` train the
     centroids at `share_rate`. `reassign` (None: codes stay) lets weights change their codes every `prune_every`
-    batches, by squared distance, in mean squares of the tensor, plus this much a bit of the code. `bias_bits`: 16 rounds
-    biases to float16, 1 to 8 share 2^n values among the biases of a tensor, None leaves them as trained.
+    batches, by squared distance, in mean squares of the tensor, plus this much a bit of the code. `stages`: equal parts
+    of these epochs, at whose start so large a share of the weights is bound to the centroids, while the others still
+    train on their own (Zhou et al., "Incremental Network Quantization", 2017); the last is 1 (default: a half, three
+    quarters, nine tenths, all; with `reassign`, all at once). `bias_bits`: 16
+    rounds biases to float16, 1 to 8 share 2^n values among the biases of a tensor, None leaves them as trained.
 
-    `batch` samples at a time; `holdout` is the share of samples that validate, where no others are given; training
-    stops early after `patience` epochs that bring nothing. `seed` decides the order of samples. `threads`: None for
-    all cores.
+    Distillation softens both networks' answers by `temperature`; of the loss, `label_share` is the cross-entropy with
+    the labels, where there are some. `batch` samples at a time; `holdout` is the share of samples that validate, where
+    no others are given; training stops early after `patience` epochs that bring nothing. `seed` decides the order of
+    samples. `threads`: None for all cores.
     """
 
     sparsity: float | None = None
@@ -60,9 +66,12 @@ class Recipe:
     drop_idle: bool = True
     bits: int | None = None
     share_epochs: int = 4
-    share_rate: float = 5e-4
+    share_rate: float = 1.5e-3
     reassign: float | None = None
+    stages: tuple[float, ...] | None = None
     bias_bits: int | None = HALF
+    temperature: float = 1.0
+    label_share: float = 0.1
     batch: int = 128
     holdout: float = 0.1
     patience: int | None = None
@@ -81,6 +90,11 @@ class Recipe:
             value = getattr(self, name)
             if value not in allowed and not (name == "score" and callable(value)):
                 raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+        stages = self.stages_of_sharing
+        if not stages or stages[-1] != 1 or list(stages) != sorted(set(stages)) or stages[0] <= 0:
+            raise BadPlan(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")
+        if len(stages) > 1 and self.reassign is not None:
+            raise BadPlan("give stages or reassign, not both: bound weights keep their codes")
         if self.bias_bits is not None and self.bias_bits > 8 and self.bias_bits != HALF:
             raise BadPlan(f"bias_bits is 1 to 8, or {HALF} for float16, not {self.bias_bits}")
 
@@ -90,17 +104,27 @@ class Recipe:
         names = ((name, getattr(value, "__name__", value)) for name, value, default in pairs if value != default)
         return " ".join(f"{name}={value}" for name, value in names)
 
+    @property
+    def stages_of_sharing(self) -> tuple[float, ...]:
+        """The share of weights that is bound to centroids in each part of the epochs of sharing."""
+        if self.stages is not None:
+            return self.stages
+        return STAGES if self.reassign is None else (1.0,)
+
     def kept(self, progress: float, target: float) -> float:
         """The share of weights to keep when `progress` (0 to 1) of the epochs is done, `target` being the last one."""
         if self.schedule == "steps":
-            done = min(self.rounds, math.floor(progress * (self.rounds + 1)) + 1)
-            return target ** (done / self.rounds) if target else float(done < self.rounds) * 0.5**done
+            return target ** (self._round(progress) / self.rounds)
         left = max(0.0, 1 - progress / self.ramp)
         return target + (max(self.start, target) - target) * left**3
 
     def is_settled(self, progress: float) -> bool:
         """Whether `kept` has come to its target."""
-        return progress >= (self.rounds / (self.rounds + 1) if self.schedule == "steps" else self.ramp)
+        return self._round(progress) == self.rounds if self.schedule == "steps" else progress >= self.ramp
+
+    def _round(self, progress: float) -> int:
+        """Which of the rounds of pruning it is, from 1; the last one takes two parts of the time."""
+        return min(self.rounds, math.floor(progress * (self.rounds + 1)) + 1)
 
     def rate(self, start: float, progress: float) -> float:
         """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`."""
@@ -120,6 +144,8 @@ _RANGES = (
     ("share_rate", Real, False, 1e-9, 1e3),
     ("reassign", Real, True, 0, 1e3),
     ("bias_bits", Integral, True, 1, HALF),
+    ("temperature", Real, False, 0.01, 100),
+    ("label_share", Real, False, 0, 1),
     ("batch", Integral, False, 1, 1e9),
     ("holdout", Real, False, 0, 0.9),
     ("patience", Integral, True, 1, 1e6),

@@ -11,21 +11,23 @@ holds everything, so that a run that was killed ends with the same file as one t
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from .. import pipeline
+from ..errors import BadPlan
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from . import checkpoint as checkpoints
 from .losses import Loss
 from .network import Network
 from .recipe import Recipe
+from .state import Epoch, Progress
 from .task import Task
-from .training import Epoch, Progress, Training
+from .training import Training
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,25 @@ def retrain(
     the data file, a path, or an array. `validation`: more data of the same kinds, or (data, labels); without it, the
     recipe's `holdout` of the samples, or the training loss where the data is an iterable.
 
-    `plan` says what becomes of single tensors, as for compress; the recipe's sparsity and bits are its defaults. Tensors
-    that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "distill", a function, or a class
-    that is made of the network and its original (see losses); default: cross-entropy where there are labels, else
-    distillation. `checkpoint` names a file that is written after each epoch, continued from where it exists, and removed
-    at the end.
+    `plan` says what becomes of single tensors, as for compress; the recipe's sparsity and bits are its defaults.
+    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "distill", a function,
+    or a class that is made of the network and its original (see losses); default: cross-entropy where there are labels,
+    else distillation. `checkpoint` names a file that is written after each epoch, continued from where it exists, and
+    removed at the end.
 
     Raises DczError; an older `output` stays as it was.
     """
-    given = model if isinstance(model, (str, os.PathLike)) else None
-    check_output(output, force, inputs=[given])
-    if checkpoint is not None:
-        check_output(checkpoint, inputs=[given, output if os.path.exists(output) else None])
-    with _threads(recipe.threads):
+    held = validation if isinstance(validation, tuple) else (validation,)
+    _check_outputs(output, checkpoint, force, _files(model, data, labels, plan, *held))
+    with _torch(recipe.threads):
         task = Task(model, data, labels, validation, recipe, plan, loss)
+        _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.sites if s.external])
         state = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
         save = (lambda state: checkpoints.write(checkpoint, task.stamp, state)) if checkpoint is not None else None
         training = Training(task, state, save or (lambda state: None), progress, warn)
         training.run()
-    path = save_network(task.network, output, {"settings": str(recipe)}, force=force)
+    metadata = {"settings": str(replace(recipe, threads=None))}
+    path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)
     if checkpoint is not None:
         remove(checkpoint)
     state = training.state
@@ -104,24 +106,49 @@ def retrain(
     )
 
 
-def save_network(network: Network, output: str | os.PathLike, metadata: dict | None = None, **options) -> os.PathLike:
+def save_network(
+    network: Network,
+    output: str | os.PathLike,
+    metadata: Mapping[str, str] | None = None,
+    settings: Mapping[str, Settings] | None = None,
+    **options,
+) -> os.PathLike:
     """Write a network as it is, pruned or shared or neither, into a .dcz file, every value exactly.
 
-    Its metadata is that of the model that the network was made from, but for what `metadata` says. `options` are those
-    of compress.
+    Its metadata is that of the model that the network was made from, but for what `metadata` says. Of `settings`, by
+    tensor name, only the index bits count. `options` are those of compress. Raises DczError.
     """
     source = network.source
     known = {"source-sha256": source.source_sha256, "source-bytes": str(source.source_bytes)}
-    compressed = tuple(weight.name for weight in network if weight.shared or weight.mask is not None)
-    plan = Plan(LOSSLESS, (Rule(compressed, Settings()),) if compressed else ())
-    return pipeline.compress(network.to_proto(), output, plan, metadata=known | (metadata or {}), **options)
+    index_bits = {name: each.index_bits for name, each in (settings or {}).items()}
+    compressed = [weight.name for weight in network if weight.shared or weight.mask is not None]
+    rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
+    metadata = known | dict(metadata or {})
+    return pipeline.compress(network.to_proto(), output, Plan(LOSSLESS, rules), metadata=metadata, **options)
+
+
+def _files(*given) -> list[str | os.PathLike]:
+    """Those arguments that are the paths of files."""
+    return [each for each in given if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
+
+
+def _check_outputs(output, checkpoint, force: bool, inputs: list) -> None:
+    """Raise FileAccess or BadPlan where a file cannot be written, or is one of the inputs."""
+    check_output(output, force, inputs)
+    if checkpoint is None:
+        return
+    check_output(checkpoint, inputs=inputs)
+    if os.path.realpath(checkpoint) == os.path.realpath(output):
+        raise BadPlan(f"{output}: the checkpoint must be another file than the output")
 
 
 @contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def _torch(threads: int | None) -> Iterator[None]:
+    """Torch with so many threads, and with random numbers of its own; afterwards as it was."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    torch.set_num_threads(threads or before)
     try:
-        yield
+        with torch.random.fork_rng(devices=[]):
+            yield
     finally:
         torch.set_num_threads(before)

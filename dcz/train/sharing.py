@@ -14,15 +14,24 @@ from ..stages import share
 from .network import Network, Weight
 
 
-def share_weights(weight: Weight, settings: Settings, movable: bool = False) -> None:
-    """Share the kept weights as `settings` say, among one centroid for two weights at most; `movable`: see
-    Weight.share. A weight that keeps fewer than two stays as it is."""
+def share_weights(
+    weight: Weight, settings: Settings, movable: bool = False, importance: torch.Tensor | None = None
+) -> None:
+    """Share the kept weights as `settings` say, among one centroid for two weights at most.
+
+    `importance` (of the tensor's size, such as the mean squared gradients) is what the squared error of a weight counts
+    for in k-means; `movable`: see Weight.share. A tensor that keeps fewer than two weights stays as it is.
+    """
     kept = weight.kept_values()
     if len(kept) < 2:
         return
-    found = codec.share_weights(kept, settings, zeros=weight.count - len(kept))
+    if importance is not None:
+        importance = importance.double().reshape(-1)
+        importance = (importance if weight.mask is None else importance[weight.mask]).numpy()
+        importance = importance if importance.any() else None
+    found = codec.share_weights(kept, settings, weight.count - len(kept), importance)
     if len(found.centroids) > len(kept) // 2:
-        found = share.kmeans(kept, len(kept) // 2, settings.init, settings.seed)
+        found = share.kmeans(kept, len(kept) // 2, settings.init, settings.seed, importance)
     weight.share(found, movable)
 
 
@@ -45,12 +54,32 @@ def reassign(weight: Weight, price: float) -> int:
     return changed
 
 
+def settle(weight: Weight, share: float, random: np.random.Generator) -> None:
+    """Bind a `share` of the weights to their centroids, chosen at random, those that were bound before among them; the
+    others are trained on their own until they are bound in turn, each to the centroid that is then the nearest (Zhou et
+    al., "Incremental Network Quantization", 2017). The weight must be shared and movable."""
+    with torch.no_grad():
+        free = torch.ones_like(weight.codes, dtype=torch.bool) if weight.free is None else weight.free
+        places = torch.nonzero(free).ravel()
+        distance = (weight.latent[places, None] - weight.values[None, :]).abs()
+        weight.codes = weight.codes.index_copy(0, places, distance.argmin(1))
+        left = len(free) - round(share * len(free))
+        stay = places[torch.from_numpy(random.permutation(len(places))[:left])]
+        weight.free = torch.zeros_like(free).index_fill(0, stay, True)
+
+
 def round_to_half(weight: Weight) -> None:
     """Round the centroids, or the weights where they are not shared, to float16, if none is beyond its range."""
     with torch.no_grad():
         half = weight.values.half().to(weight.values.dtype)
         if bool(torch.isfinite(half).all()):
             weight.values.copy_(half)
+
+
+def round_to_type(weight: Weight) -> None:
+    """Round the parameters to the type that the tensor has in the model."""
+    with torch.no_grad():
+        weight.values.copy_(weight.values.to(getattr(torch, weight.dtype)).to(weight.values.dtype))
 
 
 def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:

@@ -5,6 +5,7 @@ task.settings["fc1.weight"]        Settings(sparsity=0.97, bits=3, codebook="flo
 task.groups                        which tensors are pruned by one threshold, and to which share
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,18 +13,20 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from .. import __version__
 from .. import data as data_files
 from .. import plan as plans
 from ..errors import BadPlan
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, Stream
-from .losses import CrossEntropy, Distillation, Loss, class_rows, output_of
+from .losses import CrossEntropy, Distillation, Loss, class_rows
 from .network import Network, Weight
 from .pruning import Group
 from .recipe import HALF, Recipe
 
 EPOCHS = 30  # of pruning, where the recipe leaves it open
-BASE = Settings(codebook="float16")  # trained centroids lose nothing by it
+# Trained centroids lose nothing by float16, and do best from an even start (Deep Compression, section 3.2).
+BASE = Settings(codebook="float16", init="linear")
 
 
 class Task:
@@ -37,9 +40,14 @@ class Task:
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
+        if not self.shares and not self.epochs["prune"]:
+            raise BadPlan("there is nothing to do: give a sparsity, bits or epochs, or a plan that has them")
         self.training, self.validation = self._data(data, labels, validation)
         self.loss = self._loss(loss, model)
-        self._check_labels()
+        self.stamp = self._stamp()
+        for batches in (self.training, self.validation):
+            if batches is not None:
+                self._check(batches)
 
     @property
     def pruned(self) -> list[Weight]:
@@ -51,10 +59,16 @@ class Task:
         """Whether any tensor's weights are shared."""
         return any(not settings.lossless and not settings.shares_nothing for settings in self.settings.values())
 
-    @property
-    def stamp(self) -> str:
-        """What a checkpoint of this task belongs to, in words."""
-        return f"{self.network.source.source_sha256} {self.recipe} {self.plan!r}"
+    def _stamp(self) -> str:
+        """What a checkpoint of this task belongs to, in words; of a stream's batches it knows nothing."""
+        weights = hashlib.sha256()  # beside the model's digest: its external data is not in that
+        for weight in self.network:
+            weights.update(weight.numpy().tobytes())
+        recipe = replace(self.recipe, threads=None)
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        parts = [__version__, self.network.source.source_sha256, weights.hexdigest(), recipe, self.plan, loss]
+        parts += [each.fingerprint() for each in (self.training, self.validation) if each is not None]
+        return " ".join(map(str, parts))
 
     def _is_frozen(self, name: str) -> bool:
         rule = self.plan.rule(name)
@@ -65,7 +79,8 @@ class Task:
         if settings.threshold is not None:
             raise BadPlan(f"{weight.name}: retraining prunes to a sparsity, not to a threshold; give sparsity")
         bits = self.recipe.bias_bits
-        if settings is LOSSLESS and bits is not None and bits < HALF and weight.count > 1 << bits:
+        is_bias = not weight.is_weight and settings is LOSSLESS
+        if is_bias and bits is not None and bits < HALF and weight.count > 1 << bits:
             return plans.overlay(BASE, {"bits": bits})
         return settings
 
@@ -91,18 +106,32 @@ class Task:
         training = self._batches(data, labels)
         if validation is None:
             return training.split(self.recipe.holdout) if isinstance(training, Batches) else (training, None)
-        held = self._batches(*(validation if isinstance(validation, tuple) else (validation, labels)))
+        if not isinstance(validation, tuple):
+            validation = (validation, self._own_labels(validation, labels))
+        elif len(validation) != 2:
+            raise BadPlan("validation is data, or (data, labels)")
+        held = self._batches(*validation)
         if isinstance(held, Batches):
             held.shuffle = False
         return training, held
+
+    def _own_labels(self, validation, labels):
+        """The labels of validation data that come without: those of the same name in its file."""
+        if isinstance(labels, (str, os.PathLike)) and isinstance(validation, (str, os.PathLike)):
+            if os.fspath(labels) in data_files.open(validation).arrays:
+                return labels
+        elif labels is None or not isinstance(validation, (str, os.PathLike, np.ndarray, Mapping, torch.Tensor)):
+            return None
+        raise BadPlan("the validation samples want labels of their own: give both, as validation and its labels")
 
     def _batches(self, data, labels) -> Batches | Stream:
         names = [wanted.name for wanted in self.network.program.inputs]
         if isinstance(data, (str, os.PathLike)):
             samples = data_files.open(data)
+            data = samples.of(names)
             if isinstance(labels, (str, os.PathLike)):
-                labels = data_files.labels(labels, samples)
-            data = samples.of(names).arrays
+                labels = data_files.labels(labels, samples, data.count)
+            data = data.arrays
         elif isinstance(labels, (str, os.PathLike)):
             raise BadPlan("labels are an array where the data are arrays; only a data file has them by name")
         if isinstance(data, np.ndarray) or torch.is_tensor(data):
@@ -121,33 +150,50 @@ class Task:
         if loss is None:
             _, labels = next(iter(self.training.epoch(0)), (None, None))
             loss = "distill" if labels is None else "cross-entropy"
-        if loss == "cross-entropy":
+        if loss in ("cross-entropy", CrossEntropy):
             return CrossEntropy(self.network)
         if loss == "distill":
-            return Distillation(self.network, Network(model))
+            return Distillation(self.network, Network(model), self.recipe.temperature, 1 - self.recipe.label_share)
         if not callable(loss):
             raise BadPlan(f"a loss is cross-entropy, distill or a function, not {loss!r}")
         return loss(self.network, Network(model)) if isinstance(loss, type) else loss
 
-    def _check_labels(self) -> None:
-        """Raise BadPlan for arrays of labels, or inputs, that do not fit the network, before hours are spent on it."""
-        for batches in (self.training, self.validation):
-            inputs, labels = next(iter(batches.epoch(0)), (None, None)) if batches is not None else (None, None)
-            if inputs is None:
-                continue
-            with torch.no_grad():
-                outputs = self.network(inputs)
-            if labels is None or not isinstance(self.loss, (CrossEntropy, Distillation)):
-                continue
-            classes = class_rows(outputs[output_of(self.network, None)[0]]).shape[1]
-            if isinstance(batches, Batches):
-                wrong = (batches.labels < 0) | (batches.labels >= classes)
-                if wrong.any():
-                    place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-                    raise BadPlan(
-                        f"label {batches.labels[place]} of sample {place[0]} is no class: "
-                        f"the output {self.network.outputs[0]!r} has the classes 0 to {classes - 1}"
-                    )
+    def _check(self, batches: Batches | Stream) -> None:
+        """Raise BadPlan for data, labels or a loss that do not fit, before hours are spent on them."""
+        inputs, labels = next(iter(batches.epoch(0)), (None, None))
+        if inputs is None:
+            raise BadPlan("the data give no batches")
+        given = self.network.as_inputs(inputs)
+        with torch.no_grad():
+            outputs = self.network(given)
+        if isinstance(self.loss, (CrossEntropy, Distillation)):
+            self._check_answers(batches, given, outputs, labels)
+        with torch.no_grad():
+            loss = self.loss(outputs, given, labels)
+        if not torch.is_tensor(loss) or loss.numel() != 1:
+            raise BadPlan("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
+        if not bool(torch.isfinite(loss)):
+            raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
+
+    def _check_answers(self, batches: Batches | Stream, given: dict, outputs: dict, labels) -> None:
+        """The same for outputs that are no rows of the samples, and for arrays of labels, all of them."""
+        name = self.network.outputs[0]
+        rows = max((len(each) for each in given.values() if each.dim()), default=1)
+        if outputs[name].dim() == 0 or len(outputs[name]) % rows:
+            raise BadPlan(
+                f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
+                "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
+            )
+        if labels is None or labels.is_floating_point() or not isinstance(batches, Batches):
+            return
+        classes = class_rows(outputs[name]).shape[1]
+        wrong = (batches.labels < 0) | (batches.labels >= classes)
+        if wrong.any():
+            place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+            raise BadPlan(
+                f"label {batches.labels[place]} of sample {place[0]} is no class: "
+                f"the output {name!r} has the classes 0 to {classes - 1}"
+            )
 
 
 def _plan(plan, recipe: Recipe) -> Plan:

@@ -2,70 +2,20 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import BadPlan
 from . import sharing
 from .idle import drop_idle
-from .losses import class_rows, output_of
+from .losses import class_rows
 from .pruning import Pruner
 from .recipe import HALF, TURNS
+from .state import Epoch, Progress, State
 from .task import Task
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is: `epoch` epochs of a phase are done, and `batch` of `batches` (0: not known) of the next one; or,
-    with `is_end`, an epoch has just ended. `loss` is the batch's, at the end the epoch's mean; `validation`, `error` and
-    `bytes` are those of the last whole epoch, None before it."""
-
-    phase: str
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    is_end: bool
-    loss: float
-    sparsity: float
-    validation: float | None = None
-    error: float | None = None
-    bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to: mean training loss, validation loss and error (a share of samples), sparsity of the tensors
-    that are pruned, and about how many bytes the tensors would take in a file."""
-
-    phase: str
-    number: int
-    loss: float
-    validation: float | None
-    error: float | None
-    sparsity: float
-    bytes: int
-
-
-@dataclass
-class State:
-    """How far a run is. `settled`: all that is to be pruned is. `best` is the least score (validation loss, or training
-    loss) of a settled epoch of this phase, `best_weights` the weights that had it, `stale` the epochs since."""
-
-    phase: str = "prune"
-    epoch: int = 0
-    batches: int = 0
-    settled: bool = False
-    halted: bool = False
-    best: float = math.inf
-    best_weights: dict[str, Any] | None = None
-    stale: int = 0
-    before: Any = None
-    after: Any = None
-    history: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
 
 
 class Training:
@@ -104,8 +54,7 @@ class Training:
         state = self.state
         if state.phase == "prune":
             if state.epoch == 0:
-                state.before = self._validate()
-                self._check_finite(state.before)
+                self._look_before()
             self._train(self.recipe.learning_rate)
             self._finish_pruning()
             self._share()
@@ -122,15 +71,14 @@ class Training:
         if state.halted and not state.settled:
             self._note(f"the weights are {self.sparsity:.2%} zero, less than was asked for")
         if recipe.drop_idle and not recipe.regrow and self.task.groups:
-            names = {weight.name for weight in self.task.pruned}
-            drop_idle(self.network, lambda: self.task.training.epoch(0), self.task.loss, names)
+            drop_idle(self.network, lambda: self.task.training.epoch(0), {weight.name for weight in self.task.pruned})
 
     def _share(self) -> None:
-        state, movable = self.state, self.recipe.reassign is not None
+        state, movable = self.state, self.recipe.reassign is not None or len(self.recipe.stages_of_sharing) > 1
         for weight in self.network:
             settings = self.task.settings[weight.name]
             if not settings.lossless and not settings.shares_nothing:
-                sharing.share_weights(weight, settings, movable)
+                sharing.share_weights(weight, settings, movable, self.pruner.squares.get(weight.name))
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer_state = None
@@ -138,12 +86,13 @@ class Training:
             self._keep_if_best(found[0])
 
     def _round(self) -> None:
-        """Centroids and biases as they will be in the file."""
+        """Centroids and biases, and what the model has in few bits, as they will be in the file."""
         for weight in self.network:
             settings = self.task.settings[weight.name]
             is_half_bias = not weight.is_weight and settings.lossless and self.recipe.bias_bits == HALF
             if is_half_bias or (weight.shared and settings.codebook == "float16"):
                 sharing.round_to_half(weight)
+            sharing.round_to_type(weight)
 
     # -- one phase -----------------------------------------------------------------------------------------------------
 
@@ -153,35 +102,47 @@ class Training:
         if self._optimizer_state is not None:
             optimizer.load_state_dict(self._optimizer_state)
         while state.epoch < epochs and not state.halted and not self._is_enough():
-            last = self._take()
+            last, squares = self._take(), {name: mean.clone() for name, mean in self.pruner.squares.items()}
             loss = self._epoch(optimizer, rate, epochs)
             state.epoch += 1
             if loss is None:
-                self._put(last)
-                state.halted = True
-                self._note(
-                    f"the loss is no number in epoch {state.epoch} of phase {state.phase!r}: training ends there"
-                )
+                self._halt(last, squares)
             else:
                 self._end_epoch(loss, epochs)
             self._save(optimizer)
+            if loss is not None:  # not before it is saved: whoever is told may stop the run
+                self._tell(state.batches, state.batches, loss, is_end=True)
+
+    def _halt(self, last: dict[str, Any], squares: dict[str, torch.Tensor]) -> None:
+        """End training with the weights, and the means of squared gradients, that an epoch began with."""
+        state = self.state
+        self._put(last)
+        self.pruner.squares = squares
+        state.halted = True
+        kept = "the best one before it" if state.best_weights is not None else "what there was before it"
+        self._note(f"the loss is no number in epoch {state.epoch} of phase {state.phase!r}: {kept} is kept")
 
     def _is_enough(self) -> bool:
         state, patience = self.state, self.recipe.patience
         return patience is not None and state.settled and state.stale >= patience
 
     def _epoch(self, optimizer, rate: float, epochs: int) -> float | None:
-        """Train on each batch once; the mean loss, or None where it stops being a number."""
+        """Train on each batch once; the mean loss, or None where it, or a weight, stops being a number."""
         state, training, network = self.state, self.task.training, self.network
         total, count = 0.0, 0
         batches = len(training) or state.batches
-        every = min(self.recipe.prune_every, max(1, int(self.recipe.ramp * epochs * batches / TURNS)))
+        every = self.recipe.prune_every
+        if batches:
+            every = min(every, max(1, int(self.recipe.ramp * epochs * batches / TURNS)))
         for count, (inputs, labels) in enumerate(training.epoch(state.epoch), 1):
             done = min(1.0, (state.epoch + ((count - 1) / batches if batches else 0)) / epochs)
             for group in optimizer.param_groups:
                 group["lr"] = self.recipe.rate(rate, done)
+            if state.phase == "share":
+                self._settle(done)
             optimizer.zero_grad(set_to_none=True)
-            loss = self.task.loss(network(inputs), network.as_inputs(inputs), labels)
+            given = network.as_inputs(inputs)
+            loss = self.task.loss(network(given), given, labels)
             if not math.isfinite(value := float(loss.detach())):
                 return None
             loss.backward()
@@ -190,10 +151,14 @@ class Training:
             optimizer.step()
             total += value
             if count % every == 0:
+                if not self._is_finite():
+                    return None
                 self._turn(done)
             self._tell(count, batches, value, is_end=False)
+        if count == 0:
+            raise BadPlan(f"the data give no batches in epoch {state.epoch}")
         state.batches = count
-        return total / count if count else None
+        return total / count if self._is_finite() else None
 
     def _turn(self, done: float) -> None:
         """What happens between batches now and then: weights go, or change their codes."""
@@ -203,6 +168,16 @@ class Training:
             for weight in self.network:
                 if weight.latent is not None:
                     sharing.reassign(weight, self.recipe.reassign)
+
+    def _settle(self, done: float) -> None:
+        """Begin the next stage of sharing when it is time."""
+        stages = self.recipe.stages_of_sharing
+        if 1 < len(stages) > self.state.stage <= done * len(stages):
+            random = np.random.default_rng([self.recipe.seed, self.state.stage])
+            for weight in self.network:
+                if weight.latent is not None:
+                    sharing.settle(weight, stages[self.state.stage], random)
+            self.state.stage += 1
 
     def _prune(self, done: float) -> None:
         self.pruner.prune(done)
@@ -217,9 +192,8 @@ class Training:
         size = sharing.projected_bytes(self.network, self.task.settings)
         validation, error = found or (None, None)
         state.history.append(asdict(Epoch(state.phase, state.epoch, loss, validation, error, self.sparsity, size)))
-        if state.settled:
+        if state.settled and (state.phase == "prune" or state.stage in (0, len(self.recipe.stages_of_sharing))):
             self._keep_if_best(loss if found is None else validation)
-        self._tell(state.batches, state.batches, loss, is_end=True)
 
     def _keep_if_best(self, score: float) -> None:
         state = self.state
@@ -235,15 +209,21 @@ class Training:
         total = wrong = rows = count = 0
         with torch.no_grad():
             for inputs, labels in self.task.validation.epoch(0):
-                outputs = self.network(inputs)
-                size = len(next(iter(outputs.values())))
-                total += size * float(self.task.loss(outputs, self.network.as_inputs(inputs), labels))
+                given = self.network.as_inputs(inputs)
+                outputs = self.network(given)
+                size = max((len(each) for each in given.values() if each.dim()), default=1)
+                total += size * float(self.task.loss(outputs, given, labels))
                 count += size
-                if labels is not None:
-                    answers = class_rows(outputs[output_of(self.network, None)[0]]).argmax(1)
-                    rows += len(answers)
-                    wrong += int((answers != labels.reshape(-1)).sum())
+                output = outputs[self.network.outputs[0]]
+                if labels is not None and not labels.is_floating_point() and output.dim() > 1:
+                    answers = class_rows(output).argmax(1)
+                    if len(answers) == labels.numel():  # else they are no classes, but a loss of the user's knows them
+                        rows += len(answers)
+                        wrong += int((answers != labels.reshape(-1)).sum())
         return total / max(count, 1), wrong / rows if rows else None
+
+    def _is_finite(self) -> bool:
+        return all(bool(torch.isfinite(values).all()) for values in self.network.parameters())
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -280,6 +260,13 @@ class Training:
         self.state.notes.append(message)
         self.warn(message)
 
-    def _check_finite(self, found) -> None:
-        if found is not None and not math.isfinite(found[0]):
+    def _look_before(self) -> None:
+        """Validate what training starts from; where nothing is pruned, training must beat it."""
+        state = self.state
+        state.before = self._validate()
+        if state.before is None:
+            return
+        if not math.isfinite(state.before[0]):
             raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
+        if state.settled:
+            self._keep_if_best(state.before[0])

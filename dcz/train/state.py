@@ -1,0 +1,60 @@
+"""Where a run of retraining is: what is told on the way, and what a checkpoint holds."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is: `epoch` epochs of a phase are done, and `batch` of `batches` (0: not known) of the next one; or,
+    with `is_end`, an epoch has just ended. `loss` is the batch's, at the end the epoch's mean; `validation`, `error`
+    and `bytes` are those of the last whole epoch, None before it."""
+
+    phase: str
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    is_end: bool
+    loss: float
+    sparsity: float
+    validation: float | None = None
+    error: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to: mean training loss, validation loss and error (a share of samples), sparsity of the
+    tensors that are pruned, and about how many bytes the tensors would take in a file."""
+
+    phase: str
+    number: int
+    loss: float
+    validation: float | None
+    error: float | None
+    sparsity: float
+    bytes: int
+
+
+@dataclass
+class State:
+    """How far a run is. `settled`: all that is to be pruned is. `halted`: the loss was no number. `best` is the least
+    score (validation loss, or training loss) of a settled epoch of this phase, `best_weights` the weights that had it,
+    `stale` the epochs since, `stage` how many stages of sharing have begun. `history` holds an Epoch's values for each
+    epoch."""
+
+    phase: str = "prune"
+    epoch: int = 0
+    batches: int = 0
+    settled: bool = False
+    halted: bool = False
+    best: float = math.inf
+    best_weights: dict[str, Any] | None = None
+    stale: int = 0
+    stage: int = 0
+    before: Any = None
+    after: Any = None
+    history: list = field(default_factory=list)
+    notes: list = field(default_factory=list)

@@ -1,0 +1,180 @@
+"""`dcz retrain` as a user meets it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import dcz
+from dcz import cli
+from tests.networks import perceptron
+
+pytest.importorskip("torch")
+
+from tests.train.samples import clusters  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+ASKED = ["--sparsity", "0.9", "--bits", "3", "--epochs", "2", "--share-epochs", "1", "--threads", "1"]
+LEARN = ["net.onnx", "--data", "train.npz", "--labels", "y", *ASKED]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with net.onnx, train.npz (x, y) and test.npz."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(perceptron(), "net.onnx")
+    for name, seed in (("train.npz", 0), ("test.npz", 1)):
+        x, y = clusters(300, seed)
+        np.savez(name, x=x, y=y, other=np.zeros(3))
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    """Run `dcz retrain` in the folder."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dcz", "retrain", *map(str, arguments)])
+        code = cli._run()
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_it_says_what_came_of_it(run):
+    code, out, err = run(*LEARN)
+    assert code == 0 and "net.dcz" in out and "fc1.weight" in out
+    assert re.search(r"9\d\.\d\d% of the pruned tensors' weights are zero; validation loss .* error .* -> ", out)
+    lines = err.splitlines()
+    assert [line.split()[:2] for line in lines] == [["prune", "1/2"], ["prune", "2/2"], ["share", "1/1"]]
+    assert re.search(r"loss \S+  validation \S+  error \S+%  zero \S+%  about \S+ k?B", lines[0])
+    assert not Path("net.dcz.checkpoint").exists()
+
+
+def test_json_has_everything_and_is_alone_on_stdout(run):
+    code, out, _ = run(*LEARN, "--validation", "test.npz", "--json", "-o", "small.dcz")
+    found = json.loads(out)
+    assert code == 0 and found["path"] == "small.dcz" and found["file_bytes"] == Path("small.dcz").stat().st_size
+    assert [epoch["phase"] for epoch in found["epochs"]] == ["prune", "prune", "share"] and "report" in found
+    assert round(found["after"][1] * 300) == dcz.evaluate("small.dcz", "test.npz", "y").errors
+
+
+def test_without_labels_it_distills(run):
+    code, out, _ = run("net.onnx", "--data", "train.npz", *ASKED, "-q")
+    assert code == 0 and "validation loss" in out and "error" not in out and "fc1.weight" not in out
+    assert run(*LEARN, "--distill", "-f", "-q")[0] == 0
+
+
+def test_the_same_command_gives_the_same_bytes(run):
+    for name in ("a.dcz", "b.dcz"):
+        assert run(*LEARN, "-q", "-o", name)[0] == 0
+    assert Path("a.dcz").read_bytes() == Path("b.dcz").read_bytes()
+
+
+def test_a_bar_on_a_terminal(run, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert run(*LEARN)[0] == 0
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    ([*LEARN, "--sparsity", "1.5"], 2, "sparsity is a number from 0 to 0.9999"),
+    ([*LEARN, "--bits", "9"], 2, "bits is a whole number from 1 to 8"),
+    ([*LEARN, "--schedule", "linear"], 2, "cubic, steps"),
+    ([*LEARN, "--labels", "z"], 2, "no array 'z'"),
+    ([*LEARN, "--labels", "x"], 2, "whole numbers"),
+    ([*LEARN, "--labels", "other"], 2, "other"),
+    ([*LEARN, "--validation-labels", "y"], 2, "--validation"),
+    ([*LEARN, "--checkpoint", "c", "--no-checkpoint"], 2, "not both"),
+    ([*LEARN, "--config", "missing.toml"], 6, "missing.toml"),
+    ([*LEARN, "--validation", "missing.npz"], 6, "missing.npz"),
+    ([*LEARN, "-o", "train.npz", "-f"], 6, "input itself"),
+    ([*LEARN, "-o", "no/net.dcz"], 6, "create it first"),
+    (["net.onnx", "--labels", "y"], 2, "--data"),
+    (["net.onnx", "--data", "train.npz", "--labels", "y"], 2, "nothing to do"),
+    (["train.npz", "--data", "train.npz", "--bits", "3"], 3, "not an ONNX model"),
+    (["missing.onnx", "--data", "train.npz", "--bits", "3"], 6, "missing.onnx"),
+])  # fmt: skip
+def test_every_failure_has_its_code_and_says_why(run, arguments, code, words):
+    found, out, err = run(*arguments)
+    assert (found, out) == (code, "") and words in err and "Traceback" not in err
+
+
+def test_an_output_that_exists_wants_force(run):
+    Path("net.dcz").write_bytes(b"old")
+    code, _, err = run(*LEARN)
+    assert code == 6 and "--force" in err and Path("net.dcz").read_bytes() == b"old"
+    assert run(*LEARN, "--force", "-q")[0] == 0
+
+
+def test_validation_wants_labels_of_its_own(run, folder):
+    np.save("labels.npy", clusters(300)[1])
+    arguments = ["net.onnx", "--data", "train.npz", "--labels", "labels.npy", *ASKED, "--validation", "test.npz", "-q"]
+    code, _, err = run(*arguments)
+    assert code == 2 and "labels of their own" in err
+    assert run(*arguments, "--validation-labels", "y")[0] == 0
+
+
+def test_the_help_has_all_options_under_headings(run):
+    from dcz.cli.retrain import SECTIONS, command
+
+    named = [name for names in SECTIONS.values() for name in names]
+    options = {param.name for param in command.params if param.param_type_name == "option"}
+    assert len(named) == len(set(named)) and options - set(named) == {"quiet", "as_json"}
+    code, out, _ = run("--help")
+    assert code == 0 and all(f"{title}:" in out for title in [*SECTIONS, "Output", "Example"])
+
+
+def test_a_missing_torch_is_told_with_how_to_install_it(folder):
+    code = (
+        "import sys; sys.modules['torch'] = None; import dcz.cli; "
+        "sys.argv = ['dcz', 'retrain', 'net.onnx', '--data', 'train.npz', '--bits', '3']; dcz.cli.main()"
+    )
+    done = _process(["-c", code])
+    _, err = done.communicate()
+    assert done.returncode == 7 and "pip install 'dcz[train]'" in err and "Traceback" not in err
+
+
+# -- runs that are stopped ---------------------------------------------------------------------------------------------
+
+
+def _process(arguments) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+LONG = [*LEARN, "--epochs", "60", "--share-epochs", "1"]
+
+
+def _stopped(by: int) -> tuple[int, str]:
+    """Start a long run, stop it once there is a checkpoint, and return its exit code and stderr."""
+    process = _process(["-m", "dcz", "retrain", *LONG])
+    while not Path("net.dcz.checkpoint").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(by)
+    _, err = process.communicate(timeout=60)
+    return process.returncode, err
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(run):
+    assert _stopped(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert Path("net.dcz.checkpoint").exists() and not Path("net.dcz").exists()
+    code, _, err = run(*LONG)
+    assert code == 0 and "going on from net.dcz.checkpoint" in err and "prune   1/60" not in err
+    assert run(*LONG, "-q", "-o", "whole.dcz")[0] == 0
+    assert Path("net.dcz").read_bytes() == Path("whole.dcz").read_bytes()
+
+
+def test_an_interrupt_says_what_is_left(folder):
+    code, err = _stopped(signal.SIGINT)
+    assert code == 130 and "net.dcz.checkpoint holds what is done; the same command goes on from there" in err
+    assert Path("net.dcz.checkpoint").exists() and "Traceback" not in err

@@ -1,0 +1,126 @@
+"""A run that was killed ends with the same file as one that was not."""
+
+import numpy as np
+import pytest
+
+from dcz.errors import BadPlan, FileAccess
+from tests.train.samples import clusters, perceptron
+
+torch = pytest.importorskip("torch")
+
+from dcz.train import Recipe, checkpoint, retrain  # noqa: E402
+
+RECIPE = Recipe(sparsity=0.9, bits=3, epochs=3, share_epochs=2, batch=100, reassign=0.01, bias_bits=4, threads=1)
+X, Y = clusters(300)
+
+
+class Killed(Exception):
+    pass
+
+
+def killer(phase: str, epoch: int, batch: int | None = None):
+    """A progress callback that fails at the end of an epoch, or at a batch of it."""
+
+    def tell(state):
+        at = (state.phase, state.epoch, state.is_end) == (phase, epoch, batch is None)
+        if at and batch in (None, state.batch):
+            raise Killed
+
+    return tell
+
+
+def run(folder, progress=lambda state: None, proto=None, data=X, labels=Y, recipe=RECIPE, **options):
+    return retrain(
+        perceptron() if proto is None else proto, folder / "net.dcz", data, labels=labels, recipe=recipe,
+        checkpoint=folder / "net.checkpoint", progress=progress, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run: what it returns, and its file."""
+    folder = tmp_path_factory.mktemp("whole")
+    found = run(folder)
+    assert not (folder / "net.checkpoint").exists()
+    return found, (folder / "net.dcz").read_bytes()
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A folder with the checkpoint of a run that was stopped after its first epoch."""
+    with pytest.raises(Killed):
+        run(tmp_path, killer("prune", 1))
+    assert (tmp_path / "net.checkpoint").exists() and not (tmp_path / "net.dcz").exists()
+    return tmp_path
+
+
+@pytest.mark.parametrize("kills", [
+    [("prune", 1)], [("prune", 2, 1)], [("prune", 3)], [("share", 0, 2)], [("share", 1)], [("share", 2)],
+    [("prune", 1), ("prune", 2), ("share", 1)],
+])  # fmt: skip
+def test_a_killed_run_resumes_to_the_same_bytes(kills, whole, tmp_path):
+    for kill in kills:
+        with pytest.raises(Killed):
+            run(tmp_path, killer(*kill))
+    epochs = []
+    found = run(tmp_path, lambda state: epochs.append((state.phase, state.epoch)) if state.is_end else None)
+    assert (tmp_path / "net.dcz").read_bytes() == whole[1] and not (tmp_path / "net.checkpoint").exists()
+    assert (found.before, found.after, found.epochs, found.sparsity) == (
+        whole[0].before, whole[0].after, whole[0].epochs, whole[0].sparsity,
+    )  # fmt: skip
+    assert ("prune", 1) not in epochs
+
+
+@pytest.mark.parametrize("change", [
+    {"recipe": Recipe(sparsity=0.9, bits=4, epochs=3)},
+    {"proto": perceptron(seed=1)},
+    {"data": X + 1}, {"data": X[:-1], "labels": Y[:-1]}, {"data": X.astype(np.float64)}, {"labels": Y[::-1].copy()},
+    {"validation": (X[:50], Y[:50])},
+    {"loss": "distill"},
+])  # fmt: skip
+def test_the_checkpoint_of_another_run_is_refused(change, stopped):
+    before = (stopped / "net.checkpoint").read_bytes()
+    with pytest.raises(BadPlan, match="another run .*remove it to start anew"):
+        run(stopped, **change)
+    assert (stopped / "net.checkpoint").read_bytes() == before
+
+
+def test_another_number_of_threads_is_no_other_run(stopped):
+    from dataclasses import replace
+
+    assert run(stopped, recipe=replace(RECIPE, threads=2)).epochs[0].number == 1
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: b"", lambda data: b"\x80\x05" + data])
+def test_a_damaged_checkpoint_is_refused(damage, stopped):
+    path = stopped / "net.checkpoint"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadPlan, match="damaged one; remove it"):
+        run(stopped)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"stamp": "s", "state": Trap()}, tmp_path / "net.checkpoint")
+    with pytest.raises(BadPlan):
+        checkpoint.read(tmp_path / "net.checkpoint", "s")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path):
+    with pytest.raises(FileAccess, match="does not exist"):
+        retrain(perceptron(), tmp_path / "n.dcz", X, labels=Y, recipe=RECIPE, checkpoint=tmp_path / "no" / "c")
+
+
+def test_a_stream_resumes_too(tmp_path):
+    batches = [(X[:100], Y[:100]), (X[100:200], Y[100:200])]
+    for folder, kill in (("a", None), ("b", ("prune", 2))):
+        (tmp_path / folder).mkdir()
+        if kill:
+            with pytest.raises(Killed):
+                run(tmp_path / folder, killer(*kill), data=batches, labels=None)
+        run(tmp_path / folder, data=batches, labels=None)
+    assert (tmp_path / "a" / "net.dcz").read_bytes() == (tmp_path / "b" / "net.dcz").read_bytes()

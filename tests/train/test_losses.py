@@ -1,0 +1,124 @@
+"""What training makes small."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from dcz.errors import BadPlan
+from tests.models import model, normal, tensor
+from tests.train.samples import clusters, perceptron, transformer
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional  # noqa: E402
+
+from dcz.train import CrossEntropy, Distillation, Network  # noqa: E402
+
+
+def network_of(last=(), width: int = 5) -> Network:
+    """x [n, 8] -> MatMul -> `last` nodes from m to y."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), *(last or [helper.make_node("Identity", ["m"], ["y"])])]
+    return Network(model(nodes, {"x": ["n", 8]}, {"y": None}, [tensor("w", normal(8, width))]))
+
+
+def loss_of(network: Network, outputs, labels, kind=CrossEntropy) -> float:
+    labels = None if labels is None else torch.as_tensor(labels)
+    return float(kind(network)({"y": torch.as_tensor(outputs)}, {}, labels))
+
+
+SOFTMAX = helper.make_node("Softmax", ["m"], ["y"])
+
+
+# -- cross-entropy -----------------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_of_rows_whatever_their_shape():
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 3, 4, 0])
+    expected = float(functional.cross_entropy(rows, labels))
+    network = network_of()
+    assert loss_of(network, rows, labels) == pytest.approx(expected)
+    assert loss_of(network, rows, labels[:, None].to(torch.uint8)) == pytest.approx(expected)
+    assert loss_of(network, rows.reshape(6, 5, 1, 1), labels) == pytest.approx(expected)
+    assert loss_of(network, rows.reshape(2, 3, 5), labels.reshape(2, 3)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("last", [
+    [SOFTMAX],
+    [helper.make_node("Softmax", ["m"], ["p"]), helper.make_node("Identity", ["p"], ["y"])],
+    [helper.make_node("Softmax", ["m"], ["p"]), helper.make_node("Cast", ["p"], ["y"], to=TensorProto.FLOAT)],
+])  # fmt: skip
+def test_what_softmax_makes_are_probabilities(last):
+    rows, labels = torch.randn(6, 5, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 5
+    expected = float(functional.cross_entropy(rows, labels))
+    assert loss_of(network_of(last), rows.softmax(1), labels) == pytest.approx(expected, rel=1e-5)
+    certain = torch.eye(5)
+    assert loss_of(network_of(last), certain, [1, 2, 3, 4, 0]) < 30  # of a probability of 0 too, it is a number
+
+
+@pytest.mark.parametrize("outputs, labels, words", [
+    (torch.zeros(4, 5), None, "wants labels"),
+    (torch.zeros(4, 5), [0, 1, 2], "3 labels for 4 rows"),
+    (torch.zeros(4, 5), [0, 1, 2, 5], "label 5 is no class: the output has the classes 0 to 4"),
+    (torch.zeros(4, 5), [0, -1, 2, 3], "label -1"),
+    (torch.zeros(4, 5), [0.5, 1, 2, 3], "whole numbers"),
+    (torch.zeros(4), [0, 1, 2, 3], "has no classes"),
+    (torch.zeros(4, 3, 5), [0, 1, 2, 3], "4 labels for 12 rows"),
+])  # fmt: skip
+def test_labels_that_do_not_fit_are_refused(outputs, labels, words):
+    with pytest.raises(BadPlan, match=words):
+        loss_of(network_of(), outputs, labels)
+
+
+def test_an_output_that_is_not_there_is_refused():
+    with pytest.raises(BadPlan, match="no output 'z'; the model has y"):
+        CrossEntropy(network_of(), "z")
+
+
+# -- distillation ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [perceptron, transformer])
+def test_distillation_is_zero_for_equal_networks(make):
+    student, teacher = Network(make()), Network(make())
+    inputs = student.as_inputs(clusters(20)[0] if make is perceptron else np.arange(24).reshape(4, 6))
+    assert float(Distillation(student, teacher)(student(inputs), inputs, None).detach()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+@pytest.mark.parametrize("weight", [1.0, 0.9, 0.0])
+def test_distillation_is_t_squared_times_the_divergence_and_some_cross_entropy(temperature, weight):
+    network, x = Network(perceptron()), torch.from_numpy(clusters(7)[0])
+    wanted = network(x)["y"].detach()
+    found = torch.randn(7, 10, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(7)
+    p, q = (wanted / temperature).softmax(1), (found / temperature).softmax(1)
+    divergence = temperature**2 * float((p * (p / q).log()).sum(1).mean())
+    loss = Distillation(network, Network(perceptron()), temperature, weight)
+    assert float(loss({"y": found}, {"x": x}, None)) == pytest.approx(divergence, rel=1e-4)
+    both = weight * divergence + (1 - weight) * float(functional.cross_entropy(found, labels))
+    assert float(loss({"y": found}, {"x": x}, labels)) == pytest.approx(both, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3, 4)])
+def test_outputs_that_are_no_classes_are_compared_by_squares(shape):
+    network = network_of()
+    wanted = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    loss = Distillation(network, lambda inputs: {"y": wanted})
+    assert float(loss({"y": wanted}, {}, None)) == 0
+    assert float(loss({"y": wanted * 1.5}, {}, None)) == pytest.approx(0.25)
+
+
+def test_labels_are_those_of_the_first_output():
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["x", "v"], ["z"])]
+    weights = [tensor("w", normal(8, 5)), tensor("v", normal(8, 3))]
+    made = model(nodes, {"x": ["n", 8]}, {"y": ["n", 5], "z": ["n", 3]}, weights)
+    network = Network(made)
+    inputs = {"x": torch.ones(2, 8)}
+    assert float(Distillation(network, Network(made))(network(inputs), inputs, torch.tensor([4, 4])).detach()) > 0
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": 1.5}, {"temperature": float("nan")}])
+def test_bad_options_of_distillation_are_refused(options):
+    with pytest.raises(BadPlan, match="temperature above 0"):
+        Distillation(network_of(), network_of(), **options)
