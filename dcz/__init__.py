@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors",
-    "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open",
-    "retrain", "verify",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings",
+    "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress", "evaluate",
+    "inspect", "load", "open", "retrain", "verify",
 ]  # fmt: skip
 
 _HOMES = {

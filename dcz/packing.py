@@ -9,7 +9,6 @@ Tensors pass through one by one: what is in memory at a time is the graph, the t
 import contextlib
 import hashlib
 import io
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor

@@ -2,8 +2,8 @@
 
     compress_to_size("net.onnx", "net.dcz", 1_500_000)      quality 31.27 dB: 1,496,112 bytes
 
-Every trial is the size of a whole file, to the byte. The size falls by about one bit a weight for 6 dB, so that a secant
-on its logarithm needs four or five trials; where it has steps, bisection takes over, and the best trial so far is kept.
+Every trial is the size of a whole file, to the byte. 6 dB take about one bit a weight, so that a secant on the size's
+logarithm needs four or five trials; where the size has steps, the best trial so far is kept.
 """
 
 import math
@@ -15,7 +15,7 @@ from . import packing, pipeline
 from .errors import BadPlan
 from .files import check_output
 from .parallel import thread_count
-from .plan import BEST_QUALITY, LOSSLESS, SHARING, WORST_QUALITY, Plan, Settings, overlay
+from .plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 
 TOLERANCE = 0.01  # of the budget, which may be left unused
 TRIALS = 20
@@ -92,8 +92,8 @@ def seek(measure: Callable[[float], Trial], max_bytes: int) -> Trial:
     low = measure(WORST_QUALITY)
     if low.nbytes > max_bytes:
         raise BadPlan(
-            f"no quality makes the file as small as {max_bytes:,} bytes: at {WORST_QUALITY:g} dB it has {low.nbytes:,}; "
-            "prune it too (--sparsity), retrain it (dcz retrain), or allow more"
+            f"no quality makes the file as small as {max_bytes:,} bytes: "
+            f"at {WORST_QUALITY:g} dB it has {low.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
         )
     aim = math.log(max_bytes * (1 - TOLERANCE / 3))
     side = 0
@@ -140,11 +140,10 @@ def _load(model):
 def _sought(plan: Plan) -> Plan:
     default = plan.default
     given = [name for name in SHARING if getattr(default, name) is not None and name != "quality"]
-    if given or default.lossless or not default.share or default.quality != Plan().default.quality:
-        what = (
-            given[0] if given else "lossless or share = false" if default.lossless or not default.share else "quality"
-        )
-        raise BadPlan(f"a size decides how finely weights are shared: leave {what} out")
+    given += [] if default.quality in (None, SAFE_QUALITY) else ["quality"]
+    given += ["lossless"] if default.lossless else [] if default.share else ["share = false"]
+    if given:
+        raise BadPlan(f"a size decides how finely weights are shared: leave {given[0]} out")
     return plan
 
 

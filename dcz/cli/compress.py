@@ -49,21 +49,9 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model,
-    output,
-    config,
-    include,
-    exclude,
-    max_size,
-    ratio,
-    quiet,
-    threads,
-    as_json,
-    force,
-    lossless,
-    no_share,
+    model, output, config, include, exclude, max_size, ratio, quiet, threads, as_json, force, lossless, no_share,
     **options,
-) -> None:
+) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
