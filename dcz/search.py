@@ -2,10 +2,12 @@
 
     compress_to_size("net.onnx", "net.dcz", 1_500_000)      quality 31.27 dB: 1,496,112 bytes
 
-Every trial is the size of a whole file, to the byte. 6 dB take about one bit a weight, so that a secant on the size's
-logarithm needs four or five trials; where the size has steps, the best trial so far is kept.
+Every trial is the size of a whole file, to the byte. 6 dB take about one bit a weight: that says where to begin, and a
+secant on the size's logarithm does the rest in four or five trials. Where the size has steps, the best trial so far is
+kept; what it leaves of the budget is filled with tensors that are kept exactly.
 """
 
+import glob
 import math
 import os
 from collections.abc import Callable
@@ -19,7 +21,9 @@ from .plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, 
 
 TOLERANCE = 0.01  # of the budget, which may be left unused
 TRIALS = 20
-FINEST = 1e-4  # decibels: nearer qualities are not told apart
+FINEST = 1e-3  # decibels: nearer qualities are not told apart
+DECIBELS_PER_BIT = 20 * math.log10(2)
+RISE = 16.0  # decibels for e times the bytes, at 3 bits a weight: only a first step
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class Trial:
 
     quality: float
     nbytes: int
+
+
+@dataclass(frozen=True)
+class File:
+    """The bytes of a file, and of each of its records, by tensor."""
+
+    nbytes: int
+    records: dict[str, int]
 
 
 class Sink:
@@ -60,7 +72,8 @@ def compress_to_size(
     `ratio` says the same as a share: the model is to become so many times smaller.
 
     The plan's default quality is what is sought: its default may prune, but not share in another way; tensors that its
-    rules name are compressed as these say. A model that takes fewer bytes without any loss is kept exactly. `trial` is
+    rules name are compressed as these say. Where more than a percent is left, be it that the best quality takes no more
+    or that sizes have steps, the model is kept exactly if that fits, or else as many of its tensors as do. `trial` is
     told of each trial. For the rest see pipeline.compress. Raises BadPlan where no quality meets the budget, saying
     which is the smallest file; an older `output` stays as it was.
     """
@@ -69,32 +82,30 @@ def compress_to_size(
     plan = _sought(pipeline.as_plan(plan))
     threads = thread_count(threads)
 
-    def measure(quality: float) -> Trial:
-        found = Trial(quality, _measure(model, at(plan, quality), threads, progress))
-        trial(found)
+    def file(quality: float, plan: Plan) -> File:
+        found = _measure(model, plan, threads, progress)
+        trial(Trial(quality, found.nbytes))
         return found
 
-    best = seek(measure, max_bytes)
+    def measure(quality: float) -> Trial:
+        return Trial(quality, file(quality, at(plan, quality)).nbytes)
+
+    best = seek(measure, max_bytes, _begin(_load(model).sites, plan, max_bytes))
     chosen = at(plan, best.quality)
-    if best.quality == BEST_QUALITY and best.nbytes < (1 - TOLERANCE) * max_bytes:
-        exact = replace(plan, default=LOSSLESS)
-        if (nbytes := _measure(model, exact, threads, progress)) <= max_bytes:
-            chosen, best = exact, Trial(math.inf, nbytes)
+    if best.nbytes < (1 - TOLERANCE) * max_bytes:
+        chosen, best = _fill(file, plan, best, max_bytes)
     pipeline.compress(model, output, chosen, threads=threads, progress=progress, warn=warn, force=force)
     return best
 
 
-def seek(measure: Callable[[float], Trial], max_bytes: int) -> Trial:
-    """The trial of the most bytes within `max_bytes`, qualities between WORST_QUALITY and BEST_QUALITY being tried."""
-    high = measure(BEST_QUALITY)
-    if high.nbytes <= max_bytes:
-        return high
-    low = measure(WORST_QUALITY)
-    if low.nbytes > max_bytes:
-        raise BadPlan(
-            f"no quality makes the file as small as {max_bytes:,} bytes: "
-            f"at {WORST_QUALITY:g} dB it has {low.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
-        )
+def seek(measure: Callable[[float], Trial], max_bytes: int, begin: float = (WORST_QUALITY + BEST_QUALITY) / 2) -> Trial:
+    """The trial of the most bytes within `max_bytes`, qualities between WORST_QUALITY and BEST_QUALITY being tried.
+
+    `begin` is a guess. Raises BadPlan, which says the smallest size, where none fits.
+    """
+    low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, begin)))
+    if high is None:
+        return low
     aim = math.log(max_bytes * (1 - TOLERANCE / 3))
     side = 0
     weight_low = weight_high = 1.0
@@ -115,9 +126,59 @@ def seek(measure: Callable[[float], Trial], max_bytes: int) -> Trial:
     return low
 
 
+def _bracket(measure: Callable[[float], Trial], max_bytes: int, quality: float) -> tuple[Trial, Trial | None]:
+    """Two trials, one that fits and one that does not; where BEST_QUALITY fits, that one and None."""
+    found, step = measure(quality), 0.0
+    while True:
+        fits = found.nbytes <= max_bytes
+        close = fits and found.nbytes >= (1 - TOLERANCE) * max_bytes
+        if close or (fits and found.quality == BEST_QUALITY):
+            return found, None
+        if not fits and found.quality == WORST_QUALITY:
+            raise BadPlan(
+                f"no quality makes the file as small as {max_bytes:,} bytes: at {WORST_QUALITY:g} dB it has "
+                f"{found.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
+            )
+        # 6 dB a bit: what is missing, a little more so that the goal comes between, and more each time.
+        step = max(2 * step, 1.5 + 1.2 * abs(RISE * math.log(max_bytes / found.nbytes)))
+        before, at = found, found.quality + step if fits else found.quality - step
+        found = measure(min(BEST_QUALITY, max(WORST_QUALITY, at)))
+        if fits != (found.nbytes <= max_bytes):
+            return (before, found) if fits else (found, before)
+
+
 def at(plan: Plan, quality: float) -> Plan:
     """`plan` with this default quality."""
     return replace(plan, default=overlay(plan.default, {"quality": quality}))
+
+
+def _begin(sites: list, plan: Plan, max_bytes: int) -> float:
+    """The quality to begin with: from the bits a weight that the budget leaves when all else stays exact."""
+    sizes = [(site, site.nbytes * 8 // site.dtype.bits) for site in sites if site.dtype.real]
+    weights = sum(size for site, size in sizes if plan.settings(site.name, site.is_weight, size) is plan.default)
+    return DECIBELS_PER_BIT * (8 * max_bytes / weights) - 1.5 if weights else BEST_QUALITY
+
+
+def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_bytes: int) -> tuple[Plan, Trial]:
+    """The model kept exactly; or the best trial with exact tensors, the largest first, as far as the budget goes."""
+    exact = replace(plan, default=LOSSLESS)
+    whole = file(math.inf, exact)
+    if whole.nbytes <= max_bytes:
+        return exact, Trial(math.inf, whole.nbytes)
+    chosen = at(plan, best.quality)
+    found = file(best.quality, chosen)
+    costs = {name: nbytes - found.records.get(name, 0) for name, nbytes in whole.records.items()}
+    kept, room = [], max_bytes - found.nbytes
+    for name in sorted((name for name in costs if costs[name] > 0), key=lambda name: (-costs[name], name)):
+        if costs[name] <= room:
+            kept, room = [*kept, name], room - costs[name]
+    while kept:  # the graph and other tensors may change a little with them: what does not fit after all is left out
+        filled = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept)))
+        size = file(best.quality, filled).nbytes
+        if found.nbytes <= size <= max_bytes:
+            return filled, Trial(best.quality, size)
+        kept.pop()
+    return chosen, best
 
 
 def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
@@ -147,7 +208,14 @@ def _sought(plan: Plan) -> Plan:
     return plan
 
 
-def _measure(model, plan: Plan, threads: int, progress) -> int:
-    """The bytes of the file that `plan` makes."""
+def _measure(model, plan: Plan, threads: int, progress) -> File:
+    """The file that `plan` makes."""
+    sink, records = Sink(), {}
+
+    def note(name: str, done: int, total: int) -> None:
+        records[name] = sink.nbytes - sum(records.values())
+        progress(name, done, total)
+
     loaded = _load(model)  # packing uses it up
-    return packing.pack(model, loaded, plan, Sink(), place="the file", threads=threads, progress=progress).nbytes
+    packed = packing.pack(model, loaded, plan, sink, place="the file", threads=threads, progress=note)
+    return File(packed.nbytes, records)

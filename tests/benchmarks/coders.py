@@ -25,7 +25,7 @@ import dcz
 from dcz import model, tensor
 from dcz.plan import Plan
 
-NNCODEC = Path(os.environ.get("DCZ_NNCODEC", "/tmp/nnc/bin/python"))  # `make nncodec` puts it into .nncodec
+NNCODEC = Path(os.environ.get("DCZ_NNCODEC", ".nncodec/bin/python"))  # as `make nncodec` installs it
 SCRIPT = Path(__file__).with_name("nncodec_curve.py")
 
 
