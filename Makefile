@@ -1,6 +1,7 @@
 # make demo    compress a real model, run it compressed, print sizes and agreement
 # make test    run the tests
 # make bench   measure sizes, speed and accuracy (minutes; see tests/benchmarks/)
+# make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
 # Each sets up what it needs in .venv.
@@ -10,7 +11,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test bench bench-accuracy vectors reproduce clean
+NNCODEC ?= .nncodec
+
+.PHONY: demo test bench bench-accuracy nncodec vectors reproduce clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -23,6 +26,10 @@ bench: $(VENV)/.bench
 
 bench-accuracy: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/agreement.py
+	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python tests/benchmarks/curves.py
+	$(BIN)/python tests/benchmarks/budgets.py
+
+nncodec: $(NNCODEC)/.installed
 
 vectors: $(VENV)/.test
 	$(BIN)/python spec/make_vectors.py
@@ -43,6 +50,13 @@ $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.bench: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[bench]'
+	-$(PIP) install --no-deps rapidocr-onnxruntime # its models alone are used
+	touch $@
+
+# The peer that bench-accuracy compares with: compiled, with an old numpy of its own.
+$(NNCODEC)/.installed:
+	$(PYTHON) -m venv $(NNCODEC)
+	$(NNCODEC)/bin/python -m pip --disable-pip-version-check --quiet install nncodec==2.1.3 torch==2.13.0
 	touch $@
 
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
@@ -50,4 +64,4 @@ $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache
+	rm -rf $(VENV) $(NNCODEC) build dist *.egg-info .pytest_cache

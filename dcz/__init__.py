@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings",
-    "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "decompress", "evaluate", "inspect", "load",
-    "open", "retrain", "verify",
+    "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress", "evaluate",
+    "inspect", "load", "open", "retrain", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     ),
     "plan": ("Plan", "Rule", "Settings"),
     "pipeline": ("compress",),
+    "search": ("compress_to_size",),
     "unpack": ("decompress", "load"),
     "mapping": ("Tensors",),
     "report": ("inspect",),
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .pipeline import compress
     from .plan import Plan, Rule, Settings
     from .report import inspect
+    from .search import compress_to_size
     from .train import Recipe, retrain
     from .unpack import decompress, load
     from .verification import verify

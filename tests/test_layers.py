@@ -24,19 +24,21 @@ MAY = {
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate pipeline train",
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
-    "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack",
+    "packing": f"{_MIDDLE} allocate parallel",
+    "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
+    "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
-    "cli": "errors train plan pipeline unpack report verification evaluation budget cli",
+    "cli": "errors train plan pipeline search unpack report verification evaluation budget cli",
     "__main__": "cli",
-    "__init__": "errors train plan pipeline unpack mapping report verification evaluation budget",
+    "__init__": "errors train plan pipeline search unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping pipeline report verification data answers evaluation",
+             " unpack mapping packing report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

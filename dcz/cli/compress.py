@@ -18,6 +18,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     metavar="DB",
     help=f"How many decibels the error lies below the weights, on average: {QUALITY}.",
 )
+@click.option("--max-size", metavar="SIZE", help="The most quality in so many bytes, such as 1.5MB, within 1 %.")
+@click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
@@ -47,8 +49,9 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, config, include, exclude, quiet, threads, as_json, force, lossless, no_share, **options
-) -> None:
+    model, output, config, include, exclude, max_size, ratio, quiet, threads, as_json, force, lossless, no_share,
+    **options,
+) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
@@ -57,19 +60,32 @@ def command(
     \b
     Example:
       dcz compress model.onnx -o model.dcz
+      dcz compress model.onnx --max-size 1.5MB
       dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
     """
     from pathlib import Path
 
-    from .. import pipeline, report
+    from .. import budget, pipeline, report, search
     from . import show
 
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
-    with progress("compressing", quiet) as tell:
-        pipeline.compress(model, output, plan, threads=threads, progress=tell, warn=warn, force=force)
+    options = {"threads": threads, "warn": warn, "force": force}
+    if max_size is None and ratio is None:
+        with progress("compressing", quiet) as tell:
+            pipeline.compress(model, output, plan, progress=tell, **options)
+    else:
+        limit = None if max_size is None else budget.parse_size(max_size)
+        search.compress_to_size(model, output, limit, plan, ratio=ratio, trial=_tell_trial(quiet), **options)
     result = report.inspect(output)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
+
+
+def _tell_trial(quiet: bool):
+    """Say on stderr what each trial of a search for a size came to."""
+    if quiet:
+        return lambda trial: None
+    return lambda trial: click.echo(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes", err=True)
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):

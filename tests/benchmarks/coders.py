@@ -1,0 +1,152 @@
+"""Ways to make a network smaller, each giving a model that runs and what it takes: dcz, dcz calibrated, nncodec.
+
+    for coded in data_free(path, [20, 26, 32], folder):
+        coded.model, coded.file, coded.weights          an ONNX file; bytes in all; bytes of the weights alone
+
+All code the same tensors, those that dcz compresses by default; equal ones count once.
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import dcz
+from dcz import model, tensor
+from dcz.plan import Plan
+
+NNCODEC = Path(os.environ.get("DCZ_NNCODEC", ".nncodec/bin/python"))  # as `make nncodec` installs it
+SCRIPT = Path(__file__).with_name("nncodec_curve.py")
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A network made smaller: `model` runs in onnxruntime, `file` and `weights` are bytes, times are in seconds."""
+
+    label: str
+    model: Path
+    file: int
+    weights: int
+    encode: float
+    decode: float
+
+
+def weights(path: Path) -> list[list[model.Site]]:
+    """The tensors that dcz compresses by default, equal ones together."""
+    plan, same = Plan(), defaultdict(list)
+    for site in model.load(path).sites:
+        if (
+            site.dtype.real
+            and not plan.settings(site.name, site.is_weight, site.nbytes * 8 // site.dtype.bits).lossless
+        ):
+            same[site.dtype, site.shape, hashlib.sha256(site.read()).digest()].append(site)
+    return list(same.values())
+
+
+def rest(path: Path) -> int:
+    """The bytes of everything but those tensors, deflated: what a codec of weights leaves to be shipped as well."""
+    loaded, plan = model.load(path), Plan()
+    for site in loaded.sites:
+        if (
+            site.dtype.real
+            and not plan.settings(site.name, site.is_weight, site.nbytes * 8 // site.dtype.bits).lossless
+        ):
+            site.lift(0)
+        else:
+            site.settle()
+    return len(zlib.compress(model.serialize(loaded.proto, "the rest"), 9))
+
+
+def _decoded(path: Path, label: str, packed: Path, seconds: float) -> Coded:
+    """What a .dcz file takes, and the model that it gives back."""
+    began = time.perf_counter()
+    restored = dcz.decompress(packed, packed.with_suffix(".onnx"))
+    decoding = time.perf_counter() - began
+    names = {site.name for group in weights(path) for site in group}
+    coded = sum(row.huffman for row in dcz.inspect(packed).rows if row.name in names)
+    return Coded(label, restored, packed.stat().st_size, coded, seconds, decoding)
+
+
+def data_free(path: Path, qualities: list[float], folder: Path) -> Iterator[Coded]:
+    """dcz without any data, at these qualities (decibels); the model is overwritten by the next."""
+    for quality in qualities:
+        began = time.perf_counter()
+        packed = dcz.compress(path, folder / "free.dcz", dcz.Settings(quality=quality))
+        yield _decoded(path, f"dcz {quality:g} dB", packed, time.perf_counter() - began)
+
+
+Calibrate = Callable[[Path, Path, Path, float], None]  # model, inputs (.npz), the .dcz to write, times smaller
+
+
+def _command(path: Path, inputs: Path, packed: Path, ratio: float) -> None:
+    """Calibrate as users do."""
+    command = [
+        sys.executable,
+        "-m",
+        "dcz",
+        "compress",
+        path,
+        "-o",
+        packed,
+        "--calibrate",
+        inputs,
+        "--ratio",
+        str(ratio),
+    ]
+    subprocess.run([*map(str, command), "--force", "--quiet"], check=True)
+
+
+def calibrate(hook: str | None) -> Calibrate | None:
+    """What calibrates: `module:function`, or the command where dcz has `--calibrate`; None where it has not."""
+    if hook:
+        module, name = hook.split(":")
+        return getattr(importlib.import_module(module), name)
+    done = subprocess.run(
+        [sys.executable, "-m", "dcz", "compress", "--help"], capture_output=True, text=True, check=True
+    )
+    return _command if "--calibrate" in done.stdout else None
+
+
+def calibrated(
+    path: Path, inputs: dict[str, np.ndarray], ratios: list[float], folder: Path, make: Calibrate
+) -> Iterator[Coded]:
+    """dcz calibrated on `inputs`, so many times smaller; the model is overwritten by the next."""
+    samples, packed = folder / "calibration.npz", folder / "calibrated.dcz"
+    np.savez(samples, **inputs)
+    for ratio in ratios:
+        began = time.perf_counter()
+        make(path, samples, packed, ratio)
+        yield _decoded(path, f"dcz calibrated 1/{ratio:g}", packed, time.perf_counter() - began)
+
+
+def nncodec(path: Path, qps: list[int], folder: Path) -> Iterator[Coded]:
+    """nncodec on the same tensors; `file` adds the rest of the model, deflated, since nncodec holds the weights alone."""
+    groups, beside = weights(path), rest(path)
+    arrays = {
+        str(number): np.asarray(tensor.values(site.read().view(site.dtype.pattern), site.dtype), np.float32)
+        .reshape(site.shape)
+        for number, (site, *_) in enumerate(groups)
+    }  # fmt: skip
+    np.savez(folder / "weights.npz", **arrays)
+    command = [NNCODEC, SCRIPT, folder / "weights.npz", folder, *qps]
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as run:
+        for line in run.stdout:
+            said = json.loads(line)
+            with np.load(folder / f"{said['qp']}.npz") as file:
+                values = {site.name: file[str(n)] for n, group in enumerate(groups) for site in group}
+            restored = folder / "nncodec.onnx"
+            restored.write_bytes(model.serialize(model.with_values(model.load(path), values), "the model"))
+            times = (said["encode"], said["decode"])
+            yield Coded(f"nncodec {said['qp']}", restored, said["bytes"] + beside, said["bytes"], *times)
+    if run.returncode:
+        raise RuntimeError(f"nncodec failed; to see why: {' '.join(map(str, command))}")
