@@ -1,0 +1,187 @@
+"""From samples to new values: see the package."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import allocate, runtime
+from ..model import Model, with_values
+from ..model import program as program_of
+from ..stages import prune, share
+from ..tensor import values
+from . import rounding
+from .answers import Divergence
+from .layers import Layer, find
+from .moments import Moments, join, split
+from .walk import Front, stages
+
+BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to round: see rounding.compensated. `follow`: layers make good what those before them did wrong."""
+
+    eagerness: float = 1.0
+    sweeps: int = 2
+    fit: bool = True
+    follow: float = 0.0
+    round_biases: bool = True
+    threads: int = 0
+
+
+def calibrated(
+    model: Model,
+    batches: Iterable[runtime.Inputs],
+    steps: Mapping[str, float],
+    options: Options = Options(),
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[str, np.ndarray]:
+    """New values for the tensors that `steps` names, and for the biases of their layers: at most 256 distinct ones each.
+
+    `steps` are multiples of the tensor's own unit, about the distance between two values. Tensors that are no layer's
+    weights (embeddings, recurrent layers) are rounded without regard to their inputs.
+    """
+    program = program_of(model, model.path or "the model")
+    by_site = {site: name for name, site in program.weights.items()}
+    layers = [layer for layer in find(program) if layer.site in steps]
+    known = {layer.site for layer in layers}
+    found = {
+        site: _plain(program.constants[by_site[site]], step) for site, step in steps.items() if site not in known
+    }
+    front = Front(batches, threads=options.threads)
+    original = front if not options.follow else Front(front, threads=options.threads)
+    done = len(found)
+    for stage in stages(program, layers):
+        current = with_values(model, found)
+        front.advance(current, stage.values)
+        if options.follow:
+            original.advance(with_values(model, {}), stage.values)
+        moments = _gather(stage.layers, front, original if options.follow else None)
+        for layer in stage.layers:
+            weights = program.constants[by_site[layer.site]]
+            bias = None if layer.bias is None else found.get(layer.bias, program.constants[by_site[layer.bias]])
+            found.update(_solve(layer, weights, bias, moments[layer.site], steps[layer.site], options))
+            done += 1
+            progress(layer.site, done, len(steps))
+    return found
+
+
+def _gather(layers: Iterable[Layer], front: Front, original: Front | None) -> dict[str, Moments]:
+    """The statistics of each layer's inputs; layers that read the same columns share them."""
+    shared: dict[tuple, Moments] = {}
+    found = {}
+    for layer in layers:
+        key = tuple(layer.uses)
+        if key not in shared:
+            shared[key] = Moments(layer.uses[0][1])
+        found[layer.site] = shared[key]
+    for batch, other in zip(front, original or front):
+        for key, moments in shared.items():
+            for value, _ in key:
+                if value in batch:  # a later use of the same weights is not known yet
+                    moments.add(batch[value], other[value] if original is not None else None)
+    return found
+
+
+def _solve(
+    layer: Layer, weights: np.ndarray, bias: np.ndarray | None, moments: Moments, step: float, options: Options
+) -> dict[str, np.ndarray]:
+    """New values for one layer's weights and its bias."""
+    before = layer.matrices(np.asarray(weights, np.float64))
+    target = moments.target(before, bias is not None, options.follow) if options.follow else before
+    moment = moments.moment(centred=bias is not None)
+    rounded = rounding.compensated(
+        split(target, moments.parts, 2), moment, share.simple_step(step), options.eagerness, options.sweeps, options.fit
+    )
+    after = join(rounded.values, moments.parts, before.shape[2], 2)
+    found = {layer.site: layer.tensor(after)}
+    if bias is not None:
+        mean = moments.original_mean if options.follow else moments.mean
+        shift = (before @ mean[:, :, None] - after @ moments.mean[:, :, None]).reshape(bias.shape)
+        # TODO follow damping
+        new = np.asarray(bias, np.float64) + layer.factor * shift
+        if options.round_biases and rounded.slope and options.eagerness:
+            # the error of a weight's step at the output, were the weight alone
+            unit = abs(layer.factor) * np.sqrt(rounded.slope / options.eagerness / share.rate_slope(1.0))
+            fine = 2.0 ** np.floor(np.log2(BIAS_STEP * unit))
+            new = np.rint(new / fine) * fine
+        found[layer.bias] = new
+    return found
+
+
+def _plain(weights: np.ndarray, step: float) -> np.ndarray:
+    flat = np.asarray(weights, np.float64).ravel()
+    shared = share.entropy_constrained(flat, share.simple_step(step))
+    return shared.centroids[shared.codes].reshape(weights.shape)
+
+
+def divergences(
+    model: Model,
+    batches: Iterable[runtime.Inputs],
+    trials: Mapping[str, Mapping[str, np.ndarray]],
+    threads: int = 0,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[str, float]:
+    """How far the network's answers move when only the tensors of one trial are replaced: see answers.Divergence.
+
+    `trials`: the name of a tensor -> new values for it, and for others that go with it.
+    """
+    program = program_of(model, model.path or "the model")
+    plain = with_values(model, {})
+    layers = [layer for layer in find(program) if layer.site in trials]
+    front = Front(batches, threads=threads)
+    names = program.outputs
+    answers = list(front.compute(plain, names))
+    found = {}
+    for site in trials.keys() - {layer.site for layer in layers}:
+        found[site] = _divergence(front, with_values(model, trials[site]), names, answers)
+    for stage in stages(program, layers):
+        front.advance(plain, stage.values)
+        for layer in stage.layers:
+            found[layer.site] = _divergence(front, with_values(model, trials[layer.site]), names, answers)
+            progress(layer.site, len(found), len(trials))
+    return {site: found[site] for site in trials}
+
+
+def _divergence(front: Front, changed, names: tuple[str, ...], answers: list) -> float:
+    total = Divergence()
+    for before, after in zip(answers, front.compute(changed, names)):
+        for name in names:
+            total.add(before[name], after[name])
+    return total.mean
+
+
+def step_table(
+    model: Model,
+    batches: list[runtime.Inputs],
+    sites: Iterable[str],
+    quality: float = 24.0,
+    options: Options = Options(),
+    few: int | None = None,
+    rounds: int = 1,
+) -> dict[str, float]:
+    """Steps in proportion to sqrt(weights / divergence): then a bit buys as much in every tensor.
+
+    Tensors are tried at about `quality` decibels of weight error, each alone.
+    """
+    sizes, squares = {}, {}
+    for site in model.sites:
+        if site.name in sites:
+            numbers = values(site.read().view(site.dtype.pattern), site.dtype)
+            sizes[site.name], squares[site.name] = numbers.size, prune.typical_square(numbers)
+    spread = allocate.by_size(list(sizes.values()), quality)
+    steps = {
+        name: share.step_for_quality(squares[name], decibels) for name, decibels in zip(sizes, spread)
+    }
+    for _ in range(rounds):
+        new = calibrated(model, batches, steps, options)
+        layers = {layer.site: layer for layer in find(program_of(model, model.path or "the model"))}
+        trials = {
+            name: {key: new[key] for key in (name, layers[name].bias if name in layers else None) if key in new}
+            for name in steps
+        }
+        found = divergences(model, batches[:few] if few else batches, trials, options.threads)
+        steps = allocate.by_divergence(sizes, found, steps)
+    return steps
