@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 1 << 23  # numbers in a block of columns
+PLACES = 1024  # of one sample that are looked at: neighbours are much alike, and what counts is the number of samples
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,18 @@ class Windows:
 
     def blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The columns of input `x` [n, channels, *spatial], as [groups, k, places] each."""
-        size = x.shape[1] * math.prod(self.kernel) * math.prod(self._outputs(x.shape[2:]))
+        every = max(1, math.prod(self._outputs(x.shape[2:])) // PLACES)
+        for phase in range(min(every, len(x))):  # each sample gives other lines
+            yield from self._lines(x[phase::every], phase, every)
+
+    def _lines(self, x: np.ndarray, phase: int, every: int) -> Iterator[np.ndarray]:
+        """The columns of each `every`-th line of places."""
+        outputs = self._outputs(x.shape[2:])
+        every = min(every, outputs[0])
+        size = x.shape[1] * math.prod(self.kernel) * math.prod(outputs) // every
         samples = max(1, BLOCK // max(1, size))
         for start in range(0, len(x), samples):
-            windows = self._windows(x[start : start + samples])
+            windows = self._windows(x[start : start + samples])[:, :, phase % every :: every]
             lines = max(1, BLOCK * windows.shape[2] // max(1, size)) if size > BLOCK else windows.shape[2]
             for line in range(0, windows.shape[2], lines):
                 yield self._columns(windows[:, :, line : line + lines])

@@ -1,5 +1,6 @@
 """From samples to new values: see the package."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -50,21 +51,21 @@ def calibrated(
     found = {
         site: _plain(program.constants[by_site[site]], step) for site, step in steps.items() if site not in known
     }
-    front = Front(batches, threads=options.threads)
-    original = front if not options.follow else Front(front, threads=options.threads)
     done = len(found)
-    for stage in stages(program, layers):
-        current = with_values(model, found)
-        front.advance(current, stage.values)
-        if options.follow:
-            original.advance(with_values(model, {}), stage.values)
-        moments = _gather(stage.layers, front, original if options.follow else None)
-        for layer in stage.layers:
-            weights = program.constants[by_site[layer.site]]
-            bias = None if layer.bias is None else found.get(layer.bias, program.constants[by_site[layer.bias]])
-            found.update(_solve(layer, weights, bias, moments[layer.site], steps[layer.site], options))
-            done += 1
-            progress(layer.site, done, len(steps))
+    with contextlib.ExitStack() as stack:
+        front = stack.enter_context(Front(batches, threads=options.threads))
+        original = stack.enter_context(Front(front, threads=options.threads)) if options.follow else None
+        for stage in stages(program, layers):
+            front.advance(with_values(model, found), stage.values)
+            if original is not None:
+                original.advance(with_values(model, {}), stage.values)
+            moments = _gather(stage.layers, front, original)
+            for layer in stage.layers:
+                weights = program.constants[by_site[layer.site]]
+                bias = None if layer.bias is None else found.get(layer.bias, program.constants[by_site[layer.bias]])
+                found.update(_solve(layer, weights, bias, moments[layer.site], steps[layer.site], options))
+                done += 1
+                progress(layer.site, done, len(steps))
     return found
 
 
@@ -131,17 +132,17 @@ def divergences(
     program = program_of(model, model.path or "the model")
     plain = with_values(model, {})
     layers = [layer for layer in find(program) if layer.site in trials]
-    front = Front(batches, threads=threads)
     names = program.outputs
-    answers = list(front.compute(plain, names))
     found = {}
-    for site in trials.keys() - {layer.site for layer in layers}:
-        found[site] = _divergence(front, with_values(model, trials[site]), names, answers)
-    for stage in stages(program, layers):
-        front.advance(plain, stage.values)
-        for layer in stage.layers:
-            found[layer.site] = _divergence(front, with_values(model, trials[layer.site]), names, answers)
-            progress(layer.site, len(found), len(trials))
+    with Front(batches, threads=threads) as front:
+        answers = list(front.compute(plain, names))
+        for site in trials.keys() - {layer.site for layer in layers}:
+            found[site] = _divergence(front, with_values(model, trials[site]), names, answers)
+        for stage in stages(program, layers):
+            front.advance(plain, stage.values)
+            for layer in stage.layers:
+                found[layer.site] = _divergence(front, with_values(model, trials[layer.site]), names, answers)
+                progress(layer.site, len(found), len(trials))
     return {site: found[site] for site in trials}
 
 

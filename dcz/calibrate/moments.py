@@ -4,6 +4,7 @@ import numpy as np
 
 from .columns import Columns
 
+COHERENT = 0.0
 LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
 
 
@@ -25,6 +26,13 @@ class Moments:
                 self.total = np.zeros((groups, size))
                 self.square = np.zeros((groups * self.parts, width, width))
             self.count += places
+            if COHERENT and len(x) and places % len(x) == 0 and groups == 1 and self.parts == 1:
+                per = places // len(x)
+                m = block[0].reshape(size, len(x), per).mean(2, dtype=np.float64)
+                if not hasattr(self, "coh"):
+                    self.coh, self.nimg, self.per = np.zeros((size, size)), 0, per
+                self.coh += m @ m.T
+                self.nimg += len(x)
             self.total += block.sum(2, dtype=np.float64)
             cut = split(block, self.parts, 1)
             if len(cut) == 1:
@@ -71,7 +79,10 @@ class Moments:
         if not centred:
             return second
         mean = split(self.mean[:, :, None], self.parts, 1)
-        return second - mean @ np.swapaxes(mean, 1, 2)
+        found = second - mean @ np.swapaxes(mean, 1, 2)
+        if hasattr(self, "coh"):
+            found = found + COHERENT * self.per * (self.coh / self.nimg - mean @ np.swapaxes(mean, 1, 2))
+        return found
 
 
 def split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:

@@ -212,8 +212,9 @@ def _fitted(
         new[moved] += np.linalg.solve(normal, pull)
     except np.linalg.LinAlgError:
         return None
-    half = new.astype(np.float16).astype(np.float64)
-    if np.abs(half - new).max() < 1e-3 * np.abs(np.diff(np.sort(levels))).min(initial=math.inf):
+    with np.errstate(over="ignore"):
+        half = new.astype(np.float16).astype(np.float64)
+    if np.isfinite(half).all() and np.abs(half - new).max() < 1e-3 * np.abs(np.diff(np.sort(levels))).min(initial=math.inf):
         new = half
     used = count > 0
     saved = _loss(errors, h) - _loss(w - new[codes], h)

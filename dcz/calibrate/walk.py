@@ -54,7 +54,7 @@ class Front:
     """Values of all samples, batch by batch, in a temporary file that goes with the object."""
 
     def __init__(self, batches: Iterable[runtime.Inputs], folder: str | None = None, threads: int = 0):
-        self._folder, self._threads = folder, threads
+        self._folder, self._threads, self._file = folder, threads, None
         self._spool(dict(batch) for batch in batches)
 
     def _spool(self, batches: Iterable[dict[str, ndarray]]) -> None:
@@ -66,7 +66,19 @@ class Front:
                 held[name] = (file.tell(), array.dtype, array.shape)
                 np.ascontiguousarray(array).tofile(file)
             places.append(held)
+        self.close()
         self._file, self._places = file, places
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Front":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[dict[str, ndarray]]:
         for held in self._places:
@@ -81,20 +93,15 @@ class Front:
 
     def advance(self, model, names: Iterable[str]) -> None:
         """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
-        names = tuple(names)
-        before, self._piece = iter(self), None
-        self._spool(self.compute(model, names, before))
+        self._spool(self.compute(model, tuple(names)))
 
-    def compute(
-        self, model, names: tuple[str, ...], batches: Iterable[dict[str, ndarray]] | None = None
-    ) -> Iterator[dict[str, ndarray]]:
+    def compute(self, model, names: tuple[str, ...]) -> Iterator[dict[str, ndarray]]:
         """The values of these names, batch by batch."""
         session = None
-        for batch in self if batches is None else batches:
+        for batch in self:
             new = [name for name in names if name not in batch]
             if new and session is None:
                 piece = cut(model, batch, new)
-                used = {info.name for info in piece.graph.input}
                 session = runtime.session(piece.SerializeToString(), self._threads)
                 used = [value.name for value in session.get_inputs()]
             values = dict(zip(new, runtime.run(session, {name: batch[name] for name in used}))) if new else {}
