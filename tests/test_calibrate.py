@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from dcz import calibrate
+from dcz import allocate, calibrate
 from dcz.calibrate import columns, layers, moments, rounding
 from dcz.calibrate.answers import Divergence
 from dcz.calibrate.walk import Front, stages
 from dcz.model import from_proto, program, with_values
-from tests.models import dense, model, normal, run, tensor
+from tests.models import model, normal, run, tensor
 
 
 def layer_of(proto):
@@ -20,7 +20,8 @@ def layer_of(proto):
 def outputs_by_columns(layer: layers.Layer, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     """[groups, rows, places]"""
     matrices = layer.matrices(weight.astype(np.float64))
-    return np.concatenate([matrices @ block for block in layer.uses[0][1].blocks(x)], 2)
+    blocks = [block.reshape(*block.shape[:2], -1) for block in layer.uses[0][1].blocks(x)]
+    return np.concatenate([matrices @ block for block in blocks], 2)
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ def test_of_many_places_some_are_looked_at(monkeypatch):
     """A sample of 12 lines gives every fourth of them, the next sample others."""
     monkeypatch.setattr(columns, "PLACES", 30)
     x = np.arange(4 * 120, dtype=np.float32).reshape(4, 1, 12, 10)
-    looked_at = np.concatenate([b[0, 0] for b in columns.of_conv({}, (1, 1, 1, 1)).blocks(x)])
+    looked_at = np.concatenate([b[0, 0].ravel() for b in columns.of_conv({}, (1, 1, 1, 1)).blocks(x)])
     assert sorted(set(looked_at // 10)) == [*range(0, 12, 4), *range(13, 24, 4), *range(26, 36, 4), *range(39, 48, 4)]
 
 
@@ -373,9 +374,14 @@ def test_divergence_of_probabilities_and_of_their_scores_are_the_same():
     assert of_maps.mean == 0
 
 
-def test_the_tensor_that_hurts_gets_the_smaller_step():
-    proto = dense(normal(32, 32), normal(32, 32, seed=1), normal(32, 10, seed=2) * 30)
-    inputs = [{"x": normal(64, 32, seed=5) * 20}]
-    found = calibrate.step_table(from_proto(proto), inputs, ["w0", "w1", "w2"])
-    assert found.keys() == {"w0", "w1", "w2"}
-    assert all(step > 0 for step in found.values())
+def test_the_tensor_that_hurts_is_rounded_more_finely():
+    """Twice the same matrix, but the answers hang on only a thousandth of what the first gives."""
+    w, thin = normal(32, 32), np.full((32, 32), 1e-3, np.float32)
+    nodes = [helper.make_node(op, inputs, [y]) for op, inputs, y in [
+        ("MatMul", ["x", "w0"], "a"), ("Mul", ["a", "thin"], "b"), ("MatMul", ["x", "w1"], "c"), ("Add", ["b", "c"], "y"),
+    ]]  # fmt: skip
+    more = [tensor("w0", w), tensor("w1", w), tensor("thin", thin[:1])]
+    net = from_proto(model(nodes, {"x": ["n", 32]}, {"y": ["n", 32]}, more))
+    found = calibrate.curves(net, [{"x": normal(64, 32, seed=5) * 20}], ["w0", "w1"], 4)
+    steps = allocate.by_bits(found, 2048 * 4)
+    assert steps["w0"] > 4 * steps["w1"]

@@ -6,7 +6,7 @@ Layers go in the order of the graph, each on the inputs that the already rounded
 model, and the statistics of the layers whose inputs become known together.
 """
 
-from .compress import Options, calibrated, divergences, step_table
+from .compress import Options, calibrated, curves, divergences
 from .layers import Layer, find
 
-__all__ = ["Layer", "Options", "calibrated", "divergences", "find", "step_table"]
+__all__ = ["Layer", "Options", "calibrated", "curves", "divergences", "find"]

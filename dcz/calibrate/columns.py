@@ -2,8 +2,8 @@
 
     a Conv of 3 channels, kernel 2 x 2     x [n, 3, 8, 8]   ->   columns [1, 12, n * 49]: y = weights [1, m, 12] @ columns
 
-Columns are [groups, k, places]; the weights that go with them are [groups, rows, k]. A layer without groups has one.
-Blocks of columns come one after another, so that no more than a few megabytes of them exist at a time.
+Columns are [groups, k, samples, places]; the weights that go with them are [groups, rows, k]. A layer without groups has
+one. Blocks of columns come one after another, so that no more than a few megabytes of them exist at a time.
 """
 
 import math
@@ -23,11 +23,15 @@ class Dense:
     axis: int = -1
 
     def blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """The columns of input `x`, as [1, k, places] each."""
-        columns = np.moveaxis(x, self.axis, 0).reshape(1, x.shape[self.axis], -1)
-        most = max(1, BLOCK // max(1, columns.shape[1]))
-        for start in range(0, columns.shape[2], most):
-            yield columns[:, :, start : start + most]
+        """The columns of input `x`, as [1, k, samples, places] each."""
+        samples = x.shape[0] if x.ndim > 2 or self.axis == -1 else 1
+        columns = np.moveaxis(x, self.axis, 0).reshape(1, x.shape[self.axis], samples, -1)
+        each = max(1, columns.shape[1] * columns.shape[3])
+        lines = max(1, BLOCK // columns.shape[1]) if each > BLOCK else columns.shape[3]
+        most = max(1, BLOCK // each)
+        for start in range(0, samples, most):
+            for line in range(0, columns.shape[3], lines):
+                yield columns[:, :, start : start + most, line : line + lines]
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Windows:
     spread: tuple[int, ...] | None = None
 
     def blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """The columns of input `x` [n, channels, *spatial], as [groups, k, places] each."""
+        """The columns of input `x` [n, channels, *spatial], as [groups, k, samples, places] each."""
         every = max(1, math.prod(self._outputs(x.shape[2:])) // PLACES)
         for phase in range(min(every, len(x))):  # each sample gives other lines
             yield from self._lines(x[phase::every], phase, every)
@@ -70,7 +74,7 @@ class Windows:
         grouped = windows.reshape(n, self.groups, channels // self.groups, *rest)
         order = (1, 2, *range(3 + spatial, 3 + 2 * spatial), 0, *range(3, 3 + spatial))
         turned = grouped.transpose(order)
-        return turned.reshape(self.groups, channels // self.groups * math.prod(self.kernel), -1)
+        return turned.reshape(self.groups, channels // self.groups * math.prod(self.kernel), n, -1)
 
     def _outputs(self, spatial: Sequence[int]) -> tuple[int, ...]:
         sizes = []

@@ -14,6 +14,7 @@ from ..tensor import values
 from . import rounding
 from .answers import Divergence
 from .layers import Layer, find
+from . import moments as M_
 from .moments import Moments, join, split
 from .walk import Front, stages
 
@@ -59,7 +60,7 @@ def calibrated(
             front.advance(with_values(model, found), stage.values)
             if original is not None:
                 original.advance(with_values(model, {}), stage.values)
-            moments = _gather(stage.layers, front, original)
+            moments = _gather(stage.layers, front, original, _gates(program, stage.layers, by_site))
             for layer in stage.layers:
                 weights = program.constants[by_site[layer.site]]
                 bias = None if layer.bias is None else found.get(layer.bias, program.constants[by_site[layer.bias]])
@@ -69,20 +70,33 @@ def calibrated(
     return found
 
 
-def _gather(layers: Iterable[Layer], front: Front, original: Front | None) -> dict[str, Moments]:
+def _gather(layers: Iterable[Layer], front: Front, original: Front | None, gates) -> dict[str, Moments]:
     """The statistics of each layer's inputs; layers that read the same columns share them."""
     shared: dict[tuple, Moments] = {}
     found = {}
     for layer in layers:
-        key = tuple(layer.uses)
+        key = tuple(layer.uses), (layer.site if M_.GATE and layer.site in gates else None)
         if key not in shared:
             shared[key] = Moments(layer.uses[0][1])
+            shared[key].gate = gates.get(layer.site)
         found[layer.site] = shared[key]
     for batch, other in zip(front, original or front):
         for key, moments in shared.items():
-            for value, _ in key:
+            for value, _ in key[0]:
                 if value in batch:  # a later use of the same weights is not known yet
-                    moments.add(batch[value], other[value] if original is not None else None)
+                    moments.add(batch[value], other[value] if original is not None else None, moments.gate)
+    return found
+
+
+def _gates(program, layers, by_site):
+    found = {}
+    for layer in layers:
+        outs = [n.outputs[0] for n in program.nodes if n.name in layer.nodes]
+        readers = [n.op for o in outs for n in program.nodes if o in n.inputs]
+        if readers == ["Relu"]:
+            w = layer.matrices(program.constants[by_site[layer.site]]).astype(np.float32)
+            bias = program.constants[by_site[layer.bias]] if layer.bias else np.zeros(w.shape[0] * w.shape[1])
+            found[layer.site] = w, bias.reshape(w.shape[0], w.shape[1], 1).astype(np.float32)
     return found
 
 
@@ -154,35 +168,35 @@ def _divergence(front: Front, changed, names: tuple[str, ...], answers: list) ->
     return total.mean
 
 
-def step_table(
+def curves(
     model: Model,
     batches: list[runtime.Inputs],
     sites: Iterable[str],
-    quality: float = 24.0,
+    bits: float = 3.5,
     options: Options = Options(),
-    few: int | None = None,
     rounds: int = 1,
-) -> dict[str, float]:
-    """Steps in proportion to sqrt(weights / divergence): then a bit buys as much in every tensor.
-
-    Tensors are tried at about `quality` decibels of weight error, each alone.
-    """
-    sizes, squares = {}, {}
+) -> dict[str, allocate.Curve]:
+    """What each tensor costs at each step, in bits and in divergence of the answers: measured by rounding each alone,
+    at steps that give about `bits` a weight."""
+    weights = {}
     for site in model.sites:
         if site.name in sites:
-            numbers = values(site.read().view(site.dtype.pattern), site.dtype)
-            sizes[site.name], squares[site.name] = numbers.size, prune.typical_square(numbers)
-    spread = allocate.by_size(list(sizes.values()), quality)
-    steps = {
-        name: share.step_for_quality(squares[name], decibels) for name, decibels in zip(sizes, spread)
-    }
+            weights[site.name] = values(site.read().view(site.dtype.pattern), site.dtype)
+    total = bits * sum(each.size for each in weights.values())
+    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model"))}
+    # at first as if an error harmed as much as it is large beside the layer's weights
+    found = {name: _guess(each) for name, each in weights.items()}
     for _ in range(rounds):
+        steps = allocate.by_bits(found, total)
         new = calibrated(model, batches, steps, options)
-        layers = {layer.site: layer for layer in find(program_of(model, model.path or "the model"))}
-        trials = {
-            name: {key: new[key] for key in (name, layers[name].bias if name in layers else None) if key in new}
-            for name in steps
-        }
-        found = divergences(model, batches[:few] if few else batches, trials, options.threads)
-        steps = allocate.by_divergence(sizes, found, steps)
-    return steps
+        trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
+        moved = divergences(model, batches, trials, options.threads)
+        least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
+        found = {name: allocate.curve(weights[name], step, max(moved[name], least)) for name, step in steps.items()}
+    return found
+
+
+def _guess(weights: np.ndarray) -> allocate.Curve:
+    """As if a relative error of the weights harmed alike in every tensor."""
+    deviation = float(np.sqrt(prune.typical_square(weights)))
+    return allocate.curve(weights, deviation, 1.0)

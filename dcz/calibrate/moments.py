@@ -4,7 +4,7 @@ import numpy as np
 
 from .columns import Columns
 
-COHERENT = 0.0
+GATE = 0.0
 LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
 
 
@@ -12,28 +12,32 @@ class Moments:
     """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups."""
 
     def __init__(self, columns: Columns):
-        self.columns, self.parts, self.size = columns, 1, 0
+        self.columns, self.parts, self.size, self.samples = columns, 1, 0, 0
         self.count, self.total, self.square = 0, None, None
         self.other_total, self.cross = None, None
 
-    def add(self, x: np.ndarray, other: np.ndarray | None = None) -> None:
+    def add(self, x: np.ndarray, other: np.ndarray | None = None, gate=None) -> None:
         """Take in a batch of the layer's inputs, and what the original network gives there."""
         for block, wanted in zip(self.columns.blocks(x), self.columns.blocks(x if other is None else other)):
-            groups, size, places = block.shape
+            groups, size, samples, per = block.shape
             if self.total is None:
                 self.size, self.parts = size, -(-size // LARGEST)
                 width = -(-size // self.parts)
                 self.total = np.zeros((groups, size))
                 self.square = np.zeros((groups * self.parts, width, width))
-            self.count += places
-            if COHERENT and len(x) and places % len(x) == 0 and groups == 1 and self.parts == 1:
-                per = places // len(x)
-                m = block[0].reshape(size, len(x), per).mean(2, dtype=np.float64)
-                if not hasattr(self, "coh"):
-                    self.coh, self.nimg, self.per = np.zeros((size, size)), 0, per
-                self.coh += m @ m.T
-                self.nimg += len(x)
-            self.total += block.sum(2, dtype=np.float64)
+                self.weight = np.zeros((groups, 1))
+            places_ = samples * per
+            self.count += places_
+            block, wanted = (b.reshape(groups, size, -1) for b in (block, wanted))
+            weight = None
+            if GATE and gate is not None:
+                weight = np.sqrt(((gate[0] @ block + gate[1] > 0).mean(1, keepdims=True) + GATE).astype(np.float32))
+                self.weight += np.square(weight, dtype=np.float64).sum(2)
+                self.total += (block * weight**2).sum(2, dtype=np.float64)
+                block = block * weight
+            else:
+                self.weight = self.weight + places_
+                self.total += block.sum(2, dtype=np.float64)
             cut = split(block, self.parts, 1)
             if len(cut) == 1:
                 only = np.ascontiguousarray(cut[0], np.float32)
@@ -41,30 +45,35 @@ class Moments:
             else:
                 self.square += cut @ np.swapaxes(cut, 1, 2)
             if other is not None:
-                self._add_original(wanted, cut)
+                self._add_original(wanted if weight is None else wanted * weight, cut, weight)
 
-    def _add_original(self, wanted: np.ndarray, cut: np.ndarray) -> None:
+    def _add_original(self, wanted: np.ndarray, cut: np.ndarray, weight=None) -> None:
         if self.cross is None:
             self.other_total, self.cross = np.zeros_like(self.total), np.zeros_like(self.square)
-        self.other_total += wanted.sum(2, dtype=np.float64)
+        self.other_total += (wanted if weight is None else wanted * weight).sum(2, dtype=np.float64)
         self.cross += split(wanted, self.parts, 1) @ np.swapaxes(cut, 1, 2)
+
+    @property
+    def _each(self) -> np.ndarray:
+        return np.repeat(self.weight, self.parts, 0)[:, :, None]
 
     @property
     def mean(self) -> np.ndarray:
         """[groups, k]"""
-        return self.total / self.count
+        return self.total / self.weight
 
     @property
     def original_mean(self) -> np.ndarray:
         """[groups, k]"""
-        return self.other_total / self.count
+        return self.other_total / self.weight
 
     def target(self, weights: np.ndarray, centred: bool, share: float) -> np.ndarray:
         """Weights [groups, rows, k] that give on the present inputs about what `weights` give on the original ones."""
-        moment, cross = self.moment(centred), self.cross / self.count
+        moment, cross = self.square / self._each, self.cross / self._each
         if centred:
             means = (split(m[:, :, None], self.parts, 1) for m in (self.original_mean, self.mean))
             wanted, present = means
+            moment = moment - present @ np.swapaxes(present, 1, 2)
             cross = cross - wanted @ np.swapaxes(present, 1, 2)
         size = moment.shape[1]
         mean = np.maximum(np.einsum("gkk->g", moment) / size, 1e-30)
@@ -75,14 +84,11 @@ class Moments:
 
     def moment(self, centred: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: float64 [groups * parts, k / parts, k / parts]."""
-        second = self.square / self.count
+        second = self.square / self._each
         if not centred:
             return second
         mean = split(self.mean[:, :, None], self.parts, 1)
-        found = second - mean @ np.swapaxes(mean, 1, 2)
-        if hasattr(self, "coh"):
-            found = found + COHERENT * self.per * (self.coh / self.nimg - mean @ np.swapaxes(mean, 1, 2))
-        return found
+        return second - mean @ np.swapaxes(mean, 1, 2)
 
 
 def split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:

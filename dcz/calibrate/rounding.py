@@ -20,7 +20,6 @@ DAMPING = 0.01  # of the mean curvature, added to each: what 256 samples say of 
 BLOCK = 64  # columns whose errors reach the later ones together, by one product of matrices
 FAR = 32  # levels for outliers, where a grid would need more than a codebook holds
 FITTED = 64  # levels that least squares moves: the most frequent ones
-ENTRY_BITS = 16  # of a fitted level in the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +94,25 @@ def grid(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
 
     Where a few weights lie far out they get levels of their own.
     """
-    size = np.abs(weights).ravel()
-    top = float(size.max(initial=0))
-    if top == 0:
+    low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
+    if low == high:
         return np.zeros(1), step
-    most = (MOST_ENTRIES - FAR) // 2 - 2
-    if top <= step * (MOST_ENTRIES // 2 - 4):
+    if high - low <= step * (MOST_ENTRIES - 4):
         return _multiples(weights, step), step
-    bulk = float(np.quantile(size, 0.999))
-    step = share.simple_step(max(step, bulk / most, top / 2**20))
-    far = weights[np.abs(weights) > most * step]
-    if not far.size:
+    most = MOST_ENTRIES - FAR - 4
+    bulk = np.quantile(weights, [0.0005, 0.9995])  # the more so where these are not all of one sign
+    step = share.simple_step(max(step, float(np.ptp(np.append(bulk, 0.0))) / most, (high - low) / 2**20))
+    near = _within(weights, step, most)
+    if near.all():
         return _multiples(weights, step), step
-    near = np.clip(weights, -most * step, most * step)
-    return np.union1d(_multiples(near, step), share.kmeans(far, FAR).centroids), step
+    return np.union1d(_multiples(weights[near], step), share.kmeans(weights[~near], FAR).centroids), step
+
+
+def _within(weights: np.ndarray, step: float, most: int) -> np.ndarray:
+    """Which weights lie in the range of `most` steps about zero that takes in the most of both sides."""
+    low, high = (abs(float(q)) for q in np.quantile(weights, [0.0005, 0.9995]))
+    reach = most * step * (np.array([low, high]) / max(low + high, 1e-300))
+    return (weights >= -reach[0] - step / 2) & (weights <= reach[1] + step / 2)
 
 
 def _multiples(weights: np.ndarray, step: float) -> np.ndarray:
@@ -212,13 +216,17 @@ def _fitted(
         new[moved] += np.linalg.solve(normal, pull)
     except np.linalg.LinAlgError:
         return None
+    used = count > 0
     with np.errstate(over="ignore"):
         half = new.astype(np.float16).astype(np.float64)
-    if np.isfinite(half).all() and np.abs(half - new).max() < 1e-3 * np.abs(np.diff(np.sort(levels))).min(initial=math.inf):
-        new = half
-    used = count > 0
-    saved = _loss(errors, h) - _loss(w - new[codes], h)
-    if not saved > slope * ENTRY_BITS * np.count_nonzero(used):
+    wide_loss = _loss(w - new[codes], h)
+    half_loss = _loss(w - half[codes], h) if np.isfinite(half).all() else math.inf
+    entries = slope * np.count_nonzero(used)
+    if half_loss + 16 * entries <= wide_loss + 32 * entries:
+        new, best = half, half_loss + 16 * entries
+    else:
+        best = wide_loss + 32 * entries
+    if best >= _loss(errors, h):
         return None
     new = np.where(used, new, levels)
     kept, numbers = np.unique(np.append(new[used], 0.0), return_inverse=True)
