@@ -5,11 +5,18 @@ an error in proportion to its number of weights: small layers are coded finely, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .stages import share
+from .tensor import MOST_ENTRIES
 
 # A layer is coded at most 12 dB (two bits a weight) more finely than the average and 3 dB more coarsely: for tiny
 # layers a longer codebook would eat the gain, and the reckoning is rough.
 FINER, COARSER = 12.0, 3.0
+PER_OCTAVE, FINEST, COARSEST = 16, 96, 80  # steps of a curve: how many an octave, and how far from the one tried
 
 
 def by_size(sizes: Sequence[int], quality: float) -> list[float]:
@@ -31,3 +38,45 @@ def _worth_sharing(size: int) -> float:
     Any finer, and sharing saves nothing. They span about 5.8 deviations, a level takes sqrt(12) * 10^(-quality / 20).
     """
     return 20 * math.log10(size) - 9
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What a tensor costs at each of its `steps` (float64, ascending): `bits` in all, and `harm` to the answers."""
+
+    steps: np.ndarray
+    bits: np.ndarray
+    harm: np.ndarray
+
+    def at(self, slope: float) -> int:
+        """The place of the step with the least harm + slope * bits."""
+        return int(np.argmin(self.harm + slope * self.bits))
+
+
+def curve(weights: np.ndarray, trial: float, divergence: float) -> Curve:
+    """The curve of a tensor (flat, float) whose rounding at the step `trial` moved the answers by `divergence`.
+
+    Bits are the entropy of the codes; harm grows with the square of the step.
+    """
+    histogram = share.Histogram(np.asarray(weights, np.float64))
+    steps = trial * np.exp2(np.arange(-FINEST, COARSEST + 1) / PER_OCTAVE)
+    steps = steps[steps > (histogram.high - histogram.low) / MOST_ENTRIES]  # no codebook is finer
+    if not len(steps):
+        steps = np.array([trial])
+    bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)
+    return Curve(steps, bits, max(divergence, 1e-30) * (steps / trial) ** 2)
+
+
+def by_slope(curves: Mapping[str, Curve], slope: float) -> dict[str, float]:
+    """The step of each tensor at which a bit more or less changes the answers by `slope`, the same for all."""
+    return {name: float(each.steps[each.at(slope)]) for name, each in curves.items()}
+
+
+def by_bits(curves: Mapping[str, Curve], bits: float) -> dict[str, float]:
+    """The steps of equal slope at which all tensors together take about `bits`, or the nearest there is."""
+    low, high = -100.0, 100.0  # the logarithm of the slope
+    for _ in range(60):
+        middle = (low + high) / 2
+        total = sum(float(each.bits[each.at(math.exp(middle))]) for each in curves.values())
+        low, high = (middle, high) if total > bits else (low, middle)
+    return by_slope(curves, math.exp(high))

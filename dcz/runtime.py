@@ -45,11 +45,11 @@ class Difference:
 
 
 def session(
-    path: str | os.PathLike, threads: int = 0, name: str | os.PathLike | None = None
+    path: str | os.PathLike | bytes, threads: int = 0, name: str | os.PathLike | None = None
 ) -> onnxruntime.InferenceSession:
     """An onnxruntime session on the CPU; raises UnsuitableModel, which calls the model `name`, where it cannot load it.
 
-    `threads`: 0 for all cores.
+    `path` may also be the model itself, as bytes. `threads`: 0 for all cores.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # refusals reach the caller as exceptions

@@ -203,11 +203,11 @@ def step_for_rate(weights: np.ndarray, bits: float, zeros: int = 0) -> float:
     low, high = max(histogram.high - histogram.low, reach / BINS) / BINS, 4 * reach  # far too many bits, and none
     for _ in range(30):
         step = math.sqrt(low * high)
-        low, high = (step, high) if _grid_bits(histogram, step, zeros) > bits else (low, step)
+        low, high = (step, high) if grid_bits(histogram, step, zeros) > bits else (low, step)
     return high
 
 
-def _grid_bits(histogram: Histogram, step: float, zeros: int) -> float:
+def grid_bits(histogram: Histogram, step: float, zeros: int = 0) -> float:
     """Entropy, in bits a weight, of the codes that `entropy_constrained` gives."""
     grid = fit_grid(histogram, step, zeros)
     count = histogram.between(histogram.count, histogram.edges(grid.thresholds))

@@ -1,0 +1,48 @@
+"""How far answers move, whatever a network answers."""
+
+import numpy as np
+
+CERTAIN = 1e-12  # probabilities below this count as this
+
+
+class Divergence:
+    """Adds up, over the places of all outputs, how far the second answers are from the first ones.
+
+    Rows of probabilities, or of scores for classes: the Kullback-Leibler divergence (nats). Other numbers: the squared
+    error by the variance of the first answers. Outputs that are no floats count nothing.
+    """
+
+    def __init__(self):
+        self.total, self.places = 0.0, 0
+
+    def add(self, before, after) -> None:
+        """Take in one output for one batch, of two networks."""
+        if not isinstance(before, np.ndarray) or before.dtype.kind != "f" or before.shape != np.shape(after):
+            return
+        shape = [dim for axis, dim in enumerate(before.shape) if axis == 0 or dim != 1]
+        if not before.size or len(shape) < 1:
+            return
+        x, y = (np.asarray(array, np.float64).reshape(shape) for array in (before, after))
+        if len(shape) >= 2 and _are_probabilities(x):
+            p, q = (np.maximum(a, CERTAIN) for a in (x, y))
+            places = (p * np.log(p / q)).sum(-1)
+        elif len(shape) == 2:
+            places = _of_scores(x, y)
+        else:
+            places = np.square(x - y).ravel() / max(float(x.var()), 1e-30)
+        self.total += float(np.nan_to_num(places, nan=1e3, posinf=1e3).sum())
+        self.places += places.size
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.places)
+
+
+def _are_probabilities(rows: np.ndarray) -> bool:
+    return bool((rows >= 0).all() and np.allclose(rows.sum(-1), 1, atol=1e-3))
+
+
+def _of_scores(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    log_p, log_q = (a - a.max(1, keepdims=True) for a in (x, y))
+    log_p, log_q = (a - np.log(np.exp(a).sum(1, keepdims=True)) for a in (log_p, log_q))
+    return (np.exp(log_p) * (log_p - log_q)).sum(1)

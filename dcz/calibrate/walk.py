@@ -1,0 +1,108 @@
+"""A network's values, as far as they can be computed with what is decided so far, over all samples.
+
+    stages(program, layers)         the layers in the order in which their inputs become known
+    Front(batches).advance(model, names)   from the values of one stage to those of the next, batch by batch
+
+Each part of the network is run once. The values between stages lie in a temporary file: memory holds one batch.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy import ndarray
+
+from .. import runtime
+from ..model import Program, cut
+from .layers import Layer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Layers whose inputs are known together, and the values (names) that all the rest of the network needs."""
+
+    layers: tuple[Layer, ...]
+    values: tuple[str, ...]
+
+
+def stages(program: Program, layers: list[Layer]) -> list[Stage]:
+    """Every layer once, in a stage of its first use."""
+    undecided = {layer.site: layer for layer in layers}
+    found = []
+    while undecided:
+        known = {given.name for given in program.inputs} | program.constants.keys()
+        ready: list[Layer] = []
+        wanted = dict.fromkeys(name for name in program.outputs if name in known)
+        for node in program.nodes:
+            sites = [program.weights[name] for name in node.inputs if name in program.weights]
+            others = all(name in known or not name for name in node.inputs)
+            blocking = [undecided[site] for site in sites if site in undecided]
+            if others and not blocking:
+                known.update(node.outputs)
+                continue
+            wanted.update(dict.fromkeys(name for name in node.inputs if name in known - program.constants.keys()))
+            if others:
+                ready += [layer for layer in blocking if layer not in ready]
+        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in program.constants)))
+        for layer in ready:
+            del undecided[layer.site]
+    return found
+
+
+class Front:
+    """Values of all samples, batch by batch, in a temporary file that goes with the object."""
+
+    def __init__(self, batches: Iterable[runtime.Inputs], folder: str | None = None, threads: int = 0):
+        self._folder, self._threads, self._file = folder, threads, None
+        self._spool(dict(batch) for batch in batches)
+
+    def _spool(self, batches: Iterable[dict[str, ndarray]]) -> None:
+        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=self._folder)
+        places = []
+        for batch in batches:
+            held = {}
+            for name, array in batch.items():
+                held[name] = (file.tell(), array.dtype, array.shape)
+                np.ascontiguousarray(array).tofile(file)
+            places.append(held)
+        self.close()
+        self._file, self._places = file, places
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Front":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[dict[str, ndarray]]:
+        for held in self._places:
+            batch = {}
+            for name, (place, dtype, shape) in held.items():
+                self._file.seek(place)
+                batch[name] = np.fromfile(self._file, dtype, int(np.prod(shape))).reshape(shape)
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def advance(self, model, names: Iterable[str]) -> None:
+        """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
+        self._spool(self.compute(model, tuple(names)))
+
+    def compute(self, model, names: tuple[str, ...]) -> Iterator[dict[str, ndarray]]:
+        """The values of these names, batch by batch."""
+        session = None
+        for batch in self:
+            new = [name for name in names if name not in batch]
+            if new and session is None:
+                piece = cut(model, batch, new)
+                session = runtime.session(piece.SerializeToString(), self._threads)
+                used = [value.name for value in session.get_inputs()]
+            values = dict(zip(new, runtime.run(session, {name: batch[name] for name in used}))) if new else {}
+            yield {name: values[name] if name in values else batch[name] for name in names}
