@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings",
     "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress", "evaluate",
-    "inspect", "load", "open", "retrain", "verify",
+    "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -29,6 +29,7 @@ _HOMES = {
     "plan": ("Plan", "Rule", "Settings"),
     "pipeline": ("compress",),
     "search": ("compress_to_size",),
+    "tuning": ("tune",),
     "unpack": ("decompress", "load"),
     "mapping": ("Tensors",),
     "report": ("inspect",),
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from .report import inspect
     from .search import compress_to_size
     from .train import Recipe, retrain
+    from .tuning import tune
     from .unpack import decompress, load
     from .verification import verify
 

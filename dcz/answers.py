@@ -59,7 +59,7 @@ class Network:
         return np.concatenate([self._run(at, min(at + size, stop), size) for at in range(start, stop, size)])
 
     def _run(self, start: int, stop: int, size: int) -> np.ndarray:
-        batch = {wanted.name: self._batch(wanted, start, stop, size) for wanted in self.inputs}
+        batch = self.batch(np.arange(start, stop), size)
         try:
             found = dict(zip((o.name for o in self.session.get_outputs()), runtime.run(self.session, batch)))
         except UnsuitableModel as error:
@@ -75,14 +75,12 @@ class Network:
             )
         return rows[: stop - start].astype(np.float64)
 
-    def _batch(self, wanted, start: int, stop: int, size: int) -> np.ndarray:
-        """The values of one input, filled up to `size` samples, as the dtype that the model wants."""
-        array = self.samples.arrays[wanted.name]
-        if array.ndim:
-            array = array[start:stop]
-        if array.ndim and size > stop - start:
-            array = np.concatenate([array, np.repeat(array[-1:], size - (stop - start), axis=0)])
-        return _cast(array, wanted, self.path, self.samples.path)
+    def batch(self, chosen: np.ndarray, size: int) -> runtime.Inputs:
+        """The chosen samples (int64) as the inputs want them, filled up to `size` with the last one."""
+        chosen = np.append(chosen, np.repeat(chosen[-1:], size - len(chosen)))
+        arrays = {wanted.name: self.samples.arrays[wanted.name] for wanted in self.inputs}
+        cut = {name: array[chosen] if array.ndim else array for name, array in arrays.items()}
+        return {wanted.name: _cast(cut[wanted.name], wanted, self.path, self.samples.path) for wanted in self.inputs}
 
 
 def _check_shape(path: str, wanted, samples: Samples) -> None:

@@ -26,19 +26,20 @@ MAY = {
     "mapping": "errors tensor format model unpack",
     "packing": f"{_MIDDLE} allocate parallel",
     "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
+    "tuning": f"{_MIDDLE} answers allocate calibrate parallel packing pipeline search",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
-    "cli": "errors train plan pipeline search unpack report verification evaluation budget cli",
+    "cli": "errors train plan pipeline search tuning unpack report verification evaluation budget cli",
     "__main__": "cli",
-    "__init__": "errors train plan pipeline search unpack mapping report verification evaluation budget",
+    "__init__": "errors train plan pipeline search tuning unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing report verification data answers evaluation",
+             " unpack mapping packing tuning report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -20,6 +20,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 )
 @click.option("--max-size", metavar="SIZE", help="The most quality in so many bytes, such as 1.5MB, within 1 %.")
 @click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
+@click.option("--calibrate", type=FILE, metavar="X.NPZ", help="Unlabelled inputs, a few hundred: smaller for the same.")
+@click.option("--max-drop", type=float, metavar="P", help="With --calibrate: percent of answers to change; default 1.")
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
@@ -49,7 +51,7 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, config, include, exclude, max_size, ratio, quiet, threads, as_json, force, lossless, no_share,
+    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, quiet, threads, as_json, force, lossless, no_share,
     **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
@@ -65,17 +67,28 @@ def command(
     """
     from pathlib import Path
 
-    from .. import budget, pipeline, report, search
+    from .. import budget, pipeline, report, search, tuning
+    from ..errors import BadPlan
     from . import show
 
+    if max_drop is not None and calibrate is None:
+        raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
     options = {"threads": threads, "warn": warn, "force": force}
-    if max_size is None and ratio is None:
+    limit = None if max_size is None else budget.parse_size(max_size)
+    if calibrate is not None:
+        drop = None if max_drop is None else max_drop / 100
+        with progress("calibrating", quiet, samples=True) as tell:
+            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop}
+            trial = _tell_tuning(quiet)
+            tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
+        if not quiet:
+            click.echo(f"calibrated on {tuned.calibrated_on} samples; {tuned.held_out} were held out", err=True)
+    elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)
     else:
-        limit = None if max_size is None else budget.parse_size(max_size)
         search.compress_to_size(model, output, limit, plan, ratio=ratio, trial=_tell_trial(quiet), **options)
     result = report.inspect(output)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
@@ -86,6 +99,18 @@ def _tell_trial(quiet: bool):
     if quiet:
         return lambda trial: None
     return lambda trial: click.echo(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes", err=True)
+
+
+def _tell_tuning(quiet: bool):
+    """The same for a search by calibration."""
+    if quiet:
+        return lambda trial: None
+
+    def tell(trial) -> None:
+        same = "" if trial.agreement is None else f", {trial.agreement:.2%} of the held-out answers are the same"
+        click.echo(f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes{same}", err=True)
+
+    return tell
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):
