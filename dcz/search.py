@@ -23,6 +23,7 @@ TOLERANCE = 0.01  # of the budget, which may be left unused
 TRIALS = 20
 FINEST = 1e-3  # decibels: nearer qualities are not told apart
 DECIBELS_PER_BIT = 20 * math.log10(2)
+FILLINGS = 4  # rounds in which exact tensors are added
 RISE = 16.0  # decibels for e times the bytes, at 3 bits a weight: only a first step
 
 
@@ -165,20 +166,32 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_byte
     whole = file(math.inf, exact)
     if whole.nbytes <= max_bytes:
         return exact, Trial(math.inf, whole.nbytes)
-    chosen = at(plan, best.quality)
+    chosen, kept = at(plan, best.quality), ()
     found = file(best.quality, chosen)
+    for _ in range(FILLINGS):
+        more = _fitting(whole, found, max_bytes) if found.nbytes < (1 - TOLERANCE) * max_bytes else ()
+        while more:  # the graph and other tensors may change a little with them: the last may not fit after all
+            filled = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept + more)))
+            trial = file(best.quality, filled)
+            if found.nbytes < trial.nbytes <= max_bytes:
+                kept, found = kept + more, trial
+                break
+            more = more[:-1]
+        if not more:
+            break
+    if kept:
+        chosen = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept)))
+    return chosen, Trial(best.quality, found.nbytes)
+
+
+def _fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
+    """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first."""
     costs = {name: nbytes - found.records.get(name, 0) for name, nbytes in whole.records.items()}
-    kept, room = [], max_bytes - found.nbytes
+    chosen, room = (), max_bytes - found.nbytes
     for name in sorted((name for name in costs if costs[name] > 0), key=lambda name: (-costs[name], name)):
         if costs[name] <= room:
-            kept, room = [*kept, name], room - costs[name]
-    while kept:  # the graph and other tensors may change a little with them: what does not fit after all is left out
-        filled = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept)))
-        size = file(best.quality, filled).nbytes
-        if found.nbytes <= size <= max_bytes:
-            return filled, Trial(best.quality, size)
-        kept.pop()
-    return chosen, best
+            chosen, room = (*chosen, name), room - costs[name]
+    return chosen
 
 
 def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
