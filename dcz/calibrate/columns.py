@@ -22,16 +22,19 @@ class Dense:
 
     axis: int = -1
 
-    def blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """The columns of input `x`, as [1, k, samples, places] each."""
+    def blocks(self, x: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """The columns of input `x`, as [1, k, samples, places] each, and those numbers of `more` (one a place of the
+        layer's output) that belong to them, as [samples, places]."""
         samples = x.shape[0] if x.ndim > 2 or self.axis == -1 else 1
         columns = np.moveaxis(x, self.axis, 0).reshape(1, x.shape[self.axis], samples, -1)
         each = max(1, columns.shape[1] * columns.shape[3])
+        more = None if more is None else more.reshape(columns.shape[2:])
         lines = max(1, BLOCK // columns.shape[1]) if each > BLOCK else columns.shape[3]
         most = max(1, BLOCK // each)
         for start in range(0, samples, most):
             for line in range(0, columns.shape[3], lines):
-                yield columns[:, :, start : start + most, line : line + lines]
+                cut = slice(start, start + most), slice(line, line + lines)
+                yield columns[:, :, *cut], None if more is None else more[cut]
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,30 @@ class Windows:
     auto: str = ""
     spread: tuple[int, ...] | None = None
 
-    def blocks(self, x: np.ndarray) -> Iterator[np.ndarray]:
-        """The columns of input `x` [n, channels, *spatial], as [groups, k, samples, places] each."""
+    def blocks(self, x: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """The columns of input `x` [n, channels, *spatial], as [groups, k, samples, places] each, and those numbers of
+        `more` [n, *output places] that belong to them, as [samples, places]."""
         every = max(1, math.prod(self._outputs(x.shape[2:])) // PLACES)
         for phase in range(min(every, len(x))):  # each sample gives other lines
-            yield from self._lines(x[phase::every], phase, every)
+            yield from self._lines(x[phase::every], None if more is None else more[phase::every], phase, every)
 
-    def _lines(self, x: np.ndarray, phase: int, every: int) -> Iterator[np.ndarray]:
+    def _lines(
+        self, x: np.ndarray, more: np.ndarray | None, phase: int, every: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """The columns of each `every`-th line of places."""
         outputs = self._outputs(x.shape[2:])
         every = min(every, outputs[0])
         size = x.shape[1] * math.prod(self.kernel) * math.prod(outputs) // every
         samples = max(1, BLOCK // max(1, size))
         for start in range(0, len(x), samples):
-            windows = self._windows(x[start : start + samples])[:, :, phase % every :: every]
+            cut = slice(start, start + samples)
+            windows = self._windows(x[cut])[:, :, phase % every :: every]
+            beside = None if more is None else more[cut, phase % every :: every]
             lines = max(1, BLOCK * windows.shape[2] // max(1, size)) if size > BLOCK else windows.shape[2]
             for line in range(0, windows.shape[2], lines):
-                yield self._columns(windows[:, :, line : line + lines])
+                now = slice(line, line + lines)
+                columns = self._columns(windows[:, :, now])
+                yield columns, None if beside is None else beside[:, now].reshape(columns.shape[2:])
 
     def _columns(self, windows: np.ndarray) -> np.ndarray:
         n, channels, *rest = windows.shape

@@ -4,58 +4,51 @@ import numpy as np
 
 from .columns import Columns
 
-GATE = 0.0
 LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
+RIDGE = 0.01  # as rounding.DAMPING
 
 
 class Moments:
-    """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups."""
+    """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups.
+
+    Places may weigh differently: by how much the answers hang on what the layer gives there.
+    """
 
     def __init__(self, columns: Columns):
-        self.columns, self.parts, self.size, self.samples = columns, 1, 0, 0
-        self.count, self.total, self.square = 0, None, None
+        self.columns, self.parts, self.size = columns, 1, 0
+        self.weight, self.total, self.square = 0.0, None, None
         self.other_total, self.cross = None, None
 
-    def add(self, x: np.ndarray, other: np.ndarray | None = None, gate=None) -> None:
-        """Take in a batch of the layer's inputs, and what the original network gives there."""
-        for block, wanted in zip(self.columns.blocks(x), self.columns.blocks(x if other is None else other)):
-            groups, size, samples, per = block.shape
+    def add(self, x: np.ndarray, weights: np.ndarray | None = None, original: np.ndarray | None = None) -> None:
+        """Take in a batch of the layer's inputs, with weights for the places of its output; `original` is what the
+        network as it was gives there."""
+        given = (None for _ in iter(int, 1)) if original is None else (b for b, _ in self.columns.blocks(original))
+        for (block, beside), other in zip(self.columns.blocks(x, weights), given):
+            groups, size = block.shape[:2]
             if self.total is None:
-                self.size, self.parts = size, -(-size // LARGEST)
-                width = -(-size // self.parts)
-                self.total = np.zeros((groups, size))
-                self.square = np.zeros((groups * self.parts, width, width))
-                self.weight = np.zeros((groups, 1))
-            places_ = samples * per
-            self.count += places_
-            block, wanted = (b.reshape(groups, size, -1) for b in (block, wanted))
-            weight = None
-            if GATE and gate is not None:
-                weight = np.sqrt(((gate[0] @ block + gate[1] > 0).mean(1, keepdims=True) + GATE).astype(np.float32))
-                self.weight += np.square(weight, dtype=np.float64).sum(2)
-                self.total += (block * weight**2).sum(2, dtype=np.float64)
-                block = block * weight
+                self._start(groups, size)
+            root = None if beside is None else np.sqrt(beside.ravel(), dtype=np.float32)
+            self.weight += block[0, 0].size if root is None else float(np.square(root, dtype=np.float64).sum())
+            columns = self._add_total(self.total, block, root)
+            if len(columns) == 1:
+                self.square[0] += columns[0] @ columns[0].T  # which numpy knows to be symmetric
             else:
-                self.weight = self.weight + places_
-                self.total += block.sum(2, dtype=np.float64)
-            cut = split(block, self.parts, 1)
-            if len(cut) == 1:
-                only = np.ascontiguousarray(cut[0], np.float32)
-                self.square[0] += only @ only.T  # which numpy knows to be symmetric
-            else:
-                self.square += cut @ np.swapaxes(cut, 1, 2)
+                self.square += columns @ np.swapaxes(columns, 1, 2)
             if other is not None:
-                self._add_original(wanted if weight is None else wanted * weight, cut, weight)
+                self.cross += self._add_total(self.other_total, other, root) @ np.swapaxes(columns, 1, 2)
 
-    def _add_original(self, wanted: np.ndarray, cut: np.ndarray, weight=None) -> None:
-        if self.cross is None:
-            self.other_total, self.cross = np.zeros_like(self.total), np.zeros_like(self.square)
-        self.other_total += (wanted if weight is None else wanted * weight).sum(2, dtype=np.float64)
-        self.cross += split(wanted, self.parts, 1) @ np.swapaxes(cut, 1, 2)
+    def _start(self, groups: int, size: int) -> None:
+        self.size, self.parts = size, -(-size // LARGEST)
+        width = -(-size // self.parts)
+        self.total, self.other_total = np.zeros((groups, size)), np.zeros((groups, size))
+        self.square, self.cross = (np.zeros((groups * self.parts, width, width)) for _ in range(2))
 
-    @property
-    def _each(self) -> np.ndarray:
-        return np.repeat(self.weight, self.parts, 0)[:, :, None]
+    def _add_total(self, total: np.ndarray, block: np.ndarray, root: np.ndarray | None) -> np.ndarray:
+        """Add columns to their total; returns them times the root of their weights, cut into parts."""
+        columns = block.reshape(*block.shape[:2], -1)
+        columns = np.ascontiguousarray(columns if root is None else columns * root, np.float32)
+        total += columns.sum(2, dtype=np.float64) if root is None else (columns @ root).astype(np.float64)
+        return split(columns, self.parts, 1)
 
     @property
     def mean(self) -> np.ndarray:
@@ -67,28 +60,26 @@ class Moments:
         """[groups, k]"""
         return self.other_total / self.weight
 
-    def target(self, weights: np.ndarray, centred: bool, share: float) -> np.ndarray:
-        """Weights [groups, rows, k] that give on the present inputs about what `weights` give on the original ones."""
-        moment, cross = self.square / self._each, self.cross / self._each
-        if centred:
-            means = (split(m[:, :, None], self.parts, 1) for m in (self.original_mean, self.mean))
-            wanted, present = means
-            moment = moment - present @ np.swapaxes(present, 1, 2)
-            cross = cross - wanted @ np.swapaxes(present, 1, 2)
-        size = moment.shape[1]
-        mean = np.maximum(np.einsum("gkk->g", moment) / size, 1e-30)
-        ridge = ((1 / share - 1 + 0.01) * mean)[:, None, None] * np.eye(size)
-        parts = split(weights, self.parts, 2)
-        turned = np.linalg.solve(moment + ridge, np.swapaxes(parts @ (cross + ridge), 1, 2))
-        return join(np.swapaxes(turned, 1, 2), self.parts, self.size, 2)
-
     def moment(self, centred: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: float64 [groups * parts, k / parts, k / parts]."""
-        second = self.square / self._each
-        if not centred:
-            return second
-        mean = split(self.mean[:, :, None], self.parts, 1)
-        return second - mean @ np.swapaxes(mean, 1, 2)
+        return self.square / self.weight - (self._product(self.mean, self.mean) if centred else 0.0)
+
+    def target(self, weights: np.ndarray, centred: bool, trust: float) -> np.ndarray:
+        """Weights [groups, rows, k] that give on the present inputs about what `weights` give on the original ones.
+
+        The least squares solution, drawn toward `weights`: not at all for a `trust` of 1, wholly for 0.
+        """
+        moment = self.moment(centred)
+        cross = self.cross / self.weight - (self._product(self.original_mean, self.mean) if centred else 0.0)
+        size = moment.shape[1]
+        mean = np.maximum(np.einsum("gkk->g", moment) / size, 1e-30)
+        ridge = ((1 / trust - 1 + RIDGE) * mean)[:, None, None] * np.eye(size)
+        turned = np.linalg.solve(moment + ridge, np.swapaxes(split(weights, self.parts, 2) @ (cross + ridge), 1, 2))
+        return join(np.swapaxes(turned, 1, 2), self.parts, self.size, 2)
+
+    def _product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """a bT, part by part."""
+        return split(a[:, :, None], self.parts, 1) @ np.swapaxes(split(b[:, :, None], self.parts, 1), 1, 2)
 
 
 def split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:
@@ -111,4 +102,3 @@ def join(array: np.ndarray, parts: int, size: int, axis: int) -> np.ndarray:
     shape = list(joined.shape)
     shape[axis : axis + 2] = [shape[axis] * shape[axis + 1]]
     return np.take(joined.reshape(shape), np.arange(size), axis)
-

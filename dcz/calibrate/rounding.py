@@ -25,22 +25,29 @@ FITTED = 64  # levels that least squares moves: the most frequent ones
 @dataclass(frozen=True, eq=False)
 class Rounded:
     """`values` [groups, rows, k] (float64), each one of `levels`; `loss` is tr((W - Q) H (W - Q)T) over all groups,
-    `bits` the entropy of the codes, `slope` the loss that a bit was worth."""
+    `bits` the entropy of the codes, `curvature` the mean loss of a weight's squared error, others making up for it."""
 
     values: np.ndarray
     levels: np.ndarray
     loss: float
     bits: float
-    slope: float
+    curvature: float
 
 
 def compensated(
-    weights: np.ndarray, moment: np.ndarray, step: float, eagerness: float = 1.0, sweeps: int = 2, fit: bool = True
+    weights: np.ndarray,
+    moment: np.ndarray,
+    step: float,
+    eagerness: float = 1.0,
+    sweeps: int = 2,
+    fit: bool = True,
+    rows: np.ndarray | None = None,
 ) -> Rounded:
     """Round `weights` [groups, rows, k] to about multiples of `step`, given their inputs' `moment` [groups, k, k].
 
     `eagerness` times the slope of the rate-distortion curve at this step is the loss that a bit is worth: 0 rounds to
-    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end.
+    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end. `rows` [groups, rows]
+    say how much an error of each row counts, 1 on average: those that count little get shorter codes.
     """
     moment = damped(moment)
     order = np.argsort(-np.einsum("gkk->gk", moment), axis=1, kind="stable")
@@ -51,8 +58,9 @@ def compensated(
     levels, step = grid(w, step)
     slope = eagerness * share.rate_slope(step) * float(curvature.mean())
 
-    choice = _Choice(levels, slope)
-    codes = choice(w.ravel(), curvature.mean()).reshape(w.shape)  # only to know about how often each level occurs
+    weigh = 1.0 if rows is None else rows  # [groups, rows]
+    choice = _Choice(levels, slope, weigh)
+    codes = _Choice(levels, slope)(w.ravel(), curvature.mean()).reshape(w.shape)  # only to know about how often each level occurs
     for _ in range(2 if eagerness else 1):
         choice.count(codes)
         codes = _carried(w, carry, curvature, choice)
@@ -62,7 +70,7 @@ def compensated(
     if fit and (fitted := _fitted(w, h, codes, levels, slope)) is not None:
         levels, codes = fitted
         if sweeps:
-            choice = _Choice(levels, slope)
+            choice = _Choice(levels, slope, weigh)
             choice.count(codes)
             codes = _swept(w, h, codes, choice)
     q = levels[codes]
@@ -72,7 +80,7 @@ def compensated(
     bits = float((count * np.log2(codes.size / count)).sum())
     back = np.empty_like(q)
     np.put_along_axis(back, order[:, :, None], q, 1)
-    return Rounded(np.swapaxes(back, 1, 2), levels, loss, bits, slope)
+    return Rounded(np.swapaxes(back, 1, 2), levels, loss, bits, float(curvature.mean()))
 
 
 def damped(moment: np.ndarray) -> np.ndarray:
@@ -123,8 +131,8 @@ def _multiples(weights: np.ndarray, step: float) -> np.ndarray:
 class _Choice:
     """Decides to which level a weight goes: the nearest one, the next toward zero, or zero."""
 
-    def __init__(self, levels: np.ndarray, slope: float):
-        self.levels, self.slope = levels, slope
+    def __init__(self, levels: np.ndarray, slope: float, weigh: np.ndarray | float = 1.0):
+        self.levels, self.slope, self.weigh = levels, slope, weigh
         self.middles = (levels[1:] + levels[:-1]) / 2
         self.zero = int(np.argmin(np.abs(levels)))
         self.price = np.zeros(len(levels))
@@ -148,6 +156,7 @@ class _Choice:
         best = self.nearest(wanted)
         if not self.slope:
             return best
+        curvature = curvature * self.weigh
         cost = curvature * (wanted - self.levels[best]) ** 2 + self.price[best]
         for other in (best - np.sign(best - self.zero), np.full_like(best, self.zero)):
             other_cost = curvature * (wanted - self.levels[other]) ** 2 + self.price[other]

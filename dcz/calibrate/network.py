@@ -1,6 +1,11 @@
-"""From samples to new values: see the package."""
+"""Whole networks: from samples to new values, and from new values to how far the answers move.
+
+    found = curves(model, batches, names)               what a bit buys in each tensor, measured
+    calibrated(model, batches, by_bits(found, total))   {name: new values}, for model.with_values
+"""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,23 +19,37 @@ from ..tensor import values
 from . import rounding
 from .answers import Divergence
 from .layers import Layer, find
-from . import moments as M_
 from .moments import Moments, join, split
 from .walk import Front, stages
 
+TRIED = 96  # samples on which each tensor is tried alone: by then its harm is known within a few percent
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to round: see rounding.compensated. `follow`: layers make good what those before them did wrong."""
+    """How to round.
+
+    `eagerness`, `sweeps`, `fit`: see rounding.compensated. `follow`, 0 to 1: how far layers make good what those before
+    them did wrong (Moments.target); 0 saves running the original network beside the rounded one. `threads` of
+    onnxruntime, 0 for all cores.
+    """
 
     eagerness: float = 1.0
     sweeps: int = 2
     fit: bool = True
-    follow: float = 0.0
+    follow: float = 0.5
     round_biases: bool = True
     threads: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """How much the answers hang on what a layer gives: `places` [samples, *places of its output] for each batch, and
+    `rows`, one number for each row of its weights; both 1 on average. Squared gradients are such numbers."""
+
+    places: list[np.ndarray]
+    rows: np.ndarray
 
 
 def calibrated(
@@ -38,20 +57,20 @@ def calibrated(
     batches: Iterable[runtime.Inputs],
     steps: Mapping[str, float],
     options: Options = Options(),
+    importance: Mapping[str, "Importance"] = {},
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> dict[str, np.ndarray]:
-    """New values for the tensors that `steps` names, and for the biases of their layers: at most 256 distinct ones each.
+    """New values for the tensors that `steps` names, at most 256 distinct ones each, and for the biases of their layers.
 
-    `steps` are multiples of the tensor's own unit, about the distance between two values. Tensors that are no layer's
-    weights (embeddings, recurrent layers) are rounded without regard to their inputs.
+    A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights (embeddings,
+    recurrent layers, those of subgraphs) are rounded without regard to their inputs. Raises UnsuitableModel where the
+    graph cannot be taken apart, or does not run.
     """
     program = program_of(model, model.path or "the model")
-    by_site = {site: name for name, site in program.weights.items()}
+    old = _Values(model)
     layers = [layer for layer in find(program) if layer.site in steps]
     known = {layer.site for layer in layers}
-    found = {
-        site: _plain(program.constants[by_site[site]], step) for site, step in steps.items() if site not in known
-    }
+    found = {site: _plain(old[site], step) for site, step in steps.items() if site not in known}
     done = len(found)
     with contextlib.ExitStack() as stack:
         front = stack.enter_context(Front(batches, threads=options.threads))
@@ -60,67 +79,73 @@ def calibrated(
             front.advance(with_values(model, found), stage.values)
             if original is not None:
                 original.advance(with_values(model, {}), stage.values)
-            moments = _gather(stage.layers, front, original, _gates(program, stage.layers, by_site))
+            moments = _gather(stage.layers, front, original, importance)
             for layer in stage.layers:
-                weights = program.constants[by_site[layer.site]]
-                bias = None if layer.bias is None else found.get(layer.bias, program.constants[by_site[layer.bias]])
-                found.update(_solve(layer, weights, bias, moments[layer.site], steps[layer.site], options))
+                site, rows = layer.site, importance[layer.site].rows if layer.site in importance else None
+                bias = None if layer.bias is None else found.get(layer.bias, old[layer.bias])
+                found |= _solve(layer, old[site], bias, moments[site], steps[site], options, rows)
                 done += 1
-                progress(layer.site, done, len(steps))
+                progress(site, done, len(steps))
     return found
 
 
-def _gather(layers: Iterable[Layer], front: Front, original: Front | None, gates) -> dict[str, Moments]:
-    """The statistics of each layer's inputs; layers that read the same columns share them."""
+class _Values:
+    """The numbers of a model's tensors by name, read when they are asked for."""
+
+    def __init__(self, model: Model):
+        self._sites = {site.name: site for site in model.sites}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        site = self._sites[name]
+        return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
+
+
+def _gather(
+    layers: Iterable[Layer], front: Front, original: Front | None, importance: Mapping[str, Importance]
+) -> dict[str, Moments]:
+    """The statistics of each layer's inputs; layers that read the same columns alike share them."""
     shared: dict[tuple, Moments] = {}
     found = {}
     for layer in layers:
-        key = tuple(layer.uses), (layer.site if M_.GATE and layer.site in gates else None)
-        if key not in shared:
-            shared[key] = Moments(layer.uses[0][1])
-            shared[key].gate = gates.get(layer.site)
+        key = layer.uses, layer.site if layer.site in importance else None
+        shared.setdefault(key, Moments(layer.uses[0][1]))
         found[layer.site] = shared[key]
-    for batch, other in zip(front, original or front):
-        for key, moments in shared.items():
-            for value, _ in key[0]:
+    for number, (batch, other) in enumerate(zip(front, original or front)):
+        for (uses, site), moments in shared.items():
+            weights = None if site is None else importance[site].places[number]
+            for value, _ in uses:
                 if value in batch:  # a later use of the same weights is not known yet
-                    moments.add(batch[value], other[value] if original is not None else None, moments.gate)
-    return found
-
-
-def _gates(program, layers, by_site):
-    found = {}
-    for layer in layers:
-        outs = [n.outputs[0] for n in program.nodes if n.name in layer.nodes]
-        readers = [n.op for o in outs for n in program.nodes if o in n.inputs]
-        if readers == ["Relu"]:
-            w = layer.matrices(program.constants[by_site[layer.site]]).astype(np.float32)
-            bias = program.constants[by_site[layer.bias]] if layer.bias else np.zeros(w.shape[0] * w.shape[1])
-            found[layer.site] = w, bias.reshape(w.shape[0], w.shape[1], 1).astype(np.float32)
+                    moments.add(batch[value], weights, None if original is None else other[value])
     return found
 
 
 def _solve(
-    layer: Layer, weights: np.ndarray, bias: np.ndarray | None, moments: Moments, step: float, options: Options
+    layer: Layer,
+    weights: np.ndarray,
+    bias: np.ndarray | None,
+    moments: Moments,
+    step: float,
+    options: Options,
+    rows: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """New values for one layer's weights and its bias."""
     before = layer.matrices(np.asarray(weights, np.float64))
-    target = moments.target(before, bias is not None, options.follow) if options.follow else before
-    moment = moments.moment(centred=bias is not None)
+    centred, parts, size = bias is not None, moments.parts, before.shape[2]
+    target = moments.target(before, centred, options.follow) if options.follow else before
+    rows = None if rows is None else np.repeat(rows.reshape(before.shape[:2]), parts, 0)
+    how = options.eagerness, options.sweeps, options.fit
     rounded = rounding.compensated(
-        split(target, moments.parts, 2), moment, share.simple_step(step), options.eagerness, options.sweeps, options.fit
+        split(target, parts, 2), moments.moment(centred), share.simple_step(step), *how, rows
     )
-    after = join(rounded.values, moments.parts, before.shape[2], 2)
+    after = join(rounded.values, parts, size, 2)
     found = {layer.site: layer.tensor(after)}
     if bias is not None:
-        mean = moments.original_mean if options.follow else moments.mean
-        shift = (before @ mean[:, :, None] - after @ moments.mean[:, :, None]).reshape(bias.shape)
-        # TODO follow damping
-        new = np.asarray(bias, np.float64) + layer.factor * shift
-        if options.round_biases and rounded.slope and options.eagerness:
-            # the error of a weight's step at the output, were the weight alone
-            unit = abs(layer.factor) * np.sqrt(rounded.slope / options.eagerness / share.rate_slope(1.0))
-            fine = 2.0 ** np.floor(np.log2(BIAS_STEP * unit))
+        wanted = moments.original_mean if options.follow else moments.mean
+        shift = before @ wanted[:, :, None] - after @ moments.mean[:, :, None]
+        new = np.asarray(bias, np.float64) + layer.factor * shift.reshape(bias.shape)
+        if options.round_biases:
+            fine = BIAS_STEP * abs(layer.factor) * step * math.sqrt(rounded.curvature)
+            fine = 2.0 ** math.floor(math.log2(fine))  # so that the numbers are short
             new = np.rint(new / fine) * fine
         found[layer.bias] = new
     return found
@@ -173,15 +198,16 @@ def curves(
     batches: list[runtime.Inputs],
     sites: Iterable[str],
     bits: float = 3.5,
-    options: Options = Options(),
+    options: Options = Options(sweeps=0, follow=0.0),
     rounds: int = 1,
 ) -> dict[str, allocate.Curve]:
     """What each tensor costs at each step, in bits and in divergence of the answers: measured by rounding each alone,
-    at steps that give about `bits` a weight."""
-    weights = {}
-    for site in model.sites:
-        if site.name in sites:
-            weights[site.name] = values(site.read().view(site.dtype.pattern), site.dtype)
+    at steps that give about `bits` a weight.
+
+    `rounds` after the first start from the steps that the one before found best.
+    """
+    old = _Values(model)
+    weights = {name: old[name].ravel() for name in sites}
     total = bits * sum(each.size for each in weights.values())
     biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model"))}
     # at first as if an error harmed as much as it is large beside the layer's weights
@@ -190,7 +216,8 @@ def curves(
         steps = allocate.by_bits(found, total)
         new = calibrated(model, batches, steps, options)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
-        moved = divergences(model, batches, trials, options.threads)
+        few = [n for n, batch in enumerate(batches) if n * max(map(len, batch.values())) < TRIED]
+        moved = divergences(model, [batches[n] for n in few], trials, options.threads)
         least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
         found = {name: allocate.curve(weights[name], step, max(moved[name], least)) for name, step in steps.items()}
     return found
