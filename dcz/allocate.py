@@ -42,11 +42,13 @@ def _worth_sharing(size: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What a tensor costs at each of its `steps` (float64, ascending): `bits` in all, and `harm` to the answers."""
+    """What a tensor of so many `elements` costs at each of its `steps` (float64, ascending): `bits` in all, and `harm`
+    to the answers."""
 
     steps: np.ndarray
     bits: np.ndarray
     harm: np.ndarray
+    elements: int
 
     def at(self, slope: float) -> int:
         """The place of the step with the least harm + slope * bits."""
@@ -64,7 +66,7 @@ def curve(weights: np.ndarray, trial: float, divergence: float) -> Curve:
     if not len(steps):
         steps = np.array([trial])
     bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)
-    return Curve(steps, bits, max(divergence, 1e-30) * (steps / trial) ** 2)
+    return Curve(steps, bits, max(divergence, 1e-30) * (steps / trial) ** 2, len(weights))
 
 
 def by_slope(curves: Mapping[str, Curve], slope: float) -> dict[str, float]:
@@ -77,6 +79,14 @@ def by_bits(curves: Mapping[str, Curve], bits: float) -> dict[str, float]:
     low, high = -100.0, 100.0  # the logarithm of the slope
     for _ in range(60):
         middle = (low + high) / 2
-        total = sum(float(each.bits[each.at(math.exp(middle))]) for each in curves.values())
-        low, high = (middle, high) if total > bits else (low, middle)
-    return by_slope(curves, math.exp(high))
+        low, high = (middle, high) if _bits(curves, math.exp(middle)) > bits else (low, middle)
+    steps = by_slope(curves, math.exp(high))
+    # The curves' steps are a few percent apart: what they leave over makes all of them a little finer. Half the step is
+    # a bit more for each weight that is not zero; at most the way to the next one.
+    spare = (bits - _bits(curves, math.exp(high))) / max(1, sum(each.elements for each in curves.values()))
+    finer = 2 ** -min(1 / PER_OCTAVE, max(0.0, spare))
+    return {name: step * finer for name, step in steps.items()}
+
+
+def _bits(curves: Mapping[str, Curve], slope: float) -> float:
+    return sum(float(each.bits[each.at(slope)]) for each in curves.values())
