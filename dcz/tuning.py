@@ -2,21 +2,22 @@
 
     tune("net.onnx", "net.dcz", "inputs.npz", max_bytes=500_000)
 
-One run over the samples measures what a bit buys in each tensor (calibrate.curves). Then, for some number of bits in all,
-every tensor gets the step at which a bit buys the same everywhere (allocate.by_bits), and is rounded so that its layer's
-outputs change least (calibrate.calibrated). The number of bits is what is sought: for a size by the bytes of the file,
-for a quality by the answers on samples that were held out of the calibration.
+One run over the samples measures what a bit buys in each tensor (calibrate.curves). Then, for some number of bits in
+all, every tensor gets the step at which a bit buys the same everywhere (allocate.by_bits), and is rounded so that its
+layer's outputs change least (calibrate.calibrated). The number of bits is what is sought: for a size by the bytes of
+the file, for a quality by the answers on samples that were held out of the calibration.
 """
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import allocate, answers, calibrate, data, packing, pipeline, runtime
-from .errors import BadPlan, UnsuitableModel
+from . import allocate, calibrate, packing, pipeline, runtime
+from .calibration import Batches, Calibration
+from .errors import BadPlan
 from .files import check_output
 from .parallel import thread_count
 from .plan import LOSSLESS, Plan, Rule, Settings
@@ -50,23 +51,6 @@ class Tuned:
     held_out: int
 
 
-class Batches:
-    """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for."""
-
-    def __init__(self, network: answers.Network, chosen: np.ndarray):
-        self._network, self.chosen = network, chosen
-
-    def __iter__(self) -> Iterator[runtime.Inputs]:
-        size = self._network.fixed or min(runtime.BATCH, len(self.chosen))
-        for start in range(0, len(self.chosen), size):
-            rows = self.chosen[start : start + size]
-            yield self._network.batch(rows, self._network.fixed or len(rows))
-
-    def first(self, count: int) -> list[runtime.Inputs]:
-        """The batches of the first `count` samples, in memory."""
-        return list(Batches(self._network, self.chosen[:count]))
-
-
 def tune(
     model,
     output: str | os.PathLike,
@@ -84,15 +68,15 @@ def tune(
 ) -> Tuned:
     """Compress `model` (a path or a ModelProto) into the file `output` as its own unlabelled `inputs` advise.
 
-    `inputs`: the path of an .npz with an array for each input (or an .npy), or the arrays; samples along the first axis,
-    a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of samples
-    whose top class may change, judged by a quarter of the samples, which are not calibrated on; by default 0.01. The
+    `inputs`: the path of an .npz with an array for each input (or an .npy), or the arrays; samples along the first
+    axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
+    samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. The
     plan's rules and exclusions hold; what its default goes for is calibrated, and so are the biases of those layers.
     `trial` is told of each trial. For the rest see pipeline.compress. Raises BadPlan where the budget cannot be met,
     saying what could; an older `output` stays as it was.
     """
     check_output(output, force, inputs=[inputs if isinstance(inputs, (str, os.PathLike)) else None])
-    run = _Tuning(model, inputs, pipeline.as_plan(plan), thread_count(threads), progress, trial, warn)
+    run = _Tuning(model, inputs, plan, thread_count(threads), progress, trial, warn)
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
     if len(goals) > 1:
         raise BadPlan("give one of a size, a ratio and a drop")
@@ -111,50 +95,20 @@ def tune(
     return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen))
 
 
-class _Tuning:
-    """One run: the model, its samples, what each tensor costs, and the best trial so far with its values."""
+class _Tuning(Calibration):
+    """One run: what each tensor costs, and the best trial so far with its values."""
 
-    def __init__(self, model, inputs, plan: Plan, threads: int, progress, trial, warn):
-        from . import model as onnx_model
-
-        given = isinstance(model, (str, os.PathLike))
-        self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
-        self.plan, self.threads = plan, threads
+    def __init__(self, model, inputs, plan, threads: int, progress, trial, warn):
+        super().__init__(model, inputs, plan, threads)
         self.progress, self.tell, self.warn = progress, trial, warn
-        plan.check_names(site.name for site in self.source.sites)
-        self.names = [site.name for site in self.source.sites if self._is_calibrated(site)]
-        if not self.names:
-            raise UnsuitableModel(f"{self.source.path or 'the model'}: holds no weights that could be calibrated")
-        self.weights = sum(math.prod(s.shape) for s in self.source.sites if s.name in set(self.names))
-        self.original = onnx_model.with_values(self.source, {})
-        self.session = runtime.session(onnx_model.serialize(self.original, "the model"), threads, "the model")
-        self.samples, self.held = self._split(inputs)
-        self.curves = calibrate.curves(
-            self.source, self.samples.first(MEASURED), self.names, options=calibrate.Options(
-                sweeps=0, follow=0.0, threads=threads)
-        )  # fmt: skip
-        self.best: tuple[Trial, dict] | None = None
-
-    def _is_calibrated(self, site) -> bool:
-        """Whether the plan's default goes for a tensor."""
-        if not site.dtype.real or self.plan.rule(site.name) is not None:
-            return False
-        return not self.plan.settings(site.name, site.is_weight, math.prod(site.shape)).lossless
-
-    def _split(self, inputs) -> tuple[Batches, Batches]:
-        """Samples to calibrate on, and every fourth one, to judge by."""
-        path = self.source.path or "the model"
-        if isinstance(inputs, Mapping):
-            samples = data.Samples("the inputs", {name: np.asarray(array) for name, array in inputs.items()})
-        else:
-            samples = data.open(inputs)
-        network = answers.Network(path, self.session, samples, None)
-        count = network.samples.count
-        if count < FEWEST:
-            raise BadPlan(f"{samples.path}: {count} samples; calibration wants {FEWEST} at least, better hundreds")
-        places, every = np.arange(count), round(1 / HELD)
+        if self.count < FEWEST:
+            place = self.network.samples.path
+            raise BadPlan(f"{place}: {self.count} samples; calibration wants {FEWEST} at least, better hundreds")
+        places, every = np.arange(self.count), round(1 / HELD)
         held = places % every == every - 1
-        return Batches(network, places[~held]), Batches(network, places[held])
+        self.samples, self.held = Batches(self.network, places[~held]), Batches(self.network, places[held])
+        self.costs = self.curves(self.samples.first(MEASURED))
+        self.best: tuple[Trial, dict] | None = None
 
     # -- trials --------------------------------------------------------------------------------------------------------
 
@@ -173,19 +127,15 @@ class _Tuning:
             bits = further
         if self.best is None:
             raise BadPlan(
-                f"calibrated as coarsely as {bits:.2f} bits a weight, the file still takes {found.nbytes:,} bytes, more "
-                f"than {max_bytes:,}: allow more, prune it too, or retrain it (dcz retrain)"
+                f"calibrated as coarsely as {bits:.2f} bits a weight, the file still takes {found.nbytes:,} bytes, "
+                f"more than {max_bytes:,}: allow more, prune it too, or retrain it (dcz retrain)"
             )
         return self.best[0]
 
     def _guess(self, max_bytes: int) -> float:
         """Bits a weight, by what the file takes besides."""
-        besides = self._nbytes({name: np.zeros_like(self._array(name)) for name in self.names})
+        besides = self._nbytes({name: np.zeros(self.sites[name].shape, np.float32) for name in self.names})
         return min(MOST_BITS, max(LEAST_BITS, 8 * (max_bytes - besides) / self.weights))
-
-    def _array(self, name: str) -> np.ndarray:
-        site = next(site for site in self.source.sites if site.name == name)
-        return np.empty(site.shape, np.float32)
 
     def to_drop(self, drop: float) -> Trial:
         """The fewest bits at which no more than `drop` of the held-out samples change their top class."""
@@ -199,14 +149,14 @@ class _Tuning:
                 break
         if self.best is None:
             raise BadPlan(
-                f"even at {high:.1f} bits a weight more than {drop:.2%} of the {len(self.held.chosen)} held-out samples "
-                "change their top class: allow more, or compress without calibration"
+                f"even at {high:.1f} bits a weight more than {drop:.2%} of the {len(self.held.chosen)} held-out "
+                "samples change their top class: allow more, or compress without calibration"
             )
         return self.best[0]
 
     def attempt(self, bits: float, fits: Callable[[Trial], bool], judged: bool = False) -> Trial:
         """Calibrate at so many bits a weight; kept where it fits, and is better than what was kept."""
-        steps = allocate.by_bits(self.curves, bits * self.weights)
+        steps = allocate.by_bits(self.costs, bits * self.weights)
         new = calibrate.calibrated(
             self.source, self.samples, steps, calibrate.Options(threads=self.threads), progress=self.progress
         )
@@ -221,17 +171,13 @@ class _Tuning:
 
     def _agreement(self, new: dict[str, np.ndarray]) -> float:
         """The share of held-out samples whose first output has the same largest entry."""
-        from . import model as onnx_model
-
-        changed = runtime.session(
-            onnx_model.serialize(onnx_model.with_values(self.source, new), "the model"), self.threads, "the model"
-        )
+        changed = self.run_with(new)
         sums = runtime.Sums()
         for batch in self.held:
             sums.add(runtime.run(self.session, batch)[0], runtime.run(changed, batch)[0])
         agreement = sums.difference("").agreement
         if agreement is None:
-            raise BadPlan("the model's first output holds no classes, so that no drop can be told: give a size or ratio")
+            raise BadPlan("the first output holds no classes, so that no drop can be told: give a size or ratio")
         return agreement
 
     # -- files ---------------------------------------------------------------------------------------------------------

@@ -21,25 +21,28 @@ MAY = {
     "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
     "format": "errors tensor deflate format",
     "model": "errors tensor model", "runtime": "errors tensor data",  # no stage
-    "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate", "train": f"{_MIDDLE} allocate calibrate pipeline train",
+    "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate",
+    "train": f"{_MIDDLE} allocate calibrate pipeline train",
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
     "packing": f"{_MIDDLE} allocate parallel",
     "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
-    "tuning": f"{_MIDDLE} answers allocate calibrate parallel packing pipeline search",
+    "calibration": f"{_MIDDLE} answers allocate calibrate pipeline",
+    "sensitivity": f"{_MIDDLE} allocate calibrate calibration parallel",
+    "tuning": f"{_MIDDLE} calibration allocate calibrate parallel packing pipeline search",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
-    "cli": "errors train plan pipeline search tuning unpack report verification evaluation budget cli",
+    "cli": "errors train plan pipeline search tuning sensitivity unpack report verification evaluation budget cli",
     "__main__": "cli",
-    "__init__": "errors train plan pipeline search tuning unpack mapping report verification evaluation budget",
+    "__init__": "errors train plan pipeline search tuning sensitivity unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing tuning report verification data answers evaluation",
+             " unpack mapping packing calibration sensitivity tuning report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

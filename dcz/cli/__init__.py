@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import DczError, FileAccess
 from .common import printable
 
-COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "check", "completion")
+COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "sensitivity", "check", "completion")
 BAD_USAGE, INTERNAL, NO_MEMORY, INTERRUPTED = 2, 70, 71, 130
 
 EXIT_CODES = """\b

@@ -57,6 +57,24 @@ def inspected(report: Report) -> None:
     console.print(_storage(report))
 
 
+def sensitivity(found) -> None:
+    """`dcz sensitivity`: tensors by how much they hurt at the fewest bits."""
+    console = _console()
+    table = Table(
+        title=f"nats that the answers move, each tensor alone ({found.samples} samples)", title_justify="left"
+    )
+    table.add_column("tensor", overflow="fold")
+    table.add_column("#weights", justify="right")
+    first = found.rows[0]
+    for heading in (*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)):
+        table.add_column(heading, justify="right")
+    table.add_column(f"bits of {found.rate:g}", justify="right")
+    for row in found.rows:
+        moved = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
+        table.add_row(escape(row.name), f"{row.elements:,}", *moved, f"{row.bits_suggested:.1f}")
+    console.print(table)
+
+
 def _file(report: Report) -> str:
     return f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes)"
 
