@@ -114,11 +114,13 @@ def test_the_columns_of_a_gemm_give_its_outputs(place, other_turned, turned):
 def test_the_columns_of_a_matmul_give_its_outputs(block, monkeypatch):
     monkeypatch.setattr(columns, "BLOCK", block)
     weight, x = normal(6, 5), normal(2, 3, 4, 6, seed=1)
-    right = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": list(x.shape)}, {"y": None}, [tensor("w", weight)])
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    right = model([node], {"x": list(x.shape)}, {"y": None}, [tensor("w", weight)])
     found = outputs_by_columns(layer_of(right), weight, x)[0]
     np.testing.assert_allclose(found, run(right, x=x)[0].reshape(-1, 5).T, atol=1e-6)
     x = normal(3, 5, 7, seed=1)
-    left = model([helper.make_node("MatMul", ["w", "x"], ["y"])], {"x": list(x.shape)}, {"y": None}, [tensor("w", weight)])
+    node = helper.make_node("MatMul", ["w", "x"], ["y"])
+    left = model([node], {"x": list(x.shape)}, {"y": None}, [tensor("w", weight)])
     found = outputs_by_columns(layer_of(left), weight, x)[0]
     np.testing.assert_allclose(found, np.moveaxis(run(left, x=x)[0], 1, 0).reshape(6, -1), atol=1e-6)
 
@@ -413,7 +415,8 @@ def test_the_tensor_that_hurts_is_rounded_more_finely():
     """Twice the same matrix, but the answers hang on only a thousandth of what the first gives."""
     w, thin = normal(32, 32), np.full((32, 32), 1e-3, np.float32)
     nodes = [helper.make_node(op, inputs, [y]) for op, inputs, y in [
-        ("MatMul", ["x", "w0"], "a"), ("Mul", ["a", "thin"], "b"), ("MatMul", ["x", "w1"], "c"), ("Add", ["b", "c"], "y"),
+        ("MatMul", ["x", "w0"], "a"), ("Mul", ["a", "thin"], "b"),
+        ("MatMul", ["x", "w1"], "c"), ("Add", ["b", "c"], "y"),
     ]]  # fmt: skip
     more = [tensor("w0", w), tensor("w1", w), tensor("thin", thin[:1])]
     net = from_proto(model(nodes, {"x": ["n", 32]}, {"y": ["n", 32]}, more))

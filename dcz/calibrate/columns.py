@@ -1,9 +1,9 @@
 """What a layer multiplies its weights with: inputs -> columns.
 
-    a Conv of 3 channels, kernel 2 x 2     x [n, 3, 8, 8]   ->   columns [1, 12, n * 49]: y = weights [1, m, 12] @ columns
+    a Conv of 3 channels, kernel 2 x 2:   x [n, 3, 8, 8]  ->  columns [1, 12, n, 49], y = weights [1, m, 12] @ columns
 
-Columns are [groups, k, samples, places]; the weights that go with them are [groups, rows, k]. A layer without groups has
-one. Blocks of columns come one after another, so that no more than a few megabytes of them exist at a time.
+Columns are [groups, k, samples, places]; the weights that go with them are [groups, rows, k]. A layer without groups
+has one. Blocks of columns come one after another, so that only a few megabytes of them exist at a time.
 """
 
 import math

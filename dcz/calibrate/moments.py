@@ -61,7 +61,7 @@ class Moments:
         return self.other_total / self.weight
 
     def moment(self, centred: bool) -> np.ndarray:
-        """E[x xT], or the covariance where a bias takes the mean error: float64 [groups * parts, k / parts, k / parts]."""
+        """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
         return self.square / self.weight - (self._product(self.mean, self.mean) if centred else 0.0)
 
     def target(self, weights: np.ndarray, centred: bool, trust: float) -> np.ndarray:

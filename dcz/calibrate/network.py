@@ -60,11 +60,11 @@ def calibrated(
     importance: Mapping[str, "Importance"] = {},
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> dict[str, np.ndarray]:
-    """New values for the tensors that `steps` names, at most 256 distinct ones each, and for the biases of their layers.
+    """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
-    A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights (embeddings,
-    recurrent layers, those of subgraphs) are rounded without regard to their inputs. Raises UnsuitableModel where the
-    graph cannot be taken apart, or does not run.
+    A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights
+    (embeddings, recurrent layers) are rounded without regard to their inputs. Raises UnsuitableModel where the graph
+    cannot be taken apart (subgraphs, functions), or does not run.
     """
     program = program_of(model, model.path or "the model")
     old = _Values(model)

@@ -1,6 +1,6 @@
 """Matrices -> few values, each error carried into what is not rounded yet.
 
-    weights W [groups, rows, k], moment H = E[x xT] [groups, k, k]   ->   Q with tr((W - Q) H (W - Q)T) small, in few bits
+    weights W [groups, rows, k], moment H = E[x xT]   ->   Q with tr((W - Q) H (W - Q)T) small, in few bits
 
 Columns are rounded one after another (Frantar et al., "GPTQ", 2022; Hassibi and Stork, "Optimal brain surgeon", 1992);
 a weight goes where its squared error, times its column's curvature, plus slope * bits is least. Zero is one of the
@@ -46,8 +46,8 @@ def compensated(
     """Round `weights` [groups, rows, k] to about multiples of `step`, given their inputs' `moment` [groups, k, k].
 
     `eagerness` times the slope of the rate-distortion curve at this step is the loss that a bit is worth: 0 rounds to
-    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end. `rows` [groups, rows]
-    say how much an error of each row counts, 1 on average: those that count little get shorter codes.
+    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end. `rows`
+    [groups, rows] say how much an error of each row counts, 1 on average: what counts little gets shorter codes.
     """
     moment = damped(moment)
     order = np.argsort(-np.einsum("gkk->gk", moment), axis=1, kind="stable")
@@ -60,7 +60,7 @@ def compensated(
 
     weigh = 1.0 if rows is None else rows  # [groups, rows]
     choice = _Choice(levels, slope, weigh)
-    codes = _Choice(levels, slope)(w.ravel(), curvature.mean()).reshape(w.shape)  # only to know about how often each level occurs
+    codes = choice.nearest(w.ravel()).reshape(w.shape)  # only to know about how often each level occurs
     for _ in range(2 if eagerness else 1):
         choice.count(codes)
         codes = _carried(w, carry, curvature, choice)
@@ -125,7 +125,8 @@ def _within(weights: np.ndarray, step: float, most: int) -> np.ndarray:
 
 def _multiples(weights: np.ndarray, step: float) -> np.ndarray:
     """One level beyond the weights on either side: what is carried may push them out."""
-    return np.arange(round(min(0, float(weights.min())) / step) - 1, round(max(0, float(weights.max())) / step) + 2) * step
+    low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
+    return np.arange(round(low / step) - 1, round(high / step) + 2) * step
 
 
 class _Choice:
