@@ -5,37 +5,55 @@ calibration.names          the tensors that the plan's default goes for
 calibration.curves(calibration.batches(64))      what a bit buys in each of them
 """
 
+import contextlib
+import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from . import allocate, answers, calibrate, data, pipeline, runtime
-from .errors import UnsuitableModel
+from . import allocate, answers, calibrate, codec, data, pipeline, runtime
+from .errors import BadPlan, UnsuitableModel
 from .plan import Plan, Settings
-from .tensor import values
+from .tensor import Tensor, values
 
 
-class Batches:
-    """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for."""
+class Batches(Sequence):
+    """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for.
+
+    Where the network's batch is fixed, the last one is filled up with the last sample.
+    """
 
     def __init__(self, network: answers.Network, chosen: np.ndarray):
         self._network, self.chosen = network, chosen
+        self.size = network.fixed or min(runtime.BATCH, len(chosen))
 
-    def __iter__(self) -> Iterator[runtime.Inputs]:
-        size = self._network.fixed or min(runtime.BATCH, len(self.chosen))
-        for start in range(0, len(self.chosen), size):
-            rows = self.chosen[start : start + size]
-            yield self._network.batch(rows, self._network.fixed or len(rows))
+    def __len__(self) -> int:
+        return -(-len(self.chosen) // self.size)
 
-    def first(self, count: int) -> list[runtime.Inputs]:
-        """The batches of the first `count` samples, in memory."""
-        return list(Batches(self._network, self.chosen[:count]))
+    def __getitem__(self, number: int) -> runtime.Inputs:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        rows = self.rows(number)
+        found = self._network.batch(rows, self._network.fixed or len(rows))
+        for name, array in found.items():
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                path = self._network.samples.path
+                raise BadPlan(f"{path}: input {name!r} holds NaN in samples {rows[0]} to {rows[-1]}: leave these out")
+        return found
+
+    def rows(self, number: int) -> np.ndarray:
+        """Which samples a batch holds, but for what fills it up."""
+        return self.chosen[number * self.size : (number + 1) * self.size]
 
 
 class Calibration:
-    """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name."""
+    """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
+
+    `source` is the model as it was; `advisor` is the one that runs: the tensors that the plan's rules name are in it as
+    these leave them, and what the plan names is hidden from calibration, biases too.
+    """
 
     def __init__(self, model, inputs, plan: Plan | Settings | str | os.PathLike | None, threads: int):
         from . import model as onnx_model
@@ -43,42 +61,87 @@ class Calibration:
         given = isinstance(model, (str, os.PathLike))
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
         self.plan, self.threads = pipeline.as_plan(plan), threads
+        self.path = self.source.path or "the model"
         self.sites = {site.name: site for site in self.source.sites}
         self.plan.check_names(self.sites)
         self.names = [site.name for site in self.source.sites if self._is_calibrated(site)]
         if not self.names:
-            raise UnsuitableModel(f"{self.source.path or 'the model'}: holds no weights that could be calibrated")
+            raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
         self.weights = sum(math.prod(self.sites[name].shape) for name in self.names)
-        self.session = self.run_with({})
-        self.network = answers.Network(self.source.path or "the model", self.session, _samples(inputs), None)
+        self.session = self._session(onnx_model.with_values(self.source, {}))
+        self.network = answers.Network(self.path, self.session, _samples(inputs), None)
         self.count = self.network.samples.count
+        self.advisor = self._advisor()
 
     def _is_calibrated(self, site) -> bool:
-        """Whether the plan's default goes for a tensor."""
+        """Whether the plan's default goes for a tensor, and there is something to choose."""
         if not site.dtype.real or self.plan.rule(site.name) is not None:
             return False
-        return not self.plan.settings(site.name, site.is_weight, math.prod(site.shape)).lossless
+        if self.plan.settings(site.name, site.is_weight, math.prod(site.shape)).lossless:
+            return False
+        numbers = self.values(site.name)
+        return numbers.size > 0 and bool(np.isfinite(numbers).all()) and bool((numbers != numbers.flat[0]).any())
+
+    def _advisor(self):
+        from . import model as onnx_model
+
+        hidden = {name for name in self.sites if self.plan.excludes(name) or self.plan.rule(name) is not None}
+        if not hidden:
+            return self.source
+        ruled = {}
+        for name in hidden:
+            settings = self.plan.settings(name, True, 1 << 62)
+            if self.sites[name].dtype.real and not settings.lossless:
+                ruled[name] = self.compressed(name, settings)
+        made = onnx_model.from_proto(onnx_model.with_values(self.source, ruled))
+        shown = [site for site in made.sites if site.name not in hidden]
+        return dataclasses.replace(made, sites=shown, path=self.source.path)
 
     def values(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are in the model."""
         site = self.sites[name]
         return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
 
-    def batches(self, count: int) -> list[runtime.Inputs]:
-        """The first `count` samples, in memory."""
-        return list(Batches(self.network, np.arange(min(count, self.count))))
+    def compressed(self, name: str, settings: Settings) -> np.ndarray:
+        """A tensor's numbers as compress would give them back."""
+        site = self.sites[name]
+        coded = codec.encode(Tensor(name, site.dtype, site.shape, site.read()), settings)[0].data
+        return values(coded.view(site.dtype.pattern), site.dtype).reshape(site.shape)
 
-    def curves(self, batches: list[runtime.Inputs]) -> dict[str, allocate.Curve]:
+    def batches(self, count: int) -> Batches:
+        """The first `count` samples."""
+        return Batches(self.network, np.arange(min(count, self.count)))
+
+    def curves(self, batches: Batches) -> dict[str, allocate.Curve]:
         """What a bit buys in each tensor."""
         options = calibrate.Options(sweeps=0, follow=0.0, threads=self.threads)  # quick: only tensors are compared
-        return calibrate.curves(self.source, batches, self.names, options=options)
+        with self.sound():
+            return calibrate.curves(self.advisor, batches, self.names, options=options)
+
+    @contextlib.contextmanager
+    def sound(self) -> Iterator[None]:
+        """Say what is wrong where a layer's inputs are no numbers to reckon with."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                yield
+        except (np.linalg.LinAlgError, FloatingPointError) as error:
+            raise self.unsound() from error
+
+    def unsound(self) -> BadPlan:
+        """Samples that tell nothing."""
+        path = self.network.samples.path
+        return BadPlan(f"{path}: {self.path} makes infinities or NaN of some samples, which tell nothing: leave them out")
 
     def run_with(self, new: Mapping[str, np.ndarray]):
-        """An onnxruntime session of the model with new values for some tensors."""
+        """An onnxruntime session of the model with new values for some tensors, and what the plan's rules make."""
         from . import model as onnx_model
 
-        proto = onnx_model.with_values(self.source, new)
-        return runtime.session(onnx_model.serialize(proto, "the model"), self.threads, self.source.path or "the model")
+        return self._session(onnx_model.with_values(self.advisor, new))
+
+    def _session(self, proto):
+        from . import model as onnx_model
+
+        return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
 
 
 def _samples(inputs) -> data.Samples:

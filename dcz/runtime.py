@@ -160,10 +160,10 @@ class Sums:
             self.signal += float(np.square(x[np.isfinite(x)]).sum())
             self.error += float(np.square(off).sum())
         self.largest = max(self.largest, float(off.max()))
-        rows = _rows(x)
-        self.wide |= rows.shape[1] > 1
-        self.same += int((rows.argmax(1) == y.reshape(rows.shape).argmax(1)).sum())
-        self.samples += len(rows)
+        found = rows(x)
+        self.wide |= found.shape[1] > 1
+        self.same += int((found.argmax(1) == y.reshape(found.shape).argmax(1)).sum())
+        self.samples += len(found)
 
     def _add_whole(self, x, y) -> None:
         """What is no array of numbers, or differs in shape, is equal or not."""
@@ -184,7 +184,7 @@ class Sums:
         return Difference(name, decibels, self.largest, self.same / self.samples if self.wide else None, self.samples)
 
 
-def _rows(outputs: np.ndarray) -> np.ndarray:
+def rows(outputs: np.ndarray) -> np.ndarray:
     """Outputs as one row of classes a sample: trailing axes of length 1 are set aside, as of [n, 1000, 1, 1]."""
     shape = list(outputs.shape)
     while len(shape) > 2 and shape[-1] == 1:

@@ -78,7 +78,8 @@ def compress_to_size(
     told of each trial. For the rest see pipeline.compress. Raises BadPlan where no quality meets the budget, saying
     which is the smallest file; an older `output` stays as it was.
     """
-    check_output(output, force)
+    given = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
+    check_output(output, force, inputs=[model] if given else [])
     max_bytes = _budget(model, max_bytes, ratio)
     plan = _sought(pipeline.as_plan(plan))
     threads = thread_count(threads)
@@ -169,7 +170,7 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_byte
     chosen, kept = at(plan, best.quality), ()
     found = file(best.quality, chosen)
     for _ in range(FILLINGS):
-        more = _fitting(whole, found, max_bytes) if found.nbytes < (1 - TOLERANCE) * max_bytes else ()
+        more = fitting(whole, found, max_bytes) if found.nbytes < (1 - TOLERANCE) * max_bytes else ()
         while more:  # the graph and other tensors may change a little with them: the last may not fit after all
             filled = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept + more)))
             trial = file(best.quality, filled)
@@ -184,7 +185,7 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_byte
     return chosen, Trial(best.quality, found.nbytes)
 
 
-def _fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
+def fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
     """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first."""
     costs = {name: nbytes - found.records.get(name, 0) for name, nbytes in whole.records.items()}
     chosen, room = (), max_bytes - found.nbytes

@@ -6,24 +6,26 @@ How far answers move is the Kullback-Leibler divergence of the classes' probabil
 that are no classes, the squared error by their variance. Weight error alone predicts it badly.
 """
 
+import dataclasses
+import glob
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
-from . import allocate, calibrate, codec
+from . import allocate, calibrate
 from .calibration import Calibration
 from .errors import BadPlan
-from .files import replacing
+from .files import check_output, replacing
 from .parallel import thread_count
 from .plan import Plan, Settings
 from .stages import prune
-from .tensor import Tensor, values
 
 BITS, SPARSITIES = (2, 3, 4, 6), (0.5, 0.7, 0.9)
 SAMPLES = 64
+FINEST, WIDEST = 1e-6, 1e3  # steps that Settings take
 RATE = 4.0  # bits a weight of the plan, where none is named
 
 
@@ -43,29 +45,55 @@ class Row:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """All tensors that the plan's default goes for, in the model's order; `rate`: bits a weight of the suggestion."""
+    """All tensors that the plan's default goes for, in the model's order; `rate`: bits a weight of the suggestion.
+
+    `plan` is the one that was given: its rules and exclusions go before the suggestion in `to_toml`.
+    """
 
     path: str
     samples: int
     rate: float
     rows: tuple[Row, ...]
+    plan: Plan = Plan()
 
     def to_dict(self) -> dict:
         """Plain values, for JSON."""
-        return asdict(self)
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        return {"path": self.path, "samples": self.samples, "rate": self.rate, "rows": rows}
 
     def to_toml(self) -> str:
         """A plan.toml with a rule for each tensor, to edit and to pass to compress."""
         lines = [f"# {self.rate:g} bits a weight, spent where they change the answers least; steps are in deviations."]
+        if self.plan.exclude:
+            lines.append(f"exclude = [{', '.join(map(_quoted, self.plan.exclude))}]")
+        if self.plan.min_weights != Plan.min_weights:
+            lines.append(f"min_weights = {self.plan.min_weights}")
+        for rule in self.plan.rules:
+            lines += ["", "[[rule]]", f"match = [{', '.join(map(_quoted, rule.match))}]", *_settings(rule.settings)]
         for row in self.rows:
             lines += ["", f"# {row.elements:,} weights, about {row.bits_suggested:.1f} bits each", "[[rule]]"]
-            lines += [f"match = {json.dumps(row.name)}", f"step = {row.step:.5g}"]
+            lines += [f"match = {_quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
         return "\n".join(lines) + "\n"
 
-    def write(self, path: str | os.PathLike) -> None:
-        """Write `to_toml` to a file; raises FileAccess."""
+    def write(self, path: str | os.PathLike, force: bool = True) -> None:
+        """Write `to_toml` to a file; raises FileAccess, without `force` also where there is one."""
+        check_output(path, force)
         with replacing(path) as file:
             file.write(self.to_toml().encode())
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but for surrogates, which TOML has not, and the control character that JSON lets pass."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _settings(settings: Settings) -> list[str]:
+    """The lines of a rule that say the same as `settings`."""
+    fields = {each.name: (getattr(settings, each.name), each.default) for each in dataclasses.fields(settings)}
+    changed = {name: value for name, (value, default) in fields.items() if value != default}
+    if settings.shares_nothing and not settings.lossless:
+        changed["share"] = False  # else the default's quality would share
+    return [f"{name} = {json.dumps(value)}" for name, value in changed.items()]
 
 
 def measure(
@@ -76,13 +104,13 @@ def measure(
     sparsities: Sequence[float] = SPARSITIES,
     samples: int = SAMPLES,
     rate: float = RATE,
-    plan: Plan | str | os.PathLike | None = None,
+    plan: Plan | Settings | str | os.PathLike | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Sensitivity:
     """Measure `model` (a path or a ModelProto) on the first `samples` of its `inputs` (see tuning.tune).
 
-    Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
+    `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are. Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
     """
     if samples < 1 or not 0.1 <= rate <= 8:
         raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
@@ -91,30 +119,26 @@ def measure(
     batches = network.batches(samples)
     found = []
     for number, settings in enumerate(ways):
-        trials = {name: {name: _compressed(network, name, settings)} for name in network.names}
+        trials = {name: {name: network.compressed(name, settings)} for name in network.names}
 
         def tell(name: str, done: int, total: int, number=number) -> None:
             progress(name, number * total + done, len(ways) * total)
 
-        found.append(calibrate.divergences(network.source, batches, trials, network.threads, tell))
+        with network.sound():
+            found.append(calibrate.divergences(network.advisor, batches, trials, network.threads, tell))
     curves = network.curves(batches)
     steps = allocate.by_bits(curves, rate * network.weights)
     rows = tuple(_row(network, name, bits, sparsities, found, curves[name], steps[name]) for name in network.names)
-    return Sensitivity(network.network.path, min(samples, network.count), rate, rows)
+    return Sensitivity(network.path, min(samples, network.count), rate, rows, network.plan)
 
 
 def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curve, step: float) -> Row:
     moved = [each[name] for each in found]
     site = network.sites[name]
     near = int(np.argmin(np.abs(curve.steps - step)))
-    deviation = prune.standard_deviation(network.values(name).ravel()) or 1.0
+    numbers = network.values(name).ravel()
+    deviation = prune.standard_deviation(numbers[numbers != 0]) or 1.0  # as codec has it: zeros have no error
     by_bits, by_sparsity = dict(zip(bits, moved)), dict(zip(sparsities, moved[len(bits) :]))
     used = float(curve.bits[near]) / curve.elements
-    return Row(name, site.shape, curve.elements, by_bits, by_sparsity, used, step / deviation)
+    return Row(name, site.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation)))
 
-
-def _compressed(network, name: str, settings: Settings) -> np.ndarray:
-    """A tensor's values as compress would give them back."""
-    site = network.sites[name]
-    data = codec.encode(Tensor(name, site.dtype, site.shape, site.read()), settings)[0].data
-    return values(data.view(site.dtype.pattern), site.dtype).reshape(site.shape)

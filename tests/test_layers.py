@@ -36,7 +36,7 @@ MAY = {
     "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
     "cli": "errors train plan pipeline search tuning sensitivity unpack report verification evaluation budget cli",
     "__main__": "cli",
-    "__init__": "errors train plan pipeline search tuning sensitivity unpack mapping report verification evaluation budget",
+    "__init__": "errors train plan pipeline search tuning unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.

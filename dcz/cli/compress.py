@@ -51,8 +51,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, quiet, threads, as_json, force, lossless, no_share,
-    **options,
+    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, quiet, threads, as_json, force,
+    lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -64,6 +64,7 @@ def command(
       dcz compress model.onnx -o model.dcz
       dcz compress model.onnx --max-size 1.5MB
       dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
+      dcz compress model.onnx --calibrate samples.npz --max-drop 0.5
     """
     from pathlib import Path
 
@@ -73,6 +74,8 @@ def command(
 
     if max_drop is not None and calibrate is None:
         raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
+    if max_drop is not None and not 0 <= max_drop < 100:
+        raise BadPlan(f"--max-drop is a percentage of the answers from 0 to below 100, not {max_drop:g}")
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
     options = {"threads": threads, "warn": warn, "force": force}
@@ -84,7 +87,8 @@ def command(
             trial = _tell_tuning(quiet)
             tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
         if not quiet:
-            click.echo(f"calibrated on {tuned.calibrated_on} samples; {tuned.held_out} were held out", err=True)
+            held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
+            click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)

@@ -1,8 +1,10 @@
 """`dcz sensitivity`"""
 
+import os
+
 import click
 
-from .common import FILE, as_json, print_json, progress, threads
+from .common import FILE, as_json, force, print_json, progress, threads
 
 
 @click.command("sensitivity")
@@ -17,7 +19,10 @@ from .common import FILE, as_json, print_json, progress, threads
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these tensors alone. May be repeated.")
 @threads
 @as_json
-def command(model, calibrate, bits, sparsity, samples, rate, plan, config, exclude, threads, as_json) -> None:
+@force
+def command(
+    model, calibrate, bits, sparsity, samples, rate, plan, config, exclude, threads, as_json, force
+) -> None:  # fmt: skip
     """Compress each tensor of MODEL alone, and tell how far the answers move, in nats (0: not at all).
 
     With --plan, write what to spend on each tensor so that a bit buys as much everywhere, to edit and pass on.
@@ -30,9 +35,12 @@ def command(model, calibrate, bits, sparsity, samples, rate, plan, config, exclu
     from dataclasses import replace
 
     from .. import sensitivity
+    from ..files import check_output
     from ..plan import Plan, load
     from . import show
 
+    if plan:
+        check_output(plan, force, inputs=[path for path in (model, calibrate) if os.path.exists(path)])
     chosen = load(config) if config else Plan()
     chosen = replace(chosen, exclude=chosen.exclude + exclude)
     ways = {"bits": _numbers(bits, int), "sparsities": _numbers(sparsity, float)}
@@ -41,7 +49,7 @@ def command(model, calibrate, bits, sparsity, samples, rate, plan, config, exclu
             model, calibrate, samples=samples, rate=rate, plan=chosen, threads=threads, progress=tell, **ways
         )
     if plan:
-        found.write(plan)
+        found.write(plan, force)
     print_json(found.to_dict()) if as_json else show.sensitivity(found)
 
 

@@ -58,7 +58,7 @@ def inspected(report: Report) -> None:
 
 
 def sensitivity(found) -> None:
-    """`dcz sensitivity`: tensors by how much they hurt at the fewest bits."""
+    """`dcz sensitivity`: the tensors that hurt most when they are compressed most come first."""
     console = _console()
     table = Table(
         title=f"nats that the answers move, each tensor alone ({found.samples} samples)", title_justify="left"
@@ -69,10 +69,14 @@ def sensitivity(found) -> None:
     for heading in (*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)):
         table.add_column(heading, justify="right")
     table.add_column(f"bits of {found.rate:g}", justify="right")
-    for row in found.rows:
+    for row in sorted(found.rows, key=_hurt, reverse=True):
         moved = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
         table.add_row(escape(row.name), f"{row.elements:,}", *moved, f"{row.bits_suggested:.1f}")
     console.print(table)
+
+
+def _hurt(row) -> float:
+    return max((*row.by_bits.values(), *row.by_sparsity.values()), default=0.0)
 
 
 def _file(report: Report) -> str:

@@ -31,6 +31,6 @@ from .survey import WEIGHT_INPUTS, Survey
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",
-    "Reference", "Site", "Survey", "check", "cut", "fill", "from_proto", "inline_sites", "load", "original", "parse_graph",
-    "point_outside", "program", "references", "serialize", "with_values",
+    "Reference", "Site", "Survey", "check", "cut", "fill", "from_proto", "inline_sites", "load", "original",
+    "parse_graph", "point_outside", "program", "references", "serialize", "with_values",
 ]  # fmt: skip

@@ -107,7 +107,7 @@ def _refuse(proto: ModelProto, place: str) -> None:
     if found:
         more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         why = "; ".join(found[:MOST_NAMED]) + more
-        raise UnsuitableModel(f"{place}: dcz can compress this model, but not train it: {why}")
+        raise UnsuitableModel(f"{place}: dcz can compress this model, but not train or calibrate it: {why}")
 
 
 def _links(model: Model) -> dict[str, Site]:
