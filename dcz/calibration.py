@@ -71,6 +71,8 @@ class Calibration:
         self.session = self._session(onnx_model.with_values(self.source, {}))
         self.network = answers.Network(self.path, self.session, _samples(inputs), None)
         self.count = self.network.samples.count
+        for _ in self.batches(self.count):
+            pass  # refused now if one does not fit, not after minutes of work
         self.advisor = self._advisor()
 
     def _is_calibrated(self, site) -> bool:
@@ -124,13 +126,15 @@ class Calibration:
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 yield
-        except (np.linalg.LinAlgError, FloatingPointError) as error:
+        except (np.linalg.LinAlgError, IndexError) as error:  # IndexError: a level chosen by NaN
             raise self.unsound() from error
 
     def unsound(self) -> BadPlan:
         """Samples that tell nothing."""
         path = self.network.samples.path
-        return BadPlan(f"{path}: {self.path} makes infinities or NaN of some samples, which tell nothing: leave them out")
+        return BadPlan(
+            f"{path}: {self.path} makes infinities or NaN of some samples, or the same of all: none of that tells anything"
+        )
 
     def run_with(self, new: Mapping[str, np.ndarray]):
         """An onnxruntime session of the model with new values for some tensors, and what the plan's rules make."""

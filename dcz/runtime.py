@@ -54,10 +54,11 @@ def session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # refusals reach the caller as exceptions
     options.intra_op_num_threads = threads
+    name = name or ("a piece of the model" if isinstance(path, bytes) else path)
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
-        raise UnsuitableModel(f"{name or path}: onnxruntime cannot load it: {_first_line(error)}") from error
+        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
 
 
 def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:

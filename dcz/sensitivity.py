@@ -141,4 +141,3 @@ def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curv
     by_bits, by_sparsity = dict(zip(bits, moved)), dict(zip(sparsities, moved[len(bits) :]))
     used = float(curve.bits[near]) / curve.elements
     return Row(name, site.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation)))
-

@@ -139,7 +139,7 @@ class _Tuning(Calibration):
     def to_size(self, max_bytes: int) -> Trial:
         """The most bits whose file has `max_bytes` at most; where it has room for more, with tensors that stay exact."""
         self._divide(held=False)
-        low = high = None  # the nearest trials that fit and do not
+        low = high = before = None  # the nearest trials that fit and do not, and the last one
         bits = self._guess(max_bytes)
         if bits == MOST_BITS and (whole := self._file({}).nbytes) <= max_bytes:
             self.best = Trial(math.inf, whole), {}
@@ -149,10 +149,10 @@ class _Tuning(Calibration):
             low, high = (found, high) if found.nbytes <= max_bytes else (low, found)
             if low is not None and low.nbytes >= (1 - TOLERANCE) * max_bytes:
                 break
-            further = _nearer(found, low, high, (1 - TOLERANCE / 3) * max_bytes, self.weights)
+            further = _nearer(found, before, low, high, (1 - TOLERANCE / 2) * max_bytes, self.weights)
             if further == bits:
                 break
-            bits = further
+            bits, before = further, found
         if low is None and bits > LEAST_BITS:
             found = self._attempt(LEAST_BITS, lambda new: new.nbytes <= max_bytes)
         if self.best is None:
@@ -276,13 +276,17 @@ class _Tuning(Calibration):
         pipeline.compress(proto, output, plan, **options)
 
 
-def _nearer(found: Trial, low: Trial | None, high: Trial | None, aim: float, weights: int) -> float:
-    """The bits to try next for a file of `aim` bytes."""
+def _nearer(
+    found: Trial, before: Trial | None, low: Trial | None, high: Trial | None, aim: float, weights: int
+) -> float:
+    """The bits to try next for a file of `aim` bytes, `found` being the last trial and `before` the one before it."""
     if low is not None and high is not None:  # within the middle nine tenths
-        share = min(0.95, max(0.05, (aim - low.nbytes) / max(1, high.nbytes - low.nbytes)))
+        share = min(0.95, max(0.05, (aim - low.nbytes) / (high.nbytes - low.nbytes)))
         return low.bits + share * (high.bits - low.bits) if high.bits - low.bits > 1e-4 else found.bits
     # The file grows by about as many bits as it is given; less than half of what was tried is not believed.
-    return min(MOST_BITS, max(found.bits / 2, LEAST_BITS, found.bits + 8 * (aim - found.nbytes) / weights))
+    rise = 1.0 if before is None else 8 * (found.nbytes - before.nbytes) / weights / (found.bits - before.bits)
+    further = found.bits + 8 * (aim - found.nbytes) / weights / min(2.0, max(0.5, rise))
+    return min(MOST_BITS, max(found.bits / 2, LEAST_BITS, further))
 
 
 def _telling(outputs: list) -> int:

@@ -1,0 +1,80 @@
+"""`dcz compress --calibrate` and `dcz sensitivity` as a user meets them."""
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+from dcz import cli
+from tests.networks import perceptron
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run one command line in a folder with net.onnx and x.npz; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(perceptron(), "net.onnx")
+    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32))
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dcz", *map(str, arguments)])
+        code = cli._run()
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.mark.parametrize("goal, most", [(["--ratio", 7], 5_600), (["--max-size", "5kB"], 5_000)])
+def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
+    code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--json", "--threads", 1, *goal)
+    assert code == 0 and json.loads(out)["file_bytes"] == (tmp_path / "net.dcz").stat().st_size <= most
+    assert "bits a weight: " in err and "calibrated on 48 samples\n" in err
+
+
+def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run):
+    code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1)
+    assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
+    assert "of the held-out answers are the same" in err
+
+
+def test_quiet_says_only_what_came_of_it(run):
+    code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 6, "-q", "--threads", 1)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    (["compress", "net.onnx", "--max-drop", "1"], 2, "--calibrate"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", "100"], 2, "from 0 to below 100, not 100"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "5", "--max-size", "5kB"], 2, "give one of"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--bits", "4"], 2, "leave bits out"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--lossless"], 2, "leave lossless out"),
+    (["compress", "net.onnx", "--calibrate", "missing.npz"], 6, "missing.npz"),
+    (["compress", "missing.onnx", "--calibrate", "x.npz"], 6, "missing.onnx"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "-o", "net.onnx", "-f"], 6, "is the input itself"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--max-size", "500B"], 2, "as coarsely as"),
+    (["sensitivity", "net.onnx"], 2, "--calibrate"),
+    (["sensitivity", "net.onnx", "--calibrate", "x.npz", "--bits", "two"], 2, "'two' is no list of numbers"),
+    (["sensitivity", "net.onnx", "--calibrate", "x.npz", "--bits", "9"], 2, "bits"),
+    (["sensitivity", "net.onnx", "--calibrate", "x.npz", "--plan", "x.npz"], 6, "x.npz"),
+    (["sensitivity", "net.onnx", "--calibrate", "x.npz", "--plan", "no/plan.toml"], 6, "no/plan.toml"),
+])  # fmt: skip
+def test_every_failure_has_its_code_and_says_why(run, arguments, code, words):
+    found, out, err = run(*arguments)
+    assert (found, out) == (code, "")
+    assert words in err and "Traceback" not in err
+
+
+def test_sensitivity_prints_a_table_and_writes_a_plan_that_compress_takes(run, tmp_path):
+    options = ["--calibrate", "x.npz", "--bits", "2,5", "--sparsity", "0.8", "--threads", 1]
+    code, out, err = run("sensitivity", "net.onnx", *options, "--plan", "plan.toml", "--exclude", "fc1.bias")
+    assert code == 0 and "measuring" in err
+    for word in ("tensor", "2 bits", "5 bits", "80% zero", "bits of 4", "fc1.weight", "fc2.weight"):
+        assert word in out
+    assert run("compress", "net.onnx", "--config", "plan.toml")[0] == 0
+    code, _, err = run("sensitivity", "net.onnx", *options, "--plan", "plan.toml")
+    assert code == 6 and "--force" in err
+    code, out, _ = run("sensitivity", "net.onnx", *options, "--plan", "plan.toml", "-f", "--json")
+    assert code == 0 and {row["name"] for row in json.loads(out)["rows"]} == {"fc1.weight", "fc2.weight"}
