@@ -133,7 +133,7 @@ class Calibration:
         """Samples that tell nothing."""
         path = self.network.samples.path
         return BadPlan(
-            f"{path}: {self.path} makes infinities or NaN of some samples, or the same of all: none of that tells anything"
+            f"{path}: {self.path} makes infinities or NaN of some samples, or one answer of all: that tells nothing"
         )
 
     def run_with(self, new: Mapping[str, np.ndarray]):

@@ -110,7 +110,9 @@ def measure(
 ) -> Sensitivity:
     """Measure `model` (a path or a ModelProto) on the first `samples` of its `inputs` (see tuning.tune).
 
-    `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are. Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
+    `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are.
+
+    Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
     """
     if samples < 1 or not 0.1 <= rate <= 8:
         raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")

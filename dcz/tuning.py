@@ -49,7 +49,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated, and how many were held out."""
+    """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated, and
+    how many were held out."""
 
     path: str
     kept: Trial
@@ -77,8 +78,8 @@ def tune(
     `inputs`: the path of an .npz with an array for each input (or an .npy), or the arrays; samples along the first
     axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
     samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. The
-    plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of those
-    layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are done,
+    plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of
+    those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are done,
     and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
@@ -137,7 +138,7 @@ class _Tuning(Calibration):
     # -- trials --------------------------------------------------------------------------------------------------------
 
     def to_size(self, max_bytes: int) -> Trial:
-        """The most bits whose file has `max_bytes` at most; where it has room for more, with tensors that stay exact."""
+        """The most bits whose file has `max_bytes` at most; where there is room for more, tensors stay exact."""
         self._divide(held=False)
         low = high = before = None  # the nearest trials that fit and do not, and the last one
         bits = self._guess(max_bytes)
@@ -228,8 +229,8 @@ class _Tuning(Calibration):
         return found
 
     def _agreement(self, new: dict[str, np.ndarray]) -> float:
-        """The share of held-out samples whose answer stays: the largest entry of the first output that holds classes, or,
-        where none does, the whole numbers of the first one that holds such."""
+        """The share of held-out samples whose answer stays: the largest entry of the first output that holds classes,
+        or, where none does, the whole numbers of the first one that holds such."""
         changed = self.run_with(new)
         place, same, total = None, 0, 0
         for number, batch in enumerate(self.held):

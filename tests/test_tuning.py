@@ -128,8 +128,9 @@ def test_a_drop_is_judged_by_samples_that_were_held_out(source, size, tmp_path):
         held = held.astype(np.float16)
     fixed = source.graph.input[0].type.tensor_type.shape.dim[0].dim_value or len(held)
     held = np.concatenate([held, np.zeros((-len(held) % fixed, 64), held.dtype)])
-    pairs = [(models.run(source, x=held[n : n + fixed]), models.run(dcz.load(tmp_path / "net.dcz"), x=held[n : n + fixed]))
-             for n in range(0, len(held), fixed)]  # fmt: skip
+    batches = [held[n : n + fixed] for n in range(0, len(held), fixed)]
+    packed = dcz.load(tmp_path / "net.dcz")
+    pairs = [(models.run(source, x=batch), models.run(packed, x=batch)) for batch in batches]
     place = len(source.graph.output) - 1
     before, after = (np.concatenate([pair[side][place] for pair in pairs])[: size // 4] for side in (0, 1))
     if before.ndim > 1:
