@@ -106,14 +106,20 @@ def measure(
     rate: float = RATE,
     plan: Plan | Settings | str | os.PathLike | None = None,
     threads: int | None = None,
+    output: str | os.PathLike | None = None,
+    force: bool = True,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Sensitivity:
     """Measure `model` (a path or a ModelProto) on the first `samples` of its `inputs` (see tuning.tune).
 
-    `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are.
+    `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are. The
+    plan of the result is written to `output`, if one is named; `force` replaces a file that is there.
 
     Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
     """
+    if output is not None:
+        named = [given for given in (model, inputs) if isinstance(given, (str, os.PathLike))]
+        check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
     if samples < 1 or not 0.1 <= rate <= 8:
         raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
     ways = [Settings(bits=each) for each in bits] + [Settings(sparsity=each, share=False) for each in sparsities]
@@ -131,7 +137,10 @@ def measure(
     curves = network.curves(batches)
     steps = allocate.by_bits(curves, rate * network.weights)
     rows = tuple(_row(network, name, bits, sparsities, found, curves[name], steps[name]) for name in network.names)
-    return Sensitivity(network.path, min(samples, network.count), rate, rows, network.plan)
+    result = Sensitivity(network.path, min(samples, network.count), rate, rows, network.plan)
+    if output is not None:
+        result.write(output, force)
+    return result
 
 
 def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curve, step: float) -> Row:

@@ -49,8 +49,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated, and
-    how many were held out."""
+    """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
+    and how many were held out."""
 
     path: str
     kept: Trial
@@ -79,8 +79,8 @@ def tune(
     axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
     samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. The
     plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of
-    those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are done,
-    and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
+    those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are
+    done, and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]

@@ -1,7 +1,5 @@
 """`dcz sensitivity`"""
 
-import os
-
 import click
 
 from .common import FILE, as_json, force, print_json, progress, threads
@@ -35,21 +33,17 @@ def command(
     from dataclasses import replace
 
     from .. import sensitivity
-    from ..files import check_output
     from ..plan import Plan, load
     from . import show
 
-    if plan:
-        check_output(plan, force, inputs=[path for path in (model, calibrate) if os.path.exists(path)])
     chosen = load(config) if config else Plan()
     chosen = replace(chosen, exclude=chosen.exclude + exclude)
+    target = {"output": plan, "force": force}
     ways = {"bits": _numbers(bits, int), "sparsities": _numbers(sparsity, float)}
     with progress("measuring", samples=True) as tell:
         found = sensitivity.measure(
-            model, calibrate, samples=samples, rate=rate, plan=chosen, threads=threads, progress=tell, **ways
+            model, calibrate, samples=samples, rate=rate, plan=chosen, threads=threads, progress=tell, **ways, **target
         )
-    if plan:
-        found.write(plan, force)
     print_json(found.to_dict()) if as_json else show.sensitivity(found)
 
 
