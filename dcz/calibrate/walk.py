@@ -33,7 +33,7 @@ def stages(program: Program, layers: list[Layer]) -> list[Stage]:
     while undecided:
         known = {given.name for given in program.inputs} | program.constants.keys()
         ready: list[Layer] = []
-        wanted = dict.fromkeys(name for name in program.outputs if name in known)
+        wanted: dict[str, None] = {}
         for node in program.nodes:
             sites = [program.weights[name] for name in node.inputs if name in program.weights]
             others = all(name in known or not name for name in node.inputs)
@@ -44,6 +44,7 @@ def stages(program: Program, layers: list[Layer]) -> list[Stage]:
             wanted.update(dict.fromkeys(name for name in node.inputs if name in known - program.constants.keys()))
             if others:
                 ready += [layer for layer in blocking if layer not in ready]
+        wanted.update(dict.fromkeys(name for name in program.outputs if name in known))
         found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in program.constants)))
         for layer in ready:
             del undecided[layer.site]
