@@ -3,10 +3,12 @@
 # make bench   measure sizes, speed and accuracy (minutes; see tests/benchmarks/)
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
-# Each sets up what it needs in .venv.
+# Each sets up what it needs in .venv. TORCH names the PyTorch to install, such as torch==2.13.0: `reproduce` needs it, and
+# with it `test` runs the tests of training, which are skipped otherwise.
 
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -35,6 +37,7 @@ $(BIN)/python:
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[test]'
+	$(if $(TORCH),$(PIP) install $(TORCH) || echo 'no $(TORCH) to be had: the tests of training are skipped')
 	touch $@
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
@@ -46,7 +49,7 @@ $(VENV)/.bench: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[reproduce]'
+	$(PIP) install $(or $(TORCH),torch) && $(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:

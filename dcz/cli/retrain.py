@@ -9,7 +9,7 @@ from .common import FILE, as_json, force, print_json, printable, size, threads, 
 SECTIONS = {
     "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
     "Result": ("output", "force", "sparsity", "bits", "config", "bias_bits"),
-    "Pruning": ("epochs", "learning_rate", "schedule", "scope", "score", "regrow", "prune_biases"),
+    "Pruning": ("epochs", "learning_rate", "schedule", "scope", "score", "regrow", "prune_biases", "keep_idle"),
     "Sharing": ("share_epochs", "share_rate", "reassign"),
     "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
 }
@@ -56,6 +56,7 @@ class _Sections(click.Command):
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
+@click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
 @click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
 @click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
 @click.option("--holdout", type=float, metavar="F", help="The share of samples kept for validation; default 0.1.")
@@ -68,7 +69,7 @@ class _Sections(click.Command):
 @as_json
 @force
 def command(
-    model, data, labels, validation, validation_labels, distill, output, config, checkpoint, no_checkpoint,
+    model, data, labels, validation, validation_labels, distill, output, config, keep_idle, checkpoint, no_checkpoint,
     quiet, as_json, force, **options,
 ) -> None:  # fmt: skip
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
@@ -85,16 +86,24 @@ def command(
     from pathlib import Path
 
     from .. import report, train
-    from ..errors import BadPlan
+    from ..errors import BadPlan, UnsuitableModel
     from . import show
 
+    if os.path.isfile(model) and report.is_dcz(model):
+        raise UnsuitableModel(f"{model}: is a .dcz file; retraining takes an ONNX model: `dcz decompress` gives one")
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise BadPlan("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:
         raise BadPlan("--validation-labels are those of --validation: give that too")
+    if labels and not distill and (options["temperature"] is not None or options["label_share"] is not None):
+        raise BadPlan("--temperature and --label-share are those of --distill: give that too")
+    if options["label_share"] is not None and not labels:
+        raise BadPlan("--label-share is that of --labels: give them too")
     checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
-    recipe = train.Recipe(**{name: value for name, value in options.items() if value is not None})
+    recipe = train.Recipe(
+        **{name: value for name, value in options.items() if value is not None}, drop_idle=not keep_idle
+    )
     if checkpoint and os.path.exists(checkpoint):
         click.echo(f"dcz: going on from {printable(checkpoint)}", err=True)
     with _kept(checkpoint), _progress(quiet) as tell:
@@ -126,7 +135,9 @@ def _text(result) -> str:
         parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
         if error is not None and error_before is not None:
             parts.append(f"error {error_before:.2%} -> {error:.2%}")
-    return "; ".join(parts) or "nothing was measured: there were no validation samples"
+    else:
+        parts.append("nothing was measured: there were no validation samples")
+    return "; ".join(parts)
 
 
 @contextlib.contextmanager
