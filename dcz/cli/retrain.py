@@ -9,7 +9,20 @@ from .common import FILE, as_json, force, print_json, printable, size, threads, 
 SECTIONS = {
     "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
     "Result": ("output", "force", "sparsity", "bits", "config", "bias_bits"),
-    "Pruning": ("epochs", "learning_rate", "schedule", "scope", "score", "regrow", "prune_biases", "keep_idle"),
+    "Pruning": (
+        "epochs",
+        "learning_rate",
+        "schedule",
+        "start",
+        "ramp",
+        "rounds",
+        "prune_every",
+        "scope",
+        "score",
+        "regrow",
+        "prune_biases",
+        "keep_idle",
+    ),
     "Sharing": ("share_epochs", "share_rate", "reassign"),
     "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
 }
@@ -45,13 +58,17 @@ class _Sections(click.Command):
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids in each tensor (1 to 8).")
 @click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options change its defaults.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
-@click.option("--share-epochs", type=int, metavar="N", help="Epochs of training the centroids; default 4.")
+@click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four stages; default 4.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
 @click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
 @click.option("--label-share", type=float, metavar="F", help="Of the labels in the loss of --distill; default 0.1.")
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
+@click.option("--start", type=float, metavar="F", help="Of a steady schedule: the share kept at first; default 0.5.")
+@click.option("--ramp", type=float, metavar="F", help="The share of epochs by which it is at its end; default 0.62.")
+@click.option("--rounds", type=int, metavar="N", help="How many rounds --schedule steps takes; default 5.")
+@click.option("--prune-every", type=int, metavar="N", help="Prune after so many batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
@@ -86,11 +103,9 @@ def command(
     from pathlib import Path
 
     from .. import report, train
-    from ..errors import BadPlan, UnsuitableModel
+    from ..errors import BadPlan
     from . import show
 
-    if os.path.isfile(model) and report.is_dcz(model):
-        raise UnsuitableModel(f"{model}: is a .dcz file; retraining takes an ONNX model: `dcz decompress` gives one")
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise BadPlan("give --checkpoint or --no-checkpoint, not both")
