@@ -4,10 +4,12 @@
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
-# Each sets up what it needs in .venv.
+# Each sets up what it needs in .venv. TORCH names the PyTorch to install, such as torch==2.13.0: `reproduce` needs it, and
+# with it `test` runs the tests of training, which are skipped otherwise.
 
 PYTHON ?= python3
 VENV ?= .venv
+TORCH ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -42,6 +44,7 @@ $(BIN)/python:
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[test]'
+	$(if $(TORCH),$(PIP) install $(TORCH) || echo 'no $(TORCH) to be had: the tests of training are skipped')
 	touch $@
 
 $(VENV)/.demo: setup.cfg pyproject.toml | $(BIN)/python
@@ -60,7 +63,7 @@ $(NNCODEC)/.installed:
 	touch $@
 
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[reproduce]'
+	$(PIP) install $(or $(TORCH),torch) && $(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:

@@ -15,6 +15,7 @@ from dcz.format.container import Archive
 from dcz.plan import LOSSLESS, Plan, Settings
 from dcz.tensor import DTYPES, round_to, values
 from tests import models
+from tests.networks import perceptron
 
 ALL = Plan(Settings(quality=30.0), include=("*",))  # whatever uses them
 REAL = [dtype for dtype in DTYPES.values() if dtype.real]
@@ -622,3 +623,9 @@ def test_floats_of_a_constant_are_one_row_of_float32(dtype, dims):
 def test_a_graph_that_is_no_model_is_refused():
     with pytest.raises(CorruptFile, match="graph-reference"):
         onnx_model.parse_graph(b"\xff\xff\xff", "net.dcz")
+
+
+def test_a_dcz_file_given_as_a_model_is_called_what_it_is(tmp_path):
+    packed = dcz.compress(perceptron(), tmp_path / "net.dcz")
+    with pytest.raises(UnsuitableModel, match="net.dcz: is a .dcz file.*decompress"):
+        dcz.compress(packed, tmp_path / "again.dcz")

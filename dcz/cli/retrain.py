@@ -9,7 +9,20 @@ from .common import FILE, as_json, force, print_json, printable, size, threads, 
 SECTIONS = {
     "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
     "Result": ("output", "force", "sparsity", "bits", "config", "bias_bits"),
-    "Pruning": ("epochs", "learning_rate", "schedule", "scope", "score", "regrow", "prune_biases"),
+    "Pruning": (
+        "epochs",
+        "learning_rate",
+        "schedule",
+        "start",
+        "ramp",
+        "rounds",
+        "prune_every",
+        "scope",
+        "score",
+        "regrow",
+        "prune_biases",
+        "keep_idle",
+    ),
     "Sharing": ("share_epochs", "share_rate", "reassign"),
     "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
 }
@@ -45,17 +58,22 @@ class _Sections(click.Command):
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids in each tensor (1 to 8).")
 @click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options change its defaults.")
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
-@click.option("--share-epochs", type=int, metavar="N", help="Epochs of training the centroids; default 4.")
+@click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four stages; default 4.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
 @click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
 @click.option("--label-share", type=float, metavar="F", help="Of the labels in the loss of --distill; default 0.1.")
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
+@click.option("--start", type=float, metavar="F", help="Of a steady schedule: the share kept at first; default 0.5.")
+@click.option("--ramp", type=float, metavar="F", help="The share of epochs by which it is at its end; default 0.62.")
+@click.option("--rounds", type=int, metavar="N", help="How many rounds --schedule steps takes; default 5.")
+@click.option("--prune-every", type=int, metavar="N", help="Prune after so many batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
+@click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
 @click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
 @click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
 @click.option("--holdout", type=float, metavar="F", help="The share of samples kept for validation; default 0.1.")
@@ -68,7 +86,7 @@ class _Sections(click.Command):
 @as_json
 @force
 def command(
-    model, data, labels, validation, validation_labels, distill, output, config, checkpoint, no_checkpoint,
+    model, data, labels, validation, validation_labels, distill, output, config, keep_idle, checkpoint, no_checkpoint,
     quiet, as_json, force, **options,
 ) -> None:  # fmt: skip
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
@@ -93,8 +111,14 @@ def command(
         raise BadPlan("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:
         raise BadPlan("--validation-labels are those of --validation: give that too")
+    if labels and not distill and (options["temperature"] is not None or options["label_share"] is not None):
+        raise BadPlan("--temperature and --label-share are those of --distill: give that too")
+    if options["label_share"] is not None and not labels:
+        raise BadPlan("--label-share is that of --labels: give them too")
     checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
-    recipe = train.Recipe(**{name: value for name, value in options.items() if value is not None})
+    recipe = train.Recipe(
+        **{name: value for name, value in options.items() if value is not None}, drop_idle=not keep_idle
+    )
     if checkpoint and os.path.exists(checkpoint):
         click.echo(f"dcz: going on from {printable(checkpoint)}", err=True)
     with _kept(checkpoint), _progress(quiet) as tell:
@@ -126,7 +150,9 @@ def _text(result) -> str:
         parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
         if error is not None and error_before is not None:
             parts.append(f"error {error_before:.2%} -> {error:.2%}")
-    return "; ".join(parts) or "nothing was measured: there were no validation samples"
+    else:
+        parts.append("nothing was measured: there were no validation samples")
+    return "; ".join(parts)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,9 @@ def compressed(report: Report, quiet: bool = False) -> None:
     if not quiet:
         console.print(_layers(report, console.width))
         console.print(_stages(report))
-    console.print(f"{_file(report)}, {report.ratio or 0:.2f} times smaller")
+    ratio = report.ratio or 0
+    change = f"{ratio:.2f} times smaller" if ratio >= 1 or not ratio else f"{1 / ratio:.2f} times larger than before"
+    console.print(f"{_file(report)}, {change}")
 
 
 def inspected(report: Report) -> None:

@@ -143,6 +143,8 @@ def original(model: str | os.PathLike | ModelProto, loaded: Model) -> bytes | No
 
 
 def _parse(data: bytes, path) -> ModelProto:
+    if data[:4] == b"\x89DCZ":
+        raise UnsuitableModel(f"{path}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
     proto = ModelProto()
     try:
         proto.ParseFromString(data)

@@ -19,7 +19,10 @@ from ..files import replacing
 def write(path: str | os.PathLike, stamp: str, state: dict[str, Any]) -> None:
     """Replace the checkpoint; raises FileAccess, an older one staying as it was."""
     with replacing(path) as file:
-        torch.save({"stamp": stamp, "state": state}, file)
+        try:
+            torch.save({"stamp": stamp, "state": state}, file)
+        except RuntimeError as error:  # torch's own, of a file cut short, hides what cut it: a full disk, an interrupt
+            raise error.__context__ or error
 
 
 def read(path: str | os.PathLike, stamp: str) -> dict[str, Any] | None:
@@ -36,5 +39,7 @@ def read(path: str | os.PathLike, stamp: str) -> dict[str, Any] | None:
     except Exception as error:  # zip, pickle and torch each have their own; what they say is no use to the user
         raise BadPlan(f"{path}: not a checkpoint, or a damaged one; remove it to start anew") from error
     if not isinstance(found, dict) or found.get("stamp") != stamp:
-        raise BadPlan(f"{path}: the checkpoint of another run (model, plan or recipe differ); remove it to start anew")
+        raise BadPlan(
+            f"{path}: the checkpoint of another run (model, data, plan or recipe differ); remove it to start anew"
+        )
     return found["state"]

@@ -98,9 +98,11 @@ class Weight(torch.nn.Module):
         """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true. What was pruned before
         stays pruned, unless `regrow`. Raises BadPlan for a mask of another size, or of a tensor whose weights are
         shared."""
+        if self.shared:
+            raise BadPlan(f"{self.name}: its weights are shared already; prune before that")
         mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
-        if len(mask) != self.count or self.shared:
-            raise BadPlan(f"{self.name}: a mask has the {self.count} places of a tensor that is not shared yet")
+        if len(mask) != self.count:
+            raise BadPlan(f"{self.name}: a mask has {self.count} places, not {len(mask)}")
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
         self.kept = int(self.mask.sum())
 
@@ -110,11 +112,13 @@ class Weight(torch.nn.Module):
         Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
         as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes,
         or sharing.settle leave some of them free of their centroids for a while.
-        Raises BadPlan where the codes do not fit.
+        Raises BadPlan where the codes do not fit, or the weights are shared already.
         """
+        if self.shared:
+            raise BadPlan(f"{self.name}: its weights are shared already")
         places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
-        if self.shared or len(found.codes) != len(places):
-            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, once, not {len(found.codes)}")
+        if len(found.codes) != len(places):
+            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, not {len(found.codes)}")
         dense = self.values.detach()
         self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64))
         self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype))
@@ -213,9 +217,14 @@ class Network(torch.nn.Module):
         tensor = as_tensor(given, f"input {wanted.name!r}")
         dtype = torch.float32 if wanted.dtype in FLOATS else getattr(torch, wanted.dtype, tensor.dtype)
         if tensor.is_floating_point() and not dtype.is_floating_point:
-            raise BadPlan(f"input {wanted.name!r} takes {wanted.dtype}, not {str(tensor.dtype).removeprefix('torch.')}")
+            have = str(tensor.dtype).removeprefix("torch.")
+            raise BadPlan(f"{self.place}: input {wanted.name!r} takes {wanted.dtype}, not {have}; give whole numbers")
         if wanted.shape is not None and not _fits(wanted.shape, tensor.shape):
-            raise BadPlan(f"input {wanted.name!r} is {list(tensor.shape)}; the model wants {list(wanted.shape)}")
+            dims = ", ".join("?" if dim is None else str(dim) for dim in wanted.shape)
+            raise BadPlan(
+                f"in a batch of the data, input {wanted.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
+                "samples along the first axis"
+            )
         return tensor.to(dtype)
 
     def weight_of(self, value: str) -> Weight | None:

@@ -66,7 +66,10 @@ class Pruner:
         else:
             squares = torch.zeros_like(values) if squares is None else squares
             scores = score(values, squares) if callable(score) else values * values * squares
-        scores = torch.as_tensor(scores).detach().to(torch.float32).reshape(-1)
+        try:
+            scores = torch.as_tensor(scores).detach().to(torch.float32).reshape(-1)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadPlan(f"{weight.name}: the score function gives no tensor: {error}") from error
         if len(scores) != weight.count or not bool((scores >= 0).all()):
             raise BadPlan(f"{weight.name}: the score function gives a number, 0 or more, for each of the weights")
         scores = scores.clamp_min(LEAST)

@@ -91,6 +91,8 @@ class Recipe:
             if value not in allowed and not (name == "score" and callable(value)):
                 raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
         stages = self.stages_of_sharing
+        if not isinstance(stages, (tuple, list)) or not all(isinstance(share, Real) for share in stages):
+            raise BadPlan(f"stages are several numbers, not {self.stages!r}")
         if not stages or stages[-1] != 1 or list(stages) != sorted(set(stages)) or stages[0] <= 0:
             raise BadPlan(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")
         if len(stages) > 1 and self.reassign is not None:
@@ -101,8 +103,8 @@ class Recipe:
     def __str__(self) -> str:
         """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""
         pairs = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
-        names = ((name, getattr(value, "__name__", value)) for name, value, default in pairs if value != default)
-        return " ".join(f"{name}={value}" for name, value in names)
+        changed = ((name, value) for name, value, default in pairs if value != default)
+        return " ".join(f"{name}={_called(value) if callable(value) else value}" for name, value in changed)
 
     @property
     def stages_of_sharing(self) -> tuple[float, ...]:
@@ -129,6 +131,11 @@ class Recipe:
     def rate(self, start: float, progress: float) -> float:
         """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`."""
         return start * (LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def _called(function: Callable) -> str:
+    """The name of a function, or of a callable's class: its repr would hold an address, another in each process."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 _RANGES = (

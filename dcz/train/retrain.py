@@ -80,6 +80,8 @@ def retrain(
 
     Raises DczError; an older `output` stays as it was.
     """
+    if not isinstance(recipe, Recipe):
+        raise BadPlan(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
     held = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _files(model, data, labels, plan, *held))
     with _torch(recipe.threads):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .. import codec
+from ..errors import BadPlan
 from ..plan import Settings
 from ..stages import share
 from .network import Network, Weight
@@ -21,7 +22,10 @@ def share_weights(
 
     `importance` (of the tensor's size, such as the mean squared gradients) is what the squared error of a weight counts
     for in k-means; `movable`: see Weight.share. A tensor that keeps fewer than two weights stays as it is.
+    Raises BadPlan for settings that share nothing, and for a tensor that is shared.
     """
+    if settings.lossless or settings.shares_nothing:
+        raise BadPlan(f"{weight.name}: these settings share nothing; give bits, a step or a quality")
     kept = weight.kept_values()
     if len(kept) < 2:
         return
@@ -37,7 +41,8 @@ def share_weights(
 
 def reassign(weight: Weight, price: float) -> int:
     """Give each weight the centroid of the least squared distance, in mean squares of the tensor, plus `price` times
-    the bits of its code; returns how many codes changed. The weight must be shared and movable."""
+    the bits of its code; returns how many codes changed. Raises BadPlan unless the weight is shared and movable."""
+    _check_movable(weight)
     with torch.no_grad():
         counts = torch.bincount(weight.codes, minlength=len(weight.values)).double()
         bits = -torch.log2(counts.clamp_min(0.5) / counts.sum())
@@ -57,7 +62,8 @@ def reassign(weight: Weight, price: float) -> int:
 def settle(weight: Weight, share: float, random: np.random.Generator) -> None:
     """Bind a `share` of the weights to their centroids, chosen at random, those that were bound before among them; the
     others are trained on their own until they are bound in turn, each to the centroid that is then the nearest (Zhou et
-    al., "Incremental Network Quantization", 2017). The weight must be shared and movable."""
+    al., "Incremental Network Quantization", 2017). Raises BadPlan unless the weight is shared and movable."""
+    _check_movable(weight)
     with torch.no_grad():
         free = torch.ones_like(weight.codes, dtype=torch.bool) if weight.free is None else weight.free
         places = torch.nonzero(free).ravel()
@@ -66,6 +72,11 @@ def settle(weight: Weight, share: float, random: np.random.Generator) -> None:
         left = len(free) - round(share * len(free))
         stay = places[torch.from_numpy(random.permutation(len(places))[:left])]
         weight.free = torch.zeros_like(free).index_fill(0, stay, True)
+
+
+def _check_movable(weight: Weight) -> None:
+    if weight.latent is None:
+        raise BadPlan(f"{weight.name}: its codes cannot change; share it with movable=True first")
 
 
 def round_to_half(weight: Weight) -> None:

@@ -40,8 +40,10 @@ class Task:
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
+        self.notes = self._notes()
         if not self.shares and not self.epochs["prune"]:
-            raise BadPlan("there is nothing to do: give a sparsity, bits or epochs, or a plan that has them")
+            why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
+            raise BadPlan(f"there is nothing to do: {why}")
         self.training, self.validation = self._data(data, labels, validation)
         self.loss = self._loss(loss, model)
         self.stamp = self._stamp()
@@ -92,6 +94,19 @@ class Task:
             together += tuple(w for w in self.network if not w.is_weight and self.plan.rule(w.name) is None)
         groups = [Group((weight,), 1 - self.settings[weight.name].sparsity) for weight in alone]
         return groups + ([Group(together, 1 - self.plan.default.sparsity)] if together else [])
+
+    def _notes(self) -> list[str]:
+        """What the plan asks of weights in general, and none of them gets."""
+        default = self.plan.default
+        asked = (
+            ("pruned", default.sparsity, bool(self.groups)),
+            ("shared", not default.lossless and not default.shares_nothing, self.shares),
+        )
+        missed = [done for done, wanted, is_done in asked if wanted and not is_done]
+        return missed and [
+            f"no tensor is {' or '.join(missed)}: weights of fewer than {self.plan.min_weights} values are left as "
+            "they are, as are those a plan excludes or has other rules for; name them in a plan's `include` or rules"
+        ]
 
     def _prune_epochs(self) -> int:
         if self.recipe.epochs is None:
@@ -187,6 +202,11 @@ class Task:
         if labels is None or labels.is_floating_point() or not isinstance(batches, Batches):
             return
         classes = class_rows(outputs[name]).shape[1]
+        if classes < 2:
+            raise BadPlan(
+                f"the output {name!r} is {list(outputs[name].shape)}, which has no classes to label; leave the labels "
+                "out, or call dcz.retrain with a loss of your own"
+            )
         wrong = (batches.labels < 0) | (batches.labels >= classes)
         if wrong.any():
             place = tuple(int(axis) for axis in np.argwhere(wrong)[0])

@@ -54,12 +54,15 @@ class Training:
         state = self.state
         if state.phase == "prune":
             if state.epoch == 0:
+                for note in self.task.notes:
+                    self._note(note)
                 self._look_before()
             self._train(self.recipe.learning_rate)
             self._finish_pruning()
             self._share()
         self._train(self.recipe.share_rate)
         self._put_best()
+        self._bind()
         self._round()
         state.after = self._validate()
 
@@ -71,7 +74,17 @@ class Training:
         if state.halted and not state.settled:
             self._note(f"the weights are {self.sparsity:.2%} zero, less than was asked for")
         if recipe.drop_idle and not recipe.regrow and self.task.groups:
-            drop_idle(self.network, lambda: self.task.training.epoch(0), {weight.name for weight in self.task.pruned})
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        kept = sum(weight.kept for weight in self.task.pruned)
+        drop_idle(self.network, lambda: self.task.training.epoch(0), {weight.name for weight in self.task.pruned})
+        left = sum(weight.kept for weight in self.task.pruned)
+        if left < kept / 2:  # of the few that are idle in a trained network, nobody needs to hear
+            self._note(
+                f"{kept - left:,} of the {kept:,} weights kept changed no output on the training samples, and are zero "
+                "too; give more samples, or keep idle weights (drop_idle=False, --keep-idle)"
+            )
 
     def _share(self) -> None:
         state, movable = self.state, self.recipe.reassign is not None or len(self.recipe.stages_of_sharing) > 1
@@ -84,6 +97,12 @@ class Training:
         self._optimizer_state = None
         if (found := self._validate()) is not None:  # fine-tuning must beat what it starts from
             self._keep_if_best(found[0])
+
+    def _bind(self) -> None:
+        """Weights that are still free, as where training halted between stages, get their centroids."""
+        for weight in self.network:
+            if weight.free is not None and bool(weight.free.any()):
+                sharing.settle(weight, 1.0, np.random.default_rng(self.recipe.seed))
 
     def _round(self) -> None:
         """Centroids and biases, and what the model has in few bits, as they will be in the file."""
@@ -143,6 +162,11 @@ class Training:
             optimizer.zero_grad(set_to_none=True)
             given = network.as_inputs(inputs)
             loss = self.task.loss(network(given), given, labels)
+            if not loss.requires_grad:
+                raise BadPlan(
+                    "the loss has no gradient: it depends on no trained weight, or only by way of whole numbers, such "
+                    "as ArgMax gives; give a model that ends before them, or another loss"
+                )
             if not math.isfinite(value := float(loss.detach())):
                 return None
             loss.backward()
@@ -170,9 +194,9 @@ class Training:
                     sharing.reassign(weight, self.recipe.reassign)
 
     def _settle(self, done: float) -> None:
-        """Begin the next stage of sharing when it is time."""
+        """Begin the stages of sharing for which it is time: several at once where there are few batches."""
         stages = self.recipe.stages_of_sharing
-        if 1 < len(stages) > self.state.stage <= done * len(stages):
+        while 1 < len(stages) > self.state.stage <= done * len(stages):
             random = np.random.default_rng([self.recipe.seed, self.state.stage])
             for weight in self.network:
                 if weight.latent is not None:
@@ -188,6 +212,8 @@ class Training:
         done = state.epoch / epochs
         if state.phase == "prune" and not state.settled and self.recipe.is_settled(done):
             self._prune(done)
+        if state.phase == "share" and state.epoch == epochs:
+            self._settle(1.0)
         found = self._validate()
         size = sharing.projected_bytes(self.network, self.task.settings)
         validation, error = found or (None, None)

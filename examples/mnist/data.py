@@ -7,6 +7,7 @@ Looked for in $DCZ_DATA or its folder mnist, then in ../shared/data/mnist beside
 user's, into which they are downloaded.
 """
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -114,8 +115,9 @@ def _read(name: str) -> bytes:
 def _download(name: str) -> bytes:
     """One file from the first mirror that has it, kept in the cache."""
     cached, reasons = _cache() / f"{name}.gz", []
-    if cached.is_file() and _is_right(name, unpacked := _unpack(cached.read_bytes())):
-        return unpacked
+    with contextlib.suppress(OSError, EOFError, zlib.error):  # none there, or one that was cut short: it is replaced
+        if _is_right(name, unpacked := _unpack(cached.read_bytes())):
+            return unpacked
     for mirror in MIRRORS:
         try:
             with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=SECONDS) as response:

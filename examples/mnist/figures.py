@@ -76,7 +76,8 @@ def starts(points: list[dict], folder: Path) -> None:
             axes.set_xlabel("bits of a code")
             axes.set_xticks(sorted({point["bits"] for point in points}))
         panels[0].set_ylabel("validation accuracy, %")
-        panels[0].set_ylim(0, 102)
+        worst = min(100 - 100 * point["before"] for point in points)
+        panels[0].set_ylim(max(0.0, worst - 2), 101)
         good = [100 - 100 * point["after"] for point in points if point["after"] < 0.1]
         panels[1].set_ylim(min(good, default=0) - 0.3, max(good, default=100) + 0.3)
         panels[1].legend(loc="lower right")

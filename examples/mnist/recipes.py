@@ -75,8 +75,8 @@ _LENET_5 = Phase(Recipe(epochs=30, learning_rate=8e-3, ramp=0.7, batch=256, **_S
 ROWS = (
     _row("lenet-300-100", "lenet-300-100.dcz", 5500, _LENET_300_100),
     _row("lenet-300-100", "lenet-300-100-accurate.dcz", 22000, _LENET_300_100, epochs=40),
-    _row("lenet-5", "lenet-5.dcz", 6400, _LENET_5),
-    _row("lenet-5", "lenet-5-accurate.dcz", 34000, _LENET_5, epochs=16),
+    _row("lenet-5", "lenet-5.dcz", 8000, _LENET_5, bits=4),
+    _row("lenet-5", "lenet-5-smaller.dcz", 6400, _LENET_5),
 )
 
 

@@ -94,6 +94,8 @@ def test_a_bar_on_a_terminal(run, monkeypatch):
     ([*LEARN, "--labels", "other"], 2, "other"),
     ([*LEARN, "--validation-labels", "y"], 2, "--validation"),
     ([*LEARN, "--checkpoint", "c", "--no-checkpoint"], 2, "not both"),
+    ([*LEARN, "--temperature", "2"], 2, "those of --distill"),
+    ([*ASKED, "net.onnx", "--data", "train.npz", "--label-share", "0.5"], 2, "that of --labels"),
     ([*LEARN, "--config", "missing.toml"], 6, "missing.toml"),
     ([*LEARN, "--validation", "missing.npz"], 6, "missing.npz"),
     ([*LEARN, "-o", "train.npz", "-f"], 6, "input itself"),
@@ -106,6 +108,22 @@ def test_a_bar_on_a_terminal(run, monkeypatch):
 def test_every_failure_has_its_code_and_says_why(run, arguments, code, words):
     found, out, err = run(*arguments)
     assert (found, out) == (code, "") and words in err and "Traceback" not in err
+
+
+def test_a_dcz_file_is_no_model_to_retrain(run):
+    dcz.compress("net.onnx", "small.dcz")
+    code, _, err = run("small.dcz", "--data", "train.npz", "--bits", "3", "-o", "out.dcz")
+    assert code == 3 and "small.dcz: is a .dcz file" in err and "decompress" in err
+
+
+def test_few_samples_are_told_to_measure_nothing_and_idle_weights_may_stay(run):
+    x, y = clusters(1)
+    np.savez("one.npz", x=x, y=y)
+    one = ["net.onnx", "--data", "one.npz", "--labels", "y", *ASKED, "-q"]
+    code, out, err = run(*one)
+    assert code == 0 and "nothing was measured" in out and "--keep-idle" in err
+    code, out, err = run(*one, "-f", "--keep-idle")
+    assert code == 0 and "90.00% of the pruned tensors' weights are zero; nothing was measured" in out and not err
 
 
 def test_an_output_that_exists_wants_force(run):
@@ -163,6 +181,11 @@ def _stopped(by: int) -> tuple[int, str]:
     process.send_signal(by)
     _, err = process.communicate(timeout=60)
     return process.returncode, err
+
+
+def test_a_run_that_is_asked_to_end_ends(folder):
+    code, err = _stopped(signal.SIGTERM)  # it may fall into the writing of a checkpoint
+    assert code == 143 and "net.dcz.checkpoint holds what is done" in err and "dcz: error" not in err
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(run):

@@ -1,5 +1,9 @@
 """A run that was killed ends with the same file as one that was not."""
 
+import contextlib
+import io
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -110,9 +114,38 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+class Full(io.BytesIO):
+    """A file that holds so many bytes, and then raises."""
+
+    def __init__(self, size: int, error: BaseException):
+        super().__init__()
+        self.size, self.error = size, error
+
+    def write(self, data) -> int:
+        if self.tell() + len(data) > self.size:
+            raise self.error
+        return super().write(data)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), SystemExit(143)])
+@pytest.mark.parametrize("size", [0, 700])
+def test_what_cuts_a_checkpoint_short_is_not_hidden_by_torch(error, size, monkeypatch):
+    monkeypatch.setattr(checkpoint, "replacing", lambda path: contextlib.nullcontext(Full(size, error)))
+    with pytest.raises(type(error)) as caught:
+        checkpoint.write("net.checkpoint", "s", {"weights": torch.zeros(5000)})
+    assert caught.value is error
+
+
 def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path):
     with pytest.raises(FileAccess, match="does not exist"):
         retrain(perceptron(), tmp_path / "n.dcz", X, labels=Y, recipe=RECIPE, checkpoint=tmp_path / "no" / "c")
+
+
+def test_a_score_without_a_name_is_the_same_in_another_process():
+    def score(power, values, squares):
+        return values.abs() ** power
+
+    assert str(Recipe(score=partial(score, 2))) == str(Recipe(score=partial(score, 2))) == "score=partial"
 
 
 def test_a_stream_resumes_too(tmp_path):

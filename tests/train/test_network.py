@@ -105,12 +105,12 @@ def test_masks_and_codes_that_do_not_fit_are_refused():
     weight = weight_of()
     with pytest.raises(BadPlan, match="12 places"):
         weight.prune(np.ones(5, bool))
-    with pytest.raises(BadPlan, match="codes for the 12"):
+    with pytest.raises(BadPlan, match="codes for the 12 kept weights, not 5"):
         weight.share(Shared(np.zeros(1), np.zeros(5, np.uint8)))
     weight.share(Shared(np.zeros(1), np.zeros(12, np.uint8)))
-    with pytest.raises(BadPlan, match="not shared yet"):
+    with pytest.raises(BadPlan, match="prune before that"):
         weight.prune(np.ones(12, bool))
-    with pytest.raises(BadPlan, match="once"):
+    with pytest.raises(BadPlan, match="shared already"):
         weight.share(Shared(np.zeros(1), np.zeros(12, np.uint8)))
 
 
@@ -193,7 +193,7 @@ def test_arrays_that_may_not_be_written_are_taken():
 
 
 @pytest.mark.parametrize("proto, given, words", [
-    (perceptron, np.ones((3, 63), np.float32), r"\[3, 63\]; the model wants \['n', 64\]"),
+    (perceptron, np.ones((3, 63), np.float32), r"'x' is \[3, 63\]; the model wants \[n, 64\], samples along"),
     (perceptron, np.ones(64, np.float32), "the model wants"),
     (perceptron, {"z": np.ones((3, 64))}, "lacks the input 'x'"),
     (perceptron, np.array([["a"] * 64]), "array of numbers"),

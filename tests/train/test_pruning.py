@@ -95,7 +95,7 @@ def test_scores_by_magnitude_gradient_and_a_function():
     assert scored(Recipe(score=lambda values, squares: values.double())) == [False, False, True, True]
 
 
-@pytest.mark.parametrize("score", [lambda v, s: -v, lambda v, s: v[:2], lambda v, s: v * torch.nan])
+@pytest.mark.parametrize("score", [lambda v, s: -v, lambda v, s: v[:2], lambda v, s: v * torch.nan, lambda v, s: None])
 def test_scores_that_order_nothing_are_refused(score):
     with pytest.raises(BadPlan, match="w0: the score function"):
         scored(Recipe(score=score))

@@ -138,6 +138,22 @@ def test_only_epochs_trains_the_whole_network_and_must_beat_what_was_there(tmp_p
     assert all(np.array_equal(found[name], before[name]) for name in before)  # nothing is as near to it as itself
 
 
+def test_what_is_asked_and_applies_to_no_tensor_is_told(tmp_path):
+    small = layers((64, 3, 10))
+    with pytest.raises(BadPlan, match="nothing to do: no tensor is pruned or shared: weights of fewer than 256"):
+        run(tmp_path / "net.dcz", small, epochs=None)
+    assert "no tensor is pruned or shared" in run(tmp_path / "net.dcz", small).notes[0]
+    assert "no tensor is shared" in run(tmp_path / "net.dcz", small, sparsity=None).notes[0]
+    assert not run(tmp_path / "net.dcz", small, plan=Plan(Settings(), include=("w1",))).notes
+
+
+def test_idle_weights_that_are_most_of_them_are_told(tmp_path):
+    found = run(tmp_path / "net.dcz", count=1)  # no input varies: a constant would do
+    assert found.sparsity > 0.99 and any("changed no output on the training samples" in note for note in found.notes)
+    found = run(tmp_path / "net.dcz", count=1, drop_idle=False)
+    assert found.sparsity == pytest.approx(0.9, abs=1e-3) and not found.notes
+
+
 def test_nothing_to_do_is_refused(tmp_path):
     with pytest.raises(BadPlan, match="nothing to do"):
         run(tmp_path / "net.dcz", sparsity=None, bits=None, epochs=None)
@@ -149,6 +165,23 @@ def test_nothing_to_do_is_refused(tmp_path):
 def test_few_samples_and_large_batches(changes, tmp_path):
     found = run(tmp_path / "net.dcz", **changes)
     assert (found.after is None) == ("batch" not in changes) and found.file_bytes < found.source_bytes
+
+
+@pytest.mark.parametrize("changes", [{"batch": 10_000}, {"batch": 200}, {"batch": 10_000, "share_epochs": 3}])
+@pytest.mark.parametrize("holdout", [0, 0.1])
+def test_all_weights_are_shared_in_the_end_however_few_the_batches(changes, holdout, tmp_path):
+    found = run(tmp_path / "net.dcz", holdout=holdout, **changes)
+    rows = {row.name: row for row in dcz.inspect(tmp_path / "net.dcz").rows}
+    assert all(1 < rows[name].entries <= 8 for name in ("fc1.weight", "fc2.weight"))
+    assert found.after is None or found.after[0] <= found.epochs[-1].validation + 1e-3
+
+
+def test_fine_tuning_that_halts_leaves_shared_weights(tmp_path):
+    x, y = clusters(300)
+    recipe = Recipe(**QUICK | {"share_epochs": 4, "holdout": 0, "drop_idle": False})
+    found = retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(20))
+    assert "phase 'share'" in found.notes[0] and [epoch.phase for epoch in found.epochs] == ["prune"] * 2 + ["share"]
+    assert all(row.entries <= 8 for row in dcz.inspect(tmp_path / "net.dcz").rows if row.name.endswith("weight"))
 
 
 @pytest.mark.parametrize("bits, entries_of", [(16, None), (4, 16), (None, None)])
@@ -215,11 +248,16 @@ def test_plans_that_do_not_fit_are_refused(plan, words, tmp_path):
 @pytest.mark.parametrize("options", [
     {"sparsity": 1.0}, {"sparsity": float("nan")}, {"bits": 9}, {"bits": True}, {"bits": 2.0}, {"epochs": -1},
     {"schedule": "linear"}, {"scope": "all"}, {"score": "fisher"}, {"bias_bits": 12}, {"learning_rate": 0},
-    {"holdout": 1}, {"batch": 0}, {"seed": -1}, {"reassign": -1},
+    {"holdout": 1}, {"batch": 0}, {"seed": -1}, {"reassign": -1}, {"stages": 0.5}, {"stages": ("a", 1)},
 ])  # fmt: skip
 def test_recipes_out_of_range_are_refused(options):
     with pytest.raises(BadPlan, match=next(iter(options))):
         Recipe(**options)
+
+
+def test_a_recipe_is_a_recipe(tmp_path):
+    with pytest.raises(BadPlan, match="a recipe is a dcz.Recipe, not dict"):
+        retrain(perceptron(), tmp_path / "net.dcz", X, labels=Y, recipe={"bits": 3})
 
 
 # -- data that does not fit --------------------------------------------------------------------------------------------
@@ -234,12 +272,13 @@ BAD = np.full((60, 64), np.nan, np.float32)
     (X, Y[:-1], {}, "59 labels for 60 samples"),
     (X, Y * 1.0, {}, "whole numbers"),
     (X, "y", {}, "labels are an array"),
-    (X[:, :63], Y, {}, r"input 'x' is \[\d+, 63\]"),
+    (X[:, :63], Y, {}, r"input 'x' is \[\d+, 63\]; the model wants \[n, 64\]"),
     ({"z": X}, Y, {}, "lacks the input 'x'"),
     ({"x": X[0, 0]}, Y, {}, "one at least"),
     (BAD, Y, {}, "no number before any training"),
     (X, None, {"loss": "cross-entropy"}, "wants labels"),
     (X, Y, {"loss": "squares"}, "not 'squares'"),
+    (X, Y, {"loss": lambda outputs, inputs, labels: outputs["y"].detach().sum()}, "the loss has no gradient"),
     (X, Y, {"loss": lambda outputs, inputs, labels: outputs["y"]}, "tensor of one number"),
     (X, Y, {"validation": X}, "labels of their own"),
     (X, Y, {"validation": (X, Y + 5)}, "is no class"),
@@ -254,6 +293,16 @@ def test_data_that_do_not_fit_are_refused_and_the_old_file_stays(data, labels, o
     with pytest.raises(BadPlan, match=words):
         retrain(perceptron(), tmp_path / "net.dcz", data, labels=labels, recipe=Recipe(**QUICK), **options)
     assert (tmp_path / "net.dcz").read_bytes() == b"old"
+
+
+def test_outputs_that_cannot_be_learned_are_refused(tmp_path):
+    top = perceptron()
+    top.graph.node.append(helper.make_node("ArgMax", ["y"], ["top"], axis=1))
+    top.graph.output[0].CopyFrom(helper.make_tensor_value_info("top", 7, ["n", 1]))
+    with pytest.raises(BadPlan, match="the loss has no gradient: .* ArgMax"):
+        run(tmp_path / "net.dcz", top, labels=False)
+    with pytest.raises(BadPlan, match=r"'y' is \[\d+, 1\], which has no classes"):
+        run(tmp_path / "net.dcz", layers((64, 20, 1)))
 
 
 def test_a_model_for_batches_of_one_size_is_told_what_to_do(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dcz.errors import BadPlan
 from dcz.plan import Settings
 from tests.train.samples import perceptron
 
@@ -84,6 +85,17 @@ def test_weights_follow_their_gradients_to_other_centroids():
         optimizer.step()
         reassign(weight, 0.0)
     assert not torch.equal(weight.codes, before) and (weight.codes == weight.values.argmax()).double().mean() > 0.8
+
+
+def test_what_cannot_be_shared_or_moved_is_refused():
+    weight = weight_of(100)
+    with pytest.raises(BadPlan, match="w: these settings share nothing"):
+        share_weights(weight, Settings(sparsity=0.5))
+    for movable in (True, False):  # at first it is not shared, then not movable
+        with pytest.raises(BadPlan, match="w: its codes cannot change"):
+            reassign(weight, 0.1) if movable else settle(weight, 1.0, np.random.default_rng(0))
+        if movable:
+            share_weights(weight, Settings(bits=2))
 
 
 def test_rounding_to_half_leaves_what_half_cannot_hold():
