@@ -423,3 +423,32 @@ def test_the_tensor_that_hurts_is_rounded_more_finely():
     found = calibrate.curves(net, [{"x": normal(64, 32, seed=5) * 20}], ["w0", "w1"], 4)
     steps = allocate.by_bits(found, 2048 * 4)
     assert steps["w0"] > 4 * steps["w1"]
+
+
+def test_a_layer_whose_input_never_varies_is_rounded_all_the_same():
+    """A zero state plus a constant: the covariance is zero, and the bias takes what there is."""
+    nodes = [
+        helper.make_node("Mul", ["x", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "one"], ["h"]),
+        helper.make_node("Gemm", ["h", "w", "b"], ["y"]),
+    ]
+    tensors = [tensor("zero", np.zeros(1, np.float32)), tensor("one", np.full(8, 1.5, np.float32))]
+    proto = model(nodes, {"x": [None, 8]}, {"y": None}, [*tensors, tensor("w", normal(8, 4)), tensor("b", normal(4))])
+    source = from_proto(proto)
+    x = normal(16, 8)
+    new = calibrate.calibrated(source, [{"x": x}], {"w": 0.5})
+    (before,), (after,) = run(proto, x=x), run(with_values(source, new), x=x)
+    np.testing.assert_allclose(after, before, atol=0.05)
+
+
+def test_an_output_that_is_known_early_is_not_forgotten():
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["first"]),
+        helper.make_node("Relu", ["first"], ["early"]),
+        helper.make_node("MatMul", ["early", "v"], ["late"]),
+    ]
+    proto = model(
+        nodes, {"x": [None, 8]}, {"early": None, "late": None}, [tensor("w", normal(8, 8)), tensor("v", normal(8, 4))]
+    )
+    found = calibrate.curves(from_proto(proto), [{"x": normal(16, 8)}], ["w", "v"])
+    assert set(found) == {"w", "v"} and all((each.harm > 0).all() for each in found.values())

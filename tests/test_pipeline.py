@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import files, packing, parallel, pipeline
+from dcz import files, packing, parallel
 from dcz import model as onnx_model
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
 from dcz.format import container

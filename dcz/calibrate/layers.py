@@ -1,6 +1,6 @@
 """The layers of a graph whose rounding can be compensated: what they read, and their weights as matrices.
 
-    Conv  x, weight [64, 3, 3, 3], bias   ->   Layer(site, uses=(("x", Windows(...)),), bias="conv1.bias", ...)
+Conv  x, weight [64, 3, 3, 3], bias   ->   Layer(site, uses=(("x", Windows(...)),), bias="conv1.bias", ...)
 """
 
 from collections import Counter

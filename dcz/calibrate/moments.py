@@ -7,6 +7,8 @@ from .columns import Columns
 LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
 RIDGE = 0.01  # as rounding.DAMPING
 
+CONSTANT = 1e-6  # of the mean square, below which an input counts as constant
+
 
 class Moments:
     """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups.
@@ -62,7 +64,12 @@ class Moments:
 
     def moment(self, centred: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
-        return self.square / self.weight - (self._product(self.mean, self.mean) if centred else 0.0)
+        found = self.square / self.weight
+        if not centred:
+            return found
+        # An input that never varies would leave nothing at all, and no order among the columns.
+        floor = CONSTANT * np.diagonal(found, axis1=1, axis2=2).mean(1)
+        return found - self._product(self.mean, self.mean) + floor[:, None, None] * np.eye(found.shape[1])
 
     def target(self, weights: np.ndarray, centred: bool, trust: float) -> np.ndarray:
         """Weights [groups, rows, k] that give on the present inputs about what `weights` give on the original ones.

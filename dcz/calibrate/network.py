@@ -1,7 +1,7 @@
 """Whole networks: from samples to new values, and from new values to how far the answers move.
 
-    found = curves(model, batches, names)               what a bit buys in each tensor, measured
-    calibrated(model, batches, by_bits(found, total))   {name: new values}, for model.with_values
+found = curves(model, batches, names)               what a bit buys in each tensor, measured
+calibrated(model, batches, by_bits(found, total))   {name: new values}, for model.with_values
 """
 
 import contextlib
@@ -216,7 +216,11 @@ def curves(
         steps = allocate.by_bits(found, total)
         new = calibrated(model, batches, steps, options)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
-        few = [n for n, batch in enumerate(batches) if n * max(len(array) for array in batch.values() if array.ndim) < TRIED]
+        few = [
+            n
+            for n, batch in enumerate(batches)
+            if n * max(len(array) for array in batch.values() if array.ndim) < TRIED
+        ]
         moved = divergences(model, [batches[n] for n in few], trials, options.threads)
         least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
         found = {name: allocate.curve(weights[name], step, max(moved[name], least)) for name, step in steps.items()}
