@@ -19,7 +19,8 @@ from .batches import Batches
 from .graph import Graph
 from .idle import drop_idle
 from .losses import CrossEntropy, Distillation
-from .network import Network, Weight
+from .network import Network
+from .weight import Weight
 from .pruning import Group, Pruner, keep_largest
 from .recipe import Recipe
 from .retrain import Retrained, retrain, save_network

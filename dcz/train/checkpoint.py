@@ -6,7 +6,9 @@
 A checkpoint is torch's own file of plain values and tensors; reading it runs no code of the file's.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +39,24 @@ def read(path: str | os.PathLike, stamp: str) -> dict[str, Any] | None:
     except OSError as error:
         raise FileAccess(f"{path}: the checkpoint cannot be read: {error.strerror or error}") from error
     except Exception as error:  # zip, pickle and torch each have their own; what they say is no use to the user
-        raise BadPlan(f"{path}: not a checkpoint, or a damaged one; remove it to start anew") from error
+        raise _damaged(path) from error
     if not isinstance(found, dict) or found.get("stamp") != stamp:
         raise BadPlan(
             f"{path}: the checkpoint of another run (model, data, plan or recipe differ); remove it to start anew"
         )
+    if not isinstance(found.get("state"), dict):
+        raise _damaged(path)
     return found["state"]
+
+
+@contextlib.contextmanager
+def restoring(path: str | os.PathLike | None) -> Iterator[None]:
+    """Around the use of a state that `read` gave: where it does not fit what it is put into, raise BadPlan."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: str | os.PathLike | None) -> BadPlan:
+    return BadPlan(f"{path}: not a checkpoint, or a damaged one; remove it to start anew")

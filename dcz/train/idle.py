@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 
 from ..model import Node
-from .network import Network, Weight
+from .network import Network
+from .weight import Weight
 
 LINEAR = ("Gemm", "MatMul", "Conv")
 ROUNDS = 8  # one removal makes room for the next; deep networks settle after a few
@@ -38,13 +39,12 @@ def drop_idle(network: Network, batches: Callable[[], Iterable], prunable: set[s
     Tensors that are shared, or whose weights may regrow, are left alone.
     """
     kept, names = _kept(network), {w.name for w in network if w.name in prunable and not w.shared and not w.regrow}
-    original, states = _tensors(network), {weight.name: weight.state() for weight in network}
+    original, states = _tensors(network), network.state()
     for by_gradient in (True, False):
         _remove(network, batches, names, by_gradient)
         if _is_same(network, original, batches()):
             break
-        for weight in network:
-            weight.restore(states[weight.name])
+        network.restore(states)
     return kept - _kept(network)
 
 

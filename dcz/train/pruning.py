@@ -11,7 +11,7 @@ import torch
 
 from ..errors import BadPlan
 from ..stages import prune
-from .network import Weight
+from .weight import Weight
 from .recipe import Recipe
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own

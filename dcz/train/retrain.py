@@ -89,7 +89,8 @@ def retrain(
         _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.sites if s.external])
         state = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
         save = (lambda state: checkpoints.write(checkpoint, task.stamp, state)) if checkpoint is not None else None
-        training = Training(task, state, save or (lambda state: None), progress, warn)
+        with checkpoints.restoring(checkpoint) if state is not None else contextlib.nullcontext():
+            training = Training(task, state, save or (lambda state: None), progress, warn)
         training.run()
     metadata = {"settings": str(replace(recipe, threads=None))}
     path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)

@@ -12,7 +12,8 @@ from .. import codec
 from ..errors import BadPlan
 from ..plan import Settings
 from ..stages import share
-from .network import Network, Weight
+from .network import Network
+from .weight import Weight
 
 
 def share_weights(

@@ -1,7 +1,7 @@
 """Where a run of retraining is: what is told on the way, and what a checkpoint holds."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -58,3 +58,15 @@ class State:
     after: Any = None
     history: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+
+    def __post_init__(self):
+        """Raises TypeError for values that no run has: a state may come from a file."""
+        kinds = {"int": int, "bool": bool, "float": float, "str": str, "list": list}
+        for each in fields(self):
+            value, kind = getattr(self, each.name), kinds.get(getattr(each.type, "__name__", ""))
+            if kind is not None and type(value) is not kind:
+                raise TypeError(f"{each.name} is {kind.__name__}, not {value!r}")
+        for epoch in self.history:
+            Epoch(**epoch)
+        if self.epoch < 0 or self.stage < 0 or not all(isinstance(note, str) for note in self.notes):
+            raise TypeError("counts are 0 or more, notes are sentences")

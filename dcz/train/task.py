@@ -20,7 +20,8 @@ from ..errors import BadPlan
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, Stream
 from .losses import CrossEntropy, Distillation, Loss, class_rows
-from .network import Network, Weight
+from .network import Network
+from .weight import Weight
 from .pruning import Group
 from .recipe import HALF, Recipe
 

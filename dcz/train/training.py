@@ -11,11 +11,11 @@ import torch
 from ..errors import BadPlan
 from . import sharing
 from .idle import drop_idle
-from .losses import class_rows
 from .pruning import Pruner
 from .recipe import HALF, TURNS
 from .state import Epoch, Progress, State
 from .task import Task
+from .validation import validate
 
 
 class Training:
@@ -33,15 +33,31 @@ class Training:
         self.save, self.progress, self.warn = save, progress, warn
         self.pruner = Pruner(task.groups, task.recipe)
         self.state = State(settled=not task.groups)
-        self._optimizer_state = None
-        if saved is not None:
-            self.state = State(**saved["state"])
-            self._put(saved["weights"])
-            self.pruner.squares = saved["squares"]
-            self._optimizer_state = saved["optimizer"]
-            torch.set_rng_state(saved["random"])
-        else:
+        self._optimizer = None
+        if saved is None:
             torch.manual_seed(self.recipe.seed)
+        else:
+            self._restore(**saved)
+
+    def _restore(self, state, weights, squares, optimizer, random) -> None:
+        """Go on from what `_save` was given. Raises ValueError and the like where it does not fit: see
+        checkpoint.restoring."""
+        self.state = State(**state)
+        if self.state.phase not in self.task.epochs:
+            raise ValueError(f"no phase {self.state.phase!r}")
+        if self.state.best_weights is not None:  # tried now, for it is wanted at the end
+            self.network.restore(self.state.best_weights)
+        self.network.restore(weights)
+        sizes = {weight.name: weight.count for weight in self.network}
+        if any(each.shape != (sizes[name],) for name, each in squares.items()):
+            raise ValueError("squared gradients of another size")
+        self.pruner.squares = squares
+        self._optimizer = torch.optim.Adam(self.network.parameters())
+        self._optimizer.load_state_dict(optimizer)
+        for parameter, moments in self._optimizer.state.items():
+            if any(each.shape not in ((), parameter.shape) for each in moments.values()):
+                raise ValueError("moments of another size")
+        torch.set_rng_state(random)
 
     @property
     def sparsity(self) -> float:
@@ -94,7 +110,7 @@ class Training:
                 sharing.share_weights(weight, settings, movable, self.pruner.squares.get(weight.name))
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
-        self._optimizer_state = None
+        self._optimizer = None
         if (found := self._validate()) is not None:  # fine-tuning must beat what it starts from
             self._keep_if_best(found[0])
 
@@ -117,11 +133,9 @@ class Training:
 
     def _train(self, rate: float) -> None:
         state, epochs = self.state, self.task.epochs[self.state.phase]
-        optimizer = torch.optim.Adam(self.network.parameters(), rate)
-        if self._optimizer_state is not None:
-            optimizer.load_state_dict(self._optimizer_state)
+        optimizer = self._optimizer or torch.optim.Adam(self.network.parameters(), rate)
         while state.epoch < epochs and not state.halted and not self._is_enough():
-            last, squares = self._take(), {name: mean.clone() for name, mean in self.pruner.squares.items()}
+            last, squares = self.network.state(), {name: mean.clone() for name, mean in self.pruner.squares.items()}
             loss = self._epoch(optimizer, rate, epochs)
             state.epoch += 1
             if loss is None:
@@ -135,7 +149,7 @@ class Training:
     def _halt(self, last: dict[str, Any], squares: dict[str, torch.Tensor]) -> None:
         """End training with the weights, and the means of squared gradients, that an epoch began with."""
         state = self.state
-        self._put(last)
+        self.network.restore(last)
         self.pruner.squares = squares
         state.halted = True
         kept = "the best one before it" if state.best_weights is not None else "what there was before it"
@@ -224,51 +238,27 @@ class Training:
     def _keep_if_best(self, score: float) -> None:
         state = self.state
         if score < state.best:
-            state.best, state.best_weights, state.stale = score, self._take(), 0
+            state.best, state.best_weights, state.stale = score, self.network.state(), 0
         else:
             state.stale += 1
 
     def _validate(self) -> tuple[float, float | None] | None:
-        """Mean loss and share of wrong top classes on the validation samples; error None without labels."""
-        if self.task.validation is None:
-            return None
-        total = wrong = rows = count = 0
-        with torch.no_grad():
-            for inputs, labels in self.task.validation.epoch(0):
-                given = self.network.as_inputs(inputs)
-                outputs = self.network(given)
-                size = max((len(each) for each in given.values() if each.dim()), default=1)
-                total += size * float(self.task.loss(outputs, given, labels))
-                count += size
-                output = outputs[self.network.outputs[0]]
-                if labels is not None and not labels.is_floating_point() and output.dim() > 1:
-                    answers = class_rows(output).argmax(1)
-                    if len(answers) == labels.numel():  # else they are no classes, but a loss of the user's knows them
-                        rows += len(answers)
-                        wrong += int((answers != labels.reshape(-1)).sum())
-        return total / max(count, 1), wrong / rows if rows else None
+        return validate(self.network, self.task.loss, self.task.validation)
 
     def _is_finite(self) -> bool:
         return all(bool(torch.isfinite(values).all()) for values in self.network.parameters())
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
-    def _take(self) -> dict[str, Any]:
-        return {weight.name: weight.state() for weight in self.network}
-
-    def _put(self, weights: dict[str, Any]) -> None:
-        for weight in self.network:
-            weight.restore(weights[weight.name])
-
     def _put_best(self) -> None:
         if self.state.best_weights is not None:
-            self._put(self.state.best_weights)
+            self.network.restore(self.state.best_weights)
 
     def _save(self, optimizer) -> None:
         self.save(
             {
                 "state": dict(vars(self.state)),
-                "weights": self._take(),
+                "weights": self.network.state(),
                 "squares": self.pruner.squares,
                 "optimizer": optimizer.state_dict(),
                 "random": torch.get_rng_state(),

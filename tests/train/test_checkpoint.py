@@ -136,6 +136,55 @@ def test_what_cuts_a_checkpoint_short_is_not_hidden_by_torch(error, size, monkey
     assert caught.value is error
 
 
+def first(weights: dict) -> dict:
+    return next(iter(weights.values()))
+
+
+DAMAGE = {
+    "no weights": lambda state: state.pop("weights"),
+    "a part more": lambda state: state.update(more=1),
+    "a weight less": lambda state: state["weights"].popitem(),
+    "values of another size": lambda state: first(state["weights"]).update(values=torch.zeros(3)),
+    "values that are none": lambda state: first(state["weights"]).update(values=None),
+    "values that are text": lambda state: first(state["weights"]).update(values="0"),
+    "a mask of another size": lambda state: first(state["weights"]).update(mask=torch.ones(3, dtype=torch.bool)),
+    "a mask of numbers": lambda state: first(state["weights"]).update(mask=torch.ones(8192)),
+    "codes without places": lambda state: first(state["weights"]).update(codes=torch.zeros(8192, dtype=torch.int64)),
+    "places without codes": lambda state: first(state["weights"]).update(places=torch.arange(8192)),
+    "codes beyond the codebook": lambda state: first(state["weights"]).update(
+        values=torch.zeros(2), mask=None, places=torch.arange(8192), codes=torch.full((8192,), 2)
+    ),
+    "places beyond the tensor": lambda state: first(state["weights"]).update(
+        values=torch.zeros(2), mask=None, places=torch.arange(8192) + 1, codes=torch.zeros(8192, dtype=torch.int64)
+    ),
+    "free weights without values": lambda state: first(state["weights"]).update(
+        free=torch.ones(8192, dtype=torch.bool)
+    ),
+    "another phase": lambda state: state["state"].update(phase="rest"),
+    "an epoch that is no number": lambda state: state["state"].update(epoch="1"),
+    "an epoch before the first": lambda state: state["state"].update(epoch=-1),
+    "history of nothing": lambda state: state["state"].update(history=[{}]),
+    "best weights that do not fit": lambda state: state["state"].update(best_weights={"w": None}),
+    "an optimizer of other sizes": lambda state: state["optimizer"]["param_groups"][0].update(params=[0]),
+    "an optimizer of nothing": lambda state: state.update(optimizer={}),
+    "moments of another size": lambda state: state["optimizer"]["state"][0].update(exp_avg=torch.ones(2)),
+    "squares of another size": lambda state: state["squares"].update({next(iter(state["squares"])): torch.ones(2)}),
+    "squares of another tensor": lambda state: state["squares"].update(no=torch.ones(2)),
+    "no random state": lambda state: state.update(random=torch.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_checkpoint_whose_parts_do_not_fit_is_refused_by_name(name, stopped):
+    path = stopped / "net.checkpoint"
+    found = torch.load(path, weights_only=True)
+    DAMAGE[name](found["state"])
+    torch.save(found, path)
+    with pytest.raises(BadPlan, match="net.checkpoint: .*remove it to start anew"):
+        run(stopped)
+    assert path.exists() and not (stopped / "net.dcz").exists()
+
+
 def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path):
     with pytest.raises(FileAccess, match="does not exist"):
         retrain(perceptron(), tmp_path / "n.dcz", X, labels=Y, recipe=RECIPE, checkpoint=tmp_path / "no" / "c")

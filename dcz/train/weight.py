@@ -1,0 +1,152 @@
+"""A tensor in training: dense, pruned or shared.
+
+    weight.prune(mask)       a pruned weight is zero and has no gradient
+    weight.share(found)      its parameters are now the centroids
+
+The gradient of a centroid is the sum of the gradients of its weights (Deep Compression, section 3.3).
+"""
+
+import numpy as np
+import torch
+
+from ..errors import BadPlan
+from ..stages import share
+
+
+class _Lookup(torch.autograd.Function):
+    """Centroids at the kept places, zeros elsewhere; backward, a centroid gets the sum over its weights."""
+
+    @staticmethod
+    def forward(ctx, centroids, codes, places, size):
+        ctx.save_for_backward(codes, places)
+        ctx.count = len(centroids)
+        dense = centroids.new_zeros(size)
+        dense[places] = centroids[codes]
+        return dense
+
+    @staticmethod
+    def backward(ctx, gradient):
+        codes, places = ctx.saved_tensors
+        sums = torch.bincount(codes, gradient[places].double(), ctx.count)  # in a fixed order, whatever the threads
+        return sums.to(gradient.dtype), None, None, None
+
+
+class Weight(torch.nn.Module):
+    """One trainable tensor of a model.
+
+    `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
+    weights at `places` (int64, ascending). `mask` (bool, flat, None: all) says which weights are kept. With `regrow`
+    pruned weights are zero in the network and yet get gradients, so that a later mask may choose them again. `dtype` is
+    the type that the tensor has in the model; it is computed in float32, or in float64 where it is that.
+    """
+
+    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
+        super().__init__()
+        self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
+        self.regrow = False
+        self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
+        self.kept = self.count  # weights that are not pruned
+        for buffer in ("mask", "codes", "places", "free"):
+            self.register_buffer(buffer, None)
+        self.register_parameter("latent", None)
+
+    @property
+    def count(self) -> int:
+        """Weights, kept or not."""
+        return int(np.prod(self.shape))
+
+    @property
+    def shared(self) -> bool:
+        """Whether its parameters are centroids."""
+        return self.codes is not None
+
+    def forward(self) -> torch.Tensor:
+        """The tensor that the network uses, of the shape it has in the model."""
+        if self.shared:
+            flat = _Lookup.apply(self.values, self.codes, self.places, self.count)
+            if self.free is not None:
+                flat = flat.index_copy(0, self.places[self.free], self.latent[self.free])
+            elif self.latent is not None:  # zero in value, and a way for gradients
+                flat = flat.index_add(0, self.places, self.latent - self.latent.detach())
+        elif self.mask is None:
+            flat = self.values
+        else:
+            flat = torch.where(self.mask, self.values, 0)  # not a product, which would have zeros with a sign
+            if self.regrow:
+                flat = flat.detach() + self.values - self.values.detach()
+        return flat.view(self.shape)
+
+    def prune(self, mask) -> None:
+        """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true. What was pruned before
+        stays pruned, unless `regrow`. Raises BadPlan for a mask of another size, or of a tensor whose weights are
+        shared."""
+        if self.shared:
+            raise BadPlan(f"{self.name}: its weights are shared already; prune before that")
+        mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
+        if len(mask) != self.count:
+            raise BadPlan(f"{self.name}: a mask has {self.count} places, not {len(mask)}")
+        self.mask = mask if self.mask is None or self.regrow else self.mask & mask
+        self.kept = int(self.mask.sum())
+
+    def share(self, found: share.Shared, movable: bool = False) -> None:
+        """Make the kept weights centroids (stages.share.Shared, a code for each kept weight in order).
+
+        Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
+        as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes,
+        or sharing.settle leave some of them free of their centroids for a while.
+        Raises BadPlan where the codes do not fit, or the weights are shared already.
+        """
+        if self.shared:
+            raise BadPlan(f"{self.name}: its weights are shared already")
+        places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
+        if len(found.codes) != len(places):
+            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, not {len(found.codes)}")
+        dense = self.values.detach()
+        self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64))
+        self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype))
+        self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
+
+    def numpy(self) -> np.ndarray:
+        """The tensor as it is now (float32, or float64 where the model has that)."""
+        with torch.no_grad():
+            return self().detach().numpy().copy()
+
+    def state(self) -> dict[str, torch.Tensor | None]:
+        """Copies of what `restore` needs."""
+        parts = {name: getattr(self, name) for name in ("values", "latent", "mask", "codes", "places", "free")}
+        return {name: None if part is None else part.detach().clone() for name, part in parts.items()}
+
+    def restore(self, state: dict[str, torch.Tensor | None]) -> None:
+        """Be again what `state` was taken from. Optimizers must be made anew.
+
+        Raises ValueError, nothing being changed, for parts that do not go together: a state may come from a file.
+        """
+        self._check(**state)
+        for name, part in state.items():
+            part = None if part is None else part.detach().clone()
+            is_parameter = part is not None and name in ("values", "latent")
+            setattr(self, name, torch.nn.Parameter(part) if is_parameter else part)
+        self.kept = self.count if self.mask is None else int(self.mask.sum())
+
+    def _check(self, values, latent, mask, codes, places, free) -> None:
+        """Raise ValueError unless these are parts of a state of this tensor."""
+
+        def fits(part, length: int, dtype: torch.dtype) -> bool:
+            return part is None or (part.dtype == dtype and part.shape == (length,))
+
+        kept = self.count if places is None else len(places)
+        lengths = fits(mask, self.count, torch.bool) and fits(free, kept, torch.bool) and fits(codes, kept, torch.int64)
+        shared = codes is not None
+        sizes = fits(latent, kept, values.dtype) and fits(values, len(values) if shared else self.count, values.dtype)
+        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is free is None):
+            raise ValueError(f"{self.name}: parts of a state that do not go together")
+        if shared:
+            wanted = torch.arange(self.count) if mask is None else torch.nonzero(mask).ravel()
+            in_codebook = not len(codes) or 0 <= int(codes.min()) <= int(codes.max()) < len(values)
+            if not torch.equal(places, wanted) or not in_codebook or (free is not None and latent is None):
+                raise ValueError(f"{self.name}: codes that do not fit the mask or the codebook")
+
+    def kept_values(self) -> np.ndarray:
+        """The weights that are kept (flat), in the tensor's order."""
+        flat = self.numpy().ravel()
+        return flat if self.mask is None else flat[self.mask.numpy()]
