@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import allocate, calibrate
-from .calibration import Calibration
 from .errors import BadPlan
 from .files import check_output, replacing
 from .parallel import thread_count
 from .plan import Plan, Settings
+from .sampled import Sampled
 from .stages import prune
 
 BITS, SPARSITIES = (2, 3, 4, 6), (0.5, 0.7, 0.9)
@@ -123,7 +123,7 @@ def measure(
     if samples < 1 or not 0.1 <= rate <= 8:
         raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
     ways = [Settings(bits=each) for each in bits] + [Settings(sparsity=each, share=False) for each in sparsities]
-    network = Calibration(model, inputs, plan, thread_count(threads))
+    network = Sampled(model, inputs, plan, thread_count(threads))
     batches = network.batches(samples)
     found = []
     for number, settings in enumerate(ways):

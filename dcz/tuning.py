@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import allocate, calibrate, packing, pipeline, runtime
-from .calibration import Batches, Calibration
 from .errors import BadPlan
 from .files import check_output
 from .parallel import thread_count
 from .plan import LOSSLESS, PRUNING, SAFE_QUALITY, SHARING, Plan, Rule, Settings
+from .sampled import Batches, Sampled
 from .search import TOLERANCE, File, Sink, fitting
 
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
@@ -117,7 +117,7 @@ def _undecided(plan: Plan) -> Plan:
     return plan
 
 
-class _Tuning(Calibration):
+class _Tuning(Sampled):
     """One run: what each tensor costs, and the best trial so far with its values."""
 
     def __init__(self, model, inputs, plan: Plan, threads: int, progress, trial, warn):

@@ -6,7 +6,7 @@ from onnx import helper
 
 from dcz import allocate, calibrate
 from dcz.calibrate import columns, layers, moments, rounding
-from dcz.calibrate.answers import Divergence
+from dcz.calibrate.divergence import Divergence
 from dcz.calibrate.walk import Front, stages
 from dcz.model import from_proto, program, with_values
 from tests.models import model, normal, run, tensor

@@ -27,9 +27,9 @@ MAY = {
     "mapping": "errors tensor format model unpack",
     "packing": f"{_MIDDLE} allocate parallel",
     "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
-    "calibration": f"{_MIDDLE} answers allocate calibrate pipeline",
-    "sensitivity": f"{_MIDDLE} allocate calibrate calibration parallel",
-    "tuning": f"{_MIDDLE} calibration allocate calibrate parallel packing pipeline search",
+    "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
+    "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
+    "tuning": f"{_MIDDLE} sampled allocate calibrate parallel packing pipeline search",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
@@ -42,7 +42,7 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing calibration sensitivity tuning report verification data answers evaluation",
+             " unpack mapping packing sampled sensitivity tuning report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -17,7 +17,7 @@ from ..model import program as program_of
 from ..stages import prune, share
 from ..tensor import values
 from . import rounding
-from .answers import Divergence
+from .divergence import Divergence
 from .layers import Layer, find
 from .moments import Moments, join, split
 from .walk import Front, stages

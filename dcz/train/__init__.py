@@ -20,12 +20,12 @@ from .graph import Graph
 from .idle import drop_idle
 from .losses import CrossEntropy, Distillation
 from .network import Network
-from .weight import Weight
 from .pruning import Group, Pruner, keep_largest
 from .recipe import Recipe
 from .retrain import Retrained, retrain, save_network
 from .sharing import projected_bytes, reassign, round_to_half, settle, share_weights
 from .state import Epoch, Progress
+from .weight import Weight
 
 __all__ = [
     "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner", "Recipe",

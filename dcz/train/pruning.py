@@ -11,8 +11,8 @@ import torch
 
 from ..errors import BadPlan
 from ..stages import prune
-from .weight import Weight
 from .recipe import Recipe
+from .weight import Weight
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own
 LEAST = 1e-45  # float32's least number above zero

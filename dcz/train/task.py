@@ -21,9 +21,9 @@ from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, Stream
 from .losses import CrossEntropy, Distillation, Loss, class_rows
 from .network import Network
-from .weight import Weight
 from .pruning import Group
 from .recipe import HALF, Recipe
+from .weight import Weight
 
 EPOCHS = 30  # of pruning, where the recipe leaves it open
 # Trained centroids lose nothing by float16, and do best from an even start (Deep Compression, section 3.2).

@@ -1,8 +1,8 @@
 """A model and the inputs that advise on it: what tuning and sensitivity stand on.
 
-calibration = Calibration("net.onnx", "inputs.npz", Plan(), threads=2)
-calibration.names          the tensors that the plan's default goes for
-calibration.curves(calibration.batches(64))      what a bit buys in each of them
+sampled = Sampled("net.onnx", "inputs.npz", Plan(), threads=2)
+sampled.names          the tensors that the plan's default goes for
+sampled.curves(sampled.batches(64))      what a bit buys in each of them
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class Batches(Sequence):
         return self.chosen[number * self.size : (number + 1) * self.size]
 
 
-class Calibration:
+class Sampled:
     """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
 
     `source` is the model as it was; `advisor` is the one that runs: the tensors that the plan's rules name are in it as
