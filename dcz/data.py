@@ -5,12 +5,13 @@ samples.arrays["x"][32:64]                        the second batch of 32, read f
 data.labels("y", data.open("test.npz"), 10000, classes=10)  ->  int64 [10000], each from 0 to 9
 
 Members that np.savez stores as they are get mapped where they lie in the file, and their checksums are not looked at;
-those of np.savez_compressed are read and checked.
+those of np.savez_compressed are read and checked. What a file declares is held against its bytes before anything is
+allocated for it.
 """
 
 import builtins
 import contextlib
-import lzma
+import io
 import math
 import os
 import struct
@@ -28,10 +29,12 @@ from .errors import BadPlan, FileAccess
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_MOST_HEADER = 1 << 16  # bytes of an .npy before its data; numpy itself parses no more than 10,000
 _LOCAL = struct.Struct("<4s22xHH")  # a zip member's local header: signature, lengths of its name and extra field
+_MOST_DEFLATE = 1032  # bytes that a byte of DEFLATE makes at most: 258 for each pair of one-bit codes
 _DAMAGE = (
     ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, SyntaxError, RuntimeError,
-    NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip  # what numpy and zipfile raise on bytes that are no file of theirs
 
 
@@ -87,13 +90,14 @@ def open(path: str | os.PathLike) -> Samples:
     """
     path = os.fspath(path)
     with _reading(path), builtins.open(path, "rb") as file:
-        head = file.read(len(_NPY))
+        head, size = file.read(len(_NPY)), os.fstat(file.fileno()).st_size
         if head == _NPY:
             file.seek(0)
-            shape, fortran, dtype = _header(file, os.fstat(file.fileno()).st_size)
-            return Samples(path, {NAMELESS: _map(file, file.tell(), shape, fortran, dtype)})
+            start, *array = _header(file, size)
+            return Samples(path, {NAMELESS: _map(file, start, *array)})
         with zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            _check_sizes(members, size)
             arrays = {info.filename.removesuffix(".npy"): _member(file, archive, info) for info in members}
         if not arrays:
             raise ValueError("it holds no arrays")
@@ -113,32 +117,51 @@ def _reading(path: str) -> Iterator[None]:
         raise BadPlan(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
 
 
+def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Raise ValueError where members declare more than a zip of `size` bytes can hold, or numpy saves no such."""
+    anew = "save it anew with np.savez or np.savez_compressed"
+    for info in members:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+            raise ValueError(f"{info.filename}: compressed by the method {method}, neither stored nor deflated; {anew}")
+        growth = 1 if info.compress_type == zipfile.ZIP_STORED else _MOST_DEFLATE
+        if info.file_size > growth * info.compress_size:
+            raise ValueError(
+                f"{info.filename}: declares {info.file_size:,} bytes, more than its {info.compress_size:,} in the file "
+                f"can hold; {anew}"
+            )
+    if sum(info.compress_size for info in members) > size:
+        raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {anew}")
+
+
 def _member(file: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """One array of an .npz: mapped where it is stored as it is, else read."""
     with archive.open(info) as member:
-        shape, fortran, dtype = _header(member, info.file_size, info.filename)
-        within = member.tell()
+        within, *array = _header(member, info.file_size, info.filename)
     if info.compress_type != zipfile.ZIP_STORED:
         with archive.open(info) as member:
-            array = np.lib.format.read_array(member, allow_pickle=False)
+            found = np.lib.format.read_array(member, allow_pickle=False)
             member.read(1)  # the end, where zipfile compares the checksum
-        return array
+        return found
     file.seek(info.header_offset)
     _, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
-    return _map(file, info.header_offset + _LOCAL.size + name + extra + within, shape, fortran, dtype)
+    return _map(file, info.header_offset + _LOCAL.size + name + extra + within, *array)
 
 
-def _header(file, size: int, name: str = "its array") -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, Fortran order and dtype from the header of an .npy of `size` bytes; leaves file at the data."""
-    version = np.lib.format.read_magic(file)
+def _header(file, size: int, name: str = "its array") -> tuple[int, tuple[int, ...], bool, np.dtype]:
+    """From the header of an .npy of `size` bytes, which `file` is at the start of: its length, and the array's shape,
+    Fortran order and dtype."""
+    head = io.BytesIO(file.read(_MOST_HEADER))
+    version = np.lib.format.read_magic(head)
     if version not in _HEADERS:
         raise ValueError(f"{name}: version {version} of .npy is that of records; save plain arrays")
-    shape, fortran, dtype = _HEADERS[version](file)
+    shape, fortran, dtype = _HEADERS[version](head)
+    start = head.tell()
     if dtype.hasobject or dtype.names:
         raise ValueError(f"{name}: holds Python objects or records ({dtype}); save plain arrays of numbers")
-    if any(dim < 0 for dim in shape) or file.tell() + math.prod(shape) * dtype.itemsize != size:
-        raise ValueError(f"{name}: {size - file.tell()} bytes of data do not make {list(shape)} of {dtype}")
-    return shape, fortran, dtype
+    if any(dim < 0 for dim in shape) or start + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{name}: {size - start} bytes of data do not make {list(shape)} of {dtype}")
+    return start, shape, fortran, dtype
 
 
 def _map(file: BinaryIO, offset: int, shape, fortran: bool, dtype: np.dtype) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -155,6 +156,65 @@ def test_a_header_that_promises_more_than_memory_is_refused(tmp_path):
     assert len(huge) == len(WHOLE)
     with pytest.raises(BadPlan, match="do not make"):
         data.open(zipped(tmp_path / "a.npz", zipfile.ZIP_DEFLATED, x=huge))
+
+
+def declaring(path, nbytes: int):
+    """The same .npz, whose only member is declared to have this many bytes when inflated."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\1\2") + 24  # of the central directory, which is what zipfile believes
+    content[at : at + 4] = struct.pack("<I", nbytes)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_bomb_is_refused_before_anything_is_allocated(tmp_path):
+    """A member of a hundred bytes, its .npy header true to the 4 GB that the zip declares."""
+    header = npy(np.empty((0, 3), np.uint8)).replace(b"(0, 3), }" + b" " * 9, b"(1333333333, 3), }")
+    path = declaring(zipped(tmp_path / "a.npz", zipfile.ZIP_DEFLATED, x=header), len(header) + 3 * 1333333333)
+    tracemalloc.start()
+    with pytest.raises(BadPlan, match="a.npz: .* x.npy: declares 4,000,000,127 bytes, .*; save it anew with np.savez"):
+        data.open(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+def test_the_most_that_deflate_can_do_is_no_bomb(tmp_path):
+    zeros = np.zeros((1000, 10_000), np.uint8)
+    path = saved(tmp_path / "a.npz", np.savez_compressed, x=zeros)
+    assert path.stat().st_size < zeros.nbytes / 950 and np.array_equal(data.open(path).arrays["x"], zeros)
+
+
+def test_a_stored_member_declares_what_it_holds(tmp_path):
+    with pytest.raises(BadPlan, match="x.npy: declares 400 bytes, more than its 368 in the file can hold"):
+        data.open(declaring(zipped(tmp_path / "a.npz", x=WHOLE), 400))
+
+
+def test_members_that_lie_over_one_another_are_refused(tmp_path):
+    path = saved(tmp_path / "a.npz", np.savez_compressed, **{f"x{n}": X for n in range(3)})
+    content, at = bytearray(path.read_bytes()), 0
+    size = struct.unpack_from("<I", content, content.index(b"PK\1\2") + 20)[0]
+    while (at := content.find(b"PK\1\2", at + 1)) >= 0:
+        content[at + 20 : at + 24] = struct.pack("<I", 3 * size)
+    path.write_bytes(content)
+    with pytest.raises(BadPlan, match="a.npz: .*its arrays, such as x0.npy, lie over one another"):
+        data.open(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compression_methods_are_refused(tmp_path, method):
+    with pytest.raises(BadPlan, match="a.npz: .* x.npy: compressed by the method (bzip2|lzma).*np.savez_compressed"):
+        data.open(zipped(tmp_path / "a.npz", method, x=WHOLE))
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_header_of_gigabytes_is_not_read(tmp_path, compression):
+    header = b"\x93NUMPY\2\0" + struct.pack("<I", 1 << 24) + b" " * (1 << 24)
+    path = zipped(tmp_path / "a.npz", compression, x=header)
+    tracemalloc.start()
+    with pytest.raises(BadPlan, match="a.npz"):
+        data.open(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
