@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .histogram import Histogram
 from .stages import share
 from .tensor import MOST_ENTRIES
 
@@ -60,7 +61,7 @@ def curve(weights: np.ndarray, trial: float, divergence: float) -> Curve:
 
     Bits are the entropy of the codes; harm grows with the square of the step.
     """
-    histogram = share.Histogram(np.asarray(weights, np.float64))
+    histogram = Histogram(np.asarray(weights, np.float64))
     steps = trial * np.exp2(np.arange(-FINEST, COARSEST + 1) / PER_OCTAVE)
     steps = steps[steps > (histogram.high - histogram.low) / MOST_ENTRIES]  # no codebook is finer
     if not len(steps):

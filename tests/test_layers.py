@@ -13,10 +13,11 @@ ROOT = Path(__file__).parents[1]
 
 # What each part of the house may import of it. A part that is missing here has not been given its place yet.
 _BASE = "errors tensor deflate plan files"
-_MIDDLE = f"{_BASE} data stages encodings codec format model runtime"
+_MIDDLE = f"{_BASE} data histogram stages encodings codec format model runtime"
 MAY = {
     "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors", "data": "errors",
-    "stages": "errors tensor deflate",  # and never each other
+    "histogram": "",
+    "stages": "errors tensor deflate histogram",  # and never each other
     "encodings": "errors tensor stages",
     "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
     "format": "errors tensor deflate format",
@@ -41,7 +42,7 @@ MAY = {
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
+    "numpy": "tensor histogram stages encodings codec format model runtime allocate calibrate train"
              " unpack mapping packing sampled sensitivity tuning report verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",

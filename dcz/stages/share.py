@@ -5,8 +5,8 @@
 Two ways: `kmeans`, as in the paper; `entropy_constrained`, a uniform grid whose decisions weigh the error against the
 length of the code, for when codes are Huffman-coded anyway.
 
-The iterations run on a histogram of 2^16 bins with running sums, so that a step costs as much as the codebook has
-entries, however many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
+The iterations run on a histogram (dcz/histogram.py), so that a step costs as much as the codebook has entries, however
+many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
 """
 
 import math
@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..histogram import BINS, BLOCK, Histogram
 from ..tensor import MOST_ENTRIES
 
-BINS = 1 << 16
-BLOCK = 1 << 16
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
 LEAST = 1e-3  # of the mean importance of a weight, below which there is none in a cell
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
@@ -29,46 +28,6 @@ class Shared:
 
     centroids: np.ndarray
     codes: np.ndarray
-
-
-class Histogram:
-    """Counts and sums of weights (float, flat, finite) in equal bins, as running totals.
-
-    An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
-    `importance` (float64, one a weight) a weight counts that often.
-    """
-
-    def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None):
-        self.low, self.high = float(weights.min()), float(weights.max())
-        self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
-        count, total = np.zeros(BINS), np.zeros(BINS)
-        for start in range(0, len(weights), BLOCK):
-            part = weights[start : start + BLOCK]
-            place = self.bins(part)
-            if importance is None:
-                count += np.bincount(place, minlength=BINS)
-                total += np.bincount(place, part, BINS)
-            else:
-                often = importance[start : start + BLOCK]
-                count += np.bincount(place, often, BINS)
-                total += np.bincount(place, part * often, BINS)
-        self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
-
-    def bins(self, weights: np.ndarray) -> np.ndarray:
-        """The bin of each weight: monotone in the weight, and clipped to the histogram."""
-        place = weights.astype(np.float64)  # the span of float32 weights may be beyond float32, and so may the scale
-        place -= self.low
-        place *= self.scale
-        return np.clip(place, 0, BINS - 1, out=place).astype(np.int32)
-
-    def edges(self, thresholds: np.ndarray) -> np.ndarray:
-        """The edge nearest to each threshold (float64), ascending where the thresholds are."""
-        place = np.rint((thresholds - self.low) * self.scale)
-        return np.clip(place, 0, BINS).astype(np.int64)
-
-    def between(self, running: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Sums of one of the running totals over the k + 1 cells that k edges cut."""
-        return np.diff(running[np.concatenate([[0], edges, [BINS]])])
 
 
 # -- k-means ----------------------------------------------------------------------------------------------------------
@@ -100,7 +59,7 @@ def kmeans(
         used = count > LEAST  # with importance, differences of running totals are not exactly zero
         centroids = np.where(used, total / np.where(used, count, 1), centroids)
         centroids = np.sort(centroids)  # an empty cell keeps its centroid, which a neighbour may have passed
-    codes = assign(weights, (centroids[1:] + centroids[:-1]) / 2, histogram)
+    codes = histogram.codes(weights, (centroids[1:] + centroids[:-1]) / 2)
     return mean_centroids(weights, codes, importance)
 
 
@@ -111,42 +70,16 @@ def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -
     middle = (np.arange(k) + 0.5) / k
     count = np.diff(histogram.count)
     if start == "density":
-        return _quantiles(histogram, count, middle)
+        return histogram.quantiles(count, middle)
     if start == "forgy":
-        return _quantiles(histogram, count, np.sort(np.random.default_rng(seed).random(k)))
+        return histogram.quantiles(count, np.sort(np.random.default_rng(seed).random(k)))
     # The density at a bin is the count in a window about it: the fewer the weights, the wider. In too narrow a window
     # the lone weights of the tails look like none, and the tails get too few centroids.
     half = round(BINS / 4 / histogram.count[-1] ** (1 / 3))
     bins = np.arange(BINS)
     smooth = histogram.count[np.minimum(bins + half + 1, BINS)] - histogram.count[np.maximum(bins - half, 0)]
     # Whole numbers, so that neither the order of sums nor the last bit of a processor's cube root matters.
-    return _quantiles(histogram, np.rint(1024 * np.cbrt(smooth)), middle)
-
-
-def _quantiles(histogram: Histogram, mass: np.ndarray, at: np.ndarray) -> np.ndarray:
-    running = np.cumsum(mass)
-    place = np.searchsorted(running, at * running[-1])
-    return histogram.low + (place / histogram.scale if histogram.scale else 0.0 * place)
-
-
-def assign(weights: np.ndarray, thresholds: np.ndarray, histogram: Histogram) -> np.ndarray:
-    """The code (uint8) of each weight: the number of `thresholds` (float64, ascending) below it.
-
-    A table gives the code of every bin that holds no threshold; only weights in the other bins are compared.
-    """
-    mixed_bins = histogram.bins(thresholds)
-    table = np.cumsum(np.bincount(mixed_bins + 1, minlength=BINS + 1)[: BINS + 1])[:BINS].astype(np.uint8)
-    mixed = np.zeros(BINS, bool)
-    mixed[mixed_bins] = True
-    codes = np.empty(len(weights), np.uint8)
-    for start in range(0, len(weights), BLOCK):
-        part = weights[start : start + BLOCK]
-        place = histogram.bins(part)
-        code = table[place]
-        unsure = np.flatnonzero(mixed[place])
-        code[unsure] = np.searchsorted(thresholds, part[unsure])
-        codes[start : start + BLOCK] = code
-    return codes
+    return histogram.quantiles(np.rint(1024 * np.cbrt(smooth)), middle)
 
 
 def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarray | None = None) -> Shared:
@@ -266,8 +199,8 @@ def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
         return kmeans(weights, most)
     grid = fit_grid(histogram, step, zeros)
     if len(grid.levels) > most:
-        return mean_centroids(weights, assign(weights, _join_levels(histogram, grid.thresholds, most), histogram))
-    codes = assign(weights, grid.thresholds, histogram)
+        return mean_centroids(weights, histogram.codes(weights, _join_levels(histogram, grid.thresholds, most)))
+    codes = histogram.codes(weights, grid.thresholds)
     count, total = _sums(weights, codes)
     used = np.flatnonzero(count)
     levels = grid.levels[used]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from dcz.histogram import Histogram
 from dcz.plan import STARTS
 from dcz.stages import prune, share
 from dcz.tensor import MOST_ENTRIES
@@ -121,7 +122,7 @@ def test_256_centroids_of_many_weights_reach_panter_and_dites_bound():
 @pytest.mark.parametrize("k", [2, 5, 16, 100, 256])
 def test_every_start_ends_in_fewer_errors_than_it_began_with(start, k):
     weights = laplacian(5000)
-    began = share.initial_centroids(share.Histogram(weights), k, start)
+    began = share.initial_centroids(Histogram(weights), k, start)
     assert len(began) == k and np.all(np.diff(began) >= 0)
     first = np.abs(weights[:, None] - began).min(axis=1)
     ended = share.kmeans(weights, k, start)
@@ -142,22 +143,6 @@ def test_centroids_are_the_means_of_their_weights(start):
     shared = share.kmeans(weights, 11, start)
     for code, centroid in enumerate(shared.centroids):
         assert centroid == pytest.approx(weights[shared.codes == code].astype(np.float64).mean(), rel=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("k", [2, 7, 256])
-def test_assign_gives_each_weight_the_nearest_centroid_exactly(dtype, k):
-    # Weights that lie on thresholds, and one step of the type beside them, are what rounding would get wrong.
-    rng = np.random.default_rng(k)
-    centroids = np.sort(rng.normal(0, 1, k))
-    thresholds = (centroids[1:] + centroids[:-1]) / 2
-    near = np.concatenate([thresholds.astype(dtype), np.nextafter(thresholds.astype(dtype), dtype(9))])
-    weights = np.concatenate([rng.normal(0, 1, 10_000).astype(dtype), near, centroids.astype(dtype)])
-    codes = share.assign(weights, thresholds, share.Histogram(weights))
-    wide = weights.astype(np.float64)
-    assert np.array_equal(codes, (wide[:, None] > thresholds).sum(axis=1))
-    distance = np.abs(wide[:, None] - centroids)
-    assert distance[np.arange(len(wide)), codes] == pytest.approx(distance.min(axis=1), rel=1e-12, abs=1e-15)
 
 
 def test_k_means_leaves_almost_no_weight_at_another_centroid_than_the_nearest():
