@@ -1,6 +1,7 @@
 """Imports point down only, and a foreign library has one home (the design's two rules)."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -69,6 +70,7 @@ class Import:
         return f"dcz/{self.module.replace('.', '/')}.py:{self.line} imports {self.target}"
 
 
+@functools.cache
 def modules(root: Path) -> dict[str, ast.Module]:
     """The modules of root/dcz by name: `codec`, `stages.share`, `cli.__init__`."""
     home = root / "dcz"
@@ -76,6 +78,7 @@ def modules(root: Path) -> dict[str, ast.Module]:
     return {name: ast.parse(path.read_text()) for name, path in files.items()}
 
 
+@functools.cache
 def imports(root: Path) -> list[Import]:
     """Every import of root/dcz, but those for type checkers."""
     trees = modules(root)

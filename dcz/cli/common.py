@@ -32,6 +32,12 @@ class FilePath(click.ParamType):
 FILE = FilePath()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads; default: all cores.")
+data_option = click.option(
+    "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
+)
+labels_option = click.option(
+    "--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file."
+)
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
 
 

@@ -2,15 +2,13 @@
 
 import click
 
-from .common import FILE, as_json, print_json, printable, progress, threads, warn
+from .common import FILE, as_json, data_option, labels_option, print_json, printable, progress, threads, warn
 
 
 @click.command("evaluate")
 @click.argument("file", type=FILE)
-@click.option(
-    "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
-)
-@click.option("--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file.")
+@data_option
+@labels_option
 @click.option("--against", type=FILE, metavar="MODEL", help="Compare with the answers of this .dcz or .onnx.")
 @click.option("--output", metavar="NAME", help="The output to look at; default: the first with rows of classes.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run; default 32.")

@@ -4,7 +4,7 @@ import contextlib
 
 import click
 
-from .common import FILE, as_json, force, print_json, printable, size, threads, warn
+from .common import FILE, as_json, data_option, force, labels_option, print_json, printable, size, threads, warn
 
 SECTIONS = {
     "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
@@ -44,10 +44,8 @@ class _Sections(click.Command):
 
 @click.command("retrain", cls=_Sections)
 @click.argument("model", type=FILE)
-@click.option(
-    "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
-)
-@click.option("--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file.")
+@data_option
+@labels_option
 @click.option("--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by.")
 @click.option("--validation-labels", metavar="Y", help="Their labels; default: its array that --labels names.")
 @click.option(

@@ -25,10 +25,11 @@ from .recipe import Recipe
 from .retrain import Retrained, retrain, save_network
 from .sharing import projected_bytes, reassign, round_to_half, settle, share_weights
 from .state import Epoch, Progress
+from .task import BASE
 from .weight import Weight
 
 __all__ = [
-    "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner", "Recipe",
-    "Retrained", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half",
-    "save_network", "settle", "share_weights",
+    "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
+    "Recipe", "Retrained", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign", "retrain",
+    "round_to_half", "save_network", "settle", "share_weights",
 ]  # fmt: skip

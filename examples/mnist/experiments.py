@@ -16,7 +16,7 @@ import torch
 import dcz
 from dcz import train
 
-from . import networks, recipes
+from . import networks
 from .networks import LENET_300_100 as NETWORK
 from .recipes import Grid
 from .rows import Bench
@@ -64,7 +64,6 @@ def _tradeoff_point(job: tuple) -> dict:
         labels=training.labels,
         validation=(validation.inputs(NETWORK.shape), validation.labels),
         recipe=recipe,
-        plan=recipes.BASE,
         loss=loss,
     )
     error = _error(path, samples)

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from dcz import Recipe, Settings
+from dcz import Recipe
 
 SEED = 0
-BASE = Settings(init="linear", codebook="float16")  # the start of k-means that the paper found best
 
 
 @dataclass(frozen=True)

@@ -180,7 +180,7 @@ def _retrain(network: Architecture, model, output: Path, phase: recipes.Phase, b
         copies,
         validation=(held, validation.labels),
         recipe=recipe,
-        plan=dcz.Plan(recipes.BASE, exclude=network.frozen),
+        plan=dcz.Plan(train.BASE, exclude=network.frozen),
         loss=loss,
         progress=functools.partial(_tell, title),
         warn=functools.partial(print, f"{title}:", flush=True),

@@ -3,7 +3,8 @@
     python tests/benchmarks/budgets.py
 
 Budgets go from a thirtieth of the model to a third of it, in equal ratios. Undershoot is the share of the budget that
-stays unused; where it is above one percent, the best quality takes no more, or the file's size has steps (see the note).
+stays unused; where it is above one percent, the best quality takes no more, or the file's size has steps (see the
+note).
 """
 
 import argparse

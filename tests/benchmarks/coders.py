@@ -130,7 +130,7 @@ def calibrated(
 
 
 def nncodec(path: Path, qps: list[int], folder: Path) -> Iterator[Coded]:
-    """nncodec on the same tensors; `file` adds the rest of the model, deflated, since nncodec holds the weights alone."""
+    """nncodec on the same tensors; `file` adds the rest of the model, deflated: nncodec holds the weights alone."""
     groups, beside = weights(path), rest(path)
     arrays = {
         str(number): np.asarray(tensor.values(site.read().view(site.dtype.pattern), site.dtype), np.float32)

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/curves.py squeezenet magika rec det --keep curves.json
 
-Bytes are those of the whole file. nncodec's streams hold weights alone, so that the graph and all other tensors, deflated,
-are added to them; the next column has the weights alone for both. What --keep names is read and added to: what has been
-measured before is not measured again. nncodec is looked for where DCZ_NNCODEC says (see the Makefile).
+Bytes are those of the whole file. nncodec's streams hold weights alone, so that the graph and all other tensors,
+deflated, are added to them; the next column has the weights alone for both. What --keep names is read and added to:
+what has been measured before is not measured again. nncodec is looked for where DCZ_NNCODEC says (see the Makefile).
 """
 
 import argparse
@@ -69,7 +69,7 @@ def bytes_at(points: list[Point], agreement: float, of: str = "file") -> float |
 
 
 def measure(subject: Subject, wanted: list, way: str, done: set[str], folder: Path, options) -> Iterator[Point]:
-    """The points of one way to code a subject, but those whose labels are `done`; `wanted` are the original's answers."""
+    """The points of one way to code a subject, but those that are `done`; `wanted` are the original's answers."""
     if way == "dcz":
         coded = coders.data_free(subject.model, [q for q in options.quality if f"dcz {q:g} dB" not in done], folder)
     elif way == "nncodec":
@@ -96,7 +96,7 @@ def table(subject: Subject, wanted: list, points: list[Point]) -> str:
     truth = "" if (right := subject.accuracy(wanted)) is None else f"; accuracy of the original {right:.4f}"
     lines = [
         f"### {subject.name}\n\n{size:,} bytes, scored on {len(wanted)} samples{truth}\n",
-        "| | file | weights alone | ratio | agreement | accuracy | encode s | decode s |\n|---|---|---|---|---|---|---|---|",
+        "| | file | weights alone | ratio | agreement | accuracy | encode s | decode s |\n" + "|---" * 8 + "|",
     ]
     for p in sorted(points, key=lambda p: (WAYS.index(p.way), p.file)):
         right = "" if p.accuracy is None else f"{p.accuracy:.4f}"

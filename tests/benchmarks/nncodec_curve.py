@@ -1,10 +1,10 @@
-"""Encode tensors with nncodec (ISO/IEC 15938-17), decode them again. Needs nncodec alone: run it with a Python of its own.
+"""Encode tensors with nncodec (ISO/IEC 15938-17), decode them again. Needs nncodec alone: give it a Python of its own.
 
     /tmp/nnc/bin/python tests/benchmarks/nncodec_curve.py weights.npz folder -38 -32 -20
 
-Writes folder/-38.npz and so on: the decoded tensors; prints a line of JSON for each qp, with bytes and seconds. nncodec's
-settings are its own defaults (dependent quantization, parameter optimisation and row skipping are on), in a single call
-for all tensors; each of them counts as a weight.
+Writes folder/-38.npz and so on: the decoded tensors; prints a line of JSON for each qp, with bytes and seconds.
+nncodec's settings are its own defaults (dependent quantization, parameter optimisation and row skipping are on), in a
+single call for all tensors; each of them counts as a weight.
 """
 
 import argparse

@@ -62,7 +62,7 @@ def _worn(image: Image.Image, random: np.random.Generator) -> np.ndarray:
 
 
 def _line(random: np.random.Generator) -> tuple[np.ndarray, str]:
-    """One line that fills the height: pixels -1 to 1, float32 [3, HEIGHT, WIDTH] (BGR), zero after its end; its text."""
+    """A line that fills the height: pixels -1 to 1, float32 [3, HEIGHT, WIDTH] (BGR), zero after its end; its text."""
     face, text = font(random, int(random.integers(22, 40))), phrase(random)
     while face.getlength(text) > WIDTH - 12:
         text = text[:-1].strip() or "word"

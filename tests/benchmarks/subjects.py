@@ -181,7 +181,7 @@ def recognizer() -> Subject:
 
 
 def detector() -> Subject:
-    """PP-OCRv4's detector on rendered pages: where it sees text; pages agree by the share that two maps have in common."""
+    """PP-OCRv4's detector on rendered pages: where it sees text; pages agree by what two maps have in common."""
 
     def alike(one: np.ndarray, other: np.ndarray) -> float:
         union = np.count_nonzero(one | other)

@@ -17,19 +17,6 @@ from tests.networks import perceptron
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """Run one command line; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dcz", *map(str, arguments)])
-        code = cli._run()
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def model(tmp_path) -> Path:
     """A small ONNX file with two weights and a bias."""
     path = tmp_path / "net.onnx"
@@ -132,12 +119,10 @@ def test_include_makes_a_weight_of_a_bias(run, model):
     (["compress"], 2, "Usage"),
     (["nonsense"], 2, "nonsense"),
 ])  # fmt: skip
-def test_every_failure_has_its_code_and_says_why(run, model, tmp_path, monkeypatch, arguments, code, words):
+def test_every_failure_has_its_code_and_says_why(refuses, model, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     Path("text.onnx").write_text("this is no model\n" * 50)
-    found, out, err = run(*arguments)
-    assert (found, out) == (code, "")
-    assert words in err and "Traceback" not in err
+    refuses(arguments, code, words)
 
 
 def test_an_existing_output_is_replaced_only_with_force(run, model):
