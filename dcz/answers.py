@@ -49,20 +49,24 @@ class Network:
             _check_shape(path, wanted, self.samples)
 
     def answers(self, start: int, stop: int) -> np.ndarray:
-        """The output for samples start to stop: float64 [stop - start, classes].
+        """The output for samples start to stop: float64 [stop - start, classes]. See `rows`."""
+        return self.rows(np.arange(start, stop))
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """The output for the chosen samples (int64), in one run where the batch is free: float64 [chosen, classes].
 
         A fixed batch is filled up with the last sample, whose further answers are dropped. Raises BadPlan for values
         that the inputs cannot hold and outputs that are no rows of classes, UnsuitableModel where running fails.
         """
-        size = self.fixed or stop - start
-        return np.concatenate([self._run(at, min(at + size, stop), size) for at in range(start, stop, size)])
+        size = self.fixed or len(chosen)
+        return np.concatenate([self._run(chosen[at : at + size], size) for at in range(0, len(chosen), size)])
 
-    def _run(self, start: int, stop: int, size: int) -> np.ndarray:
-        batch = self.batch(np.arange(start, stop), size)
+    def _run(self, chosen: np.ndarray, size: int) -> np.ndarray:
+        batch = self.batch(chosen, size)
         try:
             found = dict(zip((o.name for o in self.session.get_outputs()), runtime.run(self.session, batch)))
         except UnsuitableModel as error:
-            raise UnsuitableModel(f"{self.path}: samples {start} to {stop - 1}: {error}") from error
+            raise UnsuitableModel(f"{self.path}: samples {chosen[0]} to {chosen[-1]}: {error}") from error
         if self.output is None:
             self.output = next((name for name, value in found.items() if _rows(value, size) is not None), None)
         rows = None if self.output is None else _rows(found[self.output], size)
@@ -72,7 +76,7 @@ class Network:
             raise BadPlan(
                 f"{self.path}: {which} one row of two or more floats a sample; for {size} samples it gives {shapes}"
             )
-        return rows[: stop - start].astype(np.float64)
+        return rows[: len(chosen)].astype(np.float64)
 
     def batch(self, chosen: np.ndarray, size: int) -> runtime.Inputs:
         """The chosen samples (int64) as the inputs want them, filled up to `size` with the last one."""

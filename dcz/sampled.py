@@ -52,7 +52,8 @@ class Sampled:
     """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
 
     `source` is the model as it was; `advisor` is the one that runs: the tensors that the plan's rules name are in it as
-    these leave them, and what the plan names is hidden from calibration, biases too.
+    these leave them, and what the plan names is hidden from calibration, biases too. `data` is all that was given,
+    `network.samples` what the model takes of it.
     """
 
     def __init__(self, model, inputs, plan: Plan | Settings | str | os.PathLike | None, threads: int):
@@ -69,7 +70,8 @@ class Sampled:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
         self.weights = sum(math.prod(self.sites[name].shape) for name in self.names)
         self.session = self._session(onnx_model.with_values(self.source, {}))
-        self.network = answers.Network(self.path, self.session, _samples(inputs), None)
+        self.data = _samples(inputs)
+        self.network = answers.Network(self.path, self.session, self.data, None)
         self.count = self.network.samples.count
         for _ in self.batches(self.count):
             pass  # refused now if one does not fit, not after minutes of work

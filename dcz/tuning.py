@@ -5,7 +5,8 @@
 One run over the samples measures what a bit buys in each tensor (calibrate.curves). Then, for some number of bits in
 all, every tensor gets the step at which a bit buys the same everywhere (allocate.by_bits), and is rounded so that its
 layer's outputs change least (calibrate.calibrated). The number of bits is what is sought: for a size by the bytes of
-the file, for a quality by the answers on samples that were held out of the calibration.
+the file, for a drop by the answers on samples that were held out of the calibration: how many stay, or, with labels,
+how many are right (judging).
 """
 
 import glob
@@ -16,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import allocate, calibrate, packing, pipeline, runtime
+from . import allocate, calibrate, data, packing, pipeline
 from .errors import BadPlan
 from .files import check_output
+from .judging import Accuracy, Agreement
 from .parallel import thread_count
 from .plan import LOSSLESS, PRUNING, SAFE_QUALITY, SHARING, Plan, Rule, Settings
 from .sampled import Batches, Sampled
@@ -39,23 +41,29 @@ PASSES = 10  # trials for a drop: eight at most from 7.5 to 0.3 bits, the others
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried: bits a weight as reckoned, the bytes of the file, and, where a drop was
-    asked for, the agreement of the top class with the original on the held-out samples (a share), else None."""
+    """One setting that was tried: bits a weight as reckoned, and the bytes of the file.
+
+    Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their top
+    class; with labels `accuracy`, how many have the right one; `drop`, how much less that is than of the original.
+    """
 
     bits: float
     nbytes: int
     agreement: float | None = None
+    accuracy: float | None = None
+    drop: float | None = None
 
 
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
-    and how many were held out."""
+    how many were held out, and, with labels, the original's top-1 accuracy on these (a share)."""
 
     path: str
     kept: Trial
     calibrated_on: int
     held_out: int
+    accuracy: float | None = None
 
 
 def tune(
@@ -66,6 +74,7 @@ def tune(
     max_bytes: int | None = None,
     ratio: float | None = None,
     max_drop: float | None = None,
+    labels: str | os.PathLike | np.ndarray | None = None,
     plan: Plan | Settings | str | os.PathLike | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -73,11 +82,13 @@ def tune(
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
 ) -> Tuned:
-    """Compress `model` (a path or a ModelProto) into the file `output` as its own unlabelled `inputs` advise.
+    """Compress `model` (a path or a ModelProto) into the file `output` as its own `inputs` advise.
 
     `inputs`: the path of an .npz with an array for each input (or an .npy), or the arrays; samples along the first
     axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
-    samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. The
+    samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. With
+    `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an array
+    of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
     plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of
     those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are
     done, and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
@@ -90,16 +101,19 @@ def tune(
         raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
     if max_drop is not None and not 0 <= max_drop < 1:
         raise BadPlan(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
-    named = [given for given in (model, inputs) if isinstance(given, (str, os.PathLike))]
+    if labels is not None and len(goals) > 0 and max_drop is None:
+        raise BadPlan("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")
+    named = [given for given in (model, inputs, labels) if isinstance(given, (str, os.PathLike))]
     check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
     plan = _undecided(pipeline.as_plan(plan))
-    run = _Tuning(model, inputs, plan, thread_count(threads), progress, trial, warn)
+    run = _Tuning(model, inputs, labels, plan, thread_count(threads), progress, trial, warn)
     check_output(output, force, inputs=[site.external[0] for site in run.source.sites if site.external])
     if ratio is not None:
         max_bytes = int(run.source.source_bytes / ratio)
     kept = run.to_drop(DROP if max_drop is None else max_drop) if max_bytes is None else run.to_size(max_bytes)
     run.write(output, force)
-    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen))
+    before = run.judge.before if isinstance(run.judge, Accuracy) else None
+    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen), before)
 
 
 def _undecided(plan: Plan) -> Plan:
@@ -120,20 +134,31 @@ def _undecided(plan: Plan) -> Plan:
 class _Tuning(Sampled):
     """One run: what each tensor costs, and the best trial so far with its values."""
 
-    def __init__(self, model, inputs, plan: Plan, threads: int, progress, trial, warn):
+    def __init__(self, model, inputs, labels, plan: Plan, threads: int, progress, trial, warn):
         super().__init__(model, inputs, plan, threads)
-        self.progress, self.tell, self.warn = progress, trial, warn
+        self.labels, self.progress, self.tell, self.warn = labels, progress, trial, warn
         if self.count < FEWEST:
             place = self.network.samples.path
             raise BadPlan(f"{place}: {self.count} samples; calibration wants {FEWEST} at least, better hundreds")
         self.best: tuple[Trial, dict] | None = None
+        self.judge: Agreement | Accuracy | None = None
 
     def _divide(self, held: bool) -> None:
         """Say which samples calibrate, and which, if any, are held out; and measure the curves."""
         places, every = np.arange(self.count), round(1 / HELD)
         out = held & (places % every == every - 1)
         self.samples, self.held = Batches(self.network, places[~out]), Batches(self.network, places[out])
+        self.judge = self._judge() if held else None
         self.costs = self.curves(Batches(self.network, self.samples.chosen[:MEASURED]))
+
+    def _judge(self) -> Agreement | Accuracy:
+        if self.labels is None:
+            return Agreement(self.network, self.held)
+        if isinstance(self.labels, (str, os.PathLike)):
+            return Accuracy(self.network, self.held, self.labels, self.data)
+        name = "the labels"
+        arrays = {**self.data.arrays, name: np.asarray(self.labels)}
+        return Accuracy(self.network, self.held, name, data.Samples(self.data.path, arrays))
 
     # -- trials --------------------------------------------------------------------------------------------------------
 
@@ -184,17 +209,17 @@ class _Tuning(Sampled):
             self._attempt(trial.bits, lambda found: found.nbytes <= max_bytes, exact=exact)
 
     def to_drop(self, drop: float) -> Trial:
-        """The fewest bits at which no more than `drop` of the held-out samples change their top class."""
+        """The fewest bits at which the judge finds no more than `drop` lost on the held-out samples."""
         self._divide(held=True)
         count = len(self.held.chosen)
         if 0 < drop < 1 / count:
-            self.warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so none of them may change")
+            self.warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
         low = high = nearest = None  # the most bits that do not hold, the fewest that do
         bits = FIRST
         for _ in range(PASSES):
-            found = self._attempt(bits, lambda new: 1 - new.agreement <= drop, judged=True)
-            low, high = (low, bits) if 1 - found.agreement <= drop else (bits, high)
-            nearest = max(nearest or found, found, key=lambda each: each.agreement)
+            found = self._attempt(bits, lambda new: new.drop <= drop, judged=True)
+            low, high = (low, bits) if found.drop <= drop else (bits, high)
+            nearest = min(nearest or found, found, key=lambda each: each.drop)
             if bits == (MOST_BITS if high is None else LEAST_BITS) or (low and high and high / low < NARROW):
                 break
             if high is None:
@@ -203,9 +228,8 @@ class _Tuning(Sampled):
                 bits = max(LEAST_BITS, high / FALL) if low is None else math.sqrt(low * high)
         if self.best is None:
             raise BadPlan(
-                f"even at {bits:.1f} bits a weight more than {drop:.2%} of the {count} held-out samples change their "
-                f"top class; the least was {1 - nearest.agreement:.2%}, at {nearest.bits:.1f} bits: allow more, or "
-                "compress without calibration"
+                f"even at {bits:.1f} bits a weight more than {self.judge.lost(drop)}; the least was "
+                f"{nearest.drop:.2%}, at {nearest.bits:.1f} bits: allow more, or compress without calibration"
             )
         return self.best[0]
 
@@ -221,25 +245,13 @@ class _Tuning(Sampled):
             new = calibrate.calibrated(self.advisor, self.samples, steps, options, progress=self.progress)
         if not all(np.isfinite(array).all() for array in new.values()):
             raise self.unsound()
-        found = Trial(bits, self._file(new).nbytes, self._agreement(new) if judged else None)
+        judgement = self.judge(self.run_with(new)) if judged else {}
+        found = Trial(bits, self._file(new).nbytes, **judgement)
         self.tell(found)
         before = self.best and self.best[0].nbytes
         if fits(found) and (before is None or (found.nbytes < before if judged else found.nbytes > before)):
             self.best = found, new
         return found
-
-    def _agreement(self, new: dict[str, np.ndarray]) -> float:
-        """The share of held-out samples whose answer stays: the largest entry of the first output that holds classes,
-        or, where none does, the whole numbers of the first one that holds such."""
-        changed = self.run_with(new)
-        place, same, total = None, 0, 0
-        for number, batch in enumerate(self.held):
-            before, after = runtime.run(self.session, batch), runtime.run(changed, batch)
-            if place is None:
-                place = _telling(before)
-            x, y = (_answers(found[place], len(self.held.rows(number)), self.held.size) for found in (before, after))
-            same, total = same + int((x == y).sum()), total + x.size
-        return same / total if total else 1.0
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
@@ -288,20 +300,3 @@ def _nearer(
     rise = 1.0 if before is None else 8 * (found.nbytes - before.nbytes) / weights / (found.bits - before.bits)
     further = found.bits + 8 * (aim - found.nbytes) / weights / min(2.0, max(0.5, rise))
     return min(MOST_BITS, max(found.bits / 2, LEAST_BITS, further))
-
-
-def _telling(outputs: list) -> int:
-    """Which of a network's outputs tells its answer."""
-    arrays = [(place, each) for place, each in enumerate(outputs) if isinstance(each, np.ndarray) and each.ndim]
-    classes = [n for n, each in arrays if each.dtype.kind == "f" and math.prod(each.shape[1:]) > 1]
-    numbers = [n for n, each in arrays if each.dtype.kind in "iub"]
-    if not classes and not numbers:
-        raise BadPlan("no output holds classes, so that no drop can be told: give a size or a ratio")
-    return (classes or numbers)[0]
-
-
-def _answers(output: np.ndarray, count: int, size: int) -> np.ndarray:
-    """The answers of the first `count` of `size` samples, one for each place of the output; of none, all places."""
-    if len(output) % size == 0:
-        output = output[: len(output) // size * count]
-    return output if output.dtype.kind != "f" else runtime.rows(output).argmax(1)

@@ -12,6 +12,7 @@ import pytest
 
 import dcz
 from dcz import cli
+from tests import models
 from tests.networks import perceptron
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +26,8 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "model.onnx")
     random = np.random.default_rng(0)
-    np.savez("samples.npz", x=random.normal(size=(50, 64)).astype(np.float32), y=random.integers(0, 10, 50))
+    x = random.normal(size=(50, 64)).astype(np.float32)
+    np.savez("samples.npz", x=x, y=models.run(perceptron(), x=x)[0].argmax(1))
     Path("plan.toml").write_bytes((ROOT / "examples" / "03_plan.toml").read_bytes())
     return tmp_path
 

@@ -36,7 +36,7 @@ data_option = click.option(
     "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
 )
 labels_option = click.option(
-    "--labels", metavar="Y", help="The true classes: an array of the data file, or an .npy or .npz file."
+    "--labels", metavar="Y", help="The true classes: an array of X.NPZ, or an .npy or .npz file."
 )
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
 

@@ -3,7 +3,7 @@
 import click
 
 from ..plan import BEST_QUALITY, CODEBOOKS, SAFE_QUALITY, STARTS, WORST_QUALITY
-from .common import FILE, as_json, force, print_json, progress, threads, warn
+from .common import FILE, as_json, force, labels_option, print_json, progress, threads, warn
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 
@@ -20,8 +20,17 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 )
 @click.option("--max-size", metavar="SIZE", help="The most quality in so many bytes, such as 1.5MB, within 1 %.")
 @click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
-@click.option("--calibrate", type=FILE, metavar="X.NPZ", help="Unlabelled inputs, a few hundred: smaller for the same.")
-@click.option("--max-drop", type=float, metavar="P", help="With --calibrate: percent of answers to change; default 1.")
+@click.option(
+    "--calibrate", type=FILE, metavar="X.NPZ", help="Inputs of the model, a few hundred: smaller for the same."
+)
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="P",
+    help="With --calibrate: percent of answers that may change; with --labels, points of top-1 accuracy that may be "
+    "lost. Default 1.",
+)
+@labels_option
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
@@ -51,8 +60,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, quiet, threads, as_json, force,
-    lossless, no_share, **options,
+    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, quiet, threads, as_json,
+    force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -64,7 +73,7 @@ def command(
       dcz compress model.onnx -o model.dcz
       dcz compress model.onnx --max-size 1.5MB
       dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
-      dcz compress model.onnx --calibrate samples.npz --max-drop 0.5
+      dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5
     """
     from pathlib import Path
 
@@ -74,8 +83,10 @@ def command(
 
     if max_drop is not None and calibrate is None:
         raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
+    if labels is not None and calibrate is None:
+        raise BadPlan("--labels are those of the samples that calibrate: give --calibrate too")
     if max_drop is not None and not 0 <= max_drop < 100:
-        raise BadPlan(f"--max-drop is a percentage of the answers from 0 to below 100, not {max_drop:g}")
+        raise BadPlan(f"--max-drop is a percentage from 0 to below 100, not {max_drop:g}")
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
     options = {"threads": threads, "warn": warn, "force": force}
@@ -83,11 +94,12 @@ def command(
     if calibrate is not None:
         drop = None if max_drop is None else max_drop / 100
         with progress("calibrating", quiet, samples=True) as tell:
-            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop}
+            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop, "labels": labels}
             trial = _tell_tuning(quiet)
             tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
         if not quiet:
             held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
+            held += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
             click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
@@ -111,8 +123,12 @@ def _tell_tuning(quiet: bool):
         return lambda trial: None
 
     def tell(trial) -> None:
-        same = "" if trial.agreement is None else f", {trial.agreement:.2%} of the held-out answers are the same"
-        click.echo(f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes{same}", err=True)
+        parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
+        if trial.agreement is not None:
+            parts.append(f"agreement {trial.agreement:.2%} on held-out samples")
+        if trial.accuracy is not None:
+            parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
+        click.echo(", ".join(parts), err=True)
 
     return tell
 

@@ -1,11 +1,13 @@
 """`dcz compress --calibrate` and `dcz sensitivity` as a user meets them."""
 
 import json
+import re
 
 import numpy as np
 import onnx
 import pytest
 
+from tests import models
 from tests.networks import perceptron
 
 
@@ -14,7 +16,10 @@ def run(run, monkeypatch, tmp_path):
     """Run one command line in a folder with net.onnx and x.npz; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")
-    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32))
+    x = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)
+    y = models.run(perceptron(), x=x)[0].argmax(1)
+    y[3] = (y[3] + 1) % 10  # one of those that are held out
+    np.savez("x.npz", x=x, y=y)
     return run
 
 
@@ -28,7 +33,15 @@ def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
 def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run):
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1)
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
-    assert "of the held-out answers are the same" in err
+    assert re.search(r"bytes, agreement \d+\.\d\d% on held-out samples\n", err) and "accuracy" not in err
+
+
+def test_with_labels_a_drop_is_in_points_of_accuracy(run):
+    options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1]
+    code, _, err = run("compress", "net.onnx", *options)
+    assert code == 0 and "12 were held out, top-1 accuracy of the original on these 91.67%\n" in err
+    assert re.search(r"top-1 accuracy \d+\.\d\d% on held-out samples, \d+\.\d\d points lost\n", err)
+    assert "agreement" not in err
 
 
 def test_quiet_says_only_what_came_of_it(run):
@@ -38,6 +51,9 @@ def test_quiet_says_only_what_came_of_it(run):
 
 @pytest.mark.parametrize("arguments, code, words", [
     (["compress", "net.onnx", "--max-drop", "1"], 2, "--calibrate"),
+    (["compress", "net.onnx", "--labels", "y"], 2, "--calibrate"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "z"], 2, "no array 'z' for the labels"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "y", "--ratio", "5"], 2, "labels judge a drop"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", "100"], 2, "from 0 to below 100, not 100"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "5", "--max-size", "5kB"], 2, "give one of"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--bits", "4"], 2, "leave bits out"),
