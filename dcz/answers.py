@@ -6,13 +6,12 @@ with network("net.dcz", data.open("test.npz")) as net:
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from . import runtime, unpack
+from . import files, runtime, unpack
 from .data import Samples
 from .errors import BadPlan, UnsuitableModel
 from .report import is_dcz
@@ -21,7 +20,7 @@ from .report import is_dcz
 @contextlib.contextmanager
 def network(path: str | os.PathLike, samples: Samples, output: str | None, threads: int | None) -> Iterator["Network"]:
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
-    with tempfile.TemporaryDirectory(prefix="dcz-evaluate-") as folder:
+    with files.temporary_folder("dcz-evaluate-") as folder:
         source = path
         if is_dcz(path):
             source = unpack.decompress(path, Path(folder, "model.onnx"), threads=threads)

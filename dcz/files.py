@@ -82,6 +82,38 @@ def _writing(path: str | os.PathLike) -> Iterator[None]:
         raise FileAccess(f"{path}: cannot be written: {error.strerror or error}; the old file is untouched") from error
 
 
+@contextlib.contextmanager
+def temporary(folder: str | None = None, nbytes: int = 0) -> Iterator[None]:
+    """Turn the failures of making or writing temporary files, of `nbytes` in all, into FileAccess.
+
+    `folder` is where they lie; None: where tempfile puts them.
+    """
+    try:
+        yield
+    except OSError as error:
+        remedy = f"free {nbytes / 1e6:,.1f} MB there, or " if nbytes else ""
+        raise FileAccess(
+            f"{folder or _temporary_folder()}: temporary files cannot be written: {error.strerror or error}; "
+            f"{remedy}set TMPDIR to a folder with room"
+        ) from error
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # none of those that are usual can be written
+        return os.environ.get("TMPDIR") or "/tmp"
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[str]:
+    """The path of a new folder that goes with all that is in it; raises FileAccess where none can be made."""
+    with temporary():
+        made = tempfile.TemporaryDirectory(prefix=prefix)
+    with made as folder:
+        yield folder
+
+
 def remove(path: str | os.PathLike) -> None:
     """Remove a file that may not exist; raises FileAccess."""
     try:

@@ -1,13 +1,12 @@
 """Is a `.dcz` file whole, and how far is it from the model that it was made from?"""
 
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from . import unpack
+from . import files, unpack
 from .errors import BadPlan, UnsuitableModel
 from .format.container import Archive
 from .stages import huffman
@@ -117,7 +116,7 @@ def _compare_outputs(path, against, inputs, threads) -> tuple:
     from . import runtime
 
     given = runtime.load_inputs(inputs) if inputs is not None else None
-    with tempfile.TemporaryDirectory(prefix="dcz-verify-") as folder:
+    with files.temporary_folder("dcz-verify-") as folder:
         restored = Path(folder, "model.onnx")
         unpack.decompress(path, restored, threads=threads)
         return tuple(runtime.compare(against, restored, given))

@@ -1,5 +1,8 @@
 """Statistics of layers' inputs against onnxruntime's own outputs, rounding against what it must not be worse than."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -8,6 +11,7 @@ from dcz import allocate, calibrate
 from dcz.calibrate import columns, layers, moments, rounding
 from dcz.calibrate.divergence import Divergence
 from dcz.calibrate.walk import Front, stages
+from dcz.errors import FileAccess, UnsuitableModel
 from dcz.model import from_proto, program, with_values
 from tests.models import model, normal, run, tensor
 
@@ -365,6 +369,36 @@ def test_layers_are_met_in_order_on_what_was_decided_before():
         front.advance(with_values(net, {"w1": 0 * prog.constants["w1"]}), ("f",))
         assert all(set(batch) == {"f"} and not batch["f"].any() for batch in front)
         assert len(front) == 4
+
+
+def test_values_of_any_dtype_and_shape_lie_in_the_file():
+    held = {"b": np.array([True]), "s": np.float32(2.5), "none": np.zeros((0, 3)), "half": normal(2, 3).T.astype("e")}
+    with Front([{name: np.asarray(array) for name, array in held.items()}]) as front:
+        (found,) = front
+    for name, array in held.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    with pytest.raises(UnsuitableModel, match="computes text, 't'"):
+        Front([{"t": np.array(["a"], object)}])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("samples", [4, 4000])  # some that a buffer holds, and many
+def test_a_full_disk_names_the_temporary_folder_and_says_what_to_free(monkeypatch, tmp_path, samples):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "w+b"))
+    given = [{"x": np.zeros((samples, 250), np.float32)}] * 10
+    with pytest.raises(FileAccess, match=f"{tmp_path}: .*No space left.*; free {samples / 100:.1f} MB .*set TMPDIR"):
+        Front(given)
+
+
+def test_without_a_temporary_folder_it_is_named(tmp_path, monkeypatch):
+    with pytest.raises(FileAccess, match=f"{tmp_path}/gone: .*No such file or directory; set TMPDIR to a folder"):
+        Front(batches(), folder=f"{tmp_path}/gone")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setenv("TMPDIR", "gone")
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [f"{tmp_path}/gone"])
+    with pytest.raises(FileAccess, match="^gone: temporary files cannot be written: No usable temporary directory"):
+        Front(batches())
 
 
 def test_only_one_batch_is_in_memory():

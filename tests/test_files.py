@@ -6,13 +6,14 @@ import resource
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from dcz.errors import BadPlan, FileAccess
-from dcz.files import check_output, replacing
+from dcz.files import check_output, replacing, temporary_folder
 
 OLD, NEW = b"old content", b"new content"
 
@@ -207,3 +208,14 @@ def test_permission_is_asked_of_the_system(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
     with pytest.raises(FileAccess, match="no permission to write into"):
         check_output(tmp_path / "net.dcz")
+
+
+def test_a_temporary_folder_goes_or_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_folder("dcz-test-") as folder:
+        (tmp_path / folder / "a").write_bytes(b"a")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/gone")
+    with pytest.raises(FileAccess, match=f"{tmp_path}/gone: temporary files cannot be .*; set TMPDIR to a folder"):
+        with temporary_folder("dcz-test-"):
+            pass

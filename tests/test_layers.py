@@ -33,7 +33,7 @@ MAY = {
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
-    "answers": "errors data runtime unpack report", "evaluation": "errors data runtime parallel answers",
+    "answers": "errors data files runtime unpack report", "evaluation": "errors data runtime parallel answers",
     "cli": "errors train plan pipeline search tuning sensitivity unpack report verification evaluation budget cli",
     "__main__": "cli",
     "__init__": "errors train plan pipeline search tuning unpack mapping report verification evaluation budget",

@@ -4,16 +4,21 @@
     Front(batches).advance(model, names)   from the values of one stage to those of the next, batch by batch
 
 Each part of the network is run once. The values between stages lie in a temporary file: memory holds one batch.
+Raises FileAccess where there is no room for that file.
 """
 
+import contextlib
+import operator
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from numpy import ndarray
 
-from .. import runtime
+from .. import files, runtime
+from ..errors import UnsuitableModel
 from ..errors import UnsuitableModel
 from ..model import Program, cut
 from .layers import Layer
@@ -65,17 +70,22 @@ class Front:
 
     def __init__(self, batches: Iterable[runtime.Inputs], folder: str | None = None, threads: int = 0):
         self._folder, self._threads, self._file = folder, threads, None
-        self._spool(dict(batch) for batch in batches)
+        self._spool((dict(batch) for batch in batches), operator.length_hint(batches))
 
-    def _spool(self, batches: Iterable[dict[str, ndarray]]) -> None:
-        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=self._folder)
+    def _spool(self, batches: Iterable[dict[str, ndarray]], count: int) -> None:
+        """Write batches, about `count`, to a new file that takes the place of the old one."""
+        with files.temporary(self._folder):
+            file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=self._folder)
         places = []
-        for batch in batches:
-            held = {}
-            for name, array in batch.items():
-                held[name] = (file.tell(), array.dtype, array.shape)
-                np.ascontiguousarray(array).tofile(file)
-            places.append(held)
+        try:
+            for batch in batches:
+                nbytes = sum(array.nbytes for array in batch.values())
+                with files.temporary(self._folder, nbytes * max(count, len(places) + 1)):
+                    places.append(_written(batch, file))
+        except BaseException:
+            with contextlib.suppress(OSError):  # of what could not be written
+                file.close()
+            raise
         self.close()
         self._file, self._places = file, places
 
@@ -103,7 +113,7 @@ class Front:
 
     def advance(self, model, names: Iterable[str]) -> None:
         """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
-        self._spool(self.compute(model, tuple(names)))
+        self._spool(self.compute(model, tuple(names)), len(self))
 
     def compute(self, model, names: tuple[str, ...]) -> Iterator[dict[str, ndarray]]:
         """The values of these names, batch by batch."""
@@ -116,3 +126,15 @@ class Front:
                 used = [value.name for value in session.get_inputs()]
             values = dict(zip(new, runtime.run(session, {name: batch[name] for name in used}))) if new else {}
             yield {name: values[name] if name in values else batch[name] for name in names}
+
+
+def _written(batch: dict[str, ndarray], file: BinaryIO) -> dict[str, tuple]:
+    """Where in the file each value lies that is now written there, its dtype and shape."""
+    held = {}
+    for name, array in batch.items():
+        if array.dtype.hasobject:
+            raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
+        held[name] = (file.tell(), array.dtype, array.shape)
+        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # tofile loses bytes where a disk is full
+    file.flush()
+    return held
