@@ -5,6 +5,7 @@ calibrated(model, batches, by_bits(found, total))   {name: new values}, for mode
 """
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -76,10 +77,14 @@ def calibrated(
         front = stack.enter_context(Front(batches, threads=options.threads))
         original = stack.enter_context(Front(front, threads=options.threads)) if options.follow else None
         for stage in stages(program, layers):
-            front.advance(with_values(model, found), stage.values)
+            now, before = with_values(model, found), with_values(model, {})
+            front.advance(now, stage.values)
             if original is not None:
-                original.advance(with_values(model, {}), stage.values)
-            moments = _gather(stage.layers, front, original, importance)
+                original.advance(before, stage.values)
+            # of weights that serve several nodes, the later ones' inputs are those that the weights as they were give
+            seen = tuple(dict.fromkeys(value for layer in stage.layers for value, _ in layer.uses))
+            others = None if original is None else original.compute(before, seen)
+            moments = _gather(stage.layers, front.compute(now, seen), others, importance)
             for layer in stage.layers:
                 site, rows = layer.site, importance[layer.site].rows if layer.site in importance else None
                 bias = None if layer.bias is None else found.get(layer.bias, old[layer.bias])
@@ -101,7 +106,10 @@ class _Values:
 
 
 def _gather(
-    layers: Iterable[Layer], front: Front, original: Front | None, importance: Mapping[str, Importance]
+    layers: Iterable[Layer],
+    batches: Iterable[runtime.Inputs],
+    original: Iterable[runtime.Inputs] | None,
+    importance: Mapping[str, Importance],
 ) -> dict[str, Moments]:
     """The statistics of each layer's inputs; layers that read the same columns alike share them."""
     shared: dict[tuple, Moments] = {}
@@ -110,12 +118,11 @@ def _gather(
         key = layer.uses, layer.site if layer.site in importance else None
         shared.setdefault(key, Moments(layer.uses[0][1]))
         found[layer.site] = shared[key]
-    for number, (batch, other) in enumerate(zip(front, original or front)):
+    for number, (batch, other) in enumerate(zip(batches, itertools.repeat({}) if original is None else original)):
         for (uses, site), moments in shared.items():
             weights = None if site is None else importance[site].places[number]
-            for value, _ in uses:
-                if value in batch:  # a later use of the same weights is not known yet
-                    moments.add(batch[value], weights, None if original is None else other[value])
+            for value, moments.columns in uses:  # each node has its own padding and strides
+                moments.add(batch[value], weights, other.get(value))
     return found
 
 

@@ -21,6 +21,7 @@ from .. import files, runtime
 from ..errors import UnsuitableModel
 from ..model import Program, cut
 from .layers import Layer
+from .operands import Operands
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,32 @@ class Stage:
 
 
 def stages(program: Program, layers: list[Layer]) -> list[Stage]:
-    """Every layer once, in a stage of its first use."""
+    """Every layer once, in a stage of its first use. Values that hang on constants alone are not held: they change with
+    the tensors, and what needs them computes them."""
     undecided = {layer.site: layer for layer in layers}
+    operands = Operands(program)
+    moved, fixed = operands.moved, operands.fixed
     found = []
     while undecided:
-        known = {given.name for given in program.inputs} | program.constants.keys()
+        known = fixed | {given.name for given in program.inputs}
         ready: list[Layer] = []
         wanted: dict[str, None] = {}
         for node in program.nodes:
-            sites = [program.weights[name] for name in node.inputs if name in program.weights]
+            if all(name in fixed for name in node.outputs if name):
+                continue
+            sites = [moved[name].site for name in node.inputs if name in moved]
             others = all(name in known or not name for name in node.inputs)
             blocking = [undecided[site] for site in sites if site in undecided]
             if others and not blocking:
                 known.update(node.outputs)
                 continue
-            wanted.update(dict.fromkeys(name for name in node.inputs if name in known - program.constants.keys()))
+            wanted.update(dict.fromkeys(name for name in node.inputs if name in known))
             if others:
                 ready += [layer for layer in blocking if layer not in ready]
+        if not ready:
+            raise UnsuitableModel(f"{program.place}: its nodes are in no order in which they can run: export it anew")
         wanted.update(dict.fromkeys(name for name in program.outputs if name in known))
-        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in program.constants)))
+        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in fixed)))
         for layer in ready:
             del undecided[layer.site]
     return found
