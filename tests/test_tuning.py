@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz import judging, tuning
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
-from dcz.plan import Plan, Rule, Settings
+from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
 from tests.models import model, normal, tensor
 from tests.networks import perceptron
@@ -214,7 +214,7 @@ def test_one_goal_within_range_is_wanted_before_any_work(goal, tmp_path):
 @pytest.mark.parametrize("settings, named", [
     (Settings(bits=4), "bits"), (Settings(lossless=True), "lossless"), (Settings(rate=3), "rate"),
     (Settings(quality=20), "quality"), (Settings(share=False), "share"), (Settings(sparsity=0.5), "sparsity"),
-    (Settings(threshold=1), "threshold"), (Settings(quality=36, codebook="float16"), "codebook"),
+    (Settings(threshold=1), "threshold"), (Settings(quality=SAFE_QUALITY, codebook="float16"), "codebook"),
 ])  # fmt: skip
 def test_a_default_that_says_how_to_share_contradicts_calibration(settings, named, tmp_path):
     with pytest.raises(BadPlan, match=f"calibration decides how finely weights are shared, .*: leave {named}"):
