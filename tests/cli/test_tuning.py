@@ -36,6 +36,13 @@ def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run):
     assert re.search(r"bytes, agreement \d+\.\d\d% on held-out samples\n", err) and "accuracy" not in err
 
 
+def test_a_preset_is_a_drop(run, tmp_path):
+    options = ["--calibrate", "x.npz", "--threads", 1, "-q"]
+    for name, goal in (("a.dcz", ["--preset", "small"]), ("b.dcz", ["--max-drop", 5])):
+        assert run("compress", "net.onnx", *options, *goal, "-o", name)[0] == 0
+    assert (tmp_path / "a.dcz").read_bytes() == (tmp_path / "b.dcz").read_bytes()
+
+
 def test_with_labels_a_drop_is_in_points_of_accuracy(run):
     options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1]
     code, _, err = run("compress", "net.onnx", *options)
