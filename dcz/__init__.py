@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "Plan", "Recipe", "Rule", "Settings",
-    "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress", "evaluate",
-    "inspect", "load", "open", "retrain", "tune", "verify",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "PRESETS", "Plan", "Recipe", "Rule",
+    "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress",
+    "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -26,7 +26,7 @@ _HOMES = {
         "UnsuitableModel",
         "UnsupportedFile",
     ),
-    "plan": ("Plan", "Rule", "Settings"),
+    "plan": ("PRESETS", "Plan", "Rule", "Settings"),
     "pipeline": ("compress",),
     "search": ("compress_to_size",),
     "tuning": ("tune",),
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from .mapping import Tensors
     from .mapping import Tensors as open
     from .pipeline import compress
-    from .plan import Plan, Rule, Settings
+    from .plan import PRESETS, Plan, Rule, Settings
     from .report import inspect
     from .search import compress_to_size
     from .train import Recipe, retrain

@@ -1,7 +1,7 @@
 """What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
 
 [default]
-quality = 34.0            # decibels
+quality = 34.0            # decibels; or preset = "balanced"
 
 [[rule]]                  # the last rule that matches a tensor's name wins
 match = "classifier.*"
@@ -102,6 +102,15 @@ SHARING = ("bits", "step", "quality", "rate")
 SAFE_QUALITY = 34.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)
+# Starting points for those who do not think in decibels; what each did to a real network is measured in
+# tests/benchmarks/RESULTS.md. Where inputs judge, a preset is the drop that they may show, as a share of them.
+PRESETS = {
+    "lossless": LOSSLESS,
+    "safe": DEFAULT,
+    "balanced": Settings(quality=30.0),
+    "small": Settings(quality=26.0),
+}
+DROPS = {"safe": 0.005, "balanced": 0.01, "small": 0.05}
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,8 @@ class Plan:
 
 def overlay(settings: Settings, changes: dict) -> Settings:
     """`settings` with `changes`: a way of pruning or sharing that is given replaces the one that was there, and so do
-    `share` false and `lossless` true, which are ways of doing neither."""
+    `share` false and `lossless` true, which are ways of doing neither; a `preset` stands for what it changes."""
+    changes = _without_preset(changes)
     plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for group in (PRUNING, SHARING):
         if any(changes.get(name) is not None for name in group):
@@ -173,8 +183,26 @@ def overlay(settings: Settings, changes: dict) -> Settings:
         plain.update(dict.fromkeys(PRUNING + SHARING))
     unknown = changes.keys() - plain.keys()
     if unknown:
-        raise BadPlan(f"unknown setting {sorted(unknown)[0]!r}; known are {', '.join(plain)}")
+        raise BadPlan(f"unknown setting {sorted(unknown)[0]!r}; known are preset, {', '.join(plain)}")
     return Settings(**(plain | changes))
+
+
+def _without_preset(changes: dict) -> dict:
+    """`changes` with the settings of a preset in its place."""
+    changes = dict(changes)
+    name = changes.pop("preset", None)
+    if name is None:
+        return changes
+    _expect(isinstance(name, str) and name in PRESETS, f"preset is one of {', '.join(PRESETS)}, not {name!r}")
+    rivals = [each for each in SHARING if changes.get(each) is not None]
+    rivals += ["share = false"] if changes.get("share") is False else []
+    rivals += ["lossless"] if changes.get("lossless") else []
+    rivals += [each for each in PRUNING if PRESETS[name].lossless and changes.get(each) is not None]
+    if rivals:
+        raise BadPlan(
+            f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out"
+        )
+    return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
 
 
 def load(path: str | Path, base: Settings = DEFAULT) -> Plan:

@@ -1,11 +1,14 @@
 """Every .dcz file that a test leaves behind is decoded by dcz and by the specification's decoder, and must be alike."""
 
+import os
 from pathlib import Path
 
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy comes: for small matrices more threads are slower by half
 
-from dcz.errors import DczError
-from tests.conformance import by_dcz, by_decoder
+import pytest  # noqa: E402
+
+from dcz.errors import DczError  # noqa: E402
+from tests.conformance import by_dcz, by_decoder  # noqa: E402
 
 MOST = 1 << 20  # bytes of a file: the second decoder is written to be read, not to be fast
 

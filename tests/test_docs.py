@@ -12,6 +12,7 @@ import pytest
 
 import dcz
 from dcz import cli
+from dcz.plan import DROPS
 from tests import models
 from tests.networks import perceptron
 
@@ -50,6 +51,21 @@ def test_the_readmes_python_runs(folder):
     assert blocks
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_presets_are_told_with_what_was_measured(capsys, monkeypatch):
+    """The README and the help have the figures that the benchmarks wrote down."""
+    monkeypatch.setattr(sys, "argv", ["dcz", "compress", "--help"])
+    cli._run()
+    told, results = capsys.readouterr().out, (ROOT / "tests" / "benchmarks" / "RESULTS.md").read_text()
+    for name in ("safe", "balanced", "small"):
+        quality, drop = f"{dcz.PRESETS[name].quality:g} dB", f"{100 * DROPS[name]:g}"
+        ratio, agreement = re.search(rf"\| dcz {quality} \| .* \| (\S+) \| (\S+) \|  \|", results).groups()
+        (other,) = re.findall(rf"\| quality {quality} \| .* \| (\S+) \|\n", results)
+        agreement, other = (f"{100 * float(share):.2f} %" for share in (agreement, other))
+        assert re.search(rf"`{name}` \| {quality}.* \| {ratio} \| {agreement} \| {other} \| .*{drop}` \|", README), name
+        assert re.search(f"{name} +{quality}.*: {ratio} times smaller, .* {agreement}", told), name
+        assert re.search(rf"--max-drop: .*{name} {drop}\b", told)
 
 
 def test_the_make_targets_exist():

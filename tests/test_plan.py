@@ -7,7 +7,7 @@ import pytest
 
 from dcz import plan
 from dcz.errors import BadPlan, FileAccess
-from dcz.plan import DEFAULT, LOSSLESS, Plan, Rule, Settings, overlay
+from dcz.plan import DEFAULT, LOSSLESS, PRESETS, Plan, Rule, Settings, overlay, parse
 
 # -- settings ---------------------------------------------------------------------------------------------------------
 
@@ -118,6 +118,32 @@ def test_settings_read_as_the_fields_that_differ_from_their_defaults():
 )
 def test_a_way_that_is_given_replaces_the_one_of_its_group(below, changes, expected):
     assert overlay(Settings(**below), changes) == Settings(**expected)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_stands_for_its_settings(name):
+    assert overlay(DEFAULT, {"preset": name}) == overlay(Settings(bits=4), {"preset": name}) == PRESETS[name]
+    rules = [{"match": "a", "bits": 4}, {"match": "b", "preset": "lossless"}]
+    plan = parse({"default": {"preset": name}, "rule": rules})
+    assert plan.default == PRESETS[name]
+    assert (plan.rule("a").settings, plan.rule("b").settings) == (Settings(bits=4), LOSSLESS)
+
+
+def test_a_preset_leaves_the_rest_to_others():
+    assert overlay(DEFAULT, {"preset": "small", "sparsity": 0.5}) == Settings(quality=26.0, sparsity=0.5)
+    assert overlay(Settings(index_bits=4), {"preset": "lossless"}) == Settings(lossless=True, index_bits=4)
+
+
+@pytest.mark.parametrize("changes, words", [
+    ({"preset": "tiny"}, "preset is one of lossless, safe, balanced, small, not 'tiny'"),
+    ({"preset": ["small"]}, "preset is one of"),
+    ({"preset": "small", "bits": 4}, "'small' says how exact tensors stay, and so does bits: leave one out"),
+    ({"preset": "safe", "quality": 20}, "quality"), ({"preset": "small", "lossless": True}, "lossless"),
+    ({"preset": "small", "share": False}, "share = false"), ({"preset": "lossless", "sparsity": 0.5}, "sparsity"),
+])  # fmt: skip
+def test_a_preset_that_is_none_or_not_alone_is_refused(changes, words):
+    with pytest.raises(BadPlan, match=words):
+        overlay(DEFAULT, changes)
 
 
 def test_overlay_leaves_both_its_arguments_as_they_were():

@@ -52,7 +52,7 @@ def two_layers(width: int | str = "n", outputs=("y",), kind: int = TensorProto.F
         helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
     ]
     dtype = helper.tensor_dtype_to_np_dtype(kind)
-    weights = [tensor("w0", normal(64, 96).astype(dtype)), tensor("w1", normal(96, 10, seed=1).astype(dtype))]
+    weights = [tensor("w0", normal(64, 40).astype(dtype)), tensor("w1", normal(40, 10, seed=1).astype(dtype))]
     shapes = {"y": (kind, [width, 10]), "label": (TensorProto.INT64, [width])}
     return model(nodes, {"x": (kind, [width, 64])}, {name: shapes[name] for name in outputs}, weights)
 
@@ -71,14 +71,14 @@ def tune(source, path, x, **goal) -> tuning.Tuned:
 
 @pytest.mark.parametrize("ratio", [6, 20])
 def test_budgets_are_met_in_bytes_of_the_file(ratio, tmp_path):
-    source = perceptron(hidden=1500)
+    source = perceptron(hidden=400)
     budget = int(len(source.SerializeToString()) / ratio)
     found = tune(source, tmp_path / "net.dcz", correlated(), max_bytes=budget)
     assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz")
     assert 0.99 * budget <= found.kept.nbytes <= budget
 
 
-@pytest.mark.parametrize("ratio", [6, 9, 14])
+@pytest.mark.parametrize("ratio", [6, 14])
 def test_a_network_of_convolutions_meets_its_ratio(ratio, tmp_path):
     tried = []
     found = tune(cnn(), tmp_path / "net.dcz", correlated(40, (3, 8, 8)), ratio=ratio, trial=tried.append)
@@ -94,13 +94,13 @@ def test_a_budget_for_everything_keeps_everything(tmp_path):
 
 
 def test_what_the_most_bits_leave_is_filled_with_exact_tensors(tmp_path):
-    weights = [normal(64, 64, seed=n) for n in range(12)]
+    weights = [normal(64, 64, seed=n) for n in range(8)]
     source = models.dense(*weights)
     found = tune(source, tmp_path / "net.dcz", correlated(), ratio=2.2)
     budget = int(len(source.SerializeToString()) / 2.2)
     exact = sum(np.array_equal(array, arrays(source)[name]) for name, array in arrays(tmp_path / "net.dcz").items())
     assert 0.9 * budget <= found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz") <= budget
-    assert 0 < exact < 12
+    assert 0 < exact < 8
 
 
 def test_an_impossible_budget_names_the_least_and_keeps_the_old_file(tmp_path):
@@ -116,10 +116,11 @@ def test_an_impossible_budget_names_the_least_and_keeps_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("source, size", [
-    (perceptron(), 64), (two_layers(outputs=("label",)), 64), (two_layers(outputs=("label", "y")), 64),
+    (perceptron(hidden=40), 64), (two_layers(outputs=("label",)), 64), (two_layers(outputs=("label", "y")), 64),
     (two_layers(8), 43), (two_layers(1), 43), (two_layers(128), 43), (two_layers(kind=TensorProto.FLOAT16), 64),
 ])  # fmt: skip
-def test_a_drop_is_judged_by_samples_that_were_held_out(source, size, tmp_path):
+def test_a_drop_is_judged_by_samples_that_were_held_out(source, size, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "PASSES", 4)  # some that hold, and some that do not
     x, tried = correlated(size), []
     found = tune(source, tmp_path / "net.dcz", x, max_drop=0.1, trial=tried.append)
     assert (found.calibrated_on, found.held_out) == (size - size // 4, size // 4)
@@ -141,18 +142,19 @@ def test_a_drop_is_judged_by_samples_that_were_held_out(source, size, tmp_path):
 
 def test_a_larger_drop_gives_a_smaller_file_in_few_trials(tmp_path):
     sizes = []
-    for drop in (0.0, 0.3):
+    for drop in (0.1, 0.3):
         tried = []
-        kept = tune(perceptron(), tmp_path / "net.dcz", correlated(80), max_drop=drop, trial=tried.append).kept
+        kept = tune(perceptron(hidden=40), tmp_path / "net.dcz", correlated(80), max_drop=drop, trial=tried.append).kept
         assert len({each.bits for each in tried}) == len(tried) <= tuning.PASSES
         assert 1 - kept.agreement <= drop
         sizes.append(kept.nbytes)
     assert sizes[0] > sizes[1]
 
 
-def test_a_drop_that_so_few_samples_cannot_tell_is_said(tmp_path):
+def test_a_drop_that_so_few_samples_cannot_tell_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "PASSES", 2)
     said = []
-    tune(perceptron(), tmp_path / "net.dcz", correlated(40), max_drop=0.05, warn=said.append)
+    tune(perceptron(hidden=40), tmp_path / "net.dcz", correlated(40), max_drop=0.05, warn=said.append)
     assert said == ["10 held-out samples tell no drop below 10.0%, so there may be none"]
 
 
@@ -311,9 +313,10 @@ def test_progress_counts_the_tensors_of_each_trial(tmp_path):
 
 
 def test_external_data_and_the_same_inputs_give_the_same_bytes(tmp_path):
-    inside = models.save(perceptron(), tmp_path / "inside.onnx")
-    outside = models.save(perceptron(), tmp_path / "outside.onnx", location="data.bin")
-    size = int(len(perceptron().SerializeToString()) / 6)
+    source = perceptron(hidden=40)
+    inside = models.save(source, tmp_path / "inside.onnx")
+    outside = models.save(source, tmp_path / "outside.onnx", location="data.bin")
+    size = int(len(source.SerializeToString()) / 4)
     for path in (inside, outside):
         tune(path, path.with_suffix(".dcz"), correlated(), max_bytes=size)
         tune(path, path.with_suffix(".again"), correlated(), max_bytes=size)

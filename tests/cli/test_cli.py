@@ -72,6 +72,13 @@ def test_options_reach_the_codec(run, model, options, encodings):
     assert {row["encoding"] for row in json.loads(out)["tensors"]} == encodings
 
 
+def test_a_preset_is_the_quality_that_it_names(run, model):
+    for name, options in (("safe", []), ("small", ["--quality", "26"]), ("lossless", ["--lossless"])):
+        assert run("compress", model, "-o", model.with_name("a.dcz"), "-f", "--preset", name)[0] == 0
+        assert run("compress", model, "-o", model.with_name("b.dcz"), "-f", *options)[0] == 0
+        assert model.with_name("a.dcz").read_bytes() == model.with_name("b.dcz").read_bytes()
+
+
 def test_index_bits_are_those_asked_for(run, model):
     _, out, _ = run("compress", model, "--sparsity", "0.9", "--bits", "3", "--index-bits", "6", "--json")
     layouts = [row["layout"] for row in json.loads(out)["tensors"] if row["layout"]]
@@ -100,6 +107,13 @@ def test_include_makes_a_weight_of_a_bias(run, model):
     (["compress", "net.onnx", "--sparsity", "1.5"], 2, "sparsity"),
     (["compress", "net.onnx", "--bits", "4", "--quality", "20"], 2, "bits, quality"),
     (["compress", "net.onnx", "--lossless", "--bits", "4"], 2, "--lossless"),
+    (["compress", "net.onnx", "--preset", "small", "--bits", "4"], 2, "the preset 'small' says how exact"),
+    (["compress", "net.onnx", "--preset", "safe", "--lossless"], 2, "--preset safe and --lossless"),
+    (["compress", "net.onnx", "--preset", "small", "--max-size", "5kB"], 2, "--preset small and --max-size"),
+    (["compress", "net.onnx", "--preset", "small", "--ratio", "5"], 2, "--preset small and --ratio"),
+    (["compress", "net.onnx", "--preset", "tiny"], 2, "'tiny' is not one of"),
+    (["compress", "net.onnx", "--preset", "lossless", "--calibrate", "x.npz"], 2, "nothing to calibrate"),
+    (["compress", "net.onnx", "--preset", "small", "--calibrate", "x.npz", "--max-drop", "1"], 2, "and --max-drop"),
     (["compress", "net.onnx", "--config", "missing.toml"], 6, "missing.toml"),
     (["compress", "net.onnx", "-o", "-"], 2, "./-"),
     (["compress", "-"], 2, "./-"),

@@ -30,13 +30,26 @@ def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
     assert "bits a weight: " in err and "calibrated on 48 samples\n" in err
 
 
-def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run):
+@pytest.fixture
+def few(monkeypatch):
+    """A few trials for a drop, where it is not their number that counts."""
+    monkeypatch.setattr("dcz.tuning.PASSES", 3)
+
+
+def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1)
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
     assert re.search(r"bytes, agreement \d+\.\d\d% on held-out samples\n", err) and "accuracy" not in err
 
 
-def test_with_labels_a_drop_is_in_points_of_accuracy(run):
+def test_a_preset_is_a_drop(run, few, tmp_path):
+    options = ["--calibrate", "x.npz", "--threads", 1, "-q"]
+    for name, goal in (("a.dcz", ["--preset", "small"]), ("b.dcz", ["--max-drop", 5])):
+        assert run("compress", "net.onnx", *options, *goal, "-o", name)[0] == 0
+    assert (tmp_path / "a.dcz").read_bytes() == (tmp_path / "b.dcz").read_bytes()
+
+
+def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
     options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1]
     code, _, err = run("compress", "net.onnx", *options)
     assert code == 0 and "12 were held out, top-1 accuracy of the original on these 91.67%\n" in err
