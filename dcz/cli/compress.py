@@ -89,6 +89,9 @@ def command(
         if not quiet:
             held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
             click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
+            if tuned.biases or tuned.means:
+                means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
+                click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)
