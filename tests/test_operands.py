@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dcz import calibrate
-from dcz.calibrate import layers
+from dcz.calibrate import columns, layers
 from dcz.calibrate.operands import Operands, View
 from dcz.calibrate.walk import stages
 from dcz.model import from_proto, program, with_values
@@ -227,3 +227,40 @@ def test_values_of_constants_alone_are_not_held():
     assert Operands(prog).fixed == {"w", "c", "table", "v"}
     (stage,) = stages(prog, layers.find(prog))
     assert set(stage.values) == {"x", "noise"}
+
+
+# -- recurrent layers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op, gates, more", [
+    ("LSTM", 4, {}), ("RNN", 1, {}), ("GRU", 3, {"linear_before_reset": 1}), ("GRU", 3, {}),
+])  # fmt: skip
+def test_recurrent_weights_are_rounded_by_what_they_meet(op, gates, more):
+    """Inputs near a line, both ways through time: rounded by itself, each weight errs where it is felt most."""
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        node(op, "t w r", "h", hidden_size=6, direction="bidirectional", **more),
+        node("Transpose", "h", "y", perm=[2, 0, 1, 3]),
+    ]
+    w, r = 10 * normal(2, gates * 6, 5), 10 * normal(2, gates * 6, 6, seed=1)
+    x = (normal(40, 7, 1, seed=2) * 20 * normal(5, seed=3) * 20 + normal(40, 7, 5, seed=4)).astype(np.float32)
+    proto = model(nodes, {"x": ["n", 7, 5]}, {"y": None}, [tensor("w", w), tensor("r", r)])
+    net = from_proto(proto)
+    seen = {layer.site: (layer.groups, layer.uses[0][0]) for layer in found(proto)}
+    assert seen == {"w": (1, "t")} | ({} if op == "GRU" and not more else {"r": (2, "h")})
+    new = calibrate.calibrated(
+        net, [{"x": x[:24]}, {"x": x[24:]}], {"w": 0.3, "r": 0.3}, calibrate.Options(eagerness=0)
+    )
+    plain = {"w": np.rint(w / 0.3) * 0.3, "r": np.rint(r / 0.3) * 0.3}
+    (y,) = run(proto, x=x)
+    errors = [np.square(run(with_values(net, each), x=x)[0] - y).mean() for each in (new, plain)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_states_are_found_in_either_layout():
+    y = normal(3, 2, 5, 4)  # steps, directions, samples, numbers
+    ((one, _),) = columns.States().blocks(y)
+    ((other, beside),) = columns.States(1).blocks(y.transpose(2, 0, 1, 3), normal(5, 3))
+    np.testing.assert_array_equal(one, other)
+    assert one.shape == (2, 4, 5, 3) and beside.shape == (5, 3)
+    np.testing.assert_array_equal(one[1, :, 4, 2], y[2, 1, 4])

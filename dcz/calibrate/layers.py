@@ -12,6 +12,8 @@ from . import biases, columns
 from .biases import Bias, Rows
 from .operands import Operands, Use, View
 
+RECURRENT = ("LSTM", "GRU", "RNN")
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -83,6 +85,8 @@ def _layer(use: Use, site: str, operands: Operands) -> Layer | None:
         return _conv(use, site, operands)
     if node.inputs[1 - place if place < 2 else 0] in operands.fixed:  # no input of the model is seen there
         return None
+    if node.op in RECURRENT and len(view.shape) == 3:
+        return _recurrent(use, site, view)
     if node.op == "Gemm" and place < 2 and len(view.shape) == 2:
         return _gemm(use, site, operands)
     if node.op == "MatMul" and place < 2 and len(view.shape) == 2:
@@ -117,6 +121,19 @@ def _gemm(use: Use, site: str, operands: Operands) -> Layer:
     bias = Bias(own, 1 / beta) if own else biases.after(Rows(node.outputs[0], rows, -1 if place else -2, 2), operands)
     bias = None if bias is None else Bias(bias.site, alpha * bias.factor)
     return _made(use, site, form, 1, view, columns.Dense(axis), bias)
+
+
+def _recurrent(use: Use, site: str, view: View) -> Layer | None:
+    """W [directions, gates, k] meets the inputs, R the outputs of the step before, if the model asks for these."""
+    node, (directions, gates, size) = use.node, view.shape
+    view = view.reshaped((directions * gates, size))
+    if use.place == 1:
+        return _made(use, site, "rows", 1, view, columns.Dense(), None)
+    reset = node.op == "GRU" and not node.attributes.get("linear_before_reset", 0)  # what R meets there is not seen
+    if use.place != 2 or reset or not (node.outputs and node.outputs[0]):
+        return None
+    states = columns.States(node.attributes.get("layout", 0))
+    return Layer(site, "rows", directions, view, ((node.outputs[0], states),))
 
 
 def _made(use: Use, site: str, form: str, groups: int, view: View, what: columns.Columns, bias: Bias | None) -> Layer:

@@ -64,10 +64,10 @@ def calibrated(
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
     A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights
-    (embeddings, recurrent layers) are rounded without regard to their inputs. Raises UnsuitableModel where the graph
-    cannot be taken apart (subgraphs, functions), or does not run.
+    (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
+    Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
-    program = program_of(model, model.path or "the model")
+    program = program_of(model, model.path or "the model", opaque=True)
     old = _Values(model)
     layers = [layer for layer in find(program) if layer.site in steps]
     known = {layer.site for layer in layers}
@@ -175,7 +175,7 @@ def divergences(
 
     `trials`: the name of a tensor -> new values for it, and for others that go with it.
     """
-    program = program_of(model, model.path or "the model")
+    program = program_of(model, model.path or "the model", opaque=True)
     plain = with_values(model, {})
     layers = [layer for layer in find(program) if layer.site in trials]
     names = program.outputs
@@ -216,7 +216,7 @@ def curves(
     old = _Values(model)
     weights = {name: old[name].ravel() for name in sites}
     total = bits * sum(each.size for each in weights.values())
-    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model"))}
+    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model", opaque=True))}
     # at first as if an error harmed as much as it is large beside the layer's weights
     found = {name: _guess(each) for name, each in weights.items()}
     for _ in range(rounds):

@@ -88,7 +88,8 @@ class Operands:
         self._outputs = set(program.outputs)
 
     def _take(self, node: Node) -> None:
-        if node.op not in FICKLE and all(name in self.fixed for name in node.inputs if name):
+        known = node.op == "Constant" or (node.op not in FICKLE and not node.domain)
+        if known and all(name in self.fixed for name in node.inputs if name):
             self.fixed.update(name for name in node.outputs if name)
         for name in node.inputs:
             self._readers[name].append(node)

@@ -68,7 +68,10 @@ class Held:
 
 
 class Survey:
-    """One walk over a model: its tensors in order, the main graph's initializers first, and who reads which value."""
+    """One walk over a model: its tensors in order, the main graph's initializers first, and who reads which value.
+
+    `main` is the main graph's scope.
+    """
 
     def __init__(self, proto: ModelProto):
         self.tensors: list[Held] = []
@@ -78,7 +81,7 @@ class Survey:
         self._calls = 0
         functions = [(function, _Scope([*function.input, *_outputs(function.node)])) for function in proto.functions]
         self._functions = {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
-        main = self._graph(proto.graph, None)
+        self.main = self._graph(proto.graph, None)
         for function, scope in functions:
             for attribute in function.attribute_proto:
                 self._attribute_tensors(f"{function.name}.{attribute.name}", attribute, None)
@@ -86,8 +89,8 @@ class Survey:
                     self._graph(graph, scope)
             self._nodes(function.node, scope)
         for training in proto.training_info:
-            self._graph(training.initialization, main)
-            self._graph(training.algorithm, main)
+            self._graph(training.initialization, self.main)
+            self._graph(training.algorithm, self.main)
 
     def uses(self, value: tuple | None) -> frozenset[tuple[str, int]]:
         """The (operator, operand) pairs that a value reaches, through whatever only moves it.
