@@ -29,7 +29,7 @@ from .search import TOLERANCE, File, Sink, fitting
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
 DROP = 0.01  # where no goal is named
 FEWEST = 8  # samples to calibrate with
-MEASURED = 256  # samples, at most, by which tensors are compared
+MEASURED = 128  # samples, at most, by which tensors are compared
 MOST_BITS, LEAST_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
 FIRST = 4.0  # bits a weight, the first to be judged by its answers
 FILLINGS = 4  # rounds in which exact tensors are added
@@ -57,8 +57,8 @@ class Trial:
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
-    how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and means
-    of BatchNormalizations, were moved to take mean errors."""
+    how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and
+    means of BatchNormalizations, were moved to take mean errors."""
 
     path: str
     kept: Trial
@@ -245,7 +245,7 @@ class _Tuning(Sampled):
         steps = {name: step for name, step in steps.items() if name not in exact}
         options = calibrate.Options(threads=self.threads)
         with self.sound():
-            new = calibrate.calibrated(self.advisor, self.samples, steps, options, progress=self.progress)
+            new = calibrate.calibrated(self.advisor, self.samples, steps, options, self.progress)
         if not all(np.isfinite(array).all() for array in new.values()):
             raise self.unsound()
         judgement = self.judge(self.run_with(new)) if judged else {}

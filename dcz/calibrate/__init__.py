@@ -9,6 +9,7 @@ model, and the statistics of the layers whose inputs become known together.
 """
 
 from .layers import Layer, find
-from .network import Importance, Options, calibrated, curves, divergences
+from .layerwise import Options, calibrated
+from .network import curves, divergences
 
-__all__ = ["Importance", "Layer", "Options", "calibrated", "curves", "divergences", "find"]
+__all__ = ["Layer", "Options", "calibrated", "curves", "divergences", "find"]

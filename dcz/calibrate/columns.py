@@ -3,7 +3,8 @@
     a Conv of 3 channels, kernel 2 x 2:   x [n, 3, 8, 8]  ->  columns [1, 12, n, 49], y = weights [1, m, 12] @ columns
 
 Columns are [groups, k, samples, places]; the weights that go with them are [groups, rows, k]. A layer without groups
-has one. Blocks of columns come one after another, so that only a few megabytes of them exist at a time.
+has one. Blocks of columns come one after another, so that only a few megabytes of them exist at a time; of each sample
+come about `most` places at most, since neighbours are much alike, other ones of each.
 """
 
 import math
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK = 1 << 23  # numbers in a block of columns
-PLACES = 1024  # of one sample that are looked at: neighbours are much alike, and what counts is the number of samples
+MOST = 1 << 30  # places: all of them
 
 
 @dataclass(frozen=True)
@@ -22,19 +23,13 @@ class Dense:
 
     axis: int = -1
 
-    def blocks(self, x: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The columns of input `x`, as [1, k, samples, places] each, and those numbers of `more` (one a place of the
-        layer's output) that belong to them, as [samples, places]."""
+    def blocks(self, x: np.ndarray, most: int = MOST) -> Iterator[np.ndarray]:
+        """The columns of input `x`, as [1, k, samples, places] each."""
         samples = x.shape[0] if x.ndim > 2 or self.axis == -1 else 1
         columns = np.moveaxis(x, self.axis, 0).reshape(1, x.shape[self.axis], samples, -1)
-        each = max(1, columns.shape[1] * columns.shape[3])
-        more = None if more is None else more.reshape(columns.shape[2:])
-        lines = max(1, BLOCK // columns.shape[1]) if each > BLOCK else columns.shape[3]
-        most = max(1, BLOCK // each)
-        for start in range(0, samples, most):
-            for line in range(0, columns.shape[3], lines):
-                cut = slice(start, start + most), slice(line, line + lines)
-                yield columns[:, :, *cut], None if more is None else more[cut]
+        every = max(1, columns.shape[3] // most)
+        for phase in range(min(every, samples)):
+            yield from _pieces(columns[:, :, phase::every, phase::every])
 
 
 @dataclass(frozen=True)
@@ -53,30 +48,23 @@ class Windows:
     auto: str = ""
     spread: tuple[int, ...] | None = None
 
-    def blocks(self, x: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The columns of input `x` [n, channels, *spatial], as [groups, k, samples, places] each, and those numbers of
-        `more` [n, *output places] that belong to them, as [samples, places]."""
-        every = max(1, math.prod(self._outputs(x.shape[2:])) // PLACES)
-        for phase in range(min(every, len(x))):  # each sample gives other lines
-            yield from self._lines(x[phase::every], None if more is None else more[phase::every], phase, every)
+    def blocks(self, x: np.ndarray, most: int = MOST) -> Iterator[np.ndarray]:
+        """The columns of input `x` [n, channels, *spatial], as [groups, k, samples, places] each."""
+        every = max(1, math.prod(self._outputs(x.shape[2:])) // most)
+        for phase in range(min(every, len(x))):
+            yield from self._lines(x[phase::every], phase, every)
 
-    def _lines(
-        self, x: np.ndarray, more: np.ndarray | None, phase: int, every: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    def _lines(self, x: np.ndarray, phase: int, every: int) -> Iterator[np.ndarray]:
         """The columns of each `every`-th line of places."""
         outputs = self._outputs(x.shape[2:])
         every = min(every, outputs[0])
         size = x.shape[1] * math.prod(self.kernel) * math.prod(outputs) // every
         samples = max(1, BLOCK // max(1, size))
         for start in range(0, len(x), samples):
-            cut = slice(start, start + samples)
-            windows = self._windows(x[cut])[:, :, phase % every :: every]
-            beside = None if more is None else more[cut, phase % every :: every]
+            windows = self._windows(x[start : start + samples])[:, :, phase % every :: every]
             lines = max(1, BLOCK * windows.shape[2] // max(1, size)) if size > BLOCK else windows.shape[2]
             for line in range(0, windows.shape[2], lines):
-                now = slice(line, line + lines)
-                columns = self._columns(windows[:, :, now])
-                yield columns, None if beside is None else beside[:, now].reshape(columns.shape[2:])
+                yield self._columns(windows[:, :, line : line + lines])
 
     def _columns(self, windows: np.ndarray) -> np.ndarray:
         n, channels, *rest = windows.shape
@@ -129,13 +117,23 @@ class States:
 
     layout: int = 0
 
-    def blocks(self, y: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """The columns of Y, as [directions, k, samples, steps] each, with those numbers of `more` [n, steps]."""
+    def blocks(self, y: np.ndarray, most: int = MOST) -> Iterator[np.ndarray]:
+        """The columns of Y, as [directions, k, samples, steps] each."""
         columns = y.transpose((2, 3, 0, 1) if self.layout else (1, 3, 2, 0))
-        samples = max(1, BLOCK // max(1, columns[:, :, 0].size))
-        for start in range(0, columns.shape[2], samples):
-            cut = slice(start, start + samples)
-            yield columns[:, :, cut], None if more is None else more[cut]
+        every = max(1, columns.shape[3] // most)
+        for phase in range(min(every, columns.shape[2])):
+            yield from _pieces(columns[:, :, phase::every, phase::every])
+
+
+def _pieces(columns: np.ndarray) -> Iterator[np.ndarray]:
+    """Columns [groups, k, samples, places] in pieces of BLOCK numbers at most, if one place has no more."""
+    groups, k, samples, places = columns.shape
+    each = max(1, groups * k * places)
+    lines = max(1, BLOCK // max(1, groups * k)) if each > BLOCK else places
+    together = max(1, BLOCK // each)
+    for start in range(0, samples, together):
+        for line in range(0, places, max(1, lines)):
+            yield columns[:, :, start : start + together, line : line + lines]
 
 
 Columns = Dense | Windows | States

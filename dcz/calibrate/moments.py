@@ -1,8 +1,10 @@
 """Sums over all columns that a layer sees: how many, their sum, and the sum of their products with each other."""
 
+import itertools
+
 import numpy as np
 
-from .columns import Columns
+from .columns import MOST, Columns
 
 LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
 RIDGE = 0.01  # as rounding.DAMPING
@@ -13,43 +15,41 @@ CONSTANT = 1e-6  # of the mean square, below which an input counts as constant
 class Moments:
     """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups.
 
-    Places may weigh differently: by how much the answers hang on what the layer gives there.
+    `most`: places of a sample that are looked at.
     """
 
-    def __init__(self, columns: Columns):
-        self.columns, self.parts, self.size = columns, 1, 0
+    def __init__(self, columns: Columns, most: int = MOST):
+        self.columns, self.most, self.parts, self.size = columns, most, 1, 0
         self.weight, self.total, self.square = 0.0, None, None
         self.other_total, self.cross = None, None
 
-    def add(self, x: np.ndarray, weights: np.ndarray | None = None, original: np.ndarray | None = None) -> None:
-        """Take in a batch of the layer's inputs, with weights for the places of its output; `original` is what the
-        network as it was gives there."""
-        given = (None for _ in iter(int, 1)) if original is None else (b for b, _ in self.columns.blocks(original))
-        for (block, beside), other in zip(self.columns.blocks(x, weights), given):
+    def add(self, x: np.ndarray, original: np.ndarray | None = None) -> None:
+        """Take in a batch of the layer's inputs; `original` is what the network as it was gives there."""
+        others = itertools.repeat(None) if original is None else self.columns.blocks(original, self.most)
+        for block, other in zip(self.columns.blocks(x, self.most), others):
             groups, size = block.shape[:2]
             if self.total is None:
-                self._start(groups, size)
-            root = None if beside is None else np.sqrt(beside.ravel(), dtype=np.float32)
-            self.weight += block[0, 0].size if root is None else float(np.square(root, dtype=np.float64).sum())
-            columns = self._add_total(self.total, block, root)
+                self._start(groups, size, original is not None)
+            self.weight += block[0, 0].size
+            columns = self._add_total(self.total, block)
             if len(columns) == 1:
                 self.square[0] += columns[0] @ columns[0].T  # which numpy knows to be symmetric
             else:
                 self.square += columns @ np.swapaxes(columns, 1, 2)
             if other is not None:
-                self.cross += self._add_total(self.other_total, other, root) @ np.swapaxes(columns, 1, 2)
+                self.cross += self._add_total(self.other_total, other) @ np.swapaxes(columns, 1, 2)
 
-    def _start(self, groups: int, size: int) -> None:
+    def _start(self, groups: int, size: int, follows: bool) -> None:
         self.size, self.parts = size, -(-size // LARGEST)
         width = -(-size // self.parts)
         self.total, self.other_total = np.zeros((groups, size)), np.zeros((groups, size))
-        self.square, self.cross = (np.zeros((groups * self.parts, width, width)) for _ in range(2))
+        self.square = np.zeros((groups * self.parts, width, width))
+        self.cross = np.zeros_like(self.square) if follows else None
 
-    def _add_total(self, total: np.ndarray, block: np.ndarray, root: np.ndarray | None) -> np.ndarray:
-        """Add columns to their total; returns them times the root of their weights, cut into parts."""
-        columns = block.reshape(*block.shape[:2], -1)
-        columns = np.ascontiguousarray(columns if root is None else columns * root, np.float32)
-        total += columns.sum(2, dtype=np.float64) if root is None else (columns @ root).astype(np.float64)
+    def _add_total(self, total: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """Add columns to their total; returns them cut into parts."""
+        columns = np.ascontiguousarray(block.reshape(*block.shape[:2], -1), np.float32)
+        total += columns.sum(2, dtype=np.float64)
         return split(columns, self.parts, 1)
 
     @property

@@ -41,13 +41,11 @@ def compensated(
     eagerness: float = 1.0,
     sweeps: int = 2,
     fit: bool = True,
-    rows: np.ndarray | None = None,
 ) -> Rounded:
     """Round `weights` [groups, rows, k] to about multiples of `step`, given their inputs' `moment` [groups, k, k].
 
     `eagerness` times the slope of the rate-distortion curve at this step is the loss that a bit is worth: 0 rounds to
-    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end. `rows`
-    [groups, rows] say how much an error of each row counts, 1 on average: what counts little gets shorter codes.
+    the nearest level. `sweeps` over all columns follow the first; `fit` moves the levels in the end.
     """
     moment = damped(moment)
     order = np.argsort(-np.einsum("gkk->gk", moment), axis=1, kind="stable")
@@ -58,8 +56,7 @@ def compensated(
     levels, step = grid(w, step)
     slope = eagerness * share.rate_slope(step) * float(curvature.mean())
 
-    weigh = 1.0 if rows is None else rows  # [groups, rows]
-    choice = _Choice(levels, slope, weigh)
+    choice = _Choice(levels, slope)
     codes = choice.nearest(w.ravel()).reshape(w.shape)  # only to know about how often each level occurs
     for _ in range(2 if eagerness else 1):
         choice.count(codes)
@@ -70,7 +67,7 @@ def compensated(
     if fit and (fitted := _fitted(w, h, codes, levels, slope)) is not None:
         levels, codes = fitted
         if sweeps:
-            choice = _Choice(levels, slope, weigh)
+            choice = _Choice(levels, slope)
             choice.count(codes)
             codes = _swept(w, h, codes, choice)
     q = levels[codes]
@@ -132,8 +129,8 @@ def _multiples(weights: np.ndarray, step: float) -> np.ndarray:
 class _Choice:
     """Decides to which level a weight goes: the nearest one, the next toward zero, or zero."""
 
-    def __init__(self, levels: np.ndarray, slope: float, weigh: np.ndarray | float = 1.0):
-        self.levels, self.slope, self.weigh = levels, slope, weigh
+    def __init__(self, levels: np.ndarray, slope: float):
+        self.levels, self.slope = levels, slope
         self.middles = (levels[1:] + levels[:-1]) / 2
         self.zero = int(np.argmin(np.abs(levels)))
         self.price = np.zeros(len(levels))
@@ -157,7 +154,6 @@ class _Choice:
         best = self.nearest(wanted)
         if not self.slope:
             return best
-        curvature = curvature * self.weigh
         cost = curvature * (wanted - self.levels[best]) ** 2 + self.price[best]
         for other in (best - np.sign(best - self.zero), np.full_like(best, self.zero)):
             other_cost = curvature * (wanted - self.levels[other]) ** 2 + self.price[other]

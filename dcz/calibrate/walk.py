@@ -11,8 +11,9 @@ import contextlib
 import operator
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy import ndarray
@@ -22,6 +23,8 @@ from ..errors import UnsuitableModel
 from ..model import Program, cut
 from .layers import Layer
 from .operands import Operands
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,11 @@ class Front:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def samples(self) -> int:
+        """Samples in all batches: the longest first axis of each."""
+        return sum(max((shape[0] for _, _, shape in held.values() if shape), default=1) for held in self._places)
+
     def advance(self, model, names: Iterable[str]) -> None:
         """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
         self._spool(map(_storable, self.compute(model, tuple(names))), len(self))
@@ -125,6 +133,19 @@ class Front:
                 used = [value.name for value in session.get_inputs()]
             values = dict(zip(new, _run(session, {name: batch[name] for name in used}, new))) if new else {}
             yield {name: values[name] if name in values else batch[name] for name in names}
+
+
+def ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one being computed while the last one is looked at."""
+    batches = iter(batches)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            coming = pool.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = pool.submit(next, batches, None)
+                yield batch
+        finally:
+            coming.cancel()
 
 
 def _run(session, batch: runtime.Inputs, names: list[str]) -> list:
