@@ -199,9 +199,7 @@ def _without_preset(changes: dict) -> dict:
     rivals += ["lossless"] if changes.get("lossless") else []
     rivals += [each for each in PRUNING if PRESETS[name].lossless and changes.get(each) is not None]
     if rivals:
-        raise BadPlan(
-            f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out"
-        )
+        raise BadPlan(f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out")
     return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
 
 
