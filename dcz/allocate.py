@@ -1,7 +1,9 @@
 """How to spend error over the tensors of a model.
 
-Without data, a layer's effect on the output is reckoned as its relative squared error. Lagrange then gives each layer
-an error in proportion to its number of weights: small layers are coded finely, big ones pay for it.
+Without data, nothing tells which tensor's errors the answers feel. Equal absolute error everywhere takes the fewest
+bits for an error of all weights together, and ruins layers whose weights are small; relative error in proportion to a
+tensor's size would be right if every layer's relative error harmed alike, and spoils large layers. Between the two lies
+what was best on average on four networks: see `by_size`.
 """
 
 import math
@@ -14,22 +16,37 @@ from .histogram import Histogram
 from .stages import share
 from .tensor import MOST_ENTRIES
 
-# A layer is coded at most 12 dB (two bits a weight) more finely than the average and 3 dB more coarsely: for tiny
-# layers a longer codebook would eat the gain, and the reckoning is rough.
-FINER, COARSER = 12.0, 3.0
+# The step of a tensor's grid is in proportion to (root mean square of its weights)^MAGNITUDE * (their number)^COUNT.
+# 0, 0 is equal absolute error; 1, 0.5 relative error by size. Of a dozen pairs, on SqueezeNet, magika and two PP-OCR
+# networks at 2.5 to 4.6 bits a weight, this one moved the answers least on average; the best of each was near it.
+MAGNITUDE, COUNT = 0.75, 0.4
+# A tensor is coded at most so many decibels more finely or coarsely than the average: the reckoning is rough.
+FINER, COARSER = 24.0, 9.0
 PER_OCTAVE, FINEST, COARSEST = 16, 96, 80  # steps of a curve: how many an octave, and how far from the one tried
 
 
-def by_size(sizes: Sequence[int], quality: float) -> list[float]:
-    """Decibels of weight error for tensors of these `sizes` (elements), so that the mean over weights is `quality`.
+def by_size(sizes: Sequence[int], squares: Sequence[float], quality: float) -> list[float]:
+    """Decibels of weight error for tensors of these `sizes` (elements) and mean `squares`, so that the mean of the
+    relative squared error over all weights is `quality` decibels below 1.
 
-    With relative error e_l = s * n_l, the slope d(sum e) / d(bits) is the same for every layer; s is chosen so that the
-    mean of e_l over all weights is 10^(-quality / 10), before clipping.
+    The relative squared error of a tensor is in proportion to size^(2 COUNT) * square^(MAGNITUDE - 1), within FINER and
+    COARSER of what it is on average. A tensor of zeros has no error.
     """
-    if not sizes:
-        return []
-    mean = sum(size * size for size in sizes) / sum(sizes)
-    gains = (min(FINER, max(-COARSER, 10 * math.log10(mean / size))) for size in sizes)
+    coarser = [
+        10 * math.log10(size ** (2 * COUNT) * square ** (MAGNITUDE - 1)) if square > 0 else 0.0
+        for size, square in zip(sizes, squares, strict=True)
+    ]
+    weights = sum(size for size, square in zip(sizes, squares) if square > 0)
+    if not weights:
+        return [quality for _ in sizes]
+
+    def mean(terms) -> float:
+        return math.fsum(size * term for size, term, square in zip(sizes, terms, squares) if square > 0) / weights
+
+    middle = mean(coarser)
+    coarser = [min(COARSER, max(-FINER, each - middle)) for each in coarser]
+    shift = 10 * math.log10(mean([10 ** (each / 10) for each in coarser]))
+    gains = (shift - each for each in coarser)
     return [min(quality + gain, max(quality, _worth_sharing(size))) for gain, size in zip(gains, sizes)]
 
 

@@ -14,7 +14,7 @@ from . import encodings
 from .encodings import Candidate, Coded
 from .errors import CorruptFile
 from .plan import Settings
-from .stages import block, distinct, huffman, index, prune, share
+from .stages import balance, block, distinct, huffman, index, prune, share
 from .tensor import (
     MOST_ENTRIES,
     Dtype,
@@ -33,6 +33,7 @@ from .tensor import (
 )
 
 CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
+FEW = 1 << 20  # weights, up to which a shorter codebook is looked for
 
 
 def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[Candidate]:
@@ -100,20 +101,35 @@ def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, setting
         return coded
 
     kept = weights[mask]
-    shared = share_weights(kept, settings, zeros=len(weights) - len(kept))
-    coded = _round_centroids(shared, mask, tensor.dtype, settings.codebook)
+    rows = None
+    if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
+        rows = balance.Rows(tensor.shape, tensor.rows, None if len(kept) == len(weights) else np.flatnonzero(mask))
+    shared = share_weights(kept, settings, zeros=len(weights) - len(kept), rows=rows)
+    codebook = settings.codebook
+    if codebook == "auto" and settings.bits is None and len(kept) <= FEW and _half_is_worth_it(kept, shared):
+        codebook = "float16"
+    coded = _round_centroids(shared, mask, tensor.dtype, codebook)
     return coded if len(coded.entries) <= _most(len(coded.codes)) else None
 
 
 def share_weights(
-    kept: np.ndarray, settings: Settings, zeros: int = 0, importance: np.ndarray | None = None
+    kept: np.ndarray,
+    settings: Settings,
+    zeros: int = 0,
+    importance: np.ndarray | None = None,
+    rows: balance.Rows | None = None,
 ) -> share.Shared:
     """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means, for
-    which some weights may have more `importance` than others, or, where they name no bits, by a grid. `zeros` more
-    weights are known to be zero."""
+    which some weights may have more `importance` than others, or, where they name no bits, by a grid, the errors
+    cancelling in each of the `rows`. `zeros` more weights are known to be zero."""
     if settings.bits is not None:
         return share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed, importance)
-    return share.entropy_constrained(kept, _step(kept, zeros, settings), zeros)
+    step = _step(kept, zeros, settings)
+    found = share.entropy_constrained(kept, step, zeros)
+    if rows is None:
+        return found
+    codes = balance.balanced(kept, found.codes, found.centroids, rows, share.rate_slope(step))
+    return share.only_used(found.centroids, codes)
 
 
 def _step(kept: np.ndarray, zeros: int, settings: Settings) -> float:
@@ -143,6 +159,17 @@ def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = No
     most = _most(len(kept))
     found = distinct.number(kept, most if bits is None else min(most, 1 << bits))
     return found and Coded(mask, found[1], found[0])
+
+
+def _half_is_worth_it(kept: np.ndarray, shared: share.Shared) -> bool:
+    """Whether entries of 16 bits less are worth more than the error that they add: a bit a weight is worth 6 dB."""
+    with np.errstate(over="ignore"):
+        half = shared.centroids.astype(np.float16).astype(np.float64)
+    if not np.isfinite(half).all():
+        return False
+    added = math.fsum(np.bincount(shared.codes, minlength=len(half)) * (half - shared.centroids) ** 2)
+    error = prune.mean_square(kept - shared.centroids[shared.codes])
+    return added < 2 * math.log(2) * error * 16 * len(half)
 
 
 def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded:

@@ -23,8 +23,10 @@ from .format import container, record
 from .format.container import Entry
 from .parallel import in_order, map_over_parts
 from .plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
-from .tensor import Tensor
+from .stages import prune
+from .tensor import Tensor, values
 
+SAMPLED = 1 << 16  # weights of a tensor by which its scale is told
 MOST_LOST = 0.5  # of a tensor's weights, which rounding alone may make zero before the user is told
 
 
@@ -181,10 +183,19 @@ def _settings(sites: list, plan: Plan) -> list[Settings]:
     ]
     if plan.default.quality is not None:
         spread = [n for n, site in enumerate(sites) if chosen[n] is plan.default and plan.rule(site.name) is None]
-        qualities = allocate.by_size([elements[number] for number in spread], plan.default.quality)
+        squares = [_mean_square(sites[number]) for number in spread]
+        qualities = allocate.by_size([elements[number] for number in spread], squares, plan.default.quality)
         for number, quality in zip(spread, qualities):
             chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, quality)))
     return chosen
+
+
+def _mean_square(site) -> float:
+    """The mean square of a tensor's weights by some of them: a rough scale is all that is wanted."""
+    patterns = site.read().view(site.dtype.pattern)
+    every = max(1, len(patterns) // SAMPLED)
+    some = values(patterns[::every], site.dtype).astype(np.float64)
+    return prune.typical_square(some[np.isfinite(some)])
 
 
 def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
@@ -200,4 +211,4 @@ def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
 
 
 def _tensor(site) -> Tensor:
-    return Tensor(site.name, site.dtype, site.shape, site.read())
+    return Tensor(site.name, site.dtype, site.shape, site.read(), site.rows)

@@ -1,7 +1,7 @@
 """What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
 
 [default]
-quality = 36.0            # decibels; or preset = "balanced"
+quality = 34.0            # decibels; or preset = "balanced"
 
 [[rule]]                  # the last rule that matches a tensor's name wins
 match = "classifier.*"
@@ -99,7 +99,7 @@ class Settings:
 PRUNING = ("sparsity", "threshold")
 SHARING = ("bits", "step", "quality", "rate")
 # Decibels of weight error that change few answers of a network: see tests/benchmarks/RESULTS.md.
-SAFE_QUALITY = 36.0
+SAFE_QUALITY = 34.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)
 # Starting points for those who do not think in decibels; what each did to a real network is measured in

@@ -109,7 +109,7 @@ class Sampled:
     def compressed(self, name: str, settings: Settings) -> np.ndarray:
         """A tensor's numbers as compress would give them back."""
         site = self.sites[name]
-        coded = codec.encode(Tensor(name, site.dtype, site.shape, site.read()), settings)[0].data
+        coded = codec.encode(Tensor(name, site.dtype, site.shape, site.read(), site.rows), settings)[0].data
         return values(coded.view(site.dtype.pattern), site.dtype).reshape(site.shape)
 
     def batches(self, count: int) -> Batches:

@@ -77,12 +77,17 @@ def largest(dtype: Dtype) -> float:
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a model: `data` is its bytes as ONNX's raw_data has them (uint8, flat)."""
+    """One tensor of a model: `data` is its bytes as ONNX's raw_data has them (uint8, flat).
+
+    `rows` says which elements its layer sums up for one output: those of a row, where the first so many axes number the
+    rows, or, for -1, the last axis. 0: not known.
+    """
 
     name: str
     dtype: Dtype
     shape: tuple[int, ...]
     data: np.ndarray
+    rows: int = 0
 
     @property
     def patterns(self) -> np.ndarray:

@@ -57,13 +57,16 @@ class Trial:
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
-    how many were held out, and, with labels, the original's top-1 accuracy on these (a share)."""
+    how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and means
+    of BatchNormalizations, were moved to take mean errors."""
 
     path: str
     kept: Trial
     calibrated_on: int
     held_out: int
     accuracy: float | None = None
+    biases: int = 0
+    means: int = 0
 
 
 def tune(
@@ -113,7 +116,7 @@ def tune(
     kept = run.to_drop(DROP if max_drop is None else max_drop) if max_bytes is None else run.to_size(max_bytes)
     run.write(output, force)
     before = run.judge.before if isinstance(run.judge, Accuracy) else None
-    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen), before)
+    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen), before, *run.moved())
 
 
 def _undecided(plan: Plan) -> Plan:
@@ -281,6 +284,12 @@ class _Tuning(Sampled):
     def _metadata(self) -> dict[str, str]:
         source = {"source-sha256": self.source.source_sha256, "source-bytes": str(self.source.source_bytes)}
         return source | {"settings": "calibrated"}
+
+    def moved(self) -> tuple[int, int]:
+        """How many biases and BatchNormalization means of the best trial are new."""
+        beside = self.best[1].keys() - set(self.names)
+        means = sum(("BatchNormalization", 3) in self.sites[name].uses for name in beside)
+        return len(beside) - means, means
 
     def write(self, output: str | os.PathLike, force: bool) -> None:
         """Write the best trial."""

@@ -7,23 +7,33 @@ from dcz import allocate
 
 
 def test_the_mean_error_over_weights_is_the_quality_asked_for():
-    sizes = [40_000, 60_000, 100_000, 120_000]  # none so small or large that it is clipped
-    errors = 10 ** (-np.array(allocate.by_size(sizes, 30.0)) / 10)
+    sizes, squares = [40_000, 60_000, 100_000, 120_000], [1e-3, 0.3, 1e-4, 2e-3]  # none so small that it is clipped
+    errors = 10 ** (-np.array(allocate.by_size(sizes, squares, 30.0)) / 10)
     assert 10 * np.log10(np.average(errors, weights=sizes)) == pytest.approx(-30)
 
 
-def test_error_is_in_proportion_to_size_within_limits():
-    found = allocate.by_size([10_000, 20_000, 1_000_000], 30.0)
-    assert found[0] == found[1] == 30 + allocate.FINER
-    two = allocate.by_size([100_000, 200_000], 30.0)
-    assert two[0] - two[1] == pytest.approx(10 * np.log10(2))
-    assert min(allocate.by_size([10_000] * 1000 + [1_000_000], 30.0)) == 30 - allocate.COARSER
+def test_steps_are_in_proportion_to_magnitude_and_count():
+    sizes, squares = np.array([10_000, 20_000, 20_000]), np.array([1.0, 1.0, 0.01])
+    steps = np.sqrt(squares) * 10 ** (-np.array(allocate.by_size(sizes, squares, 30.0)) / 20)
+    wanted = np.sqrt(squares) ** allocate.MAGNITUDE * sizes**allocate.COUNT
+    assert steps / steps[0] == pytest.approx(wanted / wanted[0])
+
+
+def test_no_tensor_goes_far_from_the_average():
+    sizes, squares = [10_000_000, 1_000_000, 100_000], [1.0, 1.0, 1e-30]
+    found = allocate.by_size(sizes, squares, 30.0)
+    assert min(found) > 30 - allocate.COARSER - 1 and max(found) < 30 + allocate.FINER + allocate.COARSER
+
+
+def test_zeros_have_no_say():
+    assert allocate.by_size([1000, 10_000], [0.0, 1.0], 30.0)[1] == pytest.approx(30.0)
+    assert allocate.by_size([1000, 1000], [0.0, 0.0], 30.0) == [30.0, 30.0]
 
 
 def test_small_tensors_are_not_coded_so_finely_that_sharing_saves_nothing():
-    small, _ = allocate.by_size([256, 1_000_000], 36.0)
+    small, _ = allocate.by_size([256, 1_000_000], [1.0, 1.0], 36.0)
     assert 36 < small < 40
 
 
 def test_of_no_tensors_there_is_nothing_to_spread():
-    assert allocate.by_size([], 30.0) == []
+    assert allocate.by_size([], [], 30.0) == []

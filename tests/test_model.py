@@ -629,3 +629,26 @@ def test_a_dcz_file_given_as_a_model_is_called_what_it_is(tmp_path):
     packed = dcz.compress(perceptron(), tmp_path / "net.dcz")
     with pytest.raises(UnsuitableModel, match="net.dcz: is a .dcz file.*decompress"):
         dcz.compress(packed, tmp_path / "again.dcz")
+
+
+ROWS = {
+    "Gemm": (helper.make_node("Gemm", ["x", "w"], ["y"]), -1),
+    "Gemm, turned": (helper.make_node("Gemm", ["x", "w"], ["y"], transB=1), 1),
+    "Gemm, first": (helper.make_node("Gemm", ["w", "x"], ["y"]), 1),
+    "Gemm, first, turned": (helper.make_node("Gemm", ["w", "x"], ["y"], transA=1), -1),
+    "MatMul": (helper.make_node("MatMul", ["x", "w"], ["y"]), -1),
+    "Gather": (helper.make_node("Gather", ["w", "x"], ["y"]), 0),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_layer_tells_which_elements_are_summed_up(name):
+    node, rows = ROWS[name]
+    proto = models.model([node], {"x": [4, 4]}, {"y": [4, 4]}, [models.tensor("w", models.normal(4, 4))])
+    assert [site.rows for site in onnx_model.from_proto(proto).sites if site.name == "w"] == [rows]
+
+
+def test_readers_that_differ_tell_nothing_of_rows():
+    nodes = [ROWS["Gemm"][0], helper.make_node("Gemm", ["x", "w"], ["z"], transB=1)]
+    proto = models.model(nodes, {"x": [4, 4]}, {"y": [4, 4], "z": [4, 4]}, [models.tensor("w", models.normal(4, 4))])
+    assert [site.rows for site in onnx_model.from_proto(proto).sites if site.name == "w"] == [0]

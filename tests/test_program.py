@@ -118,7 +118,7 @@ def test_external_data_is_read(tmp_path):
     ],
 )
 def test_subgraphs_and_functions_are_refused(where, message):
-    refusal = "^net.onnx: dcz can compress this model, but not train or calibrate it: "
+    refusal = "^net.onnx: dcz can compress this model, but not train it: "
     with pytest.raises(UnsuitableModel, match=f"{refusal}.*{message}"):
         made(place(where))
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz import judging, tuning
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
-from dcz.plan import Plan, Rule, Settings
+from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
 from tests.models import model, normal, tensor
 from tests.networks import perceptron
@@ -216,17 +216,35 @@ def test_one_goal_within_range_is_wanted_before_any_work(goal, tmp_path):
 @pytest.mark.parametrize("settings, named", [
     (Settings(bits=4), "bits"), (Settings(lossless=True), "lossless"), (Settings(rate=3), "rate"),
     (Settings(quality=20), "quality"), (Settings(share=False), "share"), (Settings(sparsity=0.5), "sparsity"),
-    (Settings(threshold=1), "threshold"), (Settings(quality=36, codebook="float16"), "codebook"),
+    (Settings(threshold=1), "threshold"), (Settings(quality=SAFE_QUALITY, codebook="float16"), "codebook"),
 ])  # fmt: skip
 def test_a_default_that_says_how_to_share_contradicts_calibration(settings, named, tmp_path):
     with pytest.raises(BadPlan, match=f"calibration decides how finely weights are shared, .*: leave {named}"):
         tune(perceptron(), tmp_path / "net.dcz", correlated(), ratio=6, plan=settings)
 
 
-@pytest.mark.parametrize("place", ["if_branches", "loop", "function"])
-def test_models_whose_graph_cannot_be_taken_apart_are_refused(place, tmp_path):
-    with pytest.raises(UnsuitableModel, match="can compress this model, but not train or calibrate it: node"):
-        tune(models.place(place), tmp_path / "net.dcz", correlated(40, (128,)), ratio=6)
+def test_it_is_told_how_many_biases_and_means_took_errors(tmp_path):
+    norm = helper.make_node("BatchNormalization", ["b", "s", "z", "mean", "s"], ["n"])
+    net = cnn()
+    net.graph.node.insert(3, norm)
+    net.graph.node[4].input[0] = "n"
+    net.graph.initializer.extend(tensor(name, np.full(96, value, np.float32)) for name, value in (
+        ("s", 1), ("z", 0.1), ("mean", 0.5),
+    ))  # fmt: skip
+    tuned = tune(net, tmp_path / "net.dcz", correlated(40, (3, 8, 8)), ratio=6)
+    assert (tuned.biases, tuned.means) == (2, 1)
+    old, new = arrays(net), arrays(tmp_path / "net.dcz")
+    assert {name for name in ("b1", "b3", "mean", "s", "z") if (old[name] != new[name]).any()} == {"b1", "b3", "mean"}
+
+
+@pytest.mark.parametrize("place", ["nested_if", "loop", "scan", "function"])
+def test_models_with_graphs_of_their_own_are_calibrated(place, tmp_path):
+    """Their weights are those of no layer that is seen, and rounded at steps from the harm that was measured."""
+    net, x = models.place(place), correlated(40, (128,))
+    kept = tune(net, tmp_path / "net.dcz", x, ratio=5).kept
+    assert kept.nbytes <= len(net.SerializeToString()) / 5
+    (y,), (found,) = (models.run(each, x=x[:1]) for each in (net, dcz.load(tmp_path / "net.dcz")))
+    assert np.square(found - y).mean() < 0.01 * np.square(y).mean()
 
 
 @pytest.mark.parametrize(

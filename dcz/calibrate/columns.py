@@ -120,7 +120,25 @@ class Windows:
         return windows[(slice(None), slice(None), *steps)]
 
 
-Columns = Dense | Windows
+@dataclass(frozen=True)
+class States:
+    """Columns of recurrent weights, one group a direction: what the layer itself gave, Y, at other steps.
+
+    Y is [steps, directions, n, k], or in the other `layout` of ONNX, 1, [n, steps, directions, k].
+    """
+
+    layout: int = 0
+
+    def blocks(self, y: np.ndarray, more: np.ndarray | None = None) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """The columns of Y, as [directions, k, samples, steps] each, with those numbers of `more` [n, steps]."""
+        columns = y.transpose((2, 3, 0, 1) if self.layout else (1, 3, 2, 0))
+        samples = max(1, BLOCK // max(1, columns[:, :, 0].size))
+        for start in range(0, columns.shape[2], samples):
+            cut = slice(start, start + samples)
+            yield columns[:, :, cut], None if more is None else more[cut]
+
+
+Columns = Dense | Windows | States
 
 
 def of_conv(attributes: dict, weight: tuple[int, ...]) -> Windows:

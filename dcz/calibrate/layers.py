@@ -3,35 +3,38 @@
 Conv  x, weight [64, 3, 3, 3], bias   ->   Layer(site, uses=(("x", Windows(...)),), bias="conv1.bias", ...)
 """
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..model import Node, Program
-from . import columns
+from ..model import Program
+from . import biases, columns
+from .biases import Bias, Rows
+from .operands import Operands, Use, View
+
+RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 @dataclass(frozen=True)
 class Layer:
     """One weight tensor, by the name of its site.
 
-    `form`: how the tensor becomes matrices [groups, rows, k] with y = matrix @ columns. `uses`: (value, columns) of
-    each node that it serves. `nodes`: their names. `bias`: the site of a constant with one number a row that is added
-    to what the layer gives and to nothing else, `factor` of which is added for each 1 of it; None where there is none.
+    `view`: the tensor as its nodes see it. `form`: how that becomes matrices [groups, rows, k] with y = matrix @
+    columns. `uses`: (value, columns) of each node that it serves. `bias`: the site of a constant with one number a row
+    that shifts what the layer gives and nothing else, by 1 for each `factor` of it; None where there is none.
     """
 
     site: str
     form: str
     groups: int
-    shape: tuple[int, ...]
+    view: View
     uses: tuple[tuple[str, columns.Columns], ...]
-    nodes: tuple[str, ...]
     bias: str | None = None
     factor: float = 1.0
 
     def matrices(self, weights: np.ndarray) -> np.ndarray:
         """The tensor as [groups, rows, k]."""
+        weights = self.view.of(weights)
         if self.form == "transposed":  # [channels, m / groups, *kernel], kernels backwards
             backwards = np.flip(weights, tuple(range(2, weights.ndim)))
             grouped = backwards.reshape(self.groups, -1, *weights.shape[1:])
@@ -42,92 +45,98 @@ class Layer:
 
     def tensor(self, matrices: np.ndarray) -> np.ndarray:
         """`matrices` undone."""
+        shape = self.view.shape
         if self.form == "transposed":
-            channels, rows, *kernel = self.shape
+            channels, rows, *kernel = shape
             grouped = matrices.reshape(self.groups, rows, channels // self.groups, *kernel)
-            return np.flip(np.swapaxes(grouped, 1, 2).reshape(self.shape), tuple(range(2, len(self.shape))))
-        return matrices[0].T if self.form == "columns" else matrices.reshape(self.shape)
+            return self.view.undo(np.flip(np.swapaxes(grouped, 1, 2).reshape(shape), tuple(range(2, len(shape)))))
+        return self.view.undo(matrices[0].T if self.form == "columns" else matrices.reshape(shape))
 
 
 def find(program: Program) -> list[Layer]:
-    """The layers of a program in the order in which they run: each weight tensor once, whoever uses it."""
-    readers = Counter(name for node in program.nodes for name in node.inputs)
-    readers.update(program.outputs)
-    found: dict[str, Layer] = {}
-    refused = set()
-    for node in program.nodes:
-        operands = [name for name in node.inputs if name in program.weights]
-        for operand in operands:
-            site = program.weights[operand]
-            layer = _layer(node, operand, program, readers)
-            if layer is None:
-                continue
-            before = found.get(site)
-            if before is None:
-                found[site] = layer
-            elif (before.form, before.groups) == (layer.form, layer.groups):
-                merged = (*before.uses, *layer.uses), (*before.nodes, *layer.nodes)
-                found[site] = Layer(site, layer.form, layer.groups, layer.shape, *merged)
-            else:
-                refused.add(site)
-    return [layer for site, layer in found.items() if site not in refused]
+    """The layers of a program in the order in which they run: each weight tensor once, whoever uses it.
+
+    A tensor of which one use is something else (an embedding that is also the last layer's weights, an operand of a
+    loop's body) is none: the inputs that are seen would not tell what its errors do.
+    """
+    operands = Operands(program)
+    found = []
+    for site, uses in operands.uses.items():
+        layers = [] if site in operands.shown else [_layer(use, site, operands) for use in uses]
+        kinds = {None if each is None else (each.form, each.groups, each.view) for each in layers}
+        if len(kinds) == 1 and None not in kinds:
+            found.append(layers[0] if len(layers) == 1 else _merged(layers))
+    return found
 
 
-def _layer(node: Node, operand: str, program: Program, readers: Counter) -> Layer | None:
-    """The layer that `node` makes of one of its operands, or None where that is none of its weights."""
-    if node.inputs.count(operand) > 1:
+def _merged(layers: list[Layer]) -> Layer:
+    """One layer for the nodes of all, without a bias: each would have its own."""
+    first = layers[0]
+    uses = tuple(use for layer in layers for use in layer.uses)
+    return Layer(first.site, first.form, first.groups, first.view, uses)
+
+
+def _layer(use: Use, site: str, operands: Operands) -> Layer | None:
+    """The layer that a node makes of one of its operands, or None where that is none of its weights."""
+    node, place, view = use.node, use.place, operands.moved[use.value].view
+    if node.domain or len(node.inputs) < 2:
         return None
-    place, shape = node.inputs.index(operand), program.constants[operand].shape
-    site = program.weights[operand]
-    if node.op in ("Conv", "ConvTranspose") and place == 1 and len(shape) > 2:
-        conv = node.op == "Conv"
-        windows = (columns.of_conv if conv else columns.of_transposed)(node.attributes, shape)
-        if windows is None:
-            return None
-        bias = _operand(node, 2) or _added(node, program, readers, 1, len(shape))
-        form, groups = "rows" if conv else "transposed", windows.groups
-        rows = shape[0] if conv else shape[1] * groups
-        uses = ((node.inputs[0], windows),)
-        return Layer(site, form, groups, shape, uses, (node.name,), _bias(bias, rows, program, readers))
-    if node.op == "Gemm" and place in (0, 1) and len(shape) == 2:
-        alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
-        turned = bool(node.attributes.get("transB" if place else "transA", 0))
-        other_turned = bool(node.attributes.get("transA" if place else "transB", 0))
-        form = "rows" if turned == bool(place) else "columns"
-        axis = (-2 if other_turned else -1) if place else (-1 if other_turned else -2)
-        rows = shape[0] if form == "rows" else shape[1]
-        uses = ((node.inputs[1 - place], columns.Dense(axis)),)
-        bias = _bias(_operand(node, 2), rows, program, readers) if place and beta else None
-        return Layer(site, form, 1, shape, uses, (node.name,), bias, alpha / beta if beta else 1.0)
-    if node.op == "MatMul" and len(shape) == 2:
-        form, axis = ("columns", -1) if place else ("rows", -2)
-        rows = shape[1] if place else shape[0]
-        uses = ((node.inputs[1 - place], columns.Dense(axis)),)
-        bias = _bias(_added(node, program, readers, -1), rows, program, readers) if place else None
-        return Layer(site, form, 1, shape, uses, (node.name,), bias)
+    if node.op in ("Conv", "ConvTranspose") and place == 1 and len(view.shape) > 2:
+        return _conv(use, site, operands)
+    if node.inputs[1 - place if place < 2 else 0] in operands.fixed:  # no input of the model is seen there
+        return None
+    if node.op in RECURRENT and len(view.shape) == 3:
+        return _recurrent(use, site, view)
+    if node.op == "Gemm" and place < 2 and len(view.shape) == 2:
+        return _gemm(use, site, operands)
+    if node.op == "MatMul" and place < 2 and len(view.shape) == 2:
+        form, axis, rows = ("columns", -1, view.shape[1]) if place else ("rows", -2, view.shape[0])
+        bias = biases.after(Rows(node.outputs[0], rows, axis, None), operands)
+        return _made(use, site, form, 1, view, columns.Dense(axis), bias)
     return None
 
 
-def _operand(node: Node, place: int) -> str | None:
-    return node.inputs[place] or None if len(node.inputs) > place else None
-
-
-def _added(node: Node, program: Program, readers: Counter, axis: int, dims: int = 0) -> str | None:
-    """The constant that the only reader of a node's output adds to it along `axis`."""
-    if readers[node.outputs[0]] != 1:
+def _conv(use: Use, site: str, operands: Operands) -> Layer | None:
+    node, view = use.node, operands.moved[use.value].view
+    plain = node.op == "Conv"
+    windows = (columns.of_conv if plain else columns.of_transposed)(node.attributes, view.shape)
+    if windows is None or node.inputs[0] in operands.fixed:
         return None
-    reader = next((n for n in program.nodes if node.outputs[0] in n.inputs), None)
-    if reader is None or reader.op != "Add":
-        return None
-    other = reader.inputs[1 - reader.inputs.index(node.outputs[0])]
-    shape = program.constants[other].shape if other in program.constants else ()
-    long = [place for place, dim in enumerate(shape) if dim != 1]
-    wanted = (len(shape) - 1) if axis == -1 else len(shape) - dims + axis
-    return other if long == [wanted] else None
+    rows, rank = view.shape[0] if plain else view.shape[1] * windows.groups, len(view.shape)
+    own = biases.operand(node, 2, rows, operands)
+    bias = Bias(own, 1.0) if own else biases.after(Rows(node.outputs[0], rows, 1 - rank, rank), operands)
+    return _made(use, site, "rows" if plain else "transposed", windows.groups, view, windows, bias)
 
 
-def _bias(name: str | None, rows: int, program: Program, readers: Counter) -> str | None:
-    """The site of a constant of `rows` numbers, if nobody else reads it."""
-    if name is None or readers[name] != 1 or name not in program.weights:
+def _gemm(use: Use, site: str, operands: Operands) -> Layer:
+    """A is weights [rows, k] or, turned, [k, rows], and B the other way round."""
+    node, place, view = use.node, use.place, operands.moved[use.value].view
+    alpha, beta = node.attributes.get("alpha", 1.0), node.attributes.get("beta", 1.0)
+    turned = bool(node.attributes.get("transB" if place else "transA", 0))
+    other_turned = bool(node.attributes.get("transA" if place else "transB", 0))
+    form = "rows" if turned == bool(place) else "columns"
+    axis = (-2 if other_turned else -1) if place else (-1 if other_turned else -2)
+    rows = view.shape[0] if form == "rows" else view.shape[1]
+    own = biases.operand(node, 2, rows, operands) if place and beta else None
+    bias = Bias(own, 1 / beta) if own else biases.after(Rows(node.outputs[0], rows, -1 if place else -2, 2), operands)
+    bias = None if bias is None else Bias(bias.site, alpha * bias.factor)
+    return _made(use, site, form, 1, view, columns.Dense(axis), bias)
+
+
+def _recurrent(use: Use, site: str, view: View) -> Layer | None:
+    """W [directions, gates, k] meets the inputs, R the outputs of the step before, if the model asks for these."""
+    node, (directions, gates, size) = use.node, view.shape
+    view = view.reshaped((directions * gates, size))
+    if use.place == 1:
+        return _made(use, site, "rows", 1, view, columns.Dense(), None)
+    reset = node.op == "GRU" and not node.attributes.get("linear_before_reset", 0)  # what R meets there is not seen
+    if use.place != 2 or reset or not (node.outputs and node.outputs[0]):
         return None
-    return program.weights[name] if program.constants[name].size == rows else None
+    states = columns.States(node.attributes.get("layout", 0))
+    return Layer(site, "rows", directions, view, ((node.outputs[0], states),))
+
+
+def _made(use: Use, site: str, form: str, groups: int, view: View, what: columns.Columns, bias: Bias | None) -> Layer:
+    data = use.node.inputs[1 - use.place]
+    given = (None, 1.0) if bias is None else (bias.site, bias.factor)
+    return Layer(site, form, groups, view, ((data, what),), *given)

@@ -5,6 +5,7 @@ calibrated(model, batches, by_bits(found, total))   {name: new values}, for mode
 """
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -63,10 +64,10 @@ def calibrated(
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
     A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights
-    (embeddings, recurrent layers) are rounded without regard to their inputs. Raises UnsuitableModel where the graph
-    cannot be taken apart (subgraphs, functions), or does not run.
+    (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
+    Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
-    program = program_of(model, model.path or "the model")
+    program = program_of(model, model.path or "the model", opaque=True)
     old = _Values(model)
     layers = [layer for layer in find(program) if layer.site in steps]
     known = {layer.site for layer in layers}
@@ -76,10 +77,14 @@ def calibrated(
         front = stack.enter_context(Front(batches, threads=options.threads))
         original = stack.enter_context(Front(front, threads=options.threads)) if options.follow else None
         for stage in stages(program, layers):
-            front.advance(with_values(model, found), stage.values)
+            now, before = with_values(model, found), with_values(model, {})
+            front.advance(now, stage.values)
             if original is not None:
-                original.advance(with_values(model, {}), stage.values)
-            moments = _gather(stage.layers, front, original, importance)
+                original.advance(before, stage.values)
+            # of weights that serve several nodes, the later ones' inputs are those that the weights as they were give
+            seen = tuple(dict.fromkeys(value for layer in stage.layers for value, _ in layer.uses))
+            others = None if original is None else original.compute(before, seen)
+            moments = _gather(stage.layers, front.compute(now, seen), others, importance)
             for layer in stage.layers:
                 site, rows = layer.site, importance[layer.site].rows if layer.site in importance else None
                 bias = None if layer.bias is None else found.get(layer.bias, old[layer.bias])
@@ -101,7 +106,10 @@ class _Values:
 
 
 def _gather(
-    layers: Iterable[Layer], front: Front, original: Front | None, importance: Mapping[str, Importance]
+    layers: Iterable[Layer],
+    batches: Iterable[runtime.Inputs],
+    original: Iterable[runtime.Inputs] | None,
+    importance: Mapping[str, Importance],
 ) -> dict[str, Moments]:
     """The statistics of each layer's inputs; layers that read the same columns alike share them."""
     shared: dict[tuple, Moments] = {}
@@ -110,12 +118,11 @@ def _gather(
         key = layer.uses, layer.site if layer.site in importance else None
         shared.setdefault(key, Moments(layer.uses[0][1]))
         found[layer.site] = shared[key]
-    for number, (batch, other) in enumerate(zip(front, original or front)):
+    for number, (batch, other) in enumerate(zip(batches, itertools.repeat({}) if original is None else original)):
         for (uses, site), moments in shared.items():
             weights = None if site is None else importance[site].places[number]
-            for value, _ in uses:
-                if value in batch:  # a later use of the same weights is not known yet
-                    moments.add(batch[value], weights, None if original is None else other[value])
+            for value, moments.columns in uses:  # each node has its own padding and strides
+                moments.add(batch[value], weights, other.get(value))
     return found
 
 
@@ -168,7 +175,7 @@ def divergences(
 
     `trials`: the name of a tensor -> new values for it, and for others that go with it.
     """
-    program = program_of(model, model.path or "the model")
+    program = program_of(model, model.path or "the model", opaque=True)
     plain = with_values(model, {})
     layers = [layer for layer in find(program) if layer.site in trials]
     names = program.outputs
@@ -209,7 +216,7 @@ def curves(
     old = _Values(model)
     weights = {name: old[name].ravel() for name in sites}
     total = bits * sum(each.size for each in weights.values())
-    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model"))}
+    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model", opaque=True))}
     # at first as if an error harmed as much as it is large beside the layer's weights
     found = {name: _guess(each) for name, each in weights.items()}
     for _ in range(rounds):

@@ -21,6 +21,7 @@ from .. import files, runtime
 from ..errors import UnsuitableModel
 from ..model import Program, cut
 from .layers import Layer
+from .operands import Operands
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,32 @@ class Stage:
 
 
 def stages(program: Program, layers: list[Layer]) -> list[Stage]:
-    """Every layer once, in a stage of its first use."""
+    """Every layer once, in a stage of its first use. Values that hang on constants alone are not held: they change with
+    the tensors, and what needs them computes them."""
     undecided = {layer.site: layer for layer in layers}
+    operands = Operands(program)
+    moved, fixed = operands.moved, operands.fixed
     found = []
     while undecided:
-        known = {given.name for given in program.inputs} | program.constants.keys()
+        known = fixed | {given.name for given in program.inputs}
         ready: list[Layer] = []
         wanted: dict[str, None] = {}
         for node in program.nodes:
-            sites = [program.weights[name] for name in node.inputs if name in program.weights]
+            if all(name in fixed for name in node.outputs if name):
+                continue
+            sites = [moved[name].site for name in node.inputs if name in moved]
             others = all(name in known or not name for name in node.inputs)
             blocking = [undecided[site] for site in sites if site in undecided]
             if others and not blocking:
                 known.update(node.outputs)
                 continue
-            wanted.update(dict.fromkeys(name for name in node.inputs if name in known - program.constants.keys()))
+            wanted.update(dict.fromkeys(name for name in node.inputs if name in known))
             if others:
                 ready += [layer for layer in blocking if layer not in ready]
+        if not ready:
+            raise UnsuitableModel(f"{program.place}: its nodes are in no order in which they can run: export it anew")
         wanted.update(dict.fromkeys(name for name in program.outputs if name in known))
-        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in program.constants)))
+        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in fixed)))
         for layer in ready:
             del undecided[layer.site]
     return found
@@ -104,7 +112,7 @@ class Front:
 
     def advance(self, model, names: Iterable[str]) -> None:
         """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
-        self._spool(self.compute(model, tuple(names)), len(self))
+        self._spool(map(_storable, self.compute(model, tuple(names))), len(self))
 
     def compute(self, model, names: tuple[str, ...]) -> Iterator[dict[str, ndarray]]:
         """The values of these names, batch by batch."""
@@ -115,8 +123,28 @@ class Front:
                 piece = cut(model, batch, new)
                 session = runtime.session(piece.SerializeToString(), self._threads)
                 used = [value.name for value in session.get_inputs()]
-            values = dict(zip(new, runtime.run(session, {name: batch[name] for name in used}))) if new else {}
+            values = dict(zip(new, _run(session, {name: batch[name] for name in used}, new))) if new else {}
             yield {name: values[name] if name in values else batch[name] for name in names}
+
+
+def _run(session, batch: runtime.Inputs, names: list[str]) -> list:
+    try:
+        return runtime.run(session, batch)
+    except UnsuitableModel as error:  # as for a type that numpy has not
+        wanted = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+        raise UnsuitableModel(f"{error}; calibration looks at {wanted}: compress it without --calibrate") from error
+
+
+def _storable(batch: dict) -> dict[str, ndarray]:
+    """The batch, if a file can hold it; text as characters of fixed width."""
+    for name, value in batch.items():
+        if not isinstance(value, ndarray) or value.dtype.kind not in "biufOU":
+            kind = str(value.dtype) if isinstance(value, ndarray) else f"a {type(value).__name__}"
+            raise UnsuitableModel(
+                f"value {name!r}, which later layers need, is {kind} and no tensor of numbers or text: such a model "
+                "cannot be calibrated; compress it without --calibrate"
+            )
+    return {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in batch.items()}
 
 
 def _written(batch: dict[str, ndarray], file: BinaryIO) -> dict[str, tuple]:

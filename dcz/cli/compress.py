@@ -107,6 +107,9 @@ def command(
             held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
             held += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
             click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
+            if tuned.biases or tuned.means:
+                means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
+                click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)

@@ -6,7 +6,7 @@ cut(proto, {"pool1": pool1}, ["conv10"])  ->  the model that computes conv10 fro
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 
 def cut(proto: ModelProto, given: Mapping[str, np.ndarray], wanted: Sequence[str]) -> ModelProto:
@@ -22,7 +22,7 @@ def cut(proto: ModelProto, given: Mapping[str, np.ndarray], wanted: Sequence[str
         seen.add(name)
         if name in makers:
             needed.add(id(makers[name]))
-            waiting += _reads(makers[name])
+            waiting += reads(makers[name])
     piece = ModelProto()
     piece.ir_version = proto.ir_version
     piece.opset_import.extend(proto.opset_import)
@@ -33,7 +33,8 @@ def cut(proto: ModelProto, given: Mapping[str, np.ndarray], wanted: Sequence[str
     graph.initializer.extend(tensor for tensor in proto.graph.initializer if tensor.name in seen)
     graph.sparse_initializer.extend(s for s in proto.graph.sparse_initializer if s.values.name in seen)
     for name, array in given.items():
-        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        text = array.dtype.kind in "OU"
+        kind = TensorProto.STRING if text else helper.np_dtype_to_tensor_dtype(array.dtype)
         graph.input.append(helper.make_tensor_value_info(name, kind, [None] * array.ndim))
     declared = {info.name: info for info in proto.graph.output}
     for name in wanted:
@@ -41,15 +42,18 @@ def cut(proto: ModelProto, given: Mapping[str, np.ndarray], wanted: Sequence[str
     return piece
 
 
-def _reads(node: NodeProto) -> Iterator[str]:
-    """The values that a node reads, those that its subgraphs take from around them too (and perhaps some more)."""
+def reads(node: NodeProto) -> Iterator[str]:
+    """The values that a node reads, those that its subgraphs take from around them too; a value perhaps twice."""
     yield from (name for name in node.input if name)
+    yield from captured(node)
+
+
+def captured(node: NodeProto) -> Iterator[str]:
+    """The values that a node's subgraphs take from around them."""
     for attribute in node.attribute:
         for graph in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-            yield from _read_inside(graph)
-
-
-def _read_inside(graph: GraphProto) -> Iterator[str]:
-    yield from (info.name for info in graph.output)
-    for node in graph.node:
-        yield from _reads(node)
+            inside = {each.name for each in (*graph.input, *graph.initializer)}
+            inside.update(sparse.values.name for sparse in graph.sparse_initializer)
+            inside.update(name for inner in graph.node for name in inner.output)
+            read = [info.name for info in graph.output] + [name for inner in graph.node for name in reads(inner)]
+            yield from (name for name in read if name not in inside)

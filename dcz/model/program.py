@@ -5,6 +5,9 @@
 
 Tensors of initializers and of Constant nodes alike are `constants`, by the name of the value that they give; `weights`
 tells which `Site` each of them is, so that new values find their way back (`replace.with_values`).
+
+    program(model, path, opaque=True).nodes[3]
+    ->  Node("If_0", "If", inputs=("cond", "h"), outputs=("y",), attributes={})     its branches read h
 """
 
 import os
@@ -17,10 +20,12 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from ..errors import UnsuitableModel
 from ..tensor import DTYPES, values
+from .cut import captured
 from .sites import Model, Site
 from .survey import Survey, named
 
 MOST_NAMED = 8  # refused nodes that a message names
+OPAQUE = "dcz.opaque"  # the domain of nodes of ONNX's own that are not what their name says alone
 _HOME = ("", "ai.onnx")
 _SINGLE = {AttributeProto.FLOAT: "f", AttributeProto.INT: "i"}
 _SEVERAL = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints"}
@@ -28,7 +33,10 @@ _SEVERAL = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints"}
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operator at work. `name` is its first output's where it has none; an operand left out is called ""."""
+    """One operator at work. `name` is its first output's where it has none; an operand left out is called "".
+
+    Opaque ones have a `domain` other than "", no attributes, and as further inputs what their subgraphs read.
+    """
 
     name: str
     op: str
@@ -67,14 +75,18 @@ class Program:
     place: str
 
 
-def program(model: Model, path: str | os.PathLike) -> Program:
+def program(model: Model, path: str | os.PathLike, opaque: bool = False) -> Program:
     """The main graph of `model`; `path` is what messages call it.
 
     Raises UnsuitableModel, naming every node, for subgraphs (If, Loop, Scan), functions, operators of other domains,
-    sparse tensors, and tensors of types that numpy has not.
+    sparse tensors, and tensors of types that numpy has not. Where those who ask run no node themselves, all this may
+    be `opaque`: nodes of which nothing is known but what they read (sparse tensors are nodes that read nothing), and
+    constants of any type, text as objects.
     """
     proto, place = model.proto, os.fspath(path)
-    _refuse(proto, place)
+    unknown = {number for number, _ in _unknown(proto)}
+    if not opaque:
+        _refuse(proto, place)
     graph = proto.graph
     constants, weights = {}, {}
     links = _links(model)
@@ -82,42 +94,53 @@ def program(model: Model, path: str | os.PathLike) -> Program:
         site = links.get(name)
         if site is not None:
             weights[name] = site.name
-        constants[name] = _array(name, tensor, site, place)
-    inputs = tuple(_input(info, place) for info in graph.input if info.name not in constants)
-    nodes = tuple(_node(node) for node in graph.node if not _is_constant(node))
+        constants[name] = _array(name, tensor, site, place, opaque)
+    inputs = tuple(_input(info, place, opaque) for info in graph.input if info.name not in constants)
+    sparse = [sparse.values.name for sparse in graph.sparse_initializer]
+    nodes = [Node(name, "Constant", OPAQUE, (), (name,), {}) for name in sparse]
+    nodes += [
+        _opaque(node) if number in unknown else _node(node)
+        for number, node in enumerate(graph.node)
+        if not _is_constant(node)
+    ]
     outputs = tuple(info.name for info in graph.output)
     opset = next((entry.version for entry in proto.opset_import if entry.domain in _HOME), 1)
-    return Program(opset, nodes, inputs, outputs, constants, weights, place)
+    return Program(opset, tuple(nodes), inputs, outputs, constants, weights, place)
+
+
+def _unknown(proto: ModelProto) -> Iterator[tuple[int, str]]:
+    """The numbers of the nodes that are more than an operator of ONNX's own with its operands, and what they are."""
+    functions = {(function.domain, function.name) for function in proto.functions}
+    for number, node in enumerate(proto.graph.node):
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            yield number, "holds a graph of its own"
+        elif (node.domain, node.op_type) in functions:
+            yield number, "is a function of the model"
+        elif node.domain not in _HOME:
+            yield number, "is not of ONNX's own domain"
+        elif any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute):
+            yield number, "holds a sparse tensor"
 
 
 def _refuse(proto: ModelProto, place: str) -> None:
-    functions = {(function.domain, function.name) for function in proto.functions}
     found = []
-    for node in proto.graph.node:
+    for number, what in _unknown(proto):
+        node = proto.graph.node[number]
         kind = node.op_type if node.domain in _HOME else f"{node.domain}.{node.op_type}"
-        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            found.append(f"node {_name(node)!r}: operator {kind} holds a graph of its own")
-        elif (node.domain, node.op_type) in functions:
-            found.append(f"node {_name(node)!r}: operator {kind} is a function of the model")
-        elif node.domain not in _HOME:
-            found.append(f"node {_name(node)!r}: operator {kind} is not of ONNX's own domain")
-        elif any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute):
-            found.append(f"node {_name(node)!r}: operator {kind} holds a sparse tensor")
+        found.append(f"node {_name(node)!r}: operator {kind} {what}")
     found += [f"tensor {sparse.values.name!r} is sparse" for sparse in proto.graph.sparse_initializer]
     if found:
         more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
         why = "; ".join(found[:MOST_NAMED]) + more
-        raise UnsuitableModel(f"{place}: dcz can compress this model, but not train or calibrate it: {why}")
+        raise UnsuitableModel(f"{place}: dcz can compress this model, but not train it: {why}")
 
 
 def _links(model: Model) -> dict[str, Site]:
     """The sites of the main graph's tensors, by value name."""
     sites = {site.name: site for site in model.sites}
-    links: dict[str, Site] = {}
-    for name, held in named(Survey(model.proto)):
-        if held.value is not None and held.value[0].parent is None and name in sites:
-            links.setdefault(held.value[1], sites[name])  # the main graph comes before any function
-    return links
+    survey = Survey(model.proto)
+    found = [(held.value[1], name) for name, held in named(survey) if held.value and held.value[0] is survey.main]
+    return {value: sites[name] for value, name in found if name in sites}
 
 
 def _tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributeProto]]:
@@ -128,7 +151,7 @@ def _tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributePr
             yield node.output[0], attribute.t if attribute.HasField("t") else attribute
 
 
-def _array(name: str, tensor: TensorProto | AttributeProto, site: Site | None, place: str) -> np.ndarray:
+def _array(name: str, tensor: TensorProto | AttributeProto, site: Site | None, place: str, opaque: bool) -> np.ndarray:
     if site is not None and site.dtype.real:
         return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
     if isinstance(tensor, AttributeProto):
@@ -136,11 +159,13 @@ def _array(name: str, tensor: TensorProto | AttributeProto, site: Site | None, p
         floating = tensor.type in (AttributeProto.FLOAT, AttributeProto.FLOATS)
         if floating or tensor.type in (AttributeProto.INT, AttributeProto.INTS):
             return np.array(given, np.float32 if floating else np.int64)
+        if opaque:
+            return np.array(given, object)
         raise UnsuitableModel(f"{place}: tensor {name!r} holds text, which dcz cannot train")
     if site is not None and site.dtype.bits >= 8 and hasattr(np, site.dtype.name):
         return site.read().view(site.dtype.name).reshape(site.shape)
     kind = DTYPES[tensor.data_type].name if tensor.data_type in DTYPES else f"of type {tensor.data_type}"
-    if not hasattr(np, kind) and kind != "bfloat16":
+    if not hasattr(np, kind) and kind != "bfloat16" and not opaque:
         raise UnsuitableModel(f"{place}: tensor {name!r} is {kind}, which dcz cannot train")
     try:
         array = numpy_helper.to_array(tensor)
@@ -149,7 +174,9 @@ def _array(name: str, tensor: TensorProto | AttributeProto, site: Site | None, p
     return array.astype(np.float32) if kind in ("float16", "bfloat16") else array
 
 
-def _input(info: ValueInfoProto, place: str) -> Input:
+def _input(info: ValueInfoProto, place: str, opaque: bool) -> Input:
+    if opaque and not info.type.HasField("tensor_type"):
+        return Input(info.name, "", None)
     if not info.type.HasField("tensor_type"):
         raise UnsuitableModel(f"{place}: input {info.name!r} is no tensor, which dcz cannot train")
     kind = info.type.tensor_type
@@ -163,6 +190,12 @@ def _input(info: ValueInfoProto, place: str) -> Input:
 def _node(node: NodeProto) -> Node:
     attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
     return Node(_name(node), node.op_type, "", tuple(node.input), tuple(node.output), attributes)
+
+
+def _opaque(node: NodeProto) -> Node:
+    inputs = dict.fromkeys(captured(node))
+    domain = node.domain if node.domain not in _HOME else OPAQUE
+    return Node(_name(node), node.op_type, domain, (*node.input, *inputs), tuple(node.output), {})
 
 
 def _value(attribute: AttributeProto) -> Any:
@@ -184,4 +217,7 @@ def _name(node: NodeProto) -> str:
 
 
 def _is_constant(node: NodeProto) -> bool:
-    return node.op_type == "Constant" and node.domain in _HOME and len(node.attribute) == 1
+    held = node.attribute[0] if len(node.attribute) == 1 else None
+    return (
+        node.op_type == "Constant" and node.domain in _HOME and held is not None and not held.HasField("sparse_tensor")
+    )

@@ -33,8 +33,8 @@ class Site:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant. `uses` are the
-    (operator, operand) pairs that the tensor reaches. `external` is (path, offset, length) where its
-    data lies in another file.
+    (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor. `external` is (path, offset,
+    length) where its data lies in another file.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Site:
     shape: tuple[int, ...]
     field: str
     uses: frozenset[tuple[str, int]] = frozenset()
+    rows: int = 0
     external: tuple[str, int, int] | None = None
 
     @property
@@ -161,6 +162,7 @@ def _sites(proto: ModelProto, folder: str | None, path) -> Iterator[Site]:
         site = site_of(name, held.proto, folder, path)
         if site is not None:
             site.uses = survey.uses(held.value)
+            site.rows = survey.rows(held.value)
             yield site
 
 

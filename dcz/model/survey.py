@@ -19,6 +19,10 @@ WEIGHT_INPUTS = {
 PASS_THROUGH = frozenset(
     "Identity Transpose Reshape Squeeze Unsqueeze Flatten Cast CastLike Slice Split Expand Tile Dropout Pad".split()
 )
+# The axes that number the rows of a weight, whose elements are summed up for one output: tensor.Tensor.rows. Depends on
+# attributes for Gemm; ConvTranspose has rows of its own in each group.
+ROWS = {("Conv", 1): 1, ("FusedConv", 1): 1, ("MatMul", 1): -1,
+        ("LSTM", 1): 2, ("LSTM", 2): 2, ("GRU", 1): 2, ("GRU", 2): 2, ("RNN", 1): 2, ("RNN", 2): 2}  # fmt: skip
 REMEMBERED = 3  # calls within calls that are told apart
 PASS_ALL = frozenset(["Concat"])  # the same for every operand
 
@@ -64,16 +68,20 @@ class Held:
 
 
 class Survey:
-    """One walk over a model: its tensors in order, the main graph's initializers first, and who reads which value."""
+    """One walk over a model: its tensors in order, the main graph's initializers first, and who reads which value.
+
+    `main` is the main graph's scope.
+    """
 
     def __init__(self, proto: ModelProto):
         self.tensors: list[Held] = []
         self._readers: dict[tuple, list[tuple[str, int]]] = defaultdict(list)
+        self._rows: dict[tuple, set[int]] = defaultdict(set)
         self._flows: dict[tuple, list[_Flow]] = defaultdict(list)
         self._calls = 0
         functions = [(function, _Scope([*function.input, *_outputs(function.node)])) for function in proto.functions]
         self._functions = {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
-        main = self._graph(proto.graph, None)
+        self.main = self._graph(proto.graph, None)
         for function, scope in functions:
             for attribute in function.attribute_proto:
                 self._attribute_tensors(f"{function.name}.{attribute.name}", attribute, None)
@@ -81,8 +89,8 @@ class Survey:
                     self._graph(graph, scope)
             self._nodes(function.node, scope)
         for training in proto.training_info:
-            self._graph(training.initialization, main)
-            self._graph(training.algorithm, main)
+            self._graph(training.initialization, self.main)
+            self._graph(training.algorithm, self.main)
 
     def uses(self, value: tuple | None) -> frozenset[tuple[str, int]]:
         """The (operator, operand) pairs that a value reaches, through whatever only moves it.
@@ -108,6 +116,11 @@ class Survey:
                 elif not flow.leaves:
                     waiting.append((flow.value, (*calls, flow.call)[-REMEMBERED:]))
         return frozenset(found)
+
+    def rows(self, value: tuple | None) -> int:
+        """Which axes number the rows of a weight (tensor.Tensor.rows), 0 where its readers differ or do not tell."""
+        found = self._rows.get(value, set())
+        return min(found) if len(found) == 1 else 0
 
     def _graph(self, graph: GraphProto, parent: _Scope | None) -> _Scope:
         tensors = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
@@ -138,6 +151,7 @@ class Survey:
         for operand, name in enumerate(node.input):
             value = scope.resolve(name)
             self._readers[value].append((node.op_type, operand))
+            self._rows[value].add(_rows(node, operand))
             if node.op_type in PASS_ALL or (node.op_type in PASS_THROUGH and operand == 0):
                 self._flows[value] += outputs
         if called := self._functions.get((node.domain, node.op_type, node.overload)):
@@ -167,6 +181,13 @@ class Survey:
         if node.op_type == "If":
             for inside, name in zip(graph.output, node.output):
                 self._flows[inner.resolve(inside.name)].append(_Flow((scope, name)))
+
+
+def _rows(node: NodeProto, operand: int) -> int:
+    if node.op_type != "Gemm" or operand > 1:
+        return ROWS.get((node.op_type, operand), 0)
+    turned = any(each.name == ("transB" if operand else "transA") and each.i for each in node.attribute)
+    return 1 if turned == bool(operand) else -1
 
 
 def _outputs(nodes) -> Iterator[str]:

@@ -19,6 +19,7 @@ from ..tensor import MOST_ENTRIES
 
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
 LEAST = 1e-3  # of the mean importance of a weight, below which there is none in a cell
+ENTRY_BITS = 32  # of a codebook that is no ramp
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -87,6 +88,12 @@ def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarra
     count, total = _sums(weights, codes, importance)
     used = np.flatnonzero(count)
     return Shared(total[used] / count[used], _renumber(codes, used))
+
+
+def only_used(centroids: np.ndarray, codes: np.ndarray) -> Shared:
+    """Those of the centroids that a code points to."""
+    used = np.flatnonzero(np.bincount(codes))
+    return Shared(centroids[used], _renumber(codes, used))
 
 
 def _sums(
@@ -197,7 +204,16 @@ def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
     span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
     if span > step * BINS or reach > step * 2**52:  # finer than histogram or float64: 256 levels do not come near
         return kmeans(weights, most)
-    grid = fit_grid(histogram, step, zeros)
+    found = _nearest_levels(weights, histogram, fit_grid(histogram, step, zeros), step, most)
+    if span <= (MOST_ENTRIES - 1) * step:
+        return found
+    # Too wide for a ramp, so that every entry takes its bits: a wider step may be the better bargain.
+    wider = _on_grid(weights, simple_step(span / (MOST_ENTRIES - 2)), zeros, most)
+    return min(found, wider, key=lambda each: _cost(weights, each, rate_slope(step)))
+
+
+def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step: float, most: int) -> Shared:
+    """Weights shared by the levels of a grid, or by means where these are worth it or levels must be joined."""
     if len(grid.levels) > most:
         return mean_centroids(weights, histogram.codes(weights, _join_levels(histogram, grid.thresholds, most)))
     codes = histogram.codes(weights, grid.thresholds)
@@ -206,7 +222,20 @@ def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
     levels = grid.levels[used]
     means = np.where(levels == 0, 0.0, total[used] / count[used])
     saved_bits = math.fsum(count[used] * (means - levels) ** 2) / rate_slope(step)
-    return Shared(means if saved_bits > 32 * len(levels) else levels, _renumber(codes, used))
+    return Shared(means if saved_bits > ENTRY_BITS * len(levels) else levels, _renumber(codes, used))
+
+
+def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
+    """Squared error + slope * bits, those of the codebook included: a ramp takes next to none."""
+    error = 0.0
+    for start in range(0, len(weights), BLOCK):
+        part = slice(start, start + BLOCK)
+        error += float(np.cumsum((weights[part] - found.centroids[found.codes[part]]) ** 2)[-1])
+    count = np.bincount(found.codes)
+    gaps = np.diff(found.centroids)
+    is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
+    bits = math.fsum(count * np.rint(np.log2(len(weights) / count) * 1024) / 1024)
+    return error + slope * (bits + (0 if is_ramp else ENTRY_BITS * len(count)))
 
 
 def rate_slope(step: float) -> float:

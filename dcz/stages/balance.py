@@ -1,0 +1,106 @@
+"""Codes -> codes whose errors cancel in every row.
+
+    row 0.4 0.4 0.4 0.9 on whole levels: nearest 0 0 0 1, balanced 0 0 1 1
+
+Inputs of most layers have a mean: after a ReLU none is negative. What a layer makes of the mean is its rows' sums, so
+errors that add up in a row shift all of its outputs alike, and the network drifts. A few weights of the row that lie
+nearest to the middle of two levels go to the other one instead: hardly any error more, and the sum is right.
+"""
+
+import math
+
+import numpy as np
+
+UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
+BLOCK = 1 << 16
+SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
+
+
+class Rows:
+    """Which row each weight is in: see Tensor.rows. `places` (integers, flat) are those of the weights in the tensor,
+    None for all of it."""
+
+    def __init__(self, shape: tuple[int, ...], rows: int, places: np.ndarray | None = None):
+        self._places = places
+        if rows < 0:
+            self.count = shape[-1]
+            self._row = lambda place: place % self.count
+        else:
+            self.count, inner = math.prod(shape[:rows]), math.prod(shape[rows:])
+            self._row = lambda place: place // inner
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        return self._row(np.arange(part.start, part.stop) if self._places is None else self._places[part])
+
+
+def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: Rows, slope: float) -> np.ndarray:
+    """Codes (uint8) near the given ones, with sums of errors near zero over the weights of each row.
+
+    `weights` (float, flat, finite), `codes` (uint8) into `levels` (float64, ascending), `rows` their rows. `slope` is
+    the squared error that a bit is worth: see share.rate_slope.
+    """
+    if len(levels) < 2 or not len(weights):
+        return codes
+    gap = float(np.median(np.diff(levels)))
+    length, sums = _sums(weights, codes, levels, rows, gap / UNIT)
+    wanted = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
+    reach = 2 * gap * gap * np.minimum(1.0, SHARE / np.sqrt(np.maximum(length, 1)))
+    reach[np.abs(sums) <= UNIT / 2] = -math.inf
+    place, row, cost, change = _candidates(weights, codes, levels, rows, slope, wanted, reach)
+    order = np.lexsort((place, cost, row))
+    moved = order[_moved(row[order], np.rint(change[order] / gap * UNIT).astype(np.int64), sums)]
+    found = codes.copy()
+    found[place[moved]] += np.where(wanted[row[moved]] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
+    return found
+
+
+def _sums(weights, codes, levels, rows: Rows, unit: float) -> tuple[np.ndarray, np.ndarray]:
+    """How many weights each row has, and its error in units (int64)."""
+    count, sums = np.zeros(rows.count), np.zeros(rows.count)
+    for start in range(0, len(weights), BLOCK):
+        part = slice(start, min(start + BLOCK, len(weights)))
+        row, errors = rows[part], np.rint((levels[codes[part]] - weights[part]) / unit)
+        sums += np.bincount(row, errors, rows.count)  # whole numbers below 2^53: exact
+        count += np.bincount(row, minlength=rows.count)
+    return count, sums.astype(np.int64)
+
+
+def _candidates(weights, codes, levels, rows: Rows, slope: float, wanted: np.ndarray, reach: np.ndarray):
+    """Weights whose move to the next level, the way their row wants, costs less than the row's `reach`: their places,
+    rows, costs and the change of their values."""
+    price, last = _prices(codes, len(levels)), len(levels) - 1
+    change, fixed = np.zeros((2, 256)), np.full((2, 256), math.inf)
+    for way, (here, there) in enumerate(((slice(1, last + 1), slice(0, last)), (slice(0, last), slice(1, last + 1)))):
+        change[way, here] = levels[there] - levels[here]
+        fixed[way, here] = change[way, here] ** 2 + slope * (price[there] - price[here])
+    found = []
+    for start in range(0, len(weights), BLOCK):
+        part = slice(start, min(start + BLOCK, len(weights)))
+        code, row = codes[part], rows[part]
+        way = wanted[row]
+        cost = fixed[way, code] + 2 * change[way, code] * (levels[code] - weights[part])
+        near = np.flatnonzero(cost < reach[row])
+        found.append((near + start, row[near], cost[near], change[way[near], code[near]]))
+    return [np.concatenate(each) for each in zip(*found)]
+
+
+def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
+    """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
+    count = np.bincount(codes, minlength=entries)
+    return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
+
+
+def _moved(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Which of the candidates (bool; sorted by row, cheapest first) move: as many as bring the sum nearest to zero."""
+    if not len(row):
+        return np.zeros(0, bool)
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    running = np.cumsum(change)
+    before = np.repeat(running[first] - change[first], np.diff(np.append(first, len(row))))
+    left = np.abs(sums[row] + running - before)  # where this one and all before it move
+    # Sums only shrink until they pass zero: a move is good if it leaves less than there was before it.
+    previous = np.append(0, left[:-1])
+    previous[first] = np.abs(sums[row[first]])
+    worse = left >= previous
+    stopped = np.cumsum(worse)
+    return stopped - np.repeat(stopped[first] - worse[first], np.diff(np.append(first, len(row)))) == 0
