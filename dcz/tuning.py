@@ -57,8 +57,8 @@ class Trial:
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
-    how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and means
-    of BatchNormalizations, were moved to take mean errors."""
+    how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and
+    means of BatchNormalizations, were moved to take mean errors."""
 
     path: str
     kept: Trial

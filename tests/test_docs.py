@@ -61,7 +61,7 @@ def test_presets_are_told_with_what_was_measured(capsys, monkeypatch):
     told, results = capsys.readouterr().out, (ROOT / "tests" / "benchmarks" / "RESULTS.md").read_text()
     for name in ("safe", "balanced", "small"):
         quality, drop = f"{dcz.PRESETS[name].quality:g} dB", f"{100 * DROPS[name]:g}"
-        ratio, agreement = re.search(rf"\| dcz {quality} \| .* \| (\S+) \| (\S+) \|  \|", results).groups()
+        ratio, agreement = re.search(rf"\| preset {name} \| .* \| (\S+) \| (\S+) \|\n", results).groups()
         (other,) = re.findall(rf"\| quality {quality} \| .* \| (\S+) \|\n", results)
         agreement, other = (f"{100 * float(share):.2f} %" for share in (agreement, other))
         assert re.search(rf"`{name}` \| {quality}.* \| {ratio} \| {agreement} \| {other} \| .*{drop}` \|", README), name
