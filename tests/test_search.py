@@ -43,9 +43,9 @@ def test_a_budget_that_no_quality_meets_is_refused_with_the_nearest():
         seek(smooth, 1000)
 
 
-@pytest.mark.parametrize("share", [0.05, 0.1, 0.15, 0.2, 0.23])
+@pytest.mark.parametrize("share", [0.05, 0.12, 0.23])
 def test_budgets_are_met_in_bytes_of_the_file(share, tmp_path):
-    model = perceptron(hidden=2000)
+    model = perceptron(hidden=800)
     budget = int(share * len(model.SerializeToString()))
     found = dcz.compress_to_size(model, tmp_path / "net.dcz", budget)
     assert found.nbytes == os.path.getsize(tmp_path / "net.dcz")
@@ -53,7 +53,7 @@ def test_budgets_are_met_in_bytes_of_the_file(share, tmp_path):
 
 
 def test_a_ratio_is_a_size(tmp_path):
-    model = perceptron(hidden=2000)
+    model = perceptron(hidden=800)
     found = dcz.compress_to_size(model, tmp_path / "net.dcz", ratio=8)
     assert 8 <= len(model.SerializeToString()) / found.nbytes <= 8.1
 
@@ -68,12 +68,12 @@ def test_a_budget_for_everything_keeps_everything(tmp_path):
 def test_pruning_and_rules_stay_what_the_plan_says(tmp_path):
     rules = (Rule(("fc2.weight",), Settings(lossless=True)),)
     plan = Plan(Settings(sparsity=0.5, quality=Plan().default.quality), rules)
-    model = perceptron(hidden=2000)
-    dcz.compress_to_size(model, tmp_path / "net.dcz", 120_000, plan)
+    model = perceptron(hidden=800)
+    dcz.compress_to_size(model, tmp_path / "net.dcz", 48_000, plan)
     rows = {row.name: row for row in dcz.inspect(tmp_path / "net.dcz").rows}
     assert rows["fc2.weight"].encoding == "stored"
     with dcz.open(tmp_path / "net.dcz") as tensors:
-        assert np.count_nonzero(tensors["fc1.weight"]) <= 64_000
+        assert np.count_nonzero(tensors["fc1.weight"]) <= 25_600
 
 
 @pytest.mark.parametrize("settings, named", [

@@ -17,8 +17,9 @@ HERE = Path(__file__).parent
 DATA = Path(os.environ.get("DCZ_DATA", HERE.parents[2] / "shared" / "data"))
 # The default quality was chosen among these.
 CHOICE = ("--images", "calibration256", "--quality", "26", "28", "30", "32", "34", "36")
+PRESETS = ("--preset", "safe", "balanced", "small")
 BENCHMARKS = [
-    ("Agreement with the original network", ["agreement.py"], DATA / "imagenet"),
+    ("Agreement with the original network", ["agreement.py", *PRESETS], DATA / "imagenet"),
     ("Agreement and quality", ["agreement.py", *CHOICE], DATA / "imagenet"),
     ("The published Deep Compression SqueezeNet", ["published.py"], DATA / "nets"),
     ("Models that packages ship", ["packages.py"], None),

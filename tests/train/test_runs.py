@@ -106,7 +106,7 @@ def test_torch_is_left_as_it_was(tmp_path):
     torch.manual_seed(5)
     wanted, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(5)
-    run(tmp_path / "net.dcz", threads=threads + 1, epochs=1, share_epochs=0)
+    run(tmp_path / "net.dcz", count=100, threads=threads + 1, epochs=1, share_epochs=0)
     assert torch.equal(torch.rand(1), wanted) and torch.get_num_threads() == threads
 
 
