@@ -269,6 +269,12 @@ def test_no_more_values_than_a_codebook_holds(step, outlier):
         assert found.values[0, 0, 0] == pytest.approx(weights[0, 0, 0], rel=0.1)
 
 
+def test_weights_far_from_zero_and_close_together_are_told_apart():
+    weights, moment = problem(1, rows=400)
+    found = rounding.compensated(1000 + weights, moment, 0.05, fit=False)
+    assert len(np.unique(found.values)) <= 256 and np.abs(found.values - 1000 - weights).mean() < 0.1
+
+
 def test_inputs_that_are_never_there_cost_nothing():
     weights, moment = problem(2)
     moment[:, 5], moment[:, :, 5] = 0, 0

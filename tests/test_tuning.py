@@ -237,7 +237,7 @@ def test_it_is_told_how_many_biases_and_means_took_errors(tmp_path):
     assert {name for name in ("b1", "b3", "mean", "s", "z") if (old[name] != new[name]).any()} == {"b1", "b3", "mean"}
 
 
-@pytest.mark.parametrize("place", ["nested_if", "loop", "scan", "function"])
+@pytest.mark.parametrize("place", ["nested_if", "function"])
 def test_models_with_graphs_of_their_own_are_calibrated(place, tmp_path):
     """Their weights are those of no layer that is seen, and rounded at steps from the harm that was measured."""
     net, x = models.place(place), correlated(40, (128,))

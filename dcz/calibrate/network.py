@@ -38,8 +38,10 @@ def divergences(
     found = {}
     with Front(batches, threads=threads) as front:
         answers = list(front.compute(plain, names))
-        for site in trials.keys() - {layer.site for layer in layers}:
+        seen = {layer.site for layer in layers}
+        for site in (site for site in trials if site not in seen):
             found[site] = _divergence(front, with_values(model, trials[site]), names, answers)
+            progress(site, len(found), len(trials))
         for stage in stages(program, layers):
             front.advance(plain, stage.values)
             for layer in stage.layers:

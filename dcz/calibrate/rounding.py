@@ -110,6 +110,8 @@ def grid(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
     near = _within(weights, step, most)
     if near.all():
         return _multiples(weights, step), step
+    if not near.any():  # all of them far from zero, close together
+        return np.union1d(0.0, share.kmeans(weights.ravel(), MOST_ENTRIES - 1).centroids), step
     return np.union1d(_multiples(weights[near], step), share.kmeans(weights[~near], FAR).centroids), step
 
 
