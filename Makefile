@@ -4,6 +4,7 @@
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
+# make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
 # Each sets up what it needs in .venv. TORCH names the PyTorch to install, such as torch==2.13.0: `reproduce` needs it, and
 # with it `test` runs the tests of training, which are skipped otherwise.
 
@@ -15,7 +16,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test bench bench-accuracy nncodec vectors reproduce clean
+.PHONY: demo test bench bench-accuracy nncodec vectors reproduce reproduce-large clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -38,6 +39,9 @@ vectors: $(VENV)/.test
 
 reproduce: $(VENV)/.reproduce
 	$(BIN)/python -m examples.mnist.reproduce
+
+reproduce-large: $(VENV)/.test
+	$(BIN)/python -m examples.large.reproduce
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

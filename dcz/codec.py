@@ -62,7 +62,9 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
     # pruned.
     promising = 1.1 * encodings.stream_bytes(found[0].encoded)
     for data in (tensor.data, found[0].data) if mask is None else (found[0].data,):
-        if len(data) <= block.PROBE or block.probe(data, tensor.dtype.bits // 8) * len(data) < promising:
+        # The second look is for layers whose rows differ in density: the one in the middle may be nearly empty.
+        looks = (block.probe(data, tensor.dtype.bits // 8, pieces) for pieces in (1, 16))
+        if len(data) <= block.PROBE or all(look * len(data) < promising for look in looks):
             found.append(encodings.store(data, tensor.dtype))
     return found
 

@@ -38,11 +38,15 @@ def _repeats(data: np.ndarray) -> bool:
     return len(deflate(piece)) < len(deflate(piece, search=False))
 
 
-def probe(data: np.ndarray, itemsize: int) -> float:
-    """About what share of its size `data` (uint8, flat) would take as a block, from one piece in its middle."""
-    start = max(0, (len(data) - PROBE) // 2) // itemsize * itemsize
-    piece = data[start : start + PROBE]
-    return len(encode(piece, itemsize).data) / max(1, len(piece))
+def probe(data: np.ndarray, itemsize: int, pieces: int = 1) -> float:
+    """About what share of its size `data` (uint8, flat) would take as a block, from one piece in its middle, or from so
+    many spread over it."""
+    plain = packed = 0
+    for number in range(pieces):
+        start = max(0, (len(data) - PROBE) * (2 * number + 1) // (2 * pieces)) // itemsize * itemsize
+        piece = data[start : start + PROBE]
+        plain, packed = plain + len(piece), packed + len(encode(piece, itemsize).data)
+    return packed / max(1, plain)
 
 
 def decode(block: Block, nbytes: int, itemsize: int) -> np.ndarray:

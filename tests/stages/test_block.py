@@ -102,3 +102,9 @@ def test_probe_tells_what_deflates_from_what_does_not(itemsize):
     assert block.probe(noise, itemsize) == pytest.approx(1, abs=0.01)
     assert block.probe(np.zeros(300_000 // 8 * 8, np.uint8), itemsize) < 0.01
     assert block.probe(np.empty(0, np.uint8), itemsize) == 0
+
+
+def test_probe_looks_beyond_the_middle_where_it_is_asked_to():
+    data = np.random.default_rng(2).integers(0, 256, 2_000_000, np.uint8)
+    data[900_000:1_100_000] = 0
+    assert block.probe(data, 4) < 0.01 and block.probe(data, 4, 16) == pytest.approx(0.9, abs=0.05)
