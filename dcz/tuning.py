@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from .plan import LOSSLESS, PRUNING, SAFE_QUALITY, SHARING, Plan, Rule, Settings
 from .sampled import Batches, Sampled
 from .search import TOLERANCE, File, Sink, fitting
 
+if TYPE_CHECKING:
+    from .distilling import Verdict
+
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
 DROP = 0.01  # where no goal is named
 FEWEST = 8  # samples to calibrate with
@@ -34,6 +38,7 @@ FILLINGS = 4  # rounds in which exact tensors are added
 TRIALS = 8
 NARROW = 1.03  # between bits that hold and bits that do not: nearer ones are not told apart by some dozens of samples
 FALL, RISE = 1.5, 1.4  # from one trial to the next, until one holds and one does not
+SLACK = 0.002  # of the file, by which it may grow for better answers where no size was asked for
 PASSES = 10  # trials for a drop: eight at most from 7.5 to 0.3 bits, the others between
 
 
@@ -50,12 +55,13 @@ class Trial:
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
-    and how many were held out."""
+    how many were held out, and what came of distilling, if that was asked for."""
 
     path: str
     kept: Trial
     calibrated_on: int
     held_out: int
+    distilled: "Verdict | None" = None
 
 
 def tune(
@@ -66,6 +72,7 @@ def tune(
     max_bytes: int | None = None,
     ratio: float | None = None,
     max_drop: float | None = None,
+    distill: bool = False,
     plan: Plan | Settings | str | os.PathLike | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -79,8 +86,10 @@ def tune(
     axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
     samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. The
     plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of
-    those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are
-    done, and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
+    those layers. A default that says how finely to share is a BadPlan. `distill` then trains the values toward the
+    original's answers, and takes what is clearly better (distilling.distill): it wants PyTorch, and holds a quarter of
+    the samples out. `progress` is told a tensor's name, how many are done, and how many there are, anew in each trial;
+    `trial` is told of each trial. For the rest see pipeline.compress.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
@@ -95,11 +104,14 @@ def tune(
     plan = _undecided(pipeline.as_plan(plan))
     run = _Tuning(model, inputs, plan, thread_count(threads), progress, trial, warn)
     check_output(output, force, inputs=[site.external[0] for site in run.source.sites if site.external])
+    if distill:
+        run.prepare_to_distill()
     if ratio is not None:
         max_bytes = int(run.source.source_bytes / ratio)
     kept = run.to_drop(DROP if max_drop is None else max_drop) if max_bytes is None else run.to_size(max_bytes)
+    verdict = run.distill(int((1 + SLACK) * kept.nbytes) if max_bytes is None else max_bytes) if distill else None
     run.write(output, force)
-    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen))
+    return Tuned(os.fspath(output), run.best[0], len(run.samples.chosen), len(run.held.chosen), verdict)
 
 
 def _undecided(plan: Plan) -> Plan:
@@ -127,6 +139,7 @@ class _Tuning(Sampled):
             place = self.network.samples.path
             raise BadPlan(f"{place}: {self.count} samples; calibration wants {FEWEST} at least, better hundreds")
         self.best: tuple[Trial, dict] | None = None
+        self.distills = self.is_distilled = False
 
     def _divide(self, held: bool) -> None:
         """Say which samples calibrate, and which, if any, are held out; and measure the curves."""
@@ -139,7 +152,7 @@ class _Tuning(Sampled):
 
     def to_size(self, max_bytes: int) -> Trial:
         """The most bits whose file has `max_bytes` at most; where there is room for more, tensors stay exact."""
-        self._divide(held=False)
+        self._divide(held=self.distills)
         low = high = before = None  # the nearest trials that fit and do not, and the last one
         bits = self._guess(max_bytes)
         if bits == MOST_BITS and (whole := self._file({}).nbytes) <= max_bytes:
@@ -241,6 +254,35 @@ class _Tuning(Sampled):
             same, total = same + int((x == y).sum()), total + x.size
         return same / total if total else 1.0
 
+    # -- distilling ----------------------------------------------------------------------------------------------------
+
+    def prepare_to_distill(self) -> None:
+        """Refuse what cannot be trained, before all that takes long."""
+        from . import distilling
+
+        distilling.check(self)
+        self.distills = True
+
+    def distill(self, max_bytes: int) -> "Verdict | None":
+        """Train the best trial's values, and keep what is better, in `max_bytes` at most; None where all are exact."""
+        from . import distilling
+
+        kept, new = self.best
+        if not new:
+            return None
+        self.is_distilled = True  # as the file will say
+
+        def fits(values: dict[str, np.ndarray]) -> bool:
+            same = kept.agreement is None or self._agreement(values) >= kept.agreement
+            return same and self._file(values).nbytes <= max_bytes
+
+        better, verdict = distilling.distill(self, new, self.samples, self.held, fits, progress=self.progress)
+        if better is not None:
+            agreement = None if kept.agreement is None else self._agreement(better)
+            self.best = Trial(kept.bits, self._file(better).nbytes, agreement), better
+        self.is_distilled = better is not None
+        return verdict
+
     # -- files ---------------------------------------------------------------------------------------------------------
 
     def _file(self, new: dict[str, np.ndarray]) -> File:
@@ -268,7 +310,7 @@ class _Tuning(Sampled):
 
     def _metadata(self) -> dict[str, str]:
         source = {"source-sha256": self.source.source_sha256, "source-bytes": str(self.source.source_bytes)}
-        return source | {"settings": "calibrated"}
+        return source | {"settings": "distilled" if self.is_distilled else "calibrated"}
 
     def write(self, output: str | os.PathLike, force: bool) -> None:
         """Write the best trial."""

@@ -29,7 +29,8 @@ MAY = {
     "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
-    "tuning": f"{_MIDDLE} sampled allocate calibrate parallel packing pipeline search",
+    "distilling": f"{_MIDDLE} sampled calibrate train",
+    "tuning": f"{_MIDDLE} sampled allocate calibrate parallel packing pipeline search distilling",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
@@ -42,7 +43,8 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing sampled sensitivity tuning report verification data answers evaluation",
+             " unpack mapping packing sampled sensitivity distilling tuning report verification data answers"
+             " evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -8,7 +8,8 @@ Layers go in the order of the graph, each on the inputs that the already rounded
 model, and the statistics of the layers whose inputs become known together.
 """
 
+from .divergence import Divergence
 from .layers import Layer, find
 from .network import Importance, Options, calibrated, curves, divergences
 
-__all__ = ["Importance", "Layer", "Options", "calibrated", "curves", "divergences", "find"]
+__all__ = ["Divergence", "Importance", "Layer", "Options", "calibrated", "curves", "divergences", "find"]

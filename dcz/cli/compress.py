@@ -22,6 +22,9 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
 @click.option("--calibrate", type=FILE, metavar="X.NPZ", help="Unlabelled inputs, a few hundred: smaller for the same.")
 @click.option("--max-drop", type=float, metavar="P", help="With --calibrate: percent of answers to change; default 1.")
+@click.option(
+    "--distill", is_flag=True, help="With --calibrate: then train toward the original's answers (dcz[train])."
+)
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
@@ -51,8 +54,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, quiet, threads, as_json, force,
-    lossless, no_share, **options,
+    model, output, config, include, exclude, max_size, ratio, calibrate, max_drop, distill, quiet, threads, as_json,
+    force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -74,6 +77,8 @@ def command(
 
     if max_drop is not None and calibrate is None:
         raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
+    if distill and calibrate is None:
+        raise BadPlan("--distill trains on inputs of the model: give --calibrate too")
     if max_drop is not None and not 0 <= max_drop < 100:
         raise BadPlan(f"--max-drop is a percentage of the answers from 0 to below 100, not {max_drop:g}")
     plan = make_plan(config, include, exclude, lossless, no_share, options)
@@ -83,12 +88,14 @@ def command(
     if calibrate is not None:
         drop = None if max_drop is None else max_drop / 100
         with progress("calibrating", quiet, samples=True) as tell:
-            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop}
+            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop, "distill": distill}
             trial = _tell_tuning(quiet)
             tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
         if not quiet:
             held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
             click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
+            if distill:
+                _tell_distilled(tuned.distilled)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)
@@ -115,6 +122,19 @@ def _tell_tuning(quiet: bool):
         click.echo(f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes{same}", err=True)
 
     return tell
+
+
+def _tell_distilled(verdict) -> None:
+    """Say on stderr what came of distilling."""
+    if verdict is None:
+        click.echo("nothing to distill: all tensors stay exact", err=True)
+        return
+    taken = f"not taken, {verdict.refused}" if verdict.refused else "taken"
+    click.echo(
+        f"distilled: {taken}; divergence {verdict.before:.4g} -> {verdict.after:.4g}, same answers "
+        f"{verdict.same_before:.2%} -> {verdict.same_after:.2%}, on {verdict.held_out} held-out samples",
+        err=True,
+    )
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):

@@ -1,7 +1,10 @@
 """`dcz compress --calibrate` and `dcz sensitivity` as a user meets them."""
 
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +12,8 @@ import pytest
 
 from dcz import cli
 from tests.networks import perceptron
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -40,6 +45,24 @@ def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run):
     assert "of the held-out answers are the same" in err
 
 
+def test_distilling_says_what_came_of_it(run, tmp_path):
+    code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 7, "--distill", "--threads", 1)
+    assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
+    assert "%  distilling, epoch 1 of" in err
+    assert err.count("distilled: ") == 1 and "on 12 held-out samples" in err
+
+
+def test_distilling_without_pytorch_tells_how_to_install_it_before_calibration(run, tmp_path):
+    code = "import sys; sys.modules['torch'] = None; import dcz.cli; sys.argv[0] = 'dcz'; sys.exit(dcz.cli._run())"
+    arguments = ["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "7", "--distill"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 7 and "pip install 'dcz[train]'" in done.stderr and "%" not in done.stderr
+    assert not (tmp_path / "net.dcz").exists()
+
+
 def test_quiet_says_only_what_came_of_it(run):
     code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 6, "-q", "--threads", 1)
     assert (code, err, out.count("\n")) == (0, "", 1)
@@ -47,6 +70,7 @@ def test_quiet_says_only_what_came_of_it(run):
 
 @pytest.mark.parametrize("arguments, code, words", [
     (["compress", "net.onnx", "--max-drop", "1"], 2, "--calibrate"),
+    (["compress", "net.onnx", "--distill"], 2, "--calibrate"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", "100"], 2, "from 0 to below 100, not 100"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "5", "--max-size", "5kB"], 2, "give one of"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--bits", "4"], 2, "leave bits out"),
