@@ -16,6 +16,7 @@ import numpy as np
 
 from . import runtime, train
 from .calibrate import Divergence
+from .errors import UnsuitableModel
 from .sampled import Batches, Sampled
 
 PARTS = 8  # of the held-out samples, by whose differences a gain is told from chance
@@ -41,7 +42,8 @@ class Verdict:
 def check(sampled: Sampled) -> None:
     """Raise, before calibration takes its time, MissingBackend without PyTorch, and UnsuitableModel or BadPlan where
     the network cannot be trained."""
-    _trainee(sampled, {}).check(sampled.batches(1)[0])
+    with train.torch_threads(sampled.threads):
+        _trainee(sampled, {}).check(sampled.batches(1)[0])
 
 
 def distill(
@@ -59,27 +61,27 @@ def distill(
     `fits` tells whether a file with such values is small enough. The same arguments give the same values on one
     machine. Raises as `check` does.
     """
-    with train.torch_threads(sampled.threads or None):
-        trainee, judge = _trainee(sampled, new), _Judge(sampled, held)
-        before = best = judge(new)
-        values, stale, large = None, 0, False
+    judge = _Judge(sampled, held)
+    before = best = judge(new)
+    values, stale, refused = None, 0, "training brought no gain"
 
-        def shuffled(epoch: int) -> Batches:
-            order = np.random.default_rng([seed, epoch]).permutation(training.chosen)
-            return Batches(sampled.network, order, BATCH)
+    def shuffled(epoch: int) -> Batches:
+        order = np.random.default_rng([seed, epoch]).permutation(training.chosen)
+        return Batches(sampled.network, order, BATCH)
 
-        for trained in trainee.epochs(shuffled, schedule, progress):
-            found = {**new, **trained}
-            large = not fits(found)
-            score = None if large else judge(found)
-            if score is not None and score.mean < best.mean and score.same >= before.same:
-                values, best, stale = found, score, 0
-            elif (stale := stale + 1) == PATIENCE:
-                break
-    if values is None:
-        refused = "the trained file is too large" if large else "training brought no gain"
-    else:
-        refused = _doubt(before, best)
+    try:
+        with train.torch_threads(sampled.threads):
+            for trained in _trainee(sampled, new).epochs(shuffled, schedule, progress):
+                found = {**new, **trained}
+                score = judge(found) if fits(found) else None
+                refused = "the trained file would be too large" if score is None else refused
+                if score is not None and score.mean < best.mean and score.same >= before.same:
+                    values, best, stale = found, score, 0
+                elif (stale := stale + 1) == PATIENCE:
+                    break
+    except UnsuitableModel as error:  # what `check` could not foresee shall not cost what calibration has found
+        refused = f"training failed: {error}"
+    refused = refused if values is None else _doubt(before, best)
     verdict = Verdict(before.mean, best.mean, before.same, best.same, len(held.chosen), refused)
     return (None if refused else values), verdict
 

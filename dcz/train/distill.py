@@ -56,10 +56,9 @@ class Trainee:
         shared: Iterable[str],
         frozen: Callable[[str], bool],
     ):
-        shared = set(shared)
-        self.teacher = Network(with_values(original, {}))
-        self.network = Network(with_values(advisor, new), frozen)
-        self.teacher.place = self.network.place = self.place = original.path or "the model"
+        shared, self.place = set(shared), original.path or "the model"
+        self.teacher = Network(with_values(original, {}), place=self.place)
+        self.network = Network(with_values(advisor, new), frozen, self.place)
         self.loss = Distillation(self.network, self.teacher)
         made = (_Shared(each) if each.name in shared else _Plain(each) for each in self.network)
         self.parts = [part for part in made if part.unit > 0 and math.isfinite(part.unit)]
@@ -98,7 +97,7 @@ class Trainee:
                     self._step(optimizer, (1 + math.cos(math.pi * (done - 1) / total)) / steps)
                 progress(f"distilling, epoch {epoch + 1} of {schedule.epochs}", done, total)
             found = {part.weight.name: part.values() for part in self.parts}
-            if not all(np.isfinite(array).all() for array in found.values()):
+            if not all(_is_finite(array, part.weight.dtype) for array, part in zip(found.values(), self.parts)):
                 return
             yield found
 
@@ -187,6 +186,11 @@ class _Plain:
 
 def _samples(batch: Inputs) -> int:
     return max((len(array) for array in batch.values() if array.ndim), default=1)
+
+
+def _is_finite(array: np.ndarray, dtype: str) -> bool:
+    """Whether all numbers are finite in the type that the tensor has in the model."""
+    return bool(torch.isfinite(torch.from_numpy(array).to(getattr(torch, dtype))).all())
 
 
 def _step(centroids: np.ndarray, gap: float) -> float | None:

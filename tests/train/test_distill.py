@@ -13,7 +13,7 @@ from dcz.errors import BadPlan, UnsuitableModel
 from dcz.plan import Plan, Rule, Settings
 from dcz.sampled import Batches, Sampled
 from dcz.stages.share import simple_step
-from dcz.train import Schedule
+from dcz.train import Schedule, Trainee
 from tests.models import arrays, model, normal, tensor
 from tests.train import samples
 
@@ -146,15 +146,30 @@ def test_what_a_plan_names_is_not_trained():
 
 
 @pytest.mark.parametrize("rate", [1e3, 1e30])
-def test_training_that_goes_wrong_is_not_taken(rate):
-    *_, better, verdict = distill(samples.perceptron(), inputs(), schedule=Schedule(3, rate, rate))
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_training_that_goes_wrong_is_not_taken(rate, kind):
+    weights = [tensor("w0", normal(64, 96).astype(kind)), tensor("w1", normal(96, 10, seed=1).astype(kind))]
+    nodes = [helper.make_node("MatMul", ["x", "w0"], ["h"]), helper.make_node("MatMul", ["h", "w1"], ["y"])]
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    source = model(nodes, {"x": (element, ["n", 64])}, {"y": (element, ["n", 10])}, weights)
+    *_, better, verdict = distill(source, inputs(), schedule=Schedule(3, rate, rate))
     assert better is None and verdict.refused == "training brought no gain"
     assert verdict.before == verdict.after and verdict.same_before == verdict.same_after
 
 
+def test_training_that_fails_costs_nothing(monkeypatch):
+    def fail(*arguments):
+        raise UnsuitableModel("no")
+        yield
+
+    monkeypatch.setattr(Trainee, "epochs", fail)
+    *_, better, verdict = distill(samples.perceptron(), inputs())
+    assert better is None and verdict.refused == "training failed: no"
+
+
 def test_values_whose_file_is_too_large_are_not_taken():
     *_, better, verdict = distill(samples.perceptron(), inputs(), fits=lambda values: False)
-    assert better is None and verdict.refused == "the trained file is too large"
+    assert better is None and verdict.refused == "the trained file would be too large"
 
 
 @pytest.mark.parametrize("gains, same, refused", [
