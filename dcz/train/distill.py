@@ -35,8 +35,8 @@ class Schedule:
     """
 
     epochs: int = 4
-    centroids: float = 0.1
-    others: float = 0.1
+    centroids: float = 0.5
+    others: float = 0.3
 
 
 class Trainee:
