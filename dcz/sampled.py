@@ -22,12 +22,13 @@ from .tensor import Tensor, values
 class Batches(Sequence):
     """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for.
 
-    Where the network's batch is fixed, the last one is filled up with the last sample.
+    They hold `most` samples at most; where the network's batch is fixed, the last one is filled up with the last
+    sample.
     """
 
-    def __init__(self, network: answers.Network, chosen: np.ndarray):
+    def __init__(self, network: answers.Network, chosen: np.ndarray, most: int = runtime.BATCH):
         self._network, self.chosen = network, chosen
-        self.size = network.fixed or min(runtime.BATCH, len(chosen))
+        self.size = network.fixed or min(most, len(chosen))
 
     def __len__(self) -> int:
         return -(-len(self.chosen) // self.size)

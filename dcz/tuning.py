@@ -9,56 +9,42 @@ the file, for a drop by the answers on samples that were held out of the calibra
 how many are right (judging).
 """
 
-import glob
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import allocate, calibrate, data, packing, pipeline
+from . import pipeline
 from .errors import BadPlan
 from .files import check_output
-from .judging import Accuracy, Agreement
+from .judging import Accuracy
 from .parallel import thread_count
-from .plan import LOSSLESS, PRUNING, SAFE_QUALITY, SHARING, Plan, Rule, Settings
-from .sampled import Batches, Sampled
-from .search import TOLERANCE, File, Sink, fitting
+from .plan import PRUNING, SAFE_QUALITY, SHARING, Plan, Settings
+from .search import TOLERANCE, fitting
+from .trials import Trial, Trials
 
-HELD = 0.25  # of the samples, which decide whether a drop is small enough
+if TYPE_CHECKING:
+    from .distilling import Verdict
+
 DROP = 0.01  # where no goal is named
-FEWEST = 8  # samples to calibrate with
-MEASURED = 128  # samples, at most, by which tensors are compared
 MOST_BITS, LEAST_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
 FIRST = 4.0  # bits a weight, the first to be judged by its answers
 FILLINGS = 4  # rounds in which exact tensors are added
 TRIALS = 8
 NARROW = 1.03  # between bits that hold and bits that do not: nearer ones are not told apart by some dozens of samples
 FALL, RISE = 1.5, 1.4  # from one trial to the next, until one holds and one does not
+SLACK = 0.002  # of the file, by which it may grow for better answers where no size was asked for
 PASSES = 10  # trials for a drop: eight at most from 7.5 to 0.3 bits, the others between
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting that was tried: bits a weight as reckoned, and the bytes of the file.
-
-    Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their top
-    class; with labels `accuracy`, how many have the right one; `drop`, how much less that is than of the original.
-    """
-
-    bits: float
-    nbytes: int
-    agreement: float | None = None
-    accuracy: float | None = None
-    drop: float | None = None
 
 
 @dataclass(frozen=True)
 class Tuned:
     """A finished run: the trial that was kept (its bits are inf where all stayed exact), how many samples calibrated,
     how many were held out, and, with labels, the original's top-1 accuracy on these (a share); how many biases, and
-    means of BatchNormalizations, were moved to take mean errors."""
+    means of BatchNormalizations, were moved to take mean errors; and what came of distilling, if asked for."""
 
     path: str
     kept: Trial
@@ -67,6 +53,7 @@ class Tuned:
     accuracy: float | None = None
     biases: int = 0
     means: int = 0
+    distilled: "Verdict | None" = None
 
 
 def tune(
@@ -78,6 +65,7 @@ def tune(
     ratio: float | None = None,
     max_drop: float | None = None,
     labels: str | os.PathLike | np.ndarray | None = None,
+    distill: bool = False,
     plan: Plan | Settings | str | os.PathLike | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -93,10 +81,37 @@ def tune(
     `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an array
     of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
     plan's rules and exclusions hold bit for bit; what its default goes for is calibrated, and so are the biases of
-    those layers. A default that says how finely to share is a BadPlan. `progress` is told a tensor's name, how many are
-    done, and how many there are, anew in each trial; `trial` is told of each trial. For the rest see pipeline.compress.
+    those layers. A default that says how finely to share is a BadPlan. `distill` then trains the values toward the
+    original's answers, and takes what is clearly better (distilling.distill): it wants PyTorch, and holds a quarter of
+    the samples out. `progress` is told a tensor's name, how many are done, and how many there are, anew in each trial;
+    `trial` is told of each trial. For the rest see pipeline.compress.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
+    _check(max_bytes, ratio, max_drop, labels)
+    named = [given for given in (model, inputs, labels) if isinstance(given, (str, os.PathLike))]
+    check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
+    plan = _undecided(pipeline.as_plan(plan))
+    run = Trials(model, inputs, labels, plan, thread_count(threads), progress, trial)
+    check_output(output, force, inputs=[site.external[0] for site in run.source.sites if site.external])
+    if distill:
+        from . import distilling
+
+        distilling.check(run)  # before all that takes long
+    if ratio is not None:
+        max_bytes = int(run.source.source_bytes / ratio)
+    if max_bytes is None:
+        _to_drop(run, DROP if max_drop is None else max_drop, warn)
+    else:
+        _to_size(run, max_bytes, held=distill)
+    verdict = _distill(run, int((1 + SLACK) * run.best.nbytes) if max_bytes is None else max_bytes) if distill else None
+    run.write(output, warn, force)
+    before = run.judge.before if isinstance(run.judge, Accuracy) else None
+    counts = len(run.samples.chosen), len(run.held.chosen)
+    return Tuned(os.fspath(output), run.best, *counts, before, *run.moved(), verdict)
+
+
+def _check(max_bytes: int | None, ratio: float | None, max_drop: float | None, labels) -> None:
+    """Raise BadPlan for goals that are none, or that go against each other."""
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
     if len(goals) > 1:
         raise BadPlan("give one of a size, a ratio and a drop")
@@ -106,17 +121,6 @@ def tune(
         raise BadPlan(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
     if labels is not None and len(goals) > 0 and max_drop is None:
         raise BadPlan("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")
-    named = [given for given in (model, inputs, labels) if isinstance(given, (str, os.PathLike))]
-    check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
-    plan = _undecided(pipeline.as_plan(plan))
-    run = _Tuning(model, inputs, labels, plan, thread_count(threads), progress, trial, warn)
-    check_output(output, force, inputs=[site.external[0] for site in run.source.sites if site.external])
-    if ratio is not None:
-        max_bytes = int(run.source.source_bytes / ratio)
-    kept = run.to_drop(DROP if max_drop is None else max_drop) if max_bytes is None else run.to_size(max_bytes)
-    run.write(output, force)
-    before = run.judge.before if isinstance(run.judge, Accuracy) else None
-    return Tuned(os.fspath(output), kept, len(run.samples.chosen), len(run.held.chosen), before, *run.moved())
 
 
 def _undecided(plan: Plan) -> Plan:
@@ -134,168 +138,110 @@ def _undecided(plan: Plan) -> Plan:
     return plan
 
 
-class _Tuning(Sampled):
-    """One run: what each tensor costs, and the best trial so far with its values."""
+def _to_size(run: Trials, max_bytes: int, held: bool) -> None:
+    """Keep the most bits whose file has `max_bytes` at most; where there is room for more, tensors stay exact."""
+    run.divide(held)
+    low = high = before = None  # the nearest trials that fit and do not, and the last one
+    bits = _guess(run, max_bytes)
+    if bits == MOST_BITS and (whole := run.file({}).nbytes) <= max_bytes:
+        run.keep(Trial(math.inf, whole), {})
+        return
+    for _ in range(TRIALS):
+        found = _try_size(run, bits, max_bytes)
+        low, high = (found, high) if found.nbytes <= max_bytes else (low, found)
+        if low is not None and low.nbytes >= (1 - TOLERANCE) * max_bytes:
+            break
+        further = _nearer(found, before, low, high, (1 - TOLERANCE / 2) * max_bytes, run.weights)
+        if further == bits:
+            break
+        bits, before = further, found
+    if low is None and bits > LEAST_BITS:
+        found = _try_size(run, LEAST_BITS, max_bytes)
+    if run.best is None:
+        raise BadPlan(
+            f"calibrated as coarsely as {found.bits:.2f} bits a weight, the file still takes {found.nbytes:,} "
+            f"bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
+        )
+    if high is None:
+        _fill(run, max_bytes)
 
-    def __init__(self, model, inputs, labels, plan: Plan, threads: int, progress, trial, warn):
-        super().__init__(model, inputs, plan, threads)
-        self.labels, self.progress, self.tell, self.warn = labels, progress, trial, warn
-        if self.count < FEWEST:
-            place = self.network.samples.path
-            raise BadPlan(f"{place}: {self.count} samples; calibration wants {FEWEST} at least, better hundreds")
-        self.best: tuple[Trial, dict] | None = None
-        self.judge: Agreement | Accuracy | None = None
 
-    def _divide(self, held: bool) -> None:
-        """Say which samples calibrate, and which, if any, are held out; and measure the curves."""
-        places, every = np.arange(self.count), round(1 / HELD)
-        out = held & (places % every == every - 1)
-        self.samples, self.held = Batches(self.network, places[~out]), Batches(self.network, places[out])
-        self.judge = self._judge() if held else None
-        self.costs = self.curves(Batches(self.network, self.samples.chosen[:MEASURED]))
+def _try_size(run: Trials, bits: float, max_bytes: int, exact: tuple[str, ...] = ()) -> Trial:
+    """A trial, kept where it fits and leaves less of the budget than what was kept."""
+    found, new = run.attempt(bits, exact=exact)
+    if found.nbytes <= max_bytes and (run.best is None or found.nbytes > run.best.nbytes):
+        run.keep(found, new)
+    return found
 
-    def _judge(self) -> Agreement | Accuracy:
-        if self.labels is None:
-            return Agreement(self.network, self.held)
-        if isinstance(self.labels, (str, os.PathLike)):
-            return Accuracy(self.network, self.held, self.labels, self.data)
-        name = "the labels"
-        arrays = {**self.data.arrays, name: np.asarray(self.labels)}
-        return Accuracy(self.network, self.held, name, data.Samples(self.data.path, arrays))
 
-    # -- trials --------------------------------------------------------------------------------------------------------
+def _guess(run: Trials, max_bytes: int) -> float:
+    """Bits a weight, by what the file takes besides."""
+    besides = run.file({name: np.zeros(run.sites[name].shape, np.float32) for name in run.names}).nbytes
+    return min(MOST_BITS, max(LEAST_BITS, 8 * (max_bytes - besides) / run.weights))
 
-    def to_size(self, max_bytes: int) -> Trial:
-        """The most bits whose file has `max_bytes` at most; where there is room for more, tensors stay exact."""
-        self._divide(held=False)
-        low = high = before = None  # the nearest trials that fit and do not, and the last one
-        bits = self._guess(max_bytes)
-        if bits == MOST_BITS and (whole := self._file({}).nbytes) <= max_bytes:
-            self.best = Trial(math.inf, whole), {}
-            return self.best[0]
-        for _ in range(TRIALS):
-            found = self._attempt(bits, lambda new: new.nbytes <= max_bytes)
-            low, high = (found, high) if found.nbytes <= max_bytes else (low, found)
-            if low is not None and low.nbytes >= (1 - TOLERANCE) * max_bytes:
-                break
-            further = _nearer(found, before, low, high, (1 - TOLERANCE / 2) * max_bytes, self.weights)
-            if further == bits:
-                break
-            bits, before = further, found
-        if low is None and bits > LEAST_BITS:
-            found = self._attempt(LEAST_BITS, lambda new: new.nbytes <= max_bytes)
-        if self.best is None:
-            raise BadPlan(
-                f"calibrated as coarsely as {found.bits:.2f} bits a weight, the file still takes {found.nbytes:,} "
-                f"bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
-            )
+
+def _fill(run: Trials, max_bytes: int) -> None:
+    """Beyond the most bits: leave as many tensors exact as the budget has room for, the largest first."""
+    whole, exact = run.file({}), ()
+    for _ in range(FILLINGS):
+        if run.best.nbytes >= (1 - TOLERANCE) * max_bytes:
+            return
+        room = fitting(whole, run.file(run.values_of_best), max_bytes)
+        more = tuple(name for name in room if name in run.names)
+        exact = tuple({*exact, *more})
+        if not more or len(exact) == len(run.names):
+            return
+        _try_size(run, run.best.bits, max_bytes, exact)
+
+
+def _to_drop(run: Trials, drop: float, warn: Callable[[str], None]) -> None:
+    """Keep the fewest bits at which the judge finds no more than `drop` lost on the held-out samples."""
+    run.divide(held=True)
+    count = len(run.held.chosen)
+    if 0 < drop < 1 / count:
+        warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
+    low = high = nearest = None  # the most bits that do not hold, the fewest that do
+    bits = FIRST
+    for _ in range(PASSES):
+        found, new = run.attempt(bits, judged=True)
+        if found.drop <= drop and (run.best is None or found.nbytes < run.best.nbytes):
+            run.keep(found, new)
+        low, high = (low, bits) if found.drop <= drop else (bits, high)
+        nearest = min(nearest or found, found, key=lambda each: each.drop)
+        if bits == (MOST_BITS if high is None else LEAST_BITS) or (low and high and high / low < NARROW):
+            break
         if high is None:
-            self._fill(max_bytes)
-        return self.best[0]
+            bits = min(MOST_BITS, bits * RISE)
+        else:
+            bits = max(LEAST_BITS, high / FALL) if low is None else math.sqrt(low * high)
+    if run.best is None:
+        raise BadPlan(
+            f"even at {bits:.1f} bits a weight more than {run.judge.lost(drop)}; the least was "
+            f"{nearest.drop:.2%}, at {nearest.bits:.1f} bits: allow more, or compress without calibration"
+        )
 
-    def _guess(self, max_bytes: int) -> float:
-        """Bits a weight, by what the file takes besides."""
-        besides = self._file({name: np.zeros(self.sites[name].shape, np.float32) for name in self.names}).nbytes
-        return min(MOST_BITS, max(LEAST_BITS, 8 * (max_bytes - besides) / self.weights))
 
-    def _fill(self, max_bytes: int) -> None:
-        """Beyond the most bits: leave as many tensors exact as the budget has room for, the largest first."""
-        whole, exact = self._file({}), ()
-        for _ in range(FILLINGS):
-            trial, new = self.best
-            if trial.nbytes >= (1 - TOLERANCE) * max_bytes:
-                return
-            more = tuple(name for name in fitting(whole, self._file(new), max_bytes) if name in self.names)
-            exact = tuple({*exact, *more})
-            if not more or len(exact) == len(self.names):
-                return
-            self._attempt(trial.bits, lambda found: found.nbytes <= max_bytes, exact=exact)
+def _distill(run: Trials, max_bytes: int) -> "Verdict | None":
+    """Train the best trial's values, and keep what is better, in `max_bytes` at most; None where all are exact."""
+    from . import distilling
 
-    def to_drop(self, drop: float) -> Trial:
-        """The fewest bits at which the judge finds no more than `drop` lost on the held-out samples."""
-        self._divide(held=True)
-        count = len(self.held.chosen)
-        if 0 < drop < 1 / count:
-            self.warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
-        low = high = nearest = None  # the most bits that do not hold, the fewest that do
-        bits = FIRST
-        for _ in range(PASSES):
-            found = self._attempt(bits, lambda new: new.drop <= drop, judged=True)
-            low, high = (low, bits) if found.drop <= drop else (bits, high)
-            nearest = min(nearest or found, found, key=lambda each: each.drop)
-            if bits == (MOST_BITS if high is None else LEAST_BITS) or (low and high and high / low < NARROW):
-                break
-            if high is None:
-                bits = min(MOST_BITS, bits * RISE)
-            else:
-                bits = max(LEAST_BITS, high / FALL) if low is None else math.sqrt(low * high)
-        if self.best is None:
-            raise BadPlan(
-                f"even at {bits:.1f} bits a weight more than {self.judge.lost(drop)}; the least was "
-                f"{nearest.drop:.2%}, at {nearest.bits:.1f} bits: allow more, or compress without calibration"
-            )
-        return self.best[0]
+    kept, new = run.best, run.values_of_best
+    if not new:
+        return None
+    judged = kept.drop is not None
+    run.made_by = "distilled"  # as the file will say, whose bytes are counted here
 
-    def _attempt(
-        self, bits: float, fits: Callable[[Trial], bool], judged: bool = False, exact: tuple[str, ...] = ()
-    ) -> Trial:
-        """Calibrate at so many bits a weight, some tensors staying exact; kept where it fits, and is better than what
-        was kept."""
-        steps = allocate.by_bits(self.costs, bits * self.weights)
-        steps = {name: step for name, step in steps.items() if name not in exact}
-        options = calibrate.Options(threads=self.threads)
-        with self.sound():
-            new = calibrate.calibrated(self.advisor, self.samples, steps, options, self.progress)
-        if not all(np.isfinite(array).all() for array in new.values()):
-            raise self.unsound()
-        judgement = self.judge(self.run_with(new)) if judged else {}
-        found = Trial(bits, self._file(new).nbytes, **judgement)
-        self.tell(found)
-        before = self.best and self.best[0].nbytes
-        if fits(found) and (before is None or (found.nbytes < before if judged else found.nbytes > before)):
-            self.best = found, new
-        return found
+    def fits(values: Mapping[str, np.ndarray]) -> bool:
+        lost = judged and run.judge(run.run_with(values))["drop"] > kept.drop
+        return not lost and run.file(values).nbytes <= max_bytes
 
-    # -- files ---------------------------------------------------------------------------------------------------------
-
-    def _file(self, new: dict[str, np.ndarray]) -> File:
-        """What the file with these values takes."""
-        from . import model as onnx_model
-
-        proto, plan = self._changed(new)
-        sink, records = Sink(), {}
-
-        def note(name: str, done: int, total: int) -> None:
-            records[name] = sink.nbytes - sum(records.values())
-
-        options = {"place": "the file", "threads": self.threads, "metadata": self._metadata(), "progress": note}
-        packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
-        return File(packed.nbytes, records)
-
-    def _changed(self, new: dict[str, np.ndarray]):
-        """The model with new values, and the plan that codes these exactly."""
-        from . import model as onnx_model
-
-        patterns = tuple(glob.escape(name) for name in self.names)
-        rules = (*self.plan.rules, Rule(patterns, Settings(index_bits=self.plan.default.index_bits)))
-        exact = replace(self.plan, default=LOSSLESS, rules=rules)
-        return onnx_model.with_values(self.source, new), exact
-
-    def _metadata(self) -> dict[str, str]:
-        source = {"source-sha256": self.source.source_sha256, "source-bytes": str(self.source.source_bytes)}
-        return source | {"settings": "calibrated"}
-
-    def moved(self) -> tuple[int, int]:
-        """How many biases and BatchNormalization means of the best trial are new."""
-        beside = self.best[1].keys() - set(self.names)
-        means = sum(("BatchNormalization", 3) in self.sites[name].uses for name in beside)
-        return len(beside) - means, means
-
-    def write(self, output: str | os.PathLike, force: bool) -> None:
-        """Write the best trial."""
-        proto, plan = self._changed(self.best[1])
-        options = {"threads": self.threads, "metadata": self._metadata(), "warn": self.warn, "force": force}
-        pipeline.compress(proto, output, plan, **options)
+    better, verdict = distilling.distill(run, new, run.samples, run.held, fits, progress=run.progress)
+    if better is None:
+        run.made_by = "calibrated"
+    else:
+        judgement = run.judge(run.run_with(better)) if judged else {}
+        run.keep(Trial(kept.bits, run.file(better).nbytes, **judgement), better)
+    return verdict
 
 
 def _nearer(

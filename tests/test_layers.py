@@ -32,7 +32,9 @@ MAY = {
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
-    "tuning": f"{_MIDDLE} sampled judging allocate calibrate parallel packing pipeline search",
+    "distilling": f"{_MIDDLE} sampled calibrate train",
+    "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search",
+    "tuning": "errors files plan judging parallel pipeline search trials distilling",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
@@ -45,7 +47,8 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor histogram stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing sampled sensitivity judging tuning report verification data answers evaluation",
+             " unpack mapping packing sampled sensitivity judging distilling trials tuning report verification data"
+             " answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import judging, tuning
+from dcz import judging, trials, tuning
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
@@ -168,7 +168,7 @@ class Never(judging.Agreement):
 def test_a_drop_that_nothing_meets_is_refused_after_the_most_bits(tmp_path):
     source, tried = perceptron(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "Agreement", Never)
+        patch.setattr(trials, "Agreement", Never)
         with pytest.raises(
             BadPlan, match="even at 7.5 bits a weight more than 1.00% of the 10 held-out.*least was 50.00%"
         ):

@@ -8,8 +8,9 @@ Layers go in the order of the graph, each on the inputs that the already rounded
 model, and the statistics of the layers whose inputs become known together.
 """
 
+from .divergence import Divergence
 from .layers import Layer, find
 from .layerwise import Options, calibrated
 from .network import curves, divergences
 
-__all__ = ["Layer", "Options", "calibrated", "curves", "divergences", "find"]
+__all__ = ["Divergence", "Layer", "Options", "calibrated", "curves", "divergences", "find"]

@@ -95,9 +95,11 @@ def progress(verb: str, quiet: bool = False, samples: bool = False) -> Iterator[
 
 class _Lines:
     def __init__(self, verb: str):
-        self.verb, self.tenth = verb, 0
+        self.verb, self.tenth, self.total = verb, 0, None
 
     def __call__(self, name: str, done: int, total: int) -> None:
+        if total != self.total:  # another stage of the work
+            self.tenth, self.total = 0, total
         tenth = 10 * done // total if total else 10
         if tenth > self.tenth:
             self.tenth = tenth

@@ -32,6 +32,9 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     "lost; default 1.",
 )
 @labels_option
+@click.option(
+    "--distill", is_flag=True, help="With --calibrate: then train toward the original's answers (dcz[train])."
+)
 @click.option("--step", type=float, metavar="S", help="Round to multiples of S standard deviations of each tensor.")
 @click.option("--rate", type=float, metavar="B", help="Round each tensor as finely as B bits a weight allow.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids, found by k-means (1 to 8).")
@@ -61,8 +64,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, quiet, threads,
-    as_json, force, lossless, no_share, **options,
+    model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, quiet,
+    threads, as_json, force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -91,7 +94,7 @@ def command(
     from ..plan import DROPS
     from . import show
 
-    _check_goal(preset, lossless, calibrate, labels, max_size, ratio, max_drop)
+    _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     output = output or str(Path(model).with_suffix(".dcz"))
@@ -100,7 +103,7 @@ def command(
     if calibrate is not None:
         drop = DROPS.get(preset) if max_drop is None else max_drop / 100
         with progress("calibrating", quiet, samples=True) as tell:
-            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop, "labels": labels}
+            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop, "labels": labels, "distill": distill}
             trial = _tell_tuning(quiet)
             tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
         if not quiet:
@@ -110,6 +113,8 @@ def command(
             if tuned.biases or tuned.means:
                 means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
                 click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
+            if distill:
+                _tell_distilled(tuned.distilled)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
             pipeline.compress(model, output, plan, progress=tell, **options)
@@ -119,7 +124,7 @@ def command(
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
 
-def _check_goal(preset, lossless, calibrate, labels, max_size, ratio, max_drop) -> None:
+def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop) -> None:
     """Raise BadPlan for options that ask for different things, before any work."""
     from ..errors import BadPlan
 
@@ -127,6 +132,8 @@ def _check_goal(preset, lossless, calibrate, labels, max_size, ratio, max_drop) 
         raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
     if labels is not None and calibrate is None:
         raise BadPlan("--labels are those of the samples that calibrate: give --calibrate too")
+    if distill and calibrate is None:
+        raise BadPlan("--distill trains on inputs of the model: give --calibrate too")
     if max_drop is not None and not 0 <= max_drop < 100:
         raise BadPlan(f"--max-drop is a percentage from 0 to below 100, not {max_drop:g}")
     rivals = {"--lossless": lossless or None, "--max-size": max_size, "--ratio": ratio, "--max-drop": max_drop}
@@ -158,6 +165,19 @@ def _tell_tuning(quiet: bool):
         click.echo(", ".join(parts), err=True)
 
     return tell
+
+
+def _tell_distilled(verdict) -> None:
+    """Say on stderr what came of distilling."""
+    if verdict is None:
+        click.echo("nothing to distill: all tensors stay exact", err=True)
+        return
+    taken = f"not taken, {verdict.refused}" if verdict.refused else "taken"
+    click.echo(
+        f"distilled: {taken}; divergence {verdict.before:.4g} -> {verdict.after:.4g}, same answers "
+        f"{verdict.same_before:.2%} -> {verdict.same_after:.2%}, on {verdict.held_out} held-out samples",
+        err=True,
+    )
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):

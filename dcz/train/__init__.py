@@ -16,13 +16,14 @@ except ImportError as error:
     raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
 
 from .batches import Batches
+from .distill import Schedule, Trainee
 from .graph import Graph
 from .idle import drop_idle
 from .losses import CrossEntropy, Distillation
 from .network import Network
 from .pruning import Group, Pruner, keep_largest
 from .recipe import Recipe
-from .retrain import Retrained, retrain, save_network
+from .retrain import Retrained, retrain, save_network, torch_threads
 from .sharing import projected_bytes, reassign, round_to_half, settle, share_weights
 from .state import Epoch, Progress
 from .task import BASE
@@ -30,6 +31,6 @@ from .weight import Weight
 
 __all__ = [
     "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
-    "Recipe", "Retrained", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign", "retrain",
-    "round_to_half", "save_network", "settle", "share_weights",
+    "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign",
+    "retrain", "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
 ]  # fmt: skip

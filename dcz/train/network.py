@@ -31,13 +31,14 @@ class Network(torch.nn.Module):
 
     `weights` holds a Weight for each tensor that an operator uses as a weight or bias, but those that `frozen` (a
     predicate on names) leaves as they are, those that shape the graph, and those that hold infinities (masks) or NaN.
+    `place` is what messages call a ModelProto.
     Raises DczError: UnsuitableModel for an operator that cannot be trained, or where no tensor is left.
     """
 
-    def __init__(self, model, frozen=lambda name: False):
+    def __init__(self, model, frozen=lambda name: False, place: str = "the model"):
         super().__init__()
         given = isinstance(model, (str, os.PathLike))
-        self.place = os.fspath(model) if given else "the model"
+        self.place = os.fspath(model) if given else place
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
         self.program = onnx_model.program(self.source, self.place)
         self.graph = Graph(self.program)

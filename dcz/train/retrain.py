@@ -84,7 +84,7 @@ def retrain(
         raise BadPlan(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
     held = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _files(model, data, labels, plan, *held))
-    with _torch(recipe.threads):
+    with torch_threads(recipe.threads):
         task = Task(model, data, labels, validation, recipe, plan, loss)
         _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.sites if s.external])
         state = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
@@ -146,7 +146,7 @@ def _check_outputs(output, checkpoint, force: bool, inputs: list) -> None:
 
 
 @contextlib.contextmanager
-def _torch(threads: int | None) -> Iterator[None]:
+def torch_threads(threads: int | None) -> Iterator[None]:
     """Torch with so many threads, and with random numbers of its own; afterwards as it was."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)

@@ -1,7 +1,11 @@
 """`dcz compress --calibrate` and `dcz sensitivity` as a user meets them."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +13,8 @@ import pytest
 
 from tests import models
 from tests.networks import perceptron
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -57,6 +63,24 @@ def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
     assert "agreement" not in err
 
 
+def test_distilling_says_what_came_of_it(run, tmp_path):
+    code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 7, "--distill", "--threads", 1)
+    assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
+    assert "%  distilling, epoch 1 of" in err
+    assert err.count("distilled: ") == 1 and "on 12 held-out samples" in err
+
+
+def test_distilling_without_pytorch_tells_how_to_install_it_before_calibration(run, tmp_path):
+    code = "import sys; sys.modules['torch'] = None; import dcz.cli; sys.argv[0] = 'dcz'; sys.exit(dcz.cli._run())"
+    arguments = ["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "7", "--distill"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 7 and "pip install 'dcz[train]'" in done.stderr and "%" not in done.stderr
+    assert not (tmp_path / "net.dcz").exists()
+
+
 def test_quiet_says_only_what_came_of_it(run):
     code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 6, "-q", "--threads", 1)
     assert (code, err, out.count("\n")) == (0, "", 1)
@@ -67,6 +91,7 @@ def test_quiet_says_only_what_came_of_it(run):
     (["compress", "net.onnx", "--labels", "y"], 2, "--calibrate"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "z"], 2, "no array 'z' for the labels"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "y", "--ratio", "5"], 2, "labels judge a drop"),
+    (["compress", "net.onnx", "--distill"], 2, "--calibrate"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", "100"], 2, "from 0 to below 100, not 100"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "5", "--max-size", "5kB"], 2, "give one of"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--bits", "4"], 2, "leave bits out"),
