@@ -114,8 +114,8 @@ class Sampled:
         return values(coded.view(site.dtype.pattern), site.dtype).reshape(site.shape)
 
     def batches(self, count: int) -> Batches:
-        """The first `count` samples."""
-        return Batches(self.network, np.arange(min(count, self.count)))
+        """`count` samples, if there are so many."""
+        return Batches(self.network, spread(np.arange(self.count), count))
 
     def curves(self, batches: Batches) -> dict[str, allocate.Curve]:
         """What a bit buys in each tensor."""
@@ -149,6 +149,11 @@ class Sampled:
         from . import model as onnx_model
 
         return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
+
+
+def spread(chosen: np.ndarray, most: int) -> np.ndarray:
+    """`most` of the samples at most, evenly: files often hold one kind of samples after another."""
+    return chosen[np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(np.int64)]
 
 
 def _samples(inputs) -> data.Samples:

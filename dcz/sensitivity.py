@@ -110,7 +110,7 @@ def measure(
     force: bool = True,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Sensitivity:
-    """Measure `model` (a path or a ModelProto) on the first `samples` of its `inputs` (see tuning.tune).
+    """Measure `model` (a path or a ModelProto) on `samples` of its `inputs` (see tuning.tune), from all over these.
 
     `progress` is told a tensor's name, how many trials of one tensor are done, and how many there are. The
     plan of the result is written to `output`, if one is named; `force` replaces a file that is there.

@@ -17,7 +17,7 @@ from . import allocate, calibrate, data, packing, pipeline
 from .errors import BadPlan
 from .judging import Accuracy, Agreement
 from .plan import LOSSLESS, Plan, Rule, Settings
-from .sampled import Batches, Sampled
+from .sampled import Batches, Sampled, spread
 from .search import File, Sink
 
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
@@ -65,7 +65,7 @@ class Trials(Sampled):
         out = held & (places % every == every - 1)
         self.samples, self.held = Batches(self.network, places[~out]), Batches(self.network, places[out])
         self.judge = self._judge() if held else None
-        self.costs = self.curves(Batches(self.network, _spread(self.samples.chosen, MEASURED)))
+        self.costs = self.curves(Batches(self.network, spread(self.samples.chosen, MEASURED)))
 
     def _judge(self) -> Agreement | Accuracy:
         if self.labels is None:
@@ -134,8 +134,3 @@ class Trials(Sampled):
         beside = self.values_of_best.keys() - set(self.names)
         means = sum(("BatchNormalization", 3) in self.sites[name].uses for name in beside)
         return len(beside) - means, means
-
-
-def _spread(chosen: np.ndarray, most: int) -> np.ndarray:
-    """`most` of the samples at most, evenly: files often hold one kind of samples after another."""
-    return chosen[np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(np.int64)]

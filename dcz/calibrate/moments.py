@@ -49,7 +49,7 @@ class Moments:
     def _add_total(self, total: np.ndarray, block: np.ndarray) -> np.ndarray:
         """Add columns to their total; returns them cut into parts."""
         columns = np.ascontiguousarray(block.reshape(*block.shape[:2], -1), np.float32)
-        total += columns.sum(2, dtype=np.float64)
+        total += columns @ np.ones(columns.shape[2], np.float32)
         return split(columns, self.parts, 1)
 
     @property

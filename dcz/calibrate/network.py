@@ -17,7 +17,8 @@ from .layers import find
 from .layerwise import Options, Values, calibrated
 from .walk import Front, ahead, stages
 
-TRIED = 64  # samples on which each tensor is tried alone: by then its harm is known within some percent
+TRIED, FEWER = 64, 24  # samples on which each tensor is tried alone: its harm is known within a tenth; fewer will do
+MANY = 16  # where each sample has so many answers
 
 
 def divergences(
@@ -74,22 +75,32 @@ def curves(
     old = Values(model)
     weights = {name: old[name].ravel() for name in sites}
     total = bits * sum(each.size for each in weights.values())
-    biases = {layer.site: layer.bias for layer in find(program_of(model, model.path or "the model", opaque=True))}
+    program = program_of(model, model.path or "the model", opaque=True)
+    biases = {layer.site: layer.bias for layer in find(program)}
     # at first as if an error harmed as much as it is large beside the layer's weights
     found = {name: _guess(each) for name, each in weights.items()}
+    few = _telling(model, batches, program.outputs)
     for _ in range(rounds):
         steps = allocate.by_bits(found, total)
         new = calibrated(model, batches, steps, options)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
-        few = [
-            n
-            for n, batch in enumerate(batches)
-            if n * max(len(array) for array in batch.values() if array.ndim) < TRIED
-        ]
-        moved = divergences(model, [batches[n] for n in few], trials, options.threads)
+        moved = divergences(model, few, trials, options.threads)
         least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
         found = {name: allocate.curve(weights[name], step, max(moved[name], least)) for name, step in steps.items()}
     return found
+
+
+def _telling(model: Model, batches: list[runtime.Inputs], names: tuple[str, ...]) -> list[runtime.Inputs]:
+    """Batches from all over the file, of as many samples as it takes to compare tensors."""
+    size = max((len(array) for array in batches[0].values() if array.ndim), default=1)
+    answers = Divergence()
+    with Front([batches[0]]) as front:
+        for batch in front.compute(with_values(model, {}), names):
+            for name in names:
+                answers.add(batch[name], batch[name])
+    most = FEWER if answers.places >= MANY * size else TRIED
+    chosen = np.linspace(0, len(batches) - 1, min(len(batches), -(-most // size))).astype(int)
+    return [batches[number] for number in chosen]
 
 
 def _guess(weights: np.ndarray) -> allocate.Curve:
