@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files, unpack
+from . import files, slices, unpack
 from .errors import BadPlan, UnsuitableModel
 from .format.container import Archive
 from .stages import huffman
@@ -107,8 +107,10 @@ def _decibels(site, other) -> float:
         return float("inf")
     if not site.dtype.real:
         return float("-inf")
-    x, y = (values(data.view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
-    signal, error = float((x * x).sum()), float(((x - y) ** 2).sum())
+    signal = error = 0.0
+    for part in slices.parts(len(x)):
+        a, b = (values(data[part].view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
+        signal, error = signal + float((a * a).sum()), error + float(((a - b) ** 2).sum())
     return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
 
 

@@ -11,16 +11,18 @@ import math
 
 import numpy as np
 
+from .. import slices
+
 UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
 BLOCK = 1 << 16
 SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
 
 
 class Rows:
-    """Which row each weight is in: see Tensor.rows. `places` (integers, flat) are those of the weights in the tensor,
-    None for all of it."""
+    """Which row each weight is in: see Tensor.rows. `places` (integers, flat, or slices.Places) are those of the
+    weights in the tensor, None for all of it."""
 
-    def __init__(self, shape: tuple[int, ...], rows: int, places: np.ndarray | None = None):
+    def __init__(self, shape: tuple[int, ...], rows: int, places=None):
         self._places = places
         if rows < 0:
             self.count = shape[-1]
@@ -86,7 +88,9 @@ def _candidates(weights, codes, levels, rows: Rows, slope: float, wanted: np.nda
 
 def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
-    count = np.bincount(codes, minlength=entries)
+    count = np.zeros(entries)
+    used = slices.occurrences(codes)
+    count[: len(used)] = used
     return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
 
 
