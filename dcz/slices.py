@@ -13,6 +13,7 @@ from .tensor import Dtype, values
 
 BLOCK = 1 << 16  # elements at a time: what is made of them on the way stays in cache
 WIDE = 1 << 20  # the same where it is only moved
+FEW = 1 << 21  # numbers that are gathered once and for all: to look them up again and again takes longer
 
 
 def parts(length: int, size: int = WIDE) -> Iterator[slice]:
@@ -60,11 +61,17 @@ class Numbers:
         self.places = None if mask is None else Places(mask)
         if self.places is not None and len(self.places) == len(mask):
             self.places = None
+        self._gathered = None
+        if len(self) <= FEW:
+            self._gathered = self._make(slice(None))
 
     def __len__(self) -> int:
         return len(self._patterns) if self.places is None else len(self.places)
 
     def __getitem__(self, part: slice) -> np.ndarray:
+        return self._make(part) if self._gathered is None else self._gathered[part]
+
+    def _make(self, part: slice) -> np.ndarray:
         if self.places is None:
             found = self._patterns[part]
         else:
