@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import dcz
-from dcz import journal, packing
+from dcz import journal, packing, worker
 from dcz.errors import CorruptFile, FileAccess
 from dcz.plan import Settings
 from tests import models
@@ -53,13 +53,13 @@ def partial(net, tmp_path) -> Path:
 @pytest.fixture
 def encoded(monkeypatch) -> list[str]:
     """The names of the tensors that are encoded from now on."""
-    honest, names = packing.encode_tensor, []
+    honest, names = worker.encode_tensor, []
 
     def encode(tensor, *more):
         names.append(tensor.name)
         return honest(tensor, *more)
 
-    monkeypatch.setattr(packing, "encode_tensor", encode)
+    monkeypatch.setattr(worker, "encode_tensor", encode)
     return names
 
 
@@ -160,13 +160,13 @@ def test_a_full_disk_keeps_what_was_made_and_the_old_output(net, whole, encoded,
 
 
 def test_a_fault_of_ours_leaves_no_journal_that_would_bring_it_again(net, tmp_path, monkeypatch):
-    honest = packing.encode_tensor
+    honest = worker.encode_tensor
 
     def wrong(*arguments):
         written = honest(*arguments)
-        return packing.Written(written.record, written.encoding, written.tensor_crc ^ 1)
+        return worker.Written(written.record, written.encoding, written.tensor_crc ^ 1)
 
-    monkeypatch.setattr(packing, "encode_tensor", wrong)
+    monkeypatch.setattr(worker, "encode_tensor", wrong)
     with pytest.raises(CorruptFile):
         again(net)
     assert sorted(os.listdir(tmp_path)) == ["net.onnx", "net.onnx.data"]

@@ -28,7 +28,7 @@ MAY = {
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
     "journal": "errors deflate files",
-    "packing": f"{_MIDDLE} allocate journal parallel",
+    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} allocate journal parallel worker",
     "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing",
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
@@ -46,7 +46,8 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor slices histogram stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing sampled sensitivity judging tuning report verification data answers evaluation",
+             " unpack mapping worker packing sampled sensitivity judging tuning report verification data answers"
+             " evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",
