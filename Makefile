@@ -5,6 +5,8 @@
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
+# make large-model  a 6 GB transformer, drawn on the spot, compressed and decoded in 3 GB (see examples/streaming/; 16 GB of disk)
+# make scaling  time and memory from 1 M to 1 B weights, with a figure (see examples/streaming/; 10 GB of disk)
 # Each sets up what it needs in .venv. TORCH names the PyTorch to install, such as torch==2.13.0: `reproduce` needs it, and
 # with it `test` runs the tests of training, which are skipped otherwise.
 
@@ -16,7 +18,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test bench bench-accuracy nncodec vectors reproduce reproduce-large clean
+.PHONY: demo test bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
@@ -42,6 +44,12 @@ reproduce: $(VENV)/.reproduce
 
 reproduce-large: $(VENV)/.test
 	$(BIN)/python -m examples.large.reproduce
+
+large-model: $(VENV)/.test
+	$(BIN)/python -m examples.streaming.large_model
+
+scaling: $(VENV)/.test
+	$(BIN)/python -m examples.streaming.scaling
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from . import encodings
+from . import encodings, slices
 from .encodings import Candidate, Coded
 from .errors import CorruptFile
 from .plan import Settings
@@ -45,7 +45,7 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [encodings.store(tensor.data, tensor.dtype)]
-    weights = values(tensor.patterns, tensor.dtype)
+    weights = slices.Numbers(tensor.patterns, tensor.dtype)
     if settings.lossless or not is_finite(tensor) or not _squares_fit(weights):
         return _encode_exactly(tensor, map)
 
@@ -61,7 +61,7 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
     # Repeats that deflate finds and the paper does not: in the tensor as it is now, and as it was, unless it was to be
     # pruned.
     promising = 1.1 * encodings.stream_bytes(found[0].encoded)
-    for data in (tensor.data, found[0].data) if mask is None else (found[0].data,):
+    for data in (tensor.data, found[0].source) if mask is None else (found[0].source,):
         # The second look is for layers whose rows differ in density: the one in the middle may be nearly empty.
         looks = (block.probe(data, tensor.dtype.bits // 8, pieces) for pieces in (1, 16))
         if len(data) <= block.PROBE or all(look * len(data) < promising for look in looks):
@@ -71,51 +71,56 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a real tensor holds neither infinities nor NaN."""
-    weights = values(tensor.patterns, tensor.dtype)
-    return all(np.isfinite(weights[start : start + CHUNK]).all() for start in range(0, len(weights), CHUNK))
+    weights = slices.Numbers(tensor.patterns, tensor.dtype)
+    return all(np.isfinite(weights[part]).all() for part in slices.parts(len(weights), slices.BLOCK))
 
 
-def _squares_fit(weights: np.ndarray) -> bool:
+def _squares_fit(weights) -> bool:
     """Whether float64 holds the squares of the magnitudes that count, as it does for all types but float64 itself."""
-    if weights.dtype != np.float64:
+    if weights[:1].dtype != np.float64:
         return True
-    greatest = max(-weights.min(), weights.max())
+    low, high = slices.extremes(weights)
+    greatest = max(-low, high)
     return greatest == 0 or 2.0**-400 < greatest < 2.0**400
 
 
-def _prune(weights: np.ndarray, settings: Settings) -> np.ndarray | None:
+def _prune(weights, settings: Settings) -> np.ndarray | None:
     """The mask of the weights that stay, or None where no pruning is asked for."""
     if settings.sparsity is not None:
-        return prune.by_sparsity(weights, settings.sparsity) & (weights != 0)
-    if settings.threshold is not None:
-        return prune.by_deviation(weights, settings.threshold) & (weights != 0)
-    return None
+        mask = prune.by_sparsity(weights, settings.sparsity)
+    elif settings.threshold is not None:
+        mask = prune.by_deviation(weights, settings.threshold)
+    else:
+        return None
+    for part in slices.parts(len(weights)):
+        mask[part] &= weights[part] != 0
+    return mask
 
 
-def _share(tensor: Tensor, weights: np.ndarray, mask: np.ndarray | None, settings: Settings) -> Coded | None:
+def _share(tensor: Tensor, weights, mask: np.ndarray | None, settings: Settings) -> Coded | None:
     """Codes for the kept weights, or None where they cannot or shall not be shared."""
     if mask is None:  # then only exact zeros are left out, and -0.0 stays what it is if the tensor is coded exactly
         coded = _share_exactly(tensor.patterns, tensor.patterns != 0, settings.bits)
-        mask = weights != 0 if coded is None else None
+        mask = slices.where(weights, lambda part: part != 0) if coded is None else None
     else:
         coded = _share_exactly(tensor.patterns, mask, settings.bits)
     if coded is not None or settings.shares_nothing:
         return coded
 
-    kept = weights[mask]
+    kept = slices.Numbers(tensor.patterns, tensor.dtype, mask)
     rows = None
     if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        rows = balance.Rows(tensor.shape, tensor.rows, None if len(kept) == len(weights) else np.flatnonzero(mask))
+        rows = balance.Rows(tensor.shape, tensor.rows, kept.places)
     shared = share_weights(kept, settings, zeros=len(weights) - len(kept), rows=rows)
     codebook = settings.codebook
-    if codebook == "auto" and settings.bits is None and len(kept) <= FEW and _half_is_worth_it(kept, shared):
+    if codebook == "auto" and settings.bits is None and len(kept) <= FEW and _half_is_worth_it(kept[:], shared):
         codebook = "float16"
-    coded = _round_centroids(shared, mask, tensor.dtype, codebook)
-    return coded if len(coded.entries) <= _most(len(coded.codes)) else None
+    del kept  # which still needs the mask as it was
+    return _round_centroids(shared, mask, tensor.dtype, codebook)
 
 
 def share_weights(
-    kept: np.ndarray,
+    kept: np.ndarray | slices.Numbers,
     settings: Settings,
     zeros: int = 0,
     importance: np.ndarray | None = None,
@@ -134,7 +139,7 @@ def share_weights(
     return share.only_used(found.centroids, codes)
 
 
-def _step(kept: np.ndarray, zeros: int, settings: Settings) -> float:
+def _step(kept, zeros: int, settings: Settings) -> float:
     """The step of the grid for the kept weights. Zeros have no error, so they do not count."""
     if settings.step is not None:
         return share.simple_step(settings.step * prune.standard_deviation(kept))
@@ -153,9 +158,9 @@ def _most(kept: int) -> int:
 
 def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = None) -> Coded | None:
     """The kept weights coded exactly, or None where they have too many distinct values: more than 2^bits, or 256."""
-    if len(np.unique(patterns[:4096][mask[:4096]])) > MOST_ENTRIES:  # most tensors, told before the others are copied
+    if len(np.unique(patterns[:4096][mask[:4096]])) > MOST_ENTRIES:  # most tensors are told by their first weights
         return None
-    kept = patterns[mask]
+    kept = slices.Numbers(patterns, None, mask)
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
     most = _most(len(kept))
@@ -174,8 +179,11 @@ def _half_is_worth_it(kept: np.ndarray, shared: share.Shared) -> bool:
     return added < 2 * math.log(2) * error * 16 * len(half)
 
 
-def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded:
-    """Centroids as they will be decoded; those that round to zero join the pruned places."""
+def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded | None:
+    """Centroids as they will be decoded; those that round to zero join the pruned places. None where too many are left.
+
+    The codes of `shared` become those that are returned, and so does `mask`, if any are.
+    """
     numbers = shared.centroids
     half = np.finfo(np.float16)
     if codebook == "float16" and half.tiny <= np.abs(numbers).max() <= half.max:  # else it would clip, or leave zeros
@@ -186,13 +194,26 @@ def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codeb
     entries = round_to(np.clip(numbers, -largest(dtype), largest(dtype)), dtype)
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
     entries, number = np.unique(entries, return_inverse=True)  # rounding may have made two of them one
-    codes = number.astype(np.uint8)[shared.codes]
-    if entries[0] != 0:
-        return Coded(mask, codes, entries)
-    stays = codes != 0
-    mask = mask.copy()
-    mask[mask] = stays
-    return Coded(mask, codes[stays] - 1, entries[1:])
+    codes = slices.look_up(number.astype(np.uint8), shared.codes, out=shared.codes)
+    has_zero = entries[0] == 0
+    if len(entries) - has_zero > _most(len(codes) - (slices.occurrences(codes)[0] if has_zero else 0)):
+        return None
+    return _drop_zeros(mask, codes, entries) if has_zero else Coded(mask, codes, entries)
+
+
+def _drop_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray) -> Coded:
+    """The same without the places whose code is 0, in the memory of what is given."""
+    done = left = 0
+    for part in slices.parts(len(mask)):
+        kept = mask[part]
+        code = codes[done : done + np.count_nonzero(kept)]
+        done += len(code)
+        stays = code != 0
+        kept[kept] = stays
+        code = code[stays] - np.uint8(1)
+        codes[left : left + len(code)] = code
+        left += len(code)
+    return Coded(mask, codes[:left], entries[1:])
 
 
 def _encode_exactly(tensor: Tensor, map: huffman.Map) -> list[Candidate]:

@@ -3,7 +3,9 @@
 deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
 """
 
+import io
 import zlib
+from collections.abc import Iterable, Iterator
 
 from .errors import CorruptFile
 
@@ -13,7 +15,9 @@ except ImportError:
     engine = zlib
 
 crc32 = engine.crc32
+ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
 _PIECE = 1 << 20  # bytes
+MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
 
 
 def deflate(data, search: bool = True) -> bytes:
@@ -23,6 +27,18 @@ def deflate(data, search: bool = True) -> bytes:
     """
     compressor = _compressor(search)
     return compressor.compress(data) + compressor.flush()
+
+
+def deflate_parts(parts: Iterable, search: bool, below: int) -> bytes | None:
+    """The same for data (bytes-like) that comes in parts: the very bytes of `deflate` for all of it, or None as soon as
+    they are not less than `below`."""
+    compressor, made = _compressor(search), io.BytesIO()
+    for part in parts:
+        made.write(compressor.compress(part))
+        if made.tell() >= below:
+            return None
+    made.write(compressor.flush())
+    return made.getvalue() if made.tell() < below else None  # no copy: BytesIO hands over its own buffer
 
 
 def deflates_below(data, nbytes: int) -> bool:
@@ -44,11 +60,25 @@ def inflate(data, nbytes: int) -> bytes:
 
     Raises CorruptFile `deflate`.
     """
-    decompressor = zlib.decompressobj(-15)
+    return b"".join(inflate_parts(data, nbytes))
+
+
+def inflate_parts(data, nbytes: int) -> Iterator[bytes]:
+    """The same in parts of at most 1 MB, as they are inflated."""
+    decompressor, made, fed = zlib.decompressobj(-15), 0, 0
     try:
-        plain = decompressor.decompress(data, nbytes + 1)
+        while fed < len(data) and made <= nbytes and not decompressor.eof:
+            piece = memoryview(data)[fed : fed + _PIECE]
+            fed += len(piece)
+            while made <= nbytes:
+                limit = min(_PIECE, nbytes + 1 - made)
+                plain = decompressor.decompress(piece, limit)
+                made, piece = made + len(plain), decompressor.unconsumed_tail
+                if made <= nbytes:
+                    yield plain
+                if decompressor.eof or (not piece and len(plain) < limit):
+                    break
     except zlib.error as error:
         raise CorruptFile("deflate", f"deflated data is damaged ({error})") from error
-    if len(plain) != nbytes or not decompressor.eof or decompressor.unused_data:
+    if made != nbytes or not decompressor.eof or decompressor.unused_data or fed < len(data):
         raise CorruptFile("deflate", f"deflated data does not hold exactly {nbytes} bytes")
-    return plain

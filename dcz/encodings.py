@@ -5,11 +5,13 @@
 Which is smaller is told by counting symbols; where that is too close, both are made, and the bytes decide.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import slices
 from .stages import block, huffman, index
 from .tensor import (
     MOST_ENTRIES,
@@ -41,16 +43,37 @@ class Coded:
     codes: np.ndarray
     entries: np.ndarray
 
+    @functools.cached_property
+    def places(self) -> slices.Places:
+        """The kept places."""
+        return slices.Places(self.mask)
+
+    def spread(self, table: np.ndarray, part: slice, other: int = 0) -> np.ndarray:
+        """table[code] for the kept ones of a slice of all places, `other` for the rest."""
+        mask = self.mask[part]
+        first = self.places.rank(part.start)
+        kept = table[self.codes[first : first + np.count_nonzero(mask)]]
+        if len(kept) == len(mask):
+            return kept
+        found = np.full(len(mask), other, table.dtype)
+        found[mask] = kept
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An encoding, and the bytes (uint8, flat) of the tensor that it must decode to."""
+    """An encoding, and the bytes of the tensor that it must decode to: uint8, flat, an array or what gives slices."""
 
     encoded: Encoded
-    data: np.ndarray
+    source: np.ndarray | slices.Made
+
+    @property
+    def data(self) -> np.ndarray:
+        """All of these bytes."""
+        return self.source[:]
 
 
-def store(data: np.ndarray, dtype: Dtype) -> Candidate:
+def store(data: np.ndarray | slices.Made, dtype: Dtype) -> Candidate:
     """`data` (uint8, flat) exactly as it is."""
     return Candidate(Stored(block.encode(data, max(1, dtype.bits // 8))), data)
 
@@ -59,12 +82,12 @@ def of_pruned(
     tensor: Tensor, mask: np.ndarray, index_bits: int | None = None, map: huffman.Map = map
 ) -> list[Candidate]:
     """The encodings of `tensor` with exact values at the kept places of `mask` (bool, flat) and zeros elsewhere."""
-    matrix = mask.reshape(matrix_shape(tensor.shape))
-    places = _index(matrix, index_bits, map)
-    pruned = np.where(mask, tensor.patterns, 0).astype(tensor.dtype.pattern)
-    kept = pruned[index.reading_order(matrix, places.column_major)]
-    encoded = Pruned(places, block.encode(kept.view(np.uint8), tensor.dtype.bits // 8))
-    data = pruned.view(np.uint8)
+    shape, patterns, itemsize = matrix_shape(tensor.shape), tensor.patterns, tensor.dtype.bits // 8
+    places = _index(mask.reshape(shape), index_bits, map)
+    kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), places.column_major)
+    encoded = Pruned(places, block.encode(kept.view(np.uint8), itemsize))
+    zero = patterns.dtype.type(0)
+    data = slices.Made(len(mask), itemsize, lambda part: np.where(mask[part], patterns[part], zero))
     return [Candidate(encoded, data), store(data, tensor.dtype)]
 
 
@@ -86,10 +109,8 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
         found.append(_sparse(tensor, coded, index_bits, map))
     if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
         found.append(_shared(tensor, coded, map))
-
-    decoded = np.zeros(places, tensor.dtype.pattern)
-    decoded[coded.mask] = coded.entries[coded.codes]
-    return [Candidate(encoded, decoded.view(np.uint8)) for encoded in found]
+    decoded = slices.Made(places, tensor.dtype.bits // 8, functools.partial(coded.spread, coded.entries))
+    return [Candidate(encoded, decoded) for encoded in found]
 
 
 def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
@@ -104,26 +125,28 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: floa
 
 
 def _shared(tensor: Tensor, coded: Coded, map: huffman.Map) -> Shared:
-    if coded.mask.all():
-        codebook, number = codebook_of(coded.entries, tensor.dtype)
-        return Shared(codebook, huffman.encode(number[coded.codes], map))
-    codebook, number = codebook_of(np.append(coded.entries, tensor.dtype.pattern.type(0)), tensor.dtype)
-    codes = np.full(len(coded.mask), number[-1], np.uint8)
-    codes[coded.mask] = number[coded.codes]
-    return Shared(codebook, huffman.encode(codes, map))
+    entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
+    if zeros:
+        entries = np.append(entries, tensor.dtype.pattern.type(0))
+    codebook, number = codebook_of(entries, tensor.dtype)
+    counts = np.zeros(256, np.int64)
+    counts[number] = huffman.count_symbols(coded.codes)[: len(number)]
+    counts[number[-1]] += zeros
+    codes = slices.Made(len(coded.mask), 1, lambda part: coded.spread(number, part, number[-1]))
+    return Shared(codebook, huffman.encode(codes, map, counts))
 
 
 def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, map: huffman.Map) -> Sparse:
-    matrix = coded.mask.reshape(matrix_shape(tensor.shape))
-    places = _index(matrix, index_bits, map)
+    mask = coded.mask.reshape(matrix_shape(tensor.shape))
+    places = _index(mask, index_bits, map)
     if not places.kept:
         return Sparse(places, None, None)
     codebook, number = codebook_of(coded.entries, tensor.dtype)
-    codes = number[coded.codes]
+    codes = slices.look_up(number, coded.codes)
     if places.column_major:
-        dense = np.empty(len(coded.mask), np.uint8)
-        dense[coded.mask] = codes
-        codes = dense[index.reading_order(matrix, True)]
+        dense = np.empty(mask.shape, np.uint8)
+        dense[mask] = codes
+        codes = index.in_reading_order(dense, mask, True)
     return Sparse(places, codebook, huffman.encode(codes, map))
 
 
@@ -132,15 +155,15 @@ def _index(mask: np.ndarray, index_bits: int | None, map: huffman.Map) -> Index:
     widths = WIDTHS if index_bits is None else (index_bits,)
     best, best_bytes = None, math.inf
     for layout in index.layouts(mask):
-        for width, count in index.count_symbols(layout.gaps, widths).items():
+        for width, count in index.count_symbols(layout.gaps(), widths).items():
             if _entropy_bytes(count) + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
                 continue
             nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
             if nbytes < best_bytes:
                 best, best_bytes = (layout, width, count), nbytes
     layout, width, count = best
-    gaps = huffman.encode(index.encode(layout.gaps, width), map, count)
-    return Index(width, layout.column_major, layout.rows, layout.columns, len(layout.gaps), gaps)
+    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), map, count)
+    return Index(width, layout.column_major, layout.rows, layout.columns, np.count_nonzero(mask), gaps)
 
 
 def _entropy_bytes(counts: np.ndarray) -> float:

@@ -5,6 +5,7 @@ with replacing("model.dcz") as file:
 """
 
 import contextlib
+import mmap
 import os
 import secrets
 import shutil
@@ -52,7 +53,7 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
     try:
-        with _writing(path):
+        with writing(path):
             with open(temporary, "x+b") as file:
                 yield file
                 sync(file)
@@ -67,12 +68,12 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def spooled(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A file for what `path` will be made of: in memory, or, where it grows, without a name in the same folder."""
-    with _writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=Path(os.path.realpath(path)).parent) as file:
+    with writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=Path(os.path.realpath(path)).parent) as file:
         yield file
 
 
 @contextlib.contextmanager
-def _writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: str | os.PathLike) -> Iterator[None]:
     """Turn the failures of writing what will become `path` into FileAccess."""
     try:
         yield
@@ -112,6 +113,19 @@ def temporary_folder(prefix: str) -> Iterator[str]:
         made = tempfile.TemporaryDirectory(prefix=prefix)
     with made as folder:
         yield folder
+
+
+def mapped(path: str | os.PathLike, offset: int, length: int) -> memoryview:
+    """`length` bytes at `offset` of a file, read as they are looked at, and given up when the system needs memory.
+
+    Raises OSError or ValueError where the file does not hold them.
+    """
+    if not length:
+        return memoryview(b"")
+    with open(path, "rb") as file:
+        start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        found = mmap.mmap(file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+    return memoryview(found)[offset - start :]
 
 
 def remove(path: str | os.PathLike) -> None:

@@ -9,19 +9,21 @@ Sums run in a fixed order: the same weights give the same totals on every machin
 
 import numpy as np
 
+from . import slices
+
 BINS = 1 << 16
 BLOCK = 1 << 16  # weights at a time, so that what is made of them on the way stays in cache
 
 
 class Histogram:
-    """Counts and sums of weights (float, flat, finite) in equal bins, as running totals.
+    """Counts and sums of weights (float, flat, finite; an array or slices.Numbers) in equal bins, as running totals.
 
     An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
     `importance` (float64, one a weight) a weight counts that often.
     """
 
     def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None):
-        self.low, self.high = float(weights.min()), float(weights.max())
+        self.low, self.high = slices.extremes(weights)
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         for start in range(0, len(weights), BLOCK):

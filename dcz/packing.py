@@ -1,78 +1,44 @@
 """A model's tensors -> records, and the head that goes before them (spec, section 2).
 
-    packed = pack("net.onnx", Plan(), spool)      spool: the records, one behind the other
-    packed.nbytes                                 what the file will take, to the byte
+    packed = pack("net.onnx", loaded, Plan(), records)      records: a journal.Records, or what takes its place
+    packed.nbytes                                           what the file will take, to the byte
 
 Tensors pass through one by one: what is in memory at a time is the graph, the tensors in work, and their records.
 """
 
 import contextlib
 import hashlib
-import io
+import itertools
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import BinaryIO
 
 import numpy as np
 
-from . import __version__, allocate, codec, encodings
-from .deflate import crc32, deflates_below
-from .format import container, record
+from . import __version__, allocate
+from .deflate import ZLIB, crc32, deflates_below
+from .errors import FileAccess
+from .format import container
 from .format.container import Entry
-from .parallel import in_order, map_over_parts
+from .journal import Kept, Records
+from .parallel import in_order
 from .plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
 from .stages import prune
-from .tensor import Tensor, values
+from .tensor import values
+from .worker import encode_task, task
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is told
-MOST_LOST = 0.5  # of a tensor's weights, which rounding alone may make zero before the user is told
-
-
-@dataclass(frozen=True)
-class Written:
-    """A tensor's record, ready for the file, and what the directory says of it."""
-
-    record: bytes
-    encoding: int
-    tensor_crc: int
-    warning: str = ""
-
-
-def encode_tensor(tensor: Tensor, settings: Settings, threads: int = 1) -> Written:
-    """The smallest record of `tensor` under `settings`, measured in bytes. Executors of any kind can run it."""
-    with map_over_parts(len(tensor.data) // max(1, tensor.dtype.bits // 8), threads) as map:
-        candidates = codec.encode(tensor, settings, map)
-    records = [(record.write(candidate.encoded), candidate) for candidate in candidates]
-    records = [pair for pair in records if container.may_expand(len(pair[1].data), len(pair[0]))]
-    if not records:  # only tensors that are zero almost everywhere; deflate stays within the format's limit
-        stored = encodings.store(candidates[0].data, tensor.dtype)
-        records = [(record.write(stored.encoded), stored)]
-    data, best = min(records, key=lambda pair: len(pair[0]))
-    encoding = record.ENCODINGS.index(record.encoding_name(best.encoded))
-    warning = ""
-    if not settings.lossless and tensor.dtype.real and not codec.is_finite(tensor):
-        warning = f"{tensor.name}: holds infinities or NaN and stays exact; find out why before you ship the model"
-    elif settings.sparsity is None and settings.threshold is None and _lost(tensor, best.data) > MOST_LOST:
-        warning = f"{tensor.name}: {_lost(tensor, best.data):.0%} of its weights became zero; ask for more quality"
-    return Written(data, encoding, crc32(best.data), warning)
-
-
-def _lost(tensor: Tensor, decoded: np.ndarray) -> float:
-    """The share of weights that were not zero and are now."""
-    if not tensor.dtype.real or not len(decoded):
-        return 0.0
-    before, after = np.count_nonzero(tensor.patterns), np.count_nonzero(decoded.view(tensor.dtype.pattern))
-    return 1 - after / before if before else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A file but for being written: its head, the spool with its records, and the graph that it must give back."""
+    """A file but for being written: its head, its records (None: there are none), and the graph that it must give
+    back."""
 
     head: bytes
-    spool: BinaryIO
+    records: Records | None
     graph: bytes
     nbytes: int
 
@@ -81,7 +47,7 @@ def pack(
     model,
     loaded,
     plan: Plan,
-    spool: BinaryIO,
+    records: Records,
     *,
     place: str,
     threads: int,
@@ -90,7 +56,7 @@ def pack(
     warn: Callable[[str], None] = lambda message: None,
     metadata: Mapping[str, str] | None = None,
 ) -> Packed:
-    """Encode every tensor of `loaded` (model.load of `model`, which is used up) as `plan` says, into `spool`.
+    """Encode every tensor of `loaded` (model.load of `model`, which is used up) as `plan` says, into `records`.
 
     See pipeline.compress for the rest; `place` is what messages call the file. Raises DczError.
     """
@@ -107,11 +73,15 @@ def pack(
     }
     with contextlib.ExitStack() as stack:
         pool = executor or stack.enter_context(ThreadPoolExecutor(threads))
-        tasks = (
-            (sites[0], (_tensor(sites[0]), settings, threads if executor is None else 1)) for sites, settings in jobs
-        )
+        alone = threads if executor is None else 1
         total = sum(sites[0].nbytes for sites, _ in jobs)
-        entries = _spool_records(spool, in_order(pool, encode_tensor, tasks, threads), total, progress, warn)
+        there = records.begin(_fingerprint(loaded, jobs), total)
+        tasks = (
+            (sites[0], (task(sites[0], settings), alone), sites[0].nbytes) for sites, settings in jobs[len(there) :]
+        )
+        done = [(sites[0], kept) for (sites, _), kept in zip(jobs, there)]
+        made = _add(records, in_order(pool, encode_task, tasks, threads))
+        entries = _entries(itertools.chain(done, made), total, progress, warn)
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
     original = None if prunes else onnx_model.original(model, loaded)
     graph = _graph(loaded, jobs, place)
@@ -121,22 +91,47 @@ def pack(
         whole = container.write_head(original, metadata, [])
         if len(whole) < size:
             warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
-            return Packed(whole, io.BytesIO(), original, len(whole))
-    return Packed(head, spool, graph, size)
+            return Packed(whole, None, original, len(whole))
+    return Packed(head, records, graph, size)
 
 
-def _spool_records(spool, results: Iterator, total: int, progress: Callable, warn: Callable) -> list[Entry]:
-    """Write each record behind the one before it, and return what the directory will say of them."""
-    entries, done = [], 0
+def _add(records: Records, results: Iterator) -> Iterator[tuple]:
+    """Write each record behind the one before it; the sites, and what there is to say of their records."""
     for site, written in results:
-        if written.warning:
-            warn(written.warning)
-        length, crc = len(written.record), crc32(written.record)
-        entries.append(Entry(site.name, site.dtype, site.shape, written.encoding, length, crc, written.tensor_crc))
-        spool.write(written.record)
+        crc = crc32(written.record)
+        kept = Kept(written.encoding, len(written.record), crc, written.tensor_crc, written.warning)
+        records.add(kept, written.record)
+        del written  # before the next one is made
+        yield site, kept
+
+
+def _entries(found: Iterable[tuple], total: int, progress: Callable, warn: Callable) -> list[Entry]:
+    """What the directory will say of each site's record."""
+    entries, done = [], 0
+    for site, kept in found:
+        if kept.warning:
+            warn(kept.warning)
+        sizes = kept.encoding, kept.length, kept.record_crc, kept.tensor_crc
+        entries.append(Entry(site.name, site.dtype, site.shape, *sizes))
         done += site.nbytes
         progress(site.name, done, total)
     return entries
+
+
+def _fingerprint(loaded, jobs: list) -> bytes:
+    """A digest of all that the records depend on: the source (external data by size and time), what is to be done with
+    each of its tensors, and the programs that do it."""
+    outside = sorted({site.external[0] for site in loaded.sites if site.external})
+    try:
+        stats = [(os.path.basename(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in outside]
+    except OSError as error:
+        raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
+    asked = [
+        (site.name, site.dtype.code, site.shape, site.rows, (site.external or ("",))[1:], repr(settings))
+        for (site, *_), settings in jobs
+    ]
+    versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
+    return hashlib.sha256(repr((versions, loaded.source_sha256, stats, asked)).encode()).digest()
 
 
 def _graph(loaded, jobs: list, place: str) -> bytes:
@@ -208,7 +203,3 @@ def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
                 f"{site.name}: {site.nbytes} bytes stay exact, being used by {users}; "
                 f"--include '{site.name}' compresses it"
             )
-
-
-def _tensor(site) -> Tensor:
-    return Tensor(site.name, site.dtype, site.shape, site.read(), site.rows)

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from .errors import BadPlan
 
 BIG = 1 << 22  # elements from which one tensor is worth several threads
+ROOM = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
 def thread_count(threads: int | None) -> int:
@@ -18,21 +19,38 @@ def thread_count(threads: int | None) -> int:
     return threads or os.cpu_count() or 1
 
 
-def in_order(pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple]], ahead: int) -> Iterator[tuple]:
-    """(key, function(*arguments)) for each (key, arguments), in order; at most `ahead` + 1 of them are alive."""
+def in_order(
+    pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple, int]], ahead: int, room: int = ROOM
+) -> Iterator[tuple]:
+    """(key, function(*arguments)) for each (key, arguments, bytes that it takes), in order.
+
+    At most `ahead` + 1 of them are alive, and no more than take `room` bytes together, or one alone. A result is not
+    kept: whoever asks for the next one does well to let go of the last.
+    """
     waiting: deque = deque()
+    alive = 0
     try:
-        for key, arguments in jobs:
-            waiting.append((key, pool.submit(function, *arguments)))
+        for key, arguments, nbytes in jobs:
+            while waiting and (len(waiting) > ahead or alive + nbytes > room):
+                alive -= waiting[0][2]
+                yield _finished(waiting)
+            waiting.append((key, pool.submit(function, *arguments), nbytes))
+            del arguments  # which may be a whole tensor
+            alive += nbytes
             if len(waiting) > ahead:
-                key, future = waiting.popleft()
-                yield key, future.result()
+                alive -= waiting[0][2]
+                yield _finished(waiting)
         while waiting:
-            key, future = waiting.popleft()
-            yield key, future.result()
+            yield _finished(waiting)
     finally:
-        for _, future in waiting:
+        for _, future, _ in waiting:
             future.cancel()
+
+
+def _finished(waiting: deque) -> tuple:
+    """The key and the result of the first that waits, which is forgotten."""
+    key, future, _ = waiting.popleft()
+    return key, future.result()
 
 
 @contextlib.contextmanager

@@ -4,14 +4,14 @@ net.onnx -> tensors -> codec.encode, many at a time -> records -> net.dcz -> dec
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
 from .errors import BadPlan, CorruptFile
-from .files import check_output, replacing, spooled
+from .files import check_output, replacing
 from .format.container import Archive
+from .journal import records
 from .packing import Packed, pack
 from .parallel import thread_count
 from .plan import Plan, Settings
@@ -30,6 +30,7 @@ def compress(
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
     metadata: Mapping[str, str] | None = None,
+    resume: bool | None = None,
 ) -> Path:
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
@@ -38,6 +39,8 @@ def compress(
     file do not depend on it, nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of
     tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists. `metadata`
     takes the place of what the file would say of its source, where `model` was made from another, and of its settings.
+    With `resume`, records are kept in `output` + ".partial" as they are made, until `output` is in its place: the same
+    call goes on from there, to the same bytes, after it was killed or the disk was full. None: from 1 GB of tensors on.
     What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
     as it was.
     Raises DczError.
@@ -49,10 +52,10 @@ def compress(
     given = isinstance(model, (str, os.PathLike))
     loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
     check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
-    with spooled(output) as spool:
+    with records(output, resume) as found:
         place = os.fspath(output)
         packed = pack(
-            model, loaded, plan, spool,
+            model, loaded, plan, found,
             place=place, threads=threads, executor=executor, progress=progress, warn=warn, metadata=metadata,
         )  # fmt: skip
         _write_and_check(place, packed, threads)
@@ -72,10 +75,10 @@ def as_plan(plan: Plan | Settings | str | os.PathLike | None) -> Plan:
 
 def _write_and_check(output: str, packed: Packed, threads: int) -> None:
     """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor."""
-    packed.spool.seek(0)
     with replacing(output) as file:
         file.write(packed.head)
-        shutil.copyfileobj(packed.spool, file, 1 << 20)
+        if packed.records is not None:
+            packed.records.copy(file)
         file.flush()
         with Archive(file.name) as archive:
             if archive.graph() != packed.graph:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from . import packing, pipeline
 from .errors import BadPlan
 from .files import check_output
+from .journal import Kept
 from .parallel import thread_count
 from .plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 
@@ -44,15 +45,18 @@ class File:
 
 
 class Sink:
-    """A file that counts what is written to it, and keeps nothing."""
+    """Takes the place of journal.Records: it counts the records' bytes, and keeps nothing."""
 
     def __init__(self):
         self.nbytes = 0
 
-    def write(self, data) -> int:
-        """Count `data`."""
-        self.nbytes += len(data)
-        return len(data)
+    def begin(self, fingerprint: bytes, nbytes: int) -> list:
+        """Nothing is there yet."""
+        return []
+
+    def add(self, kept: Kept, record: bytes) -> None:
+        """Count a record."""
+        self.nbytes += len(record)
 
 
 def compress_to_size(
@@ -67,6 +71,7 @@ def compress_to_size(
     trial: Callable[[Trial], None] = lambda trial: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
+    resume: bool | None = None,
 ) -> Trial:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
@@ -96,7 +101,8 @@ def compress_to_size(
     chosen = at(plan, best.quality)
     if best.nbytes < (1 - TOLERANCE) * max_bytes:
         chosen, best = _fill(file, plan, best, max_bytes)
-    pipeline.compress(model, output, chosen, threads=threads, progress=progress, warn=warn, force=force)
+    more = {"threads": threads, "progress": progress, "warn": warn, "force": force, "resume": resume}
+    pipeline.compress(model, output, chosen, **more)
     return best
 
 

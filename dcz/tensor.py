@@ -150,10 +150,10 @@ class Index:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Elements bit for bit: method plain, deflated or planes, and the bytes (spec, section 5)."""
+    """Elements bit for bit: method plain, deflated or planes, and the bytes (spec, section 5), bytes-like."""
 
     method: str
-    data: bytes
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, eq=False)

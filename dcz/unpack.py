@@ -39,10 +39,10 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffm
 def decode_all(
     archive: Archive, threads: int | None = None, engine=huffman.decode
 ) -> Iterator[tuple[Entry, np.ndarray]]:
-    """Every tensor of a file in order, a few decoded ahead."""
+    """Every tensor of a file in order, a few decoded ahead: see parallel.in_order, for memory too."""
     threads = thread_count(threads)
     with ThreadPoolExecutor(threads) as pool:
-        jobs = ((entry, (archive, entry, threads, engine)) for entry in archive.directory.entries)
+        jobs = ((entry, (archive, entry, threads, engine), entry.nbytes) for entry in archive.directory.entries)
         yield from in_order(pool, decode_tensor, jobs, threads)
 
 
@@ -67,9 +67,12 @@ def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: int 
 
     with Archive(path) as archive:
         proto, references, _ = _skeleton_within(archive, max_bytes)
-        for number, (_, data) in enumerate(decode_all(archive, threads)):
+        number = 0
+        for _, data in decode_all(archive, threads):
             for reference in references[number]:
                 model.fill(reference, data)
+            del data  # before the next one is made
+            number += 1
     return proto
 
 
@@ -102,8 +105,8 @@ def decompress(
         for target in (output, data_path) if outside else (output,):
             check_output(target, force, inputs=[path])
             files.append(stack.enter_context(replacing(target)))
-        total, done = sum(entry.nbytes for entry in archive.directory.entries), 0
-        for number, (entry, data) in enumerate(decode_all(archive, threads)):
+        total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
+        for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
             offset = None
             for reference in references[number]:
                 if outside and reference.held.own_file and reference.field == "raw_data":
@@ -111,7 +114,8 @@ def decompress(
                     model.point_outside(reference, data_path.name, offset, len(data))
                 else:
                     model.fill(reference, data)
-            done += entry.nbytes
+            del data  # before the next one is made
+            done, number = done + entry.nbytes, number + 1
             progress(entry.name, done, total)
         files[0].write(model.serialize(proto, os.fspath(output)))
         for file in files:  # a disk that is full for one of them shows before either takes its place

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files, unpack
+from . import files, slices, unpack
 from .errors import BadPlan, UnsuitableModel
 from .format.container import Archive
 from .stages import huffman
@@ -69,20 +69,17 @@ def verify(
             engines.append("bitarray")
             for _ in unpack.decode_all(archive, threads, huffman.decode_slowly):
                 pass
-    proto = unpack.load(path, threads=threads) if deep or against is not None else None
-    if deep:
-        onnx_model.check(proto, str(path))
+    tensors, outputs, note = (), (), ""
+    if deep or against is not None:
+        with files.temporary_folder("dcz-verify-") as folder:  # whose tensors are mapped, however large the model
+            restored = Path(folder, "model.onnx")
+            unpack.decompress(path, restored, external_data="always", threads=threads)
+            if deep:
+                onnx_model.check(restored, str(path))
+            if against is not None:
+                tensors = _compare_tensors(onnx_model.load(against), onnx_model.load(restored), path)
+                outputs, note = _compare_outputs(restored, against, inputs)
     decoded = sum(entry.nbytes for entry in entries)
-    if against is None:
-        return Verification(os.fspath(path), len(entries), decoded, tuple(engines))
-    tensors = _compare_tensors(onnx_model.load(against), onnx_model.from_proto(proto), path)
-    outputs, note = (), ""
-    try:
-        outputs = _compare_outputs(path, against, inputs, threads)
-    except UnsuitableModel as error:
-        if inputs is not None:
-            raise
-        note = f"outputs were not compared: {error}"
     return Verification(os.fspath(path), len(entries), decoded, tuple(engines), tensors, outputs, note)
 
 
@@ -107,16 +104,21 @@ def _decibels(site, other) -> float:
         return float("inf")
     if not site.dtype.real:
         return float("-inf")
-    x, y = (values(data.view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
-    signal, error = float((x * x).sum()), float(((x - y) ** 2).sum())
+    signal = error = 0.0
+    for part in slices.parts(len(x)):
+        a, b = (values(data[part].view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
+        signal, error = signal + float((a * a).sum()), error + float(((a - b) ** 2).sum())
     return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
 
 
-def _compare_outputs(path, against, inputs, threads) -> tuple:
+def _compare_outputs(restored, against, inputs) -> tuple[tuple, str]:
+    """The differences of the outputs, or why there are none."""
     from . import runtime
 
     given = runtime.load_inputs(inputs) if inputs is not None else None
-    with files.temporary_folder("dcz-verify-") as folder:
-        restored = Path(folder, "model.onnx")
-        unpack.decompress(path, restored, threads=threads)
-        return tuple(runtime.compare(against, restored, given))
+    try:
+        return tuple(runtime.compare(against, restored, given)), ""
+    except UnsuitableModel as error:
+        if inputs is not None:
+            raise
+        return (), f"outputs were not compared: {error}"

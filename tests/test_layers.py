@@ -14,28 +14,29 @@ ROOT = Path(__file__).parents[1]
 
 # What each part of the house may import of it. A part that is missing here has not been given its place yet.
 _BASE = "errors tensor deflate plan files"
-_MIDDLE = f"{_BASE} data histogram stages encodings codec format model runtime"
+_MIDDLE = f"{_BASE} data slices histogram stages encodings codec format model runtime"
 MAY = {
     "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors", "data": "errors",
-    "histogram": "",
-    "stages": "errors tensor deflate histogram",  # and never each other
-    "encodings": "errors tensor stages",
-    "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
+    "slices": "tensor", "histogram": "slices",
+    "stages": "errors tensor deflate slices histogram",  # and never each other
+    "encodings": "errors tensor slices stages",
+    "codec": "errors tensor plan slices stages encodings",  # `codec` and `format` meet only in `tensor`
     "format": "errors tensor deflate format",
-    "model": "errors tensor model", "runtime": "errors tensor data",  # no stage
+    "model": "errors tensor files model", "runtime": "errors tensor data",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate",
     "train": f"{_MIDDLE} allocate calibrate pipeline train",
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
-    "packing": f"{_MIDDLE} allocate parallel",
-    "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
+    "journal": "errors deflate files",
+    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} allocate journal parallel worker",
+    "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing",
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
     "distilling": f"{_MIDDLE} sampled calibrate train",
     "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
-    "search": "errors plan files parallel model packing pipeline",
+    "search": "errors plan files journal parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data files runtime unpack report", "evaluation": "errors data runtime parallel answers",
@@ -46,9 +47,9 @@ MAY = {
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor histogram stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing sampled sensitivity judging distilling trials tuning report verification data"
-             " answers evaluation",
+    "numpy": "tensor slices histogram stages encodings codec format model runtime allocate calibrate train"
+             " unpack mapping worker packing sampled sensitivity judging distilling trials tuning report verification"
+             " data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",

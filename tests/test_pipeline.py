@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import files, packing, parallel
+from dcz import files, parallel, worker
 from dcz import model as onnx_model
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
 from dcz.format import container
@@ -130,8 +130,12 @@ def test_onnxruntime_answers_nearly_as_before(net, packed, tmp_path):
 @pytest.mark.parametrize(
     "settings",
     [
-        LOSSLESS, LOSSY, Settings(bits=4), Settings(step=0.1),
-        Settings(sparsity=0.9, bits=5), Settings(threshold=2.0, share=False),
+        LOSSLESS,
+        LOSSY,
+        Settings(bits=4),
+        Settings(step=0.1),
+        Settings(sparsity=0.9, bits=5),
+        Settings(threshold=2.0, share=False),
     ],
     ids=str,
 )
@@ -468,7 +472,7 @@ def test_an_interrupt_half_way_leaves_the_old_output_and_no_other_file(error, ta
 
 
 def test_tensors_that_wait_are_not_compressed_after_an_interrupt(net, old, monkeypatch):
-    honest, begun, gate = packing.encode_tensor, [], threading.Event()
+    honest, begun, gate = worker.encode_tensor, [], threading.Event()
 
     def encode(*arguments):
         begun.append(arguments)
@@ -478,7 +482,7 @@ def test_tensors_that_wait_are_not_compressed_after_an_interrupt(net, old, monke
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(packing, "encode_tensor", encode)
+    monkeypatch.setattr(worker, "encode_tensor", encode)
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(KeyboardInterrupt):
             dcz.compress(net, old.path, executor=pool, threads=2, progress=interrupt)
@@ -642,13 +646,13 @@ def test_a_graph_whose_own_tensors_do_not_fit_is_corrupt(tmp_path):
 
 
 def test_a_record_that_does_not_decode_is_never_put_in_place(net, old, monkeypatch):
-    honest = packing.encode_tensor
+    honest = worker.encode_tensor
 
     def wrong(tensor, settings, threads=1):
         written = honest(tensor, settings, threads)
-        return packing.Written(written.record, written.encoding, written.tensor_crc ^ 1)
+        return worker.Written(written.record, written.encoding, written.tensor_crc ^ 1)
 
-    monkeypatch.setattr(packing, "encode_tensor", wrong)
+    monkeypatch.setattr(worker, "encode_tensor", wrong)
     with pytest.raises(CorruptFile, match="tensor-crc"):
         dcz.compress(net, old.path)
     assert old.untouched()

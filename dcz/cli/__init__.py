@@ -78,12 +78,13 @@ def _run() -> int:
     except click.ClickException as error:
         error.show()
         return BAD_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted; nothing was changed", INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail("; ".join(["interrupted; nothing was changed", *_notes(error)]), INTERRUPTED)
     except DczError as error:
         return _fail(str(error), error.exit_code)
-    except MemoryError:
-        return _fail("not enough memory for this model; close other programs, or give --threads 1", NO_MEMORY)
+    except MemoryError as error:
+        said = "not enough memory for this model; close other programs, or give --threads 1"
+        return _fail("; ".join([said, *_notes(error)]), NO_MEMORY)
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -95,6 +96,11 @@ def _run() -> int:
         return _fail(
             f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)", INTERNAL
         )
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an exception, or to the one that click made its own of."""
+    return [note for each in (error, error.__cause__) for note in getattr(each, "__notes__", [])]
 
 
 def _fail(message: str, code: int) -> int:

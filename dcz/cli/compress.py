@@ -59,13 +59,18 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 )
 @click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
+@click.option(
+    "--resume/--no-resume",
+    default=None,
+    help="Whether the same command shall go on after it was stopped, from OUTPUT.partial; default: from 1 GB on.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 @threads
 @as_json
 @force
 def command(
-    model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, quiet,
-    threads, as_json, force, lossless, no_share, **options,
+    model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, resume,
+    quiet, threads, as_json, force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -117,9 +122,10 @@ def command(
                 _tell_distilled(tuned.distilled)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
-            pipeline.compress(model, output, plan, progress=tell, **options)
+            pipeline.compress(model, output, plan, progress=tell, resume=resume, **options)
     else:
-        search.compress_to_size(model, output, limit, plan, ratio=ratio, trial=_tell_trial(quiet), **options)
+        goal = {"ratio": ratio, "trial": _tell_trial(quiet), "resume": resume}
+        search.compress_to_size(model, output, limit, plan, **goal, **options)
     result = report.inspect(output)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 

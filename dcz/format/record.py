@@ -115,7 +115,7 @@ def _read_block(reader: Reader, dtype: Dtype) -> Block:
     method = reader.u8()
     if method >= len(METHODS) or (METHODS[method] == "planes" and dtype.bits < 16):
         raise CorruptFile("block-method", f"block method {method} is unknown, or not for {dtype.name}")
-    return Block(METHODS[method], bytes(reader.rest()))
+    return Block(METHODS[method], reader.rest())  # no copy: it may be as long as the tensor
 
 
 def _read_codebook(reader: Reader, dtype: Dtype) -> Codebook:

@@ -1,5 +1,6 @@
 """The graph of a `.dcz` file: a model whose tensors refer to records (spec, section 4)."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,11 +92,11 @@ def inline_sites(proto: ModelProto, place: str) -> list[Site]:
     return found
 
 
-def check(proto: ModelProto, place: str) -> None:
-    """Raise UnsuitableModel where onnx.checker finds a fault."""
+def check(path: str | os.PathLike, place: str) -> None:
+    """Raise UnsuitableModel where onnx.checker finds a fault in the ONNX file `path`, which messages call `place`."""
     from onnx import checker
 
     try:
-        checker.check_model(proto)
+        checker.check_model(os.fspath(path))
     except (checker.ValidationError, ValueError) as error:
         raise UnsuitableModel(f"{place}: onnx.checker refuses the model: {error}") from error

@@ -1,7 +1,6 @@
 """Tensors where they sit in a model, and their bytes."""
 
 import hashlib
-import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import FileAccess, UnsuitableModel
+from ..files import mapped
 from ..tensor import DTYPES, Dtype
 from .survey import WEIGHT_INPUTS, Survey, named
 
@@ -234,15 +234,10 @@ def _locate(proto: TensorProto, nbytes: int, folder: str | None, where: str) -> 
 
 
 def _map_external(name: str, path: str, offset: int, length: int) -> np.ndarray:
-    if length == 0:
-        return np.empty(0, np.uint8)
     try:
-        with open(path, "rb") as file:
-            start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            mapped = mmap.mmap(file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+        return np.frombuffer(mapped(path, offset, length), np.uint8)
     except (OSError, ValueError) as error:
         raise FileAccess(f"{path}: external data of tensor {name!r} cannot be read: {error}") from error
-    return np.frombuffer(mapped, np.uint8, length, offset - start)
 
 
 def serialize(proto: ModelProto, place: str) -> bytes:

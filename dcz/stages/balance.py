@@ -8,8 +8,11 @@ nearest to the middle of two levels go to the other one instead: hardly any erro
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+
+from .. import slices
 
 UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
 BLOCK = 1 << 16
@@ -17,10 +20,10 @@ SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is
 
 
 class Rows:
-    """Which row each weight is in: see Tensor.rows. `places` (integers, flat) are those of the weights in the tensor,
-    None for all of it."""
+    """Which row each weight is in: see Tensor.rows. `places` (integers, flat, or slices.Places) are those of the
+    weights in the tensor, None for all of it."""
 
-    def __init__(self, shape: tuple[int, ...], rows: int, places: np.ndarray | None = None):
+    def __init__(self, shape: tuple[int, ...], rows: int, places=None):
         self._places = places
         if rows < 0:
             self.count = shape[-1]
@@ -46,11 +49,15 @@ def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: R
     wanted = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
     reach = 2 * gap * gap * np.minimum(1.0, SHARE / np.sqrt(np.maximum(length, 1)))
     reach[np.abs(sums) <= UNIT / 2] = -math.inf
-    place, row, cost, change = _candidates(weights, codes, levels, rows, slope, wanted, reach)
-    order = np.lexsort((place, cost, row))
-    moved = order[_moved(row[order], np.rint(change[order] / gap * UNIT).astype(np.int64), sums)]
+    changes = _changes(levels)
+    place, row, cost = _candidates(weights, codes, levels, changes, rows, slope, wanted, reach)
+    order = np.lexsort((cost, row))  # which leaves those that cost the same in the order of their places
+    place, row = place[order], row[order]
+    del cost, order
+    moved = _moved(row, np.rint(changes[wanted[row], codes[place]] / gap * UNIT).astype(np.int64), sums)
+    place, row = place[moved], row[moved]
     found = codes.copy()
-    found[place[moved]] += np.where(wanted[row[moved]] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
+    found[place] += np.where(wanted[row] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
     return found
 
 
@@ -65,14 +72,28 @@ def _sums(weights, codes, levels, rows: Rows, unit: float) -> tuple[np.ndarray, 
     return count, sums.astype(np.int64)
 
 
-def _candidates(weights, codes, levels, rows: Rows, slope: float, wanted: np.ndarray, reach: np.ndarray):
-    """Weights whose move to the next level, the way their row wants, costs less than the row's `reach`: their places,
-    rows, costs and the change of their values."""
-    price, last = _prices(codes, len(levels)), len(levels) - 1
-    change, fixed = np.zeros((2, 256)), np.full((2, 256), math.inf)
-    for way, (here, there) in enumerate(((slice(1, last + 1), slice(0, last)), (slice(0, last), slice(1, last + 1)))):
+def _steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
+    """Down (0) and up (1): the levels from which there is a step, and those to which it leads."""
+    last = len(levels) - 1
+    yield 0, slice(1, last + 1), slice(0, last)
+    yield 1, slice(0, last), slice(1, last + 1)
+
+
+def _changes(levels: np.ndarray) -> np.ndarray:
+    """What a step down, or up, adds to a value at each level: float64[2, 256]."""
+    change = np.zeros((2, 256))
+    for way, here, there in _steps(levels):
         change[way, here] = levels[there] - levels[here]
+    return change
+
+
+def _candidates(weights, codes, levels, change, rows: Rows, slope: float, wanted: np.ndarray, reach: np.ndarray):
+    """Weights whose move to the next level, the way their row wants, costs less than the row's `reach`: their places,
+    rows and costs."""
+    price, fixed = _prices(codes, len(levels)), np.full((2, 256), math.inf)
+    for way, here, there in _steps(levels):
         fixed[way, here] = change[way, here] ** 2 + slope * (price[there] - price[here])
+    narrow = np.min_scalar_type(max(len(weights), rows.count))  # there may be millions of them
     found = []
     for start in range(0, len(weights), BLOCK):
         part = slice(start, min(start + BLOCK, len(weights)))
@@ -80,13 +101,15 @@ def _candidates(weights, codes, levels, rows: Rows, slope: float, wanted: np.nda
         way = wanted[row]
         cost = fixed[way, code] + 2 * change[way, code] * (levels[code] - weights[part])
         near = np.flatnonzero(cost < reach[row])
-        found.append((near + start, row[near], cost[near], change[way[near], code[near]]))
+        found.append(((near + start).astype(narrow), row[near].astype(narrow), cost[near]))
     return [np.concatenate(each) for each in zip(*found)]
 
 
 def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
-    count = np.bincount(codes, minlength=entries)
+    count = np.zeros(entries)
+    used = slices.occurrences(codes)
+    count[: len(used)] = used
     return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
 
 

@@ -7,6 +7,7 @@ Looked up in a table under a perfect hash of the patterns seen so far, which is 
 
 import numpy as np
 
+from .. import slices
 from ..tensor import MOST_ENTRIES
 
 SLOTS = 1 << 16  # of the hash table
@@ -14,7 +15,8 @@ BLOCK = 1 << 16
 
 
 def number(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct bit patterns (ascending as integers) and the code (uint8) of each; None of none, or over `most`."""
+    """The distinct ones of bit patterns (array or slices.Numbers), ascending as integers, and the code (uint8) of each;
+    None of none, or over `most`."""
     known = np.unique(patterns[:4096])
     if not 1 <= len(known) <= most:
         return None
@@ -31,7 +33,7 @@ def number(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, 
             found = table[_hash(part, multiplier, shift)]
         codes[start : start + BLOCK] = found
     order = np.argsort(known)
-    return known[order], np.argsort(order).astype(np.uint8)[codes]
+    return known[order], slices.look_up(np.argsort(order).astype(np.uint8), codes, out=codes)
 
 
 def _hash_table(known: np.ndarray) -> tuple[int, int, np.ndarray]:

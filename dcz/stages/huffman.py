@@ -104,7 +104,10 @@ def packed_width(counts: np.ndarray) -> int:
 
 
 def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None) -> Stream:
-    """Code `symbols` (uint8, flat) as the smallest of the three forms; `map` may spread segments over threads."""
+    """Code `symbols` (uint8, flat) as the smallest of the three forms; `map` may spread segments over threads.
+
+    With their `counts`, no more than a segment of the symbols is asked for at a time: they may be made then.
+    """
     counts = count_symbols(symbols) if counts is None else counts
     used = np.flatnonzero(counts)
     if len(used) < 2:
@@ -160,8 +163,11 @@ def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
 
 def pack(symbols: np.ndarray, width: int) -> Stream:
     """Lay `symbols` (uint8) end to end, `width` bits each: the stream before Huffman coding."""
-    bits = np.unpackbits(symbols[:, None], axis=1, bitorder="little", count=width)
-    return Stream("packed", len(symbols), width=width, segments=(np.packbits(bits, bitorder="little").tobytes(),))
+    packed = bytearray()
+    for start in range(0, len(symbols), SEGMENT):  # a multiple of eight symbols: each part ends with its last byte
+        part = np.unpackbits(symbols[start : start + SEGMENT][:, None], axis=1, bitorder="little", count=width)
+        packed += np.packbits(part, bitorder="little").data
+    return Stream("packed", len(symbols), width=width, segments=(bytes(packed),))
 
 
 def decode(stream: Stream, map: Map = map) -> np.ndarray:
@@ -186,11 +192,15 @@ def decode(stream: Stream, map: Map = map) -> np.ndarray:
 
 
 def _unpack(stream: Stream) -> np.ndarray:
-    packed = np.frombuffer(stream.segments[0], np.uint8)
-    bits = np.unpackbits(packed, bitorder="little", count=stream.count * stream.width)
-    padded = np.zeros((stream.count, 8), np.uint8)
-    padded[:, : stream.width] = bits.reshape(stream.count, stream.width)
-    return np.packbits(padded, axis=1, bitorder="little").ravel()
+    packed, symbols = np.frombuffer(stream.segments[0], np.uint8), np.empty(stream.count, np.uint8)
+    for start in range(0, stream.count, SEGMENT):
+        part = symbols[start : start + SEGMENT]
+        from_byte, count = start * stream.width // 8, len(part) * stream.width
+        bits = np.unpackbits(packed[from_byte : from_byte + -(-count // 8)], bitorder="little", count=count)
+        padded = np.zeros((len(part), 8), np.uint8)
+        padded[:, : stream.width] = bits.reshape(len(part), stream.width)
+        part[:] = np.packbits(padded, axis=1, bitorder="little").ravel()
+    return symbols
 
 
 def _inflate(header: bytes, segment: bytes, count: int) -> bytes:

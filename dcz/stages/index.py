@@ -5,7 +5,7 @@
 A gap symbol below 2^b - 1 skips that many places and keeps the next; 2^b - 1 itself skips as many and keeps none.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,56 +13,97 @@ import numpy as np
 from ..errors import CorruptFile
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their places stay in cache
+PANEL = 1 << 18  # places of a mask looked at at a time
+LONG = 1 << 16  # a gap from which it is looked at by itself
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """One way to number the kept places of a matrix: their raw gaps (int64) in row- or column-major order.
+    """One way to number the kept places of a `mask` (bool[R, C]): in row- or column-major order.
 
     `rows` and `columns` (bool) tell which rows and columns are numbered; None means all.
     """
 
+    mask: np.ndarray
     column_major: bool
     rows: np.ndarray | None
     columns: np.ndarray | None
-    gaps: np.ndarray
 
     @property
     def bitmap_bytes(self) -> int:
         """Bytes of the bitmaps that this layout needs."""
         return sum(-(-len(bitmap) // 8) for bitmap in (self.rows, self.columns) if bitmap is not None)
 
+    def gaps(self) -> Iterator[np.ndarray]:
+        """The raw gaps (int64) before the kept places, in blocks."""
+        previous = -1
+        for kept, start in self._blocks():
+            places = np.flatnonzero(kept)
+            places += start
+            yield np.diff(places, prepend=previous) - 1
+            previous = places[-1] if len(places) else previous
+
+    def _blocks(self) -> Iterator[tuple[np.ndarray, int]]:
+        """The numbered part of the mask in its order, in blocks (bool), with the first number of each."""
+        mask, lines, across = self.mask, self.rows, self.columns
+        if self.column_major:
+            mask, lines, across = mask.T, across, lines
+        start = 0
+        for part in panels(mask.shape):
+            block = mask[part]
+            block = block if lines is None else block[lines[part[0]]]
+            block = block if across is None else block[:, across[part[1]]]
+            yield block, start
+            start += block.size
+
+
+def panels(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Rectangles that cover a matrix in row-major order: whole rows, as many as make a panel, or pieces of one."""
+    height, width = shape
+    lines = max(1, PANEL // max(1, width))
+    across = PANEL if lines == 1 else max(1, width)
+    for row in range(0, height, lines):
+        for column in range(0, width, across):
+            yield slice(row, row + lines), slice(column, column + across)
+
 
 def layouts(mask: np.ndarray) -> Iterator[Layout]:
     """Every layout of `mask` (bool[R, C]) worth measuring: each order, with and without empty rows and columns."""
     rows, columns = mask.any(axis=1), mask.any(axis=0)
-    row, column = np.divmod(np.flatnonzero(mask), max(1, mask.shape[1]))
     for row_map in (None, rows) if not rows.all() else (None,):
         for column_map in (None, columns) if not columns.all() else (None,):
-            height, y = _compact(row, mask.shape[0], row_map)
-            width, x = _compact(column, mask.shape[1], column_map)
-            yield Layout(False, row_map, column_map, np.diff(y * width + x, prepend=-1) - 1)
+            height = mask.shape[0] if row_map is None else row_map.sum()
+            width = mask.shape[1] if column_map is None else column_map.sum()
+            yield Layout(mask, False, row_map, column_map)
             if min(height, width) > 1:  # else both orders are the same
-                yield Layout(True, row_map, column_map, np.diff(np.sort(x * height + y), prepend=-1) - 1)
+                yield Layout(mask, True, row_map, column_map)
 
 
-def _compact(lines: np.ndarray, length: int, bitmap: np.ndarray | None) -> tuple[int, np.ndarray]:
-    """How many lines are numbered, and the new numbers of these `lines`."""
-    return (length, lines) if bitmap is None else (int(bitmap.sum()), (np.cumsum(bitmap) - 1)[lines])
-
-
-def reading_order(mask: np.ndarray, column_major: bool) -> np.ndarray:
-    """The row-major places (int64) of the kept elements of `mask` (bool[R, C]), in the order of the index."""
+def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool) -> np.ndarray:
+    """The kept ones of `elements` ([R, C]; `mask` bool[R, C]), in the order of the index."""
     if not column_major:
-        return np.flatnonzero(mask)
-    column, row = np.divmod(np.flatnonzero(mask.T), mask.shape[0])
-    return row * mask.shape[1] + column
+        return elements[mask]
+    found, done = np.empty(np.count_nonzero(mask), elements.dtype), 0
+    for part in panels(mask.T.shape):
+        kept = elements.T[part][mask.T[part]]
+        found[done : done + len(kept)] = kept
+        done += len(kept)
+    return found
 
 
-def count_symbols(gaps: np.ndarray, widths: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """For each gap width in bits, how often each gap symbol would occur: int64[256]."""
-    short = np.bincount(gaps[gaps < 1 << 16])
-    long = gaps[gaps >= 1 << 16]
+def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """For each gap width in bits, how often each gap symbol would occur in blocks of `gaps` (int64): int64[256]."""
+    short, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
+    for block in gaps:
+        count = np.bincount(block[block < LONG], minlength=len(short))
+        count[: len(short)] += short
+        short = count
+        long.append(block[block >= LONG])
+    return _count_symbols(short, np.concatenate(long), widths)
+
+
+def _count_symbols(short: np.ndarray, long: np.ndarray, widths: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """The same of short gaps counted by their length, and long ones as they are."""
     result = {}
     for width in widths:
         skip = (1 << width) - 1
@@ -85,6 +126,16 @@ def encode(gaps: np.ndarray, width: int) -> np.ndarray:
     ends = np.cumsum(skips + 1) - 1
     symbols = np.full(int(ends[-1]) + 1, skip, np.uint8)
     symbols[ends] = gaps - skips * skip
+    return symbols
+
+
+def encode_all(gaps: Iterable[np.ndarray], width: int, count: int) -> np.ndarray:
+    """The same for blocks of gaps, of which it is known how many symbols they make."""
+    symbols, done = np.empty(count, np.uint8), 0
+    for block in gaps:
+        coded = encode(block, width)
+        symbols[done : done + len(coded)] = coded
+        done += len(coded)
     return symbols
 
 

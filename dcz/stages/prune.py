@@ -2,13 +2,16 @@
 
     weights  0.1 -0.7 0.0 0.4   sparsity 0.5   ->   keep 0 1 0 1
 
-Only magnitudes matter, and only their order; the weights that are kept do not change.
+Only magnitudes matter, and only their order; the weights that are kept do not change. Weights are arrays (float, flat),
+or slices.Numbers, of which no more than a slice is in memory at a time.
 """
 
 import math
 from collections.abc import Callable
 
 import numpy as np
+
+from .. import slices
 
 _BLOCK = 1 << 16  # weights summed at a time: they stay in cache
 _DIGIT = 16  # bits that one pass of the selection looks at
@@ -22,11 +25,15 @@ def by_sparsity(weights: np.ndarray, sparsity: float) -> np.ndarray:
     drop = round(sparsity * len(weights))
     if drop == 0:
         return np.ones(len(weights), bool)
-    magnitude = _magnitude_bits(weights)
-    edge, below = _select(magnitude, drop)
-    mask = magnitude > edge
-    ties = np.flatnonzero(magnitude == edge)
-    mask[ties[: len(ties) - (drop - below)]] = True
+    edge, below, alike = _select(weights, drop)
+    mask = slices.where(weights, lambda part: _magnitude_bits(part) > edge)
+    stay = alike - (drop - below)
+    for part in slices.parts(len(weights)):
+        if stay <= 0:
+            break
+        ties = np.flatnonzero(_magnitude_bits(weights[part]) == edge)[:stay]
+        mask[part][ties] = True
+        stay -= len(ties)
     return mask
 
 
@@ -35,7 +42,8 @@ def by_deviation(weights: np.ndarray, multiple: float) -> np.ndarray:
 
     The quality parameter of Han et al., "Learning both Weights and Connections", 2015, section 3.1.
     """
-    return np.abs(weights) > np.float64(multiple * standard_deviation(weights))  # a plain float might overflow float32
+    least = np.float64(multiple * standard_deviation(weights))  # a plain float might overflow float32
+    return slices.where(weights, lambda part: np.abs(part) > least)
 
 
 def standard_deviation(weights: np.ndarray) -> float:
@@ -57,8 +65,8 @@ def typical_square(weights: np.ndarray, aside: float = 0.005) -> float:
     rest = len(weights) - int(aside * len(weights))
     if rest == len(weights):
         return mean_square(weights)
-    magnitude = _magnitude_bits(weights)
-    return mean_square(weights[magnitude <= _select(magnitude, rest)[0]])
+    edge = _select(weights, rest)[0]
+    return mean_square(slices.select(weights, slices.where(weights, lambda part: _magnitude_bits(part) <= edge)))
 
 
 def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -77,14 +85,15 @@ def _magnitude_bits(weights: np.ndarray) -> np.ndarray:
     return weights.view(unsigned) & unsigned.type((1 << (bits - 1)) - 1)
 
 
-def _select(numbers: np.ndarray, rank: int) -> tuple[int, int]:
-    """The `rank`-th smallest number (from 1) and how many are below it, digit by digit from the top."""
-    bits = numbers.dtype.itemsize * 8
+def _select(weights, rank: int) -> tuple[int, int, int]:
+    """The `rank`-th smallest magnitude (from 1; its bits), and how many weights are below it and at it, digit by digit
+    from the top."""
+    bits = weights[:1].dtype.itemsize * 8
     value = below = 0
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
         counts = np.zeros(1 << _DIGIT, np.int64)
-        for start in range(0, len(numbers), 1 << 18):
-            part = numbers[start : start + (1 << 18)]
+        for place in slices.parts(len(weights), 1 << 18):
+            part = _magnitude_bits(weights[place])
             if shift + _DIGIT < bits:
                 part = part[part >> (shift + _DIGIT) == value >> (shift + _DIGIT)]
             digits = (part >> shift).astype(np.uint16)
@@ -93,4 +102,4 @@ def _select(numbers: np.ndarray, rank: int) -> tuple[int, int]:
         digit = int(np.searchsorted(reached, rank))
         below = int(reached[digit] - counts[digit])
         value |= digit << shift
-    return value, below
+    return value, below, int(counts[digit])

@@ -7,6 +7,8 @@ length of the code, for when codes are Huffman-coded anyway.
 
 The iterations run on a histogram (dcz/histogram.py), so that a step costs as much as the codebook has entries, however
 many the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
+
+Weights are arrays (float, flat, finite), or slices.Numbers, of which no more than a slice is in memory at a time.
 """
 
 import math
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import slices
 from ..histogram import BINS, BLOCK, Histogram
 from ..tensor import MOST_ENTRIES
 
@@ -92,7 +95,7 @@ def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarra
 
 def only_used(centroids: np.ndarray, codes: np.ndarray) -> Shared:
     """Those of the centroids that a code points to."""
-    used = np.flatnonzero(np.bincount(codes))
+    used = np.flatnonzero(slices.occurrences(codes))
     return Shared(centroids[used], _renumber(codes, used))
 
 
@@ -114,7 +117,7 @@ def _renumber(codes: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Codes as places in `used`, the ascending codes that occur."""
     if used[-1] == len(used) - 1:
         return codes
-    return np.searchsorted(used, np.arange(MOST_ENTRIES)).astype(np.uint8)[codes]
+    return slices.look_up(np.searchsorted(used, np.arange(MOST_ENTRIES)).astype(np.uint8), codes)
 
 
 # -- entropy-constrained ----------------------------------------------------------------------------------------------
@@ -182,19 +185,25 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
     centroids of their own.
     """
     reach = NEAR * step
-    if max(-float(weights.min()), float(weights.max())) <= reach:
+    low, high = slices.extremes(weights)
+    if max(-low, high) <= reach:
         return _on_grid(weights, step, zeros, MOST_ENTRIES)
-    near = np.abs(weights) <= reach
+    near = slices.where(weights, lambda part: np.abs(part) <= reach)
     if np.count_nonzero(near) < len(weights) / 2:
         return _on_grid(weights, step, zeros, MOST_ENTRIES)
-    far = kmeans(weights[~near], FAR)
-    bulk = _on_grid(weights[near], step, zeros, MOST_ENTRIES - len(far.centroids))
+    far = kmeans(slices.select(weights, ~near), FAR)
+    bulk = _on_grid(slices.select(weights, near), step, zeros, MOST_ENTRIES - len(far.centroids))
     centroids = np.concatenate([bulk.centroids, far.centroids])
     order = np.argsort(centroids, kind="stable")
     number = np.argsort(order).astype(np.uint8)
     codes = np.empty(len(weights), np.uint8)
-    codes[near] = number[bulk.codes]
-    codes[~near] = number[len(bulk.centroids) :][far.codes]
+    done = 0
+    for part in slices.parts(len(weights)):
+        inside, mixed = near[part], codes[part]
+        stop = done + np.count_nonzero(inside)
+        mixed[inside] = number[bulk.codes[done:stop]]
+        mixed[~inside] = number[len(bulk.centroids) :][far.codes[part.start - done : part.stop - stop]]
+        done = stop
     return Shared(centroids[order], codes)
 
 
@@ -231,7 +240,7 @@ def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
     for start in range(0, len(weights), BLOCK):
         part = slice(start, start + BLOCK)
         error += float(np.cumsum((weights[part] - found.centroids[found.codes[part]]) ** 2)[-1])
-    count = np.bincount(found.codes)
+    count = slices.occurrences(found.codes)
     gaps = np.diff(found.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
     bits = math.fsum(count * np.rint(np.log2(len(weights) / count) * 1024) / 1024)
