@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import allocate, calibrate, data, packing, pipeline
+from .crew import assembled
 from .errors import BadPlan
 from .files import check_output
 from .judging import Accuracy, Agreement
@@ -268,8 +269,9 @@ class _Tuning(Sampled):
         def note(name: str, done: int, total: int) -> None:
             records[name] = sink.nbytes - sum(records.values())
 
-        options = {"place": "the file", "threads": self.threads, "metadata": self._metadata(), "progress": note}
-        packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
+        with assembled(self.threads) as crew:
+            options = {"place": "the file", "crew": crew, "metadata": self._metadata(), "progress": note}
+            packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
         return File(packed.nbytes, records)
 
     def _changed(self, new: dict[str, np.ndarray]):

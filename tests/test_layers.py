@@ -28,13 +28,14 @@ MAY = {
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
     "journal": "errors deflate files",
-    "packing": f"{_MIDDLE} allocate journal parallel",
-    "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing",
+    "cluster": "errors deflate", "crew": "errors parallel cluster",
+    "packing": f"{_MIDDLE} allocate journal parallel crew",
+    "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing crew",
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
-    "tuning": f"{_MIDDLE} sampled judging allocate calibrate parallel packing pipeline search",
-    "search": "errors plan files journal parallel model packing pipeline",
+    "tuning": f"{_MIDDLE} sampled judging allocate calibrate parallel packing pipeline search crew",
+    "search": "errors plan files journal parallel model packing pipeline crew",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data files runtime unpack report", "evaluation": "errors data runtime parallel answers",
@@ -46,15 +47,17 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor slices histogram stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping packing sampled sensitivity judging tuning report verification data answers evaluation",
+             " unpack mapping cluster packing sampled sensitivity judging tuning report verification data answers"
+             " evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",
+    "distributed": "cluster",
     "bitarray": "stages.huffman", "isal": "deflate",
     "click": "cli",
     "rich": "cli report",
 }  # fmt: skip
-HEAVY = {"numpy", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google"}
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google"}
 LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
 
 
