@@ -7,6 +7,7 @@
       UnsupportedFile   5   a `.dcz` file of a later major version
       FileAccess        6   a file that cannot be read or written
       MissingBackend    7   an optional package that is not installed
+      LostWorkers       9   worker processes that died, a cluster that does not answer
 
 Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 70 a fault of dcz, 71 too little memory, 130
 an interrupt.
@@ -68,3 +69,9 @@ class MissingBackend(DczError):
     """An optional package that a command needs and that is not installed."""
 
     exit_code = 7
+
+
+class LostWorkers(DczError):
+    """Worker processes that died, or a cluster that does not answer, has no workers, or unsuitable ones."""
+
+    exit_code = 9

@@ -73,6 +73,20 @@ def spooled(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
+def scratch(folder: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A file in `folder` for other processes to read meanwhile, by its `name`; it goes at the end."""
+    path = Path(folder, f".dcz.{secrets.token_hex(8)}.part")
+    try:
+        with writing(path):
+            file = open(path, "x+b")
+        with file:
+            yield file
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+@contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[None]:
     """Turn the failures of writing what will become `path` into FileAccess."""
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .deflate import crc32
-from .errors import FileAccess
+from .errors import FileAccess, LostWorkers
 from .files import spooled, writing
 
 try:
@@ -131,9 +131,9 @@ def records(output: str | os.PathLike, resume: bool | None) -> Iterator[Records]
         keep = False
         if not found.is_journal:
             _remove_stale(found.path)
-    except FileAccess as error:
+    except (FileAccess, LostWorkers) as error:
         if found.is_journal and found.kept:
-            raise FileAccess(f"{error}; the same command goes on from {found.path.name}") from error
+            raise type(error)(f"{error}; the same command goes on from {found.path.name}") from error
         raise
     except (KeyboardInterrupt, MemoryError, SystemExit) as error:
         if found.is_journal and found.kept:

@@ -12,14 +12,15 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import __version__, allocate
+from .crew import Crew
 from .deflate import ZLIB, crc32, deflates_below
 from .errors import FileAccess
+from .files import scratch, sync, writing
 from .format import container
 from .format.container import Entry
 from .journal import Kept, Records
@@ -50,8 +51,7 @@ def pack(
     records: Records,
     *,
     place: str,
-    threads: int,
-    executor: Executor | None = None,
+    crew: Crew,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     warn: Callable[[str], None] = lambda message: None,
     metadata: Mapping[str, str] | None = None,
@@ -72,15 +72,18 @@ def pack(
         **(metadata or {}),
     }
     with contextlib.ExitStack() as stack:
-        pool = executor or stack.enter_context(ThreadPoolExecutor(threads))
-        alone = threads if executor is None else 1
         total = sum(sites[0].nbytes for sites, _ in jobs)
         there = records.begin(_fingerprint(loaded, jobs), total)
+        left = jobs[len(there) :]
+        where = {}
+        if crew.folder is not None:
+            where = stack.enter_context(_laid_out([sites[0] for sites, _ in left], crew.folder))
         tasks = (
-            (sites[0], (task(sites[0], settings), alone), sites[0].nbytes) for sites, settings in jobs[len(there) :]
+            (site, (task(site, settings, where.get(id(site))), crew.threads), site.nbytes)
+            for (site, *_), settings in left
         )
         done = [(sites[0], kept) for (sites, _), kept in zip(jobs, there)]
-        made = _add(records, in_order(pool, encode_task, tasks, threads))
+        made = _add(records, in_order(crew.executor, encode_task, tasks, crew.ahead, crew.room))
         entries = _entries(itertools.chain(done, made), total, progress, warn)
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
     original = None if prunes else onnx_model.original(model, loaded)
@@ -93,6 +96,21 @@ def pack(
             warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
             return Packed(whole, None, original, len(whole))
     return Packed(head, records, graph, size)
+
+
+@contextlib.contextmanager
+def _laid_out(sites: list, folder: str) -> Iterator[dict[int, tuple[str, int, int]]]:
+    """Where others can read the bytes of each site, by its id: external data where it is, the rest in a file that goes
+    at the end."""
+    found = {id(site): (os.path.realpath(site.external[0]), *site.external[1:]) for site in sites if site.external}
+    with scratch(folder) as file:
+        with writing(file.name):
+            for site in sites:
+                if id(site) not in found:
+                    found[id(site)] = (file.name, file.tell(), site.nbytes)
+                    file.write(site.read())
+            sync(file)
+        yield found
 
 
 def _add(records: Records, results: Iterator) -> Iterator[tuple]:

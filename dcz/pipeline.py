@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
+from .crew import assembled
 from .errors import BadPlan, CorruptFile
 from .files import check_output, replacing
 from .format.container import Archive
@@ -26,6 +27,8 @@ def compress(
     *,
     threads: int | None = None,
     executor: Executor | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
@@ -35,10 +38,12 @@ def compress(
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
     `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
-    alone changes nothing. `executor` may be any concurrent.futures.Executor; tensors are its tasks. The bytes of the
-    file do not depend on it, nor on `threads` (default: all cores). `progress` is told a tensor's name, the bytes of
-    tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists. `metadata`
-    takes the place of what the file would say of its source, where `model` was made from another, and of its settings.
+    alone changes nothing. Tensors are tasks: of `threads` (default: all cores), or of one of these: an `executor`, any
+    concurrent.futures.Executor; so many `workers`, processes of this machine; the Dask `cluster` whose scheduler has
+    that address (see crew.assembled). The bytes of the file do not depend on who works. `progress` is told a tensor's
+    name, the bytes of tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that exists.
+    `metadata` takes the place of what the file would say of its source, where `model` was made from another, and of its
+    settings.
     With `resume`, records are kept in `output` + ".partial" as they are made, until `output` is in its place: the same
     call goes on from there, to the same bytes, after it was killed or the disk was full. None: from 1 GB of tensors on.
     What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
@@ -52,12 +57,11 @@ def compress(
     given = isinstance(model, (str, os.PathLike))
     loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
     check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
+    place = os.fspath(output)
     with records(output, resume) as found:
-        place = os.fspath(output)
-        packed = pack(
-            model, loaded, plan, found,
-            place=place, threads=threads, executor=executor, progress=progress, warn=warn, metadata=metadata,
-        )  # fmt: skip
+        with assembled(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as crew:
+            options = {"place": place, "crew": crew, "progress": progress, "warn": warn, "metadata": metadata}
+            packed = pack(model, loaded, plan, found, **options)
         _write_and_check(place, packed, threads)
     return Path(output)
 

@@ -12,8 +12,10 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from . import packing, pipeline
+from .crew import Crew, assembled
 from .errors import BadPlan
 from .files import check_output
 from .journal import Kept
@@ -67,6 +69,8 @@ def compress_to_size(
     *,
     ratio: float | None = None,
     threads: int | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     trial: Callable[[Trial], None] = lambda trial: None,
     warn: Callable[[str], None] = lambda message: None,
@@ -90,18 +94,20 @@ def compress_to_size(
     threads = thread_count(threads)
 
     def file(quality: float, plan: Plan) -> File:
-        found = _measure(model, plan, threads, progress)
+        found = _measure(model, plan, crew, progress)
         trial(Trial(quality, found.nbytes))
         return found
 
     def measure(quality: float) -> Trial:
         return Trial(quality, file(quality, at(plan, quality)).nbytes)
 
-    best = seek(measure, max_bytes, _begin(_load(model).sites, plan, max_bytes))
-    chosen = at(plan, best.quality)
-    if best.nbytes < (1 - TOLERANCE) * max_bytes:
-        chosen, best = _fill(file, plan, best, max_bytes)
-    more = {"threads": threads, "progress": progress, "warn": warn, "force": force, "resume": resume}
+    with assembled(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as crew:
+        best = seek(measure, max_bytes, _begin(_load(model).sites, plan, max_bytes))
+        chosen = at(plan, best.quality)
+        if best.nbytes < (1 - TOLERANCE) * max_bytes:
+            chosen, best = _fill(file, plan, best, max_bytes)
+    more = {"threads": threads, "workers": workers, "cluster": cluster, "force": force, "resume": resume}
+    more |= {"progress": progress, "warn": warn}
     pipeline.compress(model, output, chosen, **more)
     return best
 
@@ -228,7 +234,7 @@ def _sought(plan: Plan) -> Plan:
     return plan
 
 
-def _measure(model, plan: Plan, threads: int, progress) -> File:
+def _measure(model, plan: Plan, crew: Crew, progress) -> File:
     """The file that `plan` makes."""
     sink, records = Sink(), {}
 
@@ -237,5 +243,5 @@ def _measure(model, plan: Plan, threads: int, progress) -> File:
         progress(name, done, total)
 
     loaded = _load(model)  # packing uses it up
-    packed = packing.pack(model, loaded, plan, sink, place="the file", threads=threads, progress=note)
+    packed = packing.pack(model, loaded, plan, sink, place="the file", crew=crew, progress=note)
     return File(packed.nbytes, records)

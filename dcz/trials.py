@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import allocate, calibrate, data, packing, pipeline
+from .crew import assembled
 from .errors import BadPlan
 from .judging import Accuracy, Agreement
 from .plan import LOSSLESS, Plan, Rule, Settings
@@ -106,8 +107,9 @@ class Trials(Sampled):
         def note(name: str, done: int, total: int) -> None:
             records[name] = sink.nbytes - sum(records.values())
 
-        options = {"place": "the file", "threads": self.threads, "metadata": self._metadata(), "progress": note}
-        packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
+        with assembled(self.threads) as crew:
+            options = {"place": "the file", "crew": crew, "metadata": self._metadata(), "progress": note}
+            packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
         return File(packed.nbytes, records)
 
     def write(self, output: str | os.PathLike, warn: Callable[[str], None], force: bool) -> None:

@@ -28,15 +28,16 @@ MAY = {
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
     "journal": "errors deflate files",
-    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} allocate journal parallel worker",
-    "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing",
+    "cluster": "errors deflate", "crew": "errors parallel cluster",
+    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} allocate journal parallel crew worker",
+    "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing crew",
     "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
     "distilling": f"{_MIDDLE} sampled calibrate train",
-    "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search",
+    "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search crew",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
-    "search": "errors plan files journal parallel model packing pipeline",
+    "search": "errors plan files journal parallel model packing pipeline crew",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data files runtime unpack report", "evaluation": "errors data runtime parallel answers",
@@ -48,16 +49,17 @@ MAY = {
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor slices histogram stages encodings codec format model runtime allocate calibrate train"
-             " unpack mapping worker packing sampled sensitivity judging distilling trials tuning report verification"
-             " data answers evaluation",
+             " unpack mapping cluster worker packing sampled sensitivity judging distilling trials tuning report"
+             " verification data answers evaluation",
     "onnx": "model", "google": "model",
     "onnxruntime": "runtime",
     "torch": "train",
+    "distributed": "cluster",
     "bitarray": "stages.huffman", "isal": "deflate",
     "click": "cli",
     "rich": "cli report",
 }  # fmt: skip
-HEAVY = {"numpy", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google"}
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google"}
 LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
 
 

@@ -66,11 +66,13 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 )
 @click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 @threads
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in so many processes, sharing --threads.")
+@click.option("--cluster", metavar="TCP://HOST:PORT", help="Work on a running Dask cluster (dcz[cluster]).")
 @as_json
 @force
 def command(
     model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, resume,
-    quiet, threads, as_json, force, lossless, no_share, **options,
+    quiet, threads, workers, cluster, as_json, force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -96,6 +98,7 @@ def command(
     from pathlib import Path
 
     from .. import budget, pipeline, report, search, tuning
+    from ..errors import BadPlan
     from ..plan import DROPS
     from . import show
 
@@ -105,6 +108,9 @@ def command(
     output = output or str(Path(model).with_suffix(".dcz"))
     options = {"threads": threads, "warn": warn, "force": force}
     limit = None if max_size is None else budget.parse_size(max_size)
+    if calibrate is not None and (workers, cluster) != (None, None):
+        raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
+    crew = {"workers": workers, "cluster": cluster}
     if calibrate is not None:
         drop = DROPS.get(preset) if max_drop is None else max_drop / 100
         with progress("calibrating", quiet, samples=True) as tell:
@@ -122,10 +128,10 @@ def command(
                 _tell_distilled(tuned.distilled)
     elif max_size is None and ratio is None:
         with progress("compressing", quiet) as tell:
-            pipeline.compress(model, output, plan, progress=tell, resume=resume, **options)
+            pipeline.compress(model, output, plan, progress=tell, resume=resume, **crew, **options)
     else:
         goal = {"ratio": ratio, "trial": _tell_trial(quiet), "resume": resume}
-        search.compress_to_size(model, output, limit, plan, **goal, **options)
+        search.compress_to_size(model, output, limit, plan, **goal, **crew, **options)
     result = report.inspect(output)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
