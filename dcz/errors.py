@@ -8,9 +8,11 @@
       FileAccess        6   a file that cannot be read or written
       MissingBackend    7   an optional package that is not installed
 
-Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 70 a fault of dcz, 71 too little memory, 130
-an interrupt.
+Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 8 several models that failed for different
+reasons, 70 a fault of dcz, 71 too little memory, 130 an interrupt.
 """
+
+SEVERAL, INTERNAL, NO_MEMORY, INTERRUPTED = 8, 70, 71, 130
 
 
 class DczError(Exception):
@@ -68,3 +70,19 @@ class MissingBackend(DczError):
     """An optional package that a command needs and that is not installed."""
 
     exit_code = 7
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of a command that fails with `error`."""
+    if isinstance(error, DczError):
+        return error.exit_code
+    return NO_MEMORY if isinstance(error, MemoryError) else INTERNAL
+
+
+def message(error: Exception) -> str:
+    """What to tell the user of `error`, in a sentence."""
+    if isinstance(error, DczError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory for this model; close other programs, or give --threads 1"
+    return f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)"
