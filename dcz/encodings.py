@@ -87,8 +87,11 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
     if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
         found.append(_shared(tensor, coded, map))
 
-    decoded = np.zeros(places, tensor.dtype.pattern)
-    decoded[coded.mask] = coded.entries[coded.codes]
+    if kept == places:
+        decoded = coded.entries.take(coded.codes)
+    else:
+        decoded = np.zeros(places, tensor.dtype.pattern)
+        decoded[coded.mask] = coded.entries[coded.codes]
     return [Candidate(encoded, decoded.view(np.uint8)) for encoded in found]
 
 

@@ -5,12 +5,26 @@
     histogram.between(histogram.total, edges) / histogram.between(histogram.count, edges)      the mean of each cell
 
 Sums run in a fixed order: the same weights give the same totals on every machine.
+
+`count_codes` does for codes what the histogram does for weights.
 """
 
 import numpy as np
 
 BINS = 1 << 16
 BLOCK = 1 << 16  # weights at a time, so that what is made of them on the way stays in cache
+
+
+def count_codes(codes: np.ndarray, least: int = 0) -> np.ndarray:
+    """How often each code (uint8) occurs (int64), as np.bincount has it, for `least` codes at least.
+
+    bincount widens its input to 64 bits: of all codes at once, that would be eight times their memory.
+    """
+    counts = np.zeros(256, np.int64)
+    for start in range(0, len(codes), BLOCK):
+        counts += np.bincount(codes[start : start + BLOCK], minlength=256)
+    used = np.flatnonzero(counts)
+    return counts[: max(least, int(used[-1]) + 1 if len(used) else 0)]
 
 
 class Histogram:

@@ -11,8 +11,11 @@ import math
 
 import numpy as np
 
+from ..histogram import count_codes
+
 UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
 BLOCK = 1 << 16
+FEW = 1 << 12  # rows that a block has again and again
 SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
 
 
@@ -22,15 +25,22 @@ class Rows:
 
     def __init__(self, shape: tuple[int, ...], rows: int, places: np.ndarray | None = None):
         self._places = places
-        if rows < 0:
-            self.count = shape[-1]
-            self._row = lambda place: place % self.count
-        else:
-            self.count, inner = math.prod(shape[:rows]), math.prod(shape[rows:])
-            self._row = lambda place: place // inner
+        self._last = rows < 0  # the last axis numbers the rows
+        self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
+        self._inner = self.count if rows < 0 else math.prod(shape[rows:])
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        return self._row(np.arange(part.start, part.stop) if self._places is None else self._places[part])
+        if self._places is not None:
+            return self._places[part] % self._inner if self._last else self._places[part] // self._inner
+        if self._last and self._inner > FEW:
+            return np.arange(part.start, part.stop) % self._inner
+        # Without a division for each place, which would take longer than all else.
+        first, last = part.start // self._inner, -(-part.stop // self._inner)
+        if self._last:
+            skipped = part.start - first * self._inner
+            return np.tile(np.arange(self._inner), last - first)[skipped : skipped + part.stop - part.start]
+        edges = np.clip(np.arange(first, last + 1) * self._inner, part.start, part.stop)
+        return np.repeat(np.arange(first, last), np.diff(edges))
 
 
 def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: Rows, slope: float) -> np.ndarray:
@@ -59,7 +69,10 @@ def _sums(weights, codes, levels, rows: Rows, unit: float) -> tuple[np.ndarray, 
     count, sums = np.zeros(rows.count), np.zeros(rows.count)
     for start in range(0, len(weights), BLOCK):
         part = slice(start, min(start + BLOCK, len(weights)))
-        row, errors = rows[part], np.rint((levels[codes[part]] - weights[part]) / unit)
+        row, errors = rows[part], levels.take(codes[part])
+        errors -= weights[part]
+        errors /= unit
+        np.rint(errors, out=errors)
         sums += np.bincount(row, errors, rows.count)  # whole numbers below 2^53: exact
         count += np.bincount(row, minlength=rows.count)
     return count, sums.astype(np.int64)
@@ -73,20 +86,24 @@ def _candidates(weights, codes, levels, rows: Rows, slope: float, wanted: np.nda
     for way, (here, there) in enumerate(((slice(1, last + 1), slice(0, last)), (slice(0, last), slice(1, last + 1)))):
         change[way, here] = levels[there] - levels[here]
         fixed[way, here] = change[way, here] ** 2 + slope * (price[there] - price[here])
-    found = []
+    found, double, table = [], 2 * change.ravel(), 256 * wanted  # of a row, where its way's costs begin
     for start in range(0, len(weights), BLOCK):
         part = slice(start, min(start + BLOCK, len(weights)))
         code, row = codes[part], rows[part]
-        way = wanted[row]
-        cost = fixed[way, code] + 2 * change[way, code] * (levels[code] - weights[part])
-        near = np.flatnonzero(cost < reach[row])
-        found.append((near + start, row[near], cost[near], change[way[near], code[near]]))
+        place = table.take(row)
+        place += code
+        cost = levels.take(code)
+        cost -= weights[part]
+        cost *= double.take(place)
+        cost += fixed.take(place)
+        near = np.flatnonzero(cost < reach.take(row))
+        found.append((near + start, row[near], cost[near], change.take(place[near])))
     return [np.concatenate(each) for each in zip(*found)]
 
 
 def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
-    count = np.bincount(codes, minlength=entries)
+    count = count_codes(codes, entries)
     return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
 
 

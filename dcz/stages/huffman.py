@@ -160,8 +160,11 @@ def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
 
 def pack(symbols: np.ndarray, width: int) -> Stream:
     """Lay `symbols` (uint8) end to end, `width` bits each: the stream before Huffman coding."""
-    bits = np.unpackbits(symbols[:, None], axis=1, bitorder="little", count=width)
-    return Stream("packed", len(symbols), width=width, segments=(np.packbits(bits, bitorder="little").tobytes(),))
+    packed = []
+    for start in range(0, len(symbols), SEGMENT):  # whole bytes each; a bit takes a byte on the way
+        bits = np.unpackbits(symbols[start : start + SEGMENT, None], axis=1, bitorder="little", count=width)
+        packed.append(np.packbits(bits, bitorder="little").tobytes())
+    return Stream("packed", len(symbols), width=width, segments=(b"".join(packed),))
 
 
 def decode(stream: Stream, map: Map = map) -> np.ndarray:
@@ -186,10 +189,21 @@ def decode(stream: Stream, map: Map = map) -> np.ndarray:
 
 
 def _unpack(stream: Stream) -> np.ndarray:
-    packed = np.frombuffer(stream.segments[0], np.uint8)
-    bits = np.unpackbits(packed, bitorder="little", count=stream.count * stream.width)
-    padded = np.zeros((stream.count, 8), np.uint8)
-    padded[:, : stream.width] = bits.reshape(stream.count, stream.width)
+    packed, width, count = np.frombuffer(stream.segments[0], np.uint8), stream.width, stream.count
+    if 8 % width == 0:  # a byte holds whole symbols: a table has those of each byte
+        return _spread(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)[packed].ravel()[:count]
+    symbols = np.empty(count, np.uint8)
+    for start in range(0, count, SEGMENT):  # whole bytes each; a bit takes a byte on the way
+        part = symbols[start : start + SEGMENT]
+        part[:] = _spread(packed[start * width // 8 :], width, len(part))
+    return symbols
+
+
+def _spread(packed: np.ndarray, width: int, count: int) -> np.ndarray:
+    """The first `count` symbols of `width` bits each that are packed in bytes."""
+    bits = np.unpackbits(packed[: -(-count * width // 8)], bitorder="little", count=count * width)
+    padded = np.zeros((count, 8), np.uint8)
+    padded[:, :width] = bits.reshape(count, width)
     return np.packbits(padded, axis=1, bitorder="little").ravel()
 
 

@@ -22,10 +22,13 @@ def by_sparsity(weights: np.ndarray, sparsity: float) -> np.ndarray:
     drop = round(sparsity * len(weights))
     if drop == 0:
         return np.ones(len(weights), bool)
-    magnitude = _magnitude_bits(weights)
-    edge, below = _select(magnitude, drop)
-    mask = magnitude > edge
-    ties = np.flatnonzero(magnitude == edge)
+    edge, below = _select(weights, drop)
+    mask, ties = np.empty(len(weights), bool), []
+    for start in range(0, len(weights), _BLOCK):
+        magnitude = _magnitude_bits(weights[start : start + _BLOCK])
+        np.greater(magnitude, edge, out=mask[start : start + _BLOCK])
+        ties.append(np.flatnonzero(magnitude == edge) + start)
+    ties = np.concatenate(ties)
     mask[ties[: len(ties) - (drop - below)]] = True
     return mask
 
@@ -57,8 +60,9 @@ def typical_square(weights: np.ndarray, aside: float = 0.005) -> float:
     rest = len(weights) - int(aside * len(weights))
     if rest == len(weights):
         return mean_square(weights)
-    magnitude = _magnitude_bits(weights)
-    return mean_square(weights[magnitude <= _select(magnitude, rest)[0]])
+    edge = _select(weights, rest)[0]
+    blocks = (weights[start : start + _BLOCK] for start in range(0, len(weights), _BLOCK))
+    return mean_square(np.concatenate([block[_magnitude_bits(block) <= edge] for block in blocks]))
 
 
 def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -77,14 +81,14 @@ def _magnitude_bits(weights: np.ndarray) -> np.ndarray:
     return weights.view(unsigned) & unsigned.type((1 << (bits - 1)) - 1)
 
 
-def _select(numbers: np.ndarray, rank: int) -> tuple[int, int]:
-    """The `rank`-th smallest number (from 1) and how many are below it, digit by digit from the top."""
-    bits = numbers.dtype.itemsize * 8
+def _select(weights: np.ndarray, rank: int) -> tuple[int, int]:
+    """The `rank`-th smallest magnitude (its bits; from 1) and how many are below it, digit by digit from the top."""
+    bits = weights.dtype.itemsize * 8
     value = below = 0
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
         counts = np.zeros(1 << _DIGIT, np.int64)
-        for start in range(0, len(numbers), 1 << 18):
-            part = numbers[start : start + (1 << 18)]
+        for start in range(0, len(weights), _BLOCK):
+            part = _magnitude_bits(weights[start : start + _BLOCK])
             if shift + _DIGIT < bits:
                 part = part[part >> (shift + _DIGIT) == value >> (shift + _DIGIT)]
             digits = (part >> shift).astype(np.uint16)
