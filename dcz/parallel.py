@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from .errors import BadPlan
 
 BIG = 1 << 22  # elements from which one tensor is worth several threads
+ROOM = 1 << 28  # bytes that are made ahead of being asked for
 
 
 def thread_count(threads: int | None) -> int:
@@ -18,18 +19,33 @@ def thread_count(threads: int | None) -> int:
     return threads or os.cpu_count() or 1
 
 
-def in_order(pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple]], ahead: int) -> Iterator[tuple]:
-    """(key, function(*arguments)) for each (key, arguments), in order; at most `ahead` + 1 of them are alive."""
-    waiting: deque = deque()
+def in_order(
+    pool: Executor,
+    function: Callable,
+    jobs: Iterable[tuple[object, tuple]],
+    ahead: int,
+    size: Callable[[object], int] = lambda key: 0,
+) -> Iterator[tuple]:
+    """(key, function(*arguments)) for each (key, arguments), in order; at most `ahead` + 1 of them are alive.
+
+    Where `size` tells the bytes that come of a key, those alive have ROOM bytes together, or there is but one.
+    """
+    waiting, held = deque(), 0
     try:
         for key, arguments in jobs:
+            while waiting and held + size(key) > ROOM:
+                done, future = waiting.popleft()
+                held -= size(done)
+                yield done, future.result()
             waiting.append((key, pool.submit(function, *arguments)))
+            held += size(key)
             if len(waiting) > ahead:
-                key, future = waiting.popleft()
-                yield key, future.result()
+                done, future = waiting.popleft()
+                held -= size(done)
+                yield done, future.result()
         while waiting:
-            key, future = waiting.popleft()
-            yield key, future.result()
+            done, future = waiting.popleft()
+            yield done, future.result()
     finally:
         for _, future in waiting:
             future.cancel()

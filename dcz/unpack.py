@@ -39,11 +39,11 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffm
 def decode_all(
     archive: Archive, threads: int | None = None, engine=huffman.decode
 ) -> Iterator[tuple[Entry, np.ndarray]]:
-    """Every tensor of a file in order, a few decoded ahead."""
+    """Every tensor of a file in order, a few decoded ahead: see parallel.in_order."""
     threads = thread_count(threads)
     with ThreadPoolExecutor(threads) as pool:
         jobs = ((entry, (archive, entry, threads, engine)) for entry in archive.directory.entries)
-        yield from in_order(pool, decode_tensor, jobs, threads)
+        yield from in_order(pool, decode_tensor, jobs, threads, lambda entry: entry.nbytes)
 
 
 def skeleton(archive: Archive):
