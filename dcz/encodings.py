@@ -29,6 +29,7 @@ from .tensor import (
 )
 
 CLOSE = 2048  # bytes by which codebooks and tables of two encodings may differ
+BLOCK = 1 << 16  # weights at a time: indices are widened to 64 bits on the way
 WIDTHS = tuple(range(2, 9))  # bits of a gap
 
 
@@ -87,11 +88,13 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
     if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
         found.append(_shared(tensor, coded, map))
 
-    if kept == places:
-        decoded = coded.entries.take(coded.codes)
-    else:
-        decoded = np.zeros(places, tensor.dtype.pattern)
-        decoded[coded.mask] = coded.entries[coded.codes]
+    decoded = np.zeros(places, tensor.dtype.pattern)
+    done = 0
+    for start in range(0, places, BLOCK):
+        mask = coded.mask[start : start + BLOCK]
+        codes = coded.codes[done : done + np.count_nonzero(mask)]
+        decoded[start : start + BLOCK][mask] = coded.entries.take(codes)
+        done += len(codes)
     return [Candidate(encoded, decoded.view(np.uint8)) for encoded in found]
 
 

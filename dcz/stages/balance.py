@@ -57,7 +57,7 @@ def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: R
     reach = 2 * gap * gap * np.minimum(1.0, SHARE / np.sqrt(np.maximum(length, 1)))
     reach[np.abs(sums) <= UNIT / 2] = -math.inf
     place, row, cost, change = _candidates(weights, codes, levels, rows, slope, wanted, reach)
-    order = np.lexsort((place, cost, row))
+    order = np.lexsort((cost, row))  # of those that cost the same, the first places stay first
     moved = order[_moved(row[order], np.rint(change[order] / gap * UNIT).astype(np.int64), sums)]
     found = codes.copy()
     found[place[moved]] += np.where(wanted[row[moved]] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
