@@ -16,7 +16,7 @@ from examples.benchmarks.rows import Measured
 def folder(tmp_path, monkeypatch):
     """What rows work on, of one small matrix."""
     weights = np.random.default_rng(0).choice(np.float32([0, 0, 0, 1, 2]), (64, 64))
-    for kind in ("dense", "sparse"):
+    for kind in ("drawn", "dense", "sparse"):
         (tmp_path / f"{kind}.bytes").write_bytes(weights.tobytes())
         np.save(tmp_path / f"{kind}.npy", weights)
     np.save(tmp_path / "drawn.npy", np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32))
@@ -54,7 +54,12 @@ def test_the_page_has_ratios_of_processor_seconds_and_the_goals():
     seconds = (1.0, 2.0, 2.5, 30.0, 40.0)
     found = [Measured(name, "sparse", 9.0, cpu, 10**9, 10**8, 5 * 10**6) for name, cpu in zip(names, seconds)]
     found.append(Measured("zstd -3, compress", "sparse", missing="zstandard is not installed"))
-    known = {"sparse": {"machine": {"command": "the command", "load": "1"}, "rows": [asdict(row) for row in found]}}
+    known = {
+        "sparse": {
+            "machine": {"command": "the command", "load": "1", "divisor": "1"},
+            "rows": [asdict(row) for row in found],
+        }
+    }
     page = tables.page(json.loads(json.dumps(known)))
     assert "compression 15.0 times nncodec's (goal: 20); decompression 16.0 times nncodec's (goal: 10)" in page
     assert "takes 2.50 of the page-cached write (goal: at most 2.5)" in page

@@ -89,7 +89,7 @@ def dcz_compress(folder: Path, kind: str, threads: int) -> Row:
             .st_size
         )
 
-    return work, (folder / "dense.bytes").stat().st_size, False
+    return work, (folder / "drawn.bytes").stat().st_size, False
 
 
 def dcz_decode(folder: Path, kind: str, threads: int) -> Row:
@@ -103,7 +103,7 @@ def dcz_decode(folder: Path, kind: str, threads: int) -> Row:
                 pass
         return 0
 
-    return work, (folder / "dense.bytes").stat().st_size, False
+    return work, (folder / "drawn.bytes").stat().st_size, False
 
 
 def zstd(folder: Path, kind: str, level: int, decompress: bool) -> Row:
@@ -163,14 +163,14 @@ def kmeans(folder: Path, kind: str) -> Row:
 
 def memcpy(folder: Path, kind: str) -> Row:
     """The dense bytes copied in memory."""
-    data = np.fromfile(folder / "dense.bytes", np.uint8)
+    data = np.fromfile(folder / "drawn.bytes", np.uint8)
     target = np.zeros_like(data)
     return lambda: np.copyto(target, data) or 0, data.nbytes, False
 
 
 def write(folder: Path, kind: str) -> Row:
     """The dense bytes written to a file, not synced."""
-    data = (folder / "dense.bytes").read_bytes()
+    data = (folder / "drawn.bytes").read_bytes()
 
     def work() -> int:
         with open(folder / "floor", "wb") as file:

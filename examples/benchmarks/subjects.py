@@ -1,6 +1,6 @@
 """What is measured: VGG-16's exact layers with drawn weights, at the paper's densities, and dense at 8 bits.
 
-write(folder, KINDS["sparse"], divisor=1)    folder/model.onnx, sparse.dcz, sparse.npy
+write(folder, divisor=1)      folder/model.onnx, sparse.dcz, sparse.npy
 plan(KINDS["sparse"])                        how dcz compresses it
 """
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 import dcz
 from dcz import unpack
@@ -62,10 +63,16 @@ def _laplacian(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
     return weights
 
 
-def parameters(folder: Path) -> int:
-    """Bytes of the model's tensors."""
+def parameters(folder: Path) -> bytes:
+    """The bytes of the model's tensors, one behind the other."""
     model = onnx.load(folder / "model.onnx")
-    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    return b"".join(tensor.raw_data for tensor in model.graph.initializer)
+
+
+def drawn(folder: Path) -> np.ndarray:
+    """The model's own LAYER."""
+    model = onnx.load(folder / "model.onnx")
+    return next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == LAYER)
 
 
 def decoded(path: Path) -> bytes:
@@ -74,8 +81,6 @@ def decoded(path: Path) -> bytes:
         return b"".join(data.tobytes() for _, data in unpack.decode_all(archive))
 
 
-def layer(path: Path) -> np.ndarray:
-    """A slice of one fully connected layer (float32, two axes) as a .dcz file gives it back."""
-    with dcz.open(path) as tensors:
-        weights = tensors[LAYER]
+def layer(weights: np.ndarray) -> np.ndarray:
+    """The first rows of a layer (float32, two axes), at most SLICE weights."""
     return weights[: max(1, SLICE // weights.shape[1])]

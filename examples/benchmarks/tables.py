@@ -28,6 +28,10 @@ def page(known: dict) -> str:
         text += ", ".join(
             f"{key} {value}" for key, value in machine.items() if key not in ("command", "divisor") and value
         )
+        if machine["divisor"] != "1":
+            text += (
+                f"\n\nMeasured on a network with {machine['divisor']} times fewer units a layer, at the same densities."
+            )
         text += "\n\n" + _table(found) + _goals(found)
     return text
 

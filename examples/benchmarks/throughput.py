@@ -57,10 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(folder: Path, kinds: list[str], divisor: int, out: Path) -> None:
     """Measure, and write the results anew after every kind, so that a run that is stopped has not been in vain."""
     subjects.write(folder, divisor)
-    exact = dcz.compress(folder / "model.onnx", folder / "exact.dcz", dcz.Plan(dcz.Settings(lossless=True)))
-    (folder / "dense.bytes").write_bytes(subjects.decoded(exact))
-    np.save(folder / "drawn.npy", subjects.layer(exact))
-    exact.unlink()
+    (folder / "drawn.bytes").write_bytes(subjects.parameters(folder))
+    np.save(folder / "drawn.npy", subjects.layer(subjects.drawn(folder)))
     path = out / "results.json"
     for kind in kinds:
         known = json.loads(path.read_text()) if path.exists() else {}
@@ -92,7 +90,8 @@ def _take(folder: Path, kind: str) -> None:
     else:  # without isal
         dcz.compress(folder / "model.onnx", path, subjects.plan(kind))
     (folder / f"{kind}.bytes").write_bytes(subjects.decoded(path))
-    np.save(folder / f"{kind}.npy", subjects.layer(path))
+    with dcz.open(path) as tensors:
+        np.save(folder / f"{kind}.npy", subjects.layer(tensors[subjects.LAYER]))
 
 
 def _row(folder: Path, kind: str, name: str) -> Measured:
