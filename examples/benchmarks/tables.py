@@ -3,7 +3,7 @@
 tables.page(json.loads(Path("results.json").read_text()))  ->  markdown
 """
 
-from .rows import Measured
+from .rows import Measured, rows
 from .subjects import KINDS
 
 WRITE = "write, page-cached"
@@ -32,6 +32,8 @@ def page(known: dict) -> str:
             text += (
                 f"\n\nMeasured on a network with {machine['divisor']} times fewer units a layer, at the same densities."
             )
+        if kind != "default" and len(found) < len(rows()) + 2:
+            text += "\n\nThe run was stopped before all rows were measured: run the command again."
         text += "\n\n" + _table(found) + _goals(found)
     return text
 
@@ -74,8 +76,8 @@ def _goals(found: list[Measured]) -> str:
     by_name, kind = {each.row: each for each in found}, found[0].kind
     if "nncodec, compress" not in by_name:
         return ""
-    ours = [by_name[f"dcz, 1 threads, isal, {way}"] for way in ("compress", "decompress")]
-    if any(each.missing for each in ours):
+    ours = [by_name.get(f"dcz, 1 threads, isal, {way}") for way in ("compress", "decompress")]
+    if any(each is None or each.missing for each in ours):  # not installed, or a run that was stopped
         return ""
     most = {"sparse": 2.5}.get(kind, 6)
     lines = [
