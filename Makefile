@@ -1,6 +1,7 @@
 # make demo    compress a real model, run it compressed, print sizes and agreement
 # make test    run the tests
-# make bench   measure sizes, speed and accuracy (minutes; see tests/benchmarks/)
+# make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/, examples/benchmarks/); beside
+#              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
@@ -28,6 +29,7 @@ demo: $(VENV)/.demo
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/run.py
+	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python -m examples.benchmarks.throughput
 
 bench-accuracy: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/agreement.py

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 __all__ = [
     "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "PRESETS", "Plan", "Recipe", "Rule",
-    "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_to_size", "decompress",
-    "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
+    "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_all",
+    "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     ),
     "plan": ("PRESETS", "Plan", "Rule", "Settings"),
     "pipeline": ("compress",),
+    "fleet": ("compress_all",),
     "search": ("compress_to_size",),
     "tuning": ("tune",),
     "unpack": ("decompress", "load"),
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .budget import check
     from .errors import BadPlan, CorruptFile, DczError, FileAccess, MissingBackend, UnsuitableModel, UnsupportedFile
     from .evaluation import evaluate
+    from .fleet import compress_all
     from .mapping import Tensors
     from .mapping import Tensors as open
     from .pipeline import compress

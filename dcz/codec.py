@@ -33,6 +33,7 @@ from .tensor import (
 )
 
 CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
+PART = 1 << 20  # pairs of codes that one thread decodes at a time
 FEW = 1 << 20  # weights, up to which a shorter codebook is looked for
 
 
@@ -241,7 +242,8 @@ def decode(
         return block.decode(encoded.block, nbytes, itemsize)
     run = partial(_symbols, engine=partial(engine, map=map) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared):
-        return _decode_shared(codebook_patterns(encoded.codebook, dtype), run(encoded.codes, encoded.codebook.count))
+        codes = run(encoded.codes, encoded.codebook.count)
+        return _decode_shared(codebook_patterns(encoded.codebook, dtype), codes, map)
     result = np.zeros(math.prod(shape), dtype.pattern)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
@@ -261,7 +263,7 @@ def _symbols(stream: Stream, alphabet: int, engine) -> np.ndarray:
     return symbols
 
 
-def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _decode_shared(entries: np.ndarray, codes: np.ndarray, map: huffman.Map = map) -> np.ndarray:
     """Entries of `codes`, two codes at a time through a table of all pairs."""
     itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
@@ -274,9 +276,14 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
         pairs[:, :, 0], pairs[:, :, 1] = table[None, :], table[:, None]
         wide = np.dtype(f"<u{2 * itemsize}")
         pair_table, target, source = pairs.view(wide).ravel(), result[:paired].view(wide), codes[:paired].view("<u2")
-        for start in range(0, len(source), CHUNK):
-            stop = min(start + CHUNK, len(source))
-            np.take(pair_table, source[start:stop], out=target[start:stop], mode="clip")  # clip: "raise" would buffer
+
+        def fill(first: int) -> None:
+            for start in range(first, min(first + PART, len(source)), CHUNK):
+                stop = min(start + CHUNK, len(source))
+                np.take(pair_table, source[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
+
+        for _ in map(fill, range(0, len(source), PART)):
+            pass
     result[paired:] = table[codes[paired:]]
     return result.view(np.uint8)
 

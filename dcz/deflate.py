@@ -18,6 +18,7 @@ crc32 = engine.crc32
 ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
 _PIECE = 1 << 20  # bytes
 MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
+_SPARSELY = 32  # a piece in so many is looked at first
 
 
 def deflate(data, search: bool = True) -> bytes:
@@ -43,9 +44,14 @@ def deflate_parts(parts: Iterable, search: bool, below: int) -> bytes | None:
 
 def deflates_below(data, nbytes: int) -> bool:
     """Whether `data` (bytes-like) deflates to less than `nbytes`, given up as soon as it does not."""
+    view = memoryview(data)
+    if len(view) > _SPARSELY * _PIECE:  # pieces from everywhere tell most of those that come nowhere near
+        pieces = [deflate(view[start : start + _PIECE]) for start in range(0, len(view), _SPARSELY * _PIECE)]
+        if sum(map(len, pieces)) / (len(pieces) * _PIECE) * len(view) > 2 * nbytes:
+            return False
     compressor, made = _compressor(search=True), 0
-    for start in range(0, len(data), _PIECE):
-        made += len(compressor.compress(memoryview(data)[start : start + _PIECE]))
+    for start in range(0, len(view), _PIECE):
+        made += len(compressor.compress(view[start : start + _PIECE]))
         if made >= nbytes:
             return False
     return made + len(compressor.flush()) < nbytes

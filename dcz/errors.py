@@ -9,9 +9,11 @@
       MissingBackend    7   an optional package that is not installed
       LostWorkers       9   worker processes that died, a cluster that does not answer
 
-Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 70 a fault of dcz, 71 too little memory, 130
-an interrupt.
+Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 8 several models that failed for different
+reasons, 70 a fault of dcz, 71 too little memory, 130 an interrupt.
 """
+
+SEVERAL, INTERNAL, NO_MEMORY, INTERRUPTED = 8, 70, 71, 130
 
 
 class DczError(Exception):
@@ -75,3 +77,19 @@ class LostWorkers(DczError):
     """Worker processes that died, or a cluster that does not answer, has no workers, or unsuitable ones."""
 
     exit_code = 9
+
+
+def exit_code(error: Exception) -> int:
+    """The exit code of a command that fails with `error`."""
+    if isinstance(error, DczError):
+        return error.exit_code
+    return NO_MEMORY if isinstance(error, MemoryError) else INTERNAL
+
+
+def message(error: Exception) -> str:
+    """What to tell the user of `error`, in a sentence."""
+    if isinstance(error, DczError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory for this model; close other programs, or give --threads 1"
+    return f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)"

@@ -5,14 +5,14 @@ with dcz.open("net.dcz") as tensors:
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 
 import numpy as np
 
 from .errors import CorruptFile, UnsuitableModel
 from .format.container import Archive, Entry
 from .tensor import Dtype, values
-from .unpack import decode_tensor, skeleton
+from .unpack import decode_all, decode_tensor, skeleton
 
 MOST_AXES = 64  # of a numpy array; the format has up to 255
 
@@ -20,10 +20,11 @@ MOST_AXES = 64  # of a numpy array; the format has up to 255
 class Tensors(Mapping):
     """The tensors of an open `.dcz` file by name, each decoded when it is asked for and not kept.
 
-    Looking one up reads its record and nothing else. Small tensors live in the graph, and so do the further names of a
-    tensor that is written once; the graph is read when a name is not in the directory, or when names are listed.
-    bfloat16 comes as float32, of the same values; types that numpy lacks come as their packed bytes. A context manager;
-    threads may share it.
+    Looking one up reads its record and nothing else; a big one is decoded by several threads. `items()` and `values()`
+    decode a few tensors ahead on all cores, at most parallel.ROOM bytes of them. Small tensors live in the graph, and
+    so do the further names of a tensor that is written once; the graph is read when a name is not in the directory, or
+    when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as their packed
+    bytes. A context manager; threads may share it.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -64,6 +65,21 @@ class Tensors(Mapping):
     def __len__(self) -> int:
         return len(self._entries) + len(self._others())
 
+    def items(self) -> ItemsView:
+        """Names and arrays; a few are decoded ahead."""
+        return _Items(self)
+
+    def values(self) -> ValuesView:
+        """The arrays alone; a few are decoded ahead."""
+        return _Values(self)
+
+    def decoded(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What `items()` goes through."""
+        for entry, data in decode_all(self._archive):
+            yield entry.name, to_array(data, entry.dtype, entry.shape)
+        for name in self._others():
+            yield name, self[name]
+
     def _others(self) -> dict[str, object]:
         """What only the graph names: entries under further names, and the sites of small tensors."""
         if self._in_graph is None:
@@ -80,6 +96,16 @@ class Tensors(Mapping):
             found |= {site.name: site for site in sites}
             self._in_graph = {name: thing for name, thing in found.items() if name not in self._entries}
         return self._in_graph
+
+
+class _Items(ItemsView):
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        return self._mapping.decoded()
+
+
+class _Values(ValuesView):
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (array for _, array in self._mapping.decoded())
 
 
 def to_array(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...]) -> np.ndarray:

@@ -20,13 +20,14 @@ def thread_count(threads: int | None) -> int:
 
 
 def in_order(
-    pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple, int]], ahead: int, room: int = ROOM
+    pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple, int]], ahead: int, room: int | None = None
 ) -> Iterator[tuple]:
     """(key, function(*arguments)) for each (key, arguments, bytes that it takes), in order.
 
-    At most `ahead` + 1 of them are alive, and no more than take `room` bytes together, or one alone. A result is not
-    kept: whoever asks for the next one does well to let go of the last.
+    At most `ahead` + 1 of them are alive, and no more than take `room` bytes (default: ROOM) together, or one alone.
+    A result is not kept: whoever asks for the next one does well to let go of the last.
     """
+    room = ROOM if room is None else room
     waiting: deque = deque()
     alive = 0
     try:

@@ -1,5 +1,6 @@
 """What the README says is run, word for word."""
 
+import glob
 import importlib.util
 import re
 import shlex
@@ -43,7 +44,8 @@ def test_the_readmes_commands_run_in_their_order(folder, monkeypatch, capsys):
     for command in COMMANDS:
         if shlex.split(command)[1] == "retrain" and importlib.util.find_spec("torch") is None:
             continue  # the extra `train` brings it
-        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        words = [glob.glob(word) or [word] for word in shlex.split(command)]  # as a shell does
+        monkeypatch.setattr(sys, "argv", [each for found in words for each in found])
         assert cli._run() == 0, f"{command}: {capsys.readouterr().err}"
 
 

@@ -38,12 +38,14 @@ MAY = {
     "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search crew",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
     "search": "errors plan files journal parallel model packing pipeline crew",
+    "fleet": "errors format pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",
     "budget": "errors report",
     "answers": "errors data files runtime unpack report", "evaluation": "errors data runtime parallel answers",
-    "cli": "errors train plan pipeline search tuning sensitivity unpack report verification evaluation budget cli",
+    "cli": "errors train plan pipeline fleet search tuning sensitivity unpack report verification evaluation budget"
+           " cli",
     "__main__": "cli",
-    "__init__": "errors train plan pipeline search tuning unpack mapping report verification evaluation budget",
+    "__init__": "errors train plan pipeline fleet search tuning unpack mapping report verification evaluation budget",
 }  # fmt: skip
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.

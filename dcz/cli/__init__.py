@@ -11,11 +11,11 @@ import sys
 import click
 
 from .. import __version__
-from ..errors import DczError, FileAccess
+from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
 from .common import printable
 
 COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "sensitivity", "check", "completion")
-BAD_USAGE, INTERNAL, NO_MEMORY, INTERRUPTED = 2, 70, 71, 130
+BAD_USAGE = 2
 
 EXIT_CODES = """\b
 Exit codes:
@@ -27,6 +27,8 @@ Exit codes:
   5    the .dcz file is of a later version
   6    a file cannot be read or written (the old output is untouched)
   7    an optional package is missing
+  8    of several models, some failed, and not all for one of these reasons
+  9    worker processes died, or a cluster does not answer (the old output is untouched)
   70   a fault of dcz itself; please report it
   71   not enough memory (the old output is untouched)
   130  interrupted (the old output is untouched); 143 where another program asked for it
@@ -80,11 +82,8 @@ def _run() -> int:
         return BAD_USAGE
     except (click.Abort, KeyboardInterrupt) as error:
         return _fail("; ".join(["interrupted; nothing was changed", *_notes(error)]), INTERRUPTED)
-    except DczError as error:
-        return _fail(str(error), error.exit_code)
-    except MemoryError as error:
-        said = "not enough memory for this model; close other programs, or give --threads 1"
-        return _fail("; ".join([said, *_notes(error)]), NO_MEMORY)
+    except (DczError, MemoryError) as error:
+        return _fail("; ".join([message(error), *_notes(error)]), exit_code(error))
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -93,9 +92,7 @@ def _run() -> int:
     except Exception as error:  # a bug: say so in one line, and keep the traceback for those who ask
         if os.environ.get("DCZ_TRACEBACK"):
             raise
-        return _fail(
-            f"internal error, please report it: {type(error).__name__}: {error} (DCZ_TRACEBACK=1 shows more)", INTERNAL
-        )
+        return _fail(message(error), exit_code(error))
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -1,16 +1,19 @@
 """`dcz compress`"""
 
+from functools import partial
+
 import click
 
 from ..plan import BEST_QUALITY, CODEBOOKS, PRESETS, SAFE_QUALITY, STARTS, WORST_QUALITY
-from .common import FILE, as_json, force, labels_option, print_json, progress, threads, warn
+from .common import FILE, as_json, force, labels_option, print_json, printable, progress, threads, warn
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 
 
 @click.command("compress")
-@click.argument("model", type=FILE)
-@click.option("-o", "--output", type=FILE, help="The .dcz file; default: MODEL with the suffix .dcz.")
+@click.argument("models", type=FILE, nargs=-1, required=True, metavar="MODEL...")
+@click.option("-o", "--output", type=FILE, help="The .dcz file of one MODEL; default: MODEL with the suffix .dcz.")
+@click.option("--output-dir", type=FILE, metavar="OUT", help="The folder of the .dcz files; made where it is missing.")
 @click.option("--preset", type=click.Choice(tuple(PRESETS)), help="A starting point: see above.")
 @click.option("--lossless", is_flag=True, help="Keep every tensor bit for bit.")
 @click.option(
@@ -71,13 +74,17 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @as_json
 @force
 def command(
-    model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, resume,
-    quiet, threads, workers, cluster, as_json, force, lossless, no_share, **options,
+    models, output, output_dir, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill,
+    resume, quiet, threads, workers, cluster, as_json, force, lossless, no_share, **options,
 ) -> None:  # fmt: skip
-    """Compress the ONNX file MODEL into a .dcz file.
+    """Compress the ONNX file MODEL into a .dcz file, or each of several.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
     stays exact. The file is decoded once more before it replaces OUTPUT.
+
+    Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
+    apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
+    stop the rest: it is told at the end, and the exit code is that of the failures, or 8 where these differ.
 
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
@@ -94,10 +101,11 @@ def command(
       dcz compress model.onnx --max-size 1.5MB
       dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
       dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5
+      dcz compress models/*.onnx --output-dir packed
     """
     from pathlib import Path
 
-    from .. import budget, pipeline, report, search, tuning
+    from .. import budget, report
     from ..errors import BadPlan
     from ..plan import DROPS
     from . import show
@@ -105,35 +113,98 @@ def command(
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
-    output = output or str(Path(model).with_suffix(".dcz"))
-    options = {"threads": threads, "warn": warn, "force": force}
     limit = None if max_size is None else budget.parse_size(max_size)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
-    crew = {"workers": workers, "cluster": cluster}
+    common = {"plan": plan, "threads": threads, "force": force}
+    goal = {"max_bytes": limit, "ratio": ratio}
+    crew = {"workers": workers, "cluster": cluster, "resume": resume}
     if calibrate is not None:
         drop = DROPS.get(preset) if max_drop is None else max_drop / 100
-        with progress("calibrating", quiet, samples=True) as tell:
-            goal = {"max_bytes": limit, "ratio": ratio, "max_drop": drop, "labels": labels, "distill": distill}
-            trial = _tell_tuning(quiet)
-            tuned = tuning.tune(model, output, calibrate, plan=plan, progress=tell, trial=trial, **goal, **options)
-        if not quiet:
-            held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
-            held += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-            click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
-            if tuned.biases or tuned.means:
-                means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
-                click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
-            if distill:
-                _tell_distilled(tuned.distilled)
+        goal |= {"max_drop": drop, "labels": labels, "distill": distill}
+        work = partial(_tune, samples=calibrate, quiet=quiet, **goal, **common)
     elif max_size is None and ratio is None:
-        with progress("compressing", quiet) as tell:
-            pipeline.compress(model, output, plan, progress=tell, resume=resume, **crew, **options)
+        work = partial(_compress, quiet=quiet, **crew, **common)
     else:
-        goal = {"ratio": ratio, "trial": _tell_trial(quiet), "resume": resume}
-        search.compress_to_size(model, output, limit, plan, **goal, **crew, **options)
+        work = partial(_seek, quiet=quiet, **goal, **crew, **common)
+    if len(models) > 1 or output_dir is not None:
+        _fleet(models, output, output_dir, work, as_json, quiet)
+        return
+    output = output or str(Path(models[0]).with_suffix(".dcz"))
+    work(models[0], output)
     result = report.inspect(output)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
+
+
+def _compress(model, output, quiet: bool, **options) -> None:
+    """By the plan alone."""
+    from .. import pipeline
+
+    with progress("compressing", quiet) as tell:
+        pipeline.compress(model, output, progress=tell, warn=warn, **options)
+
+
+def _seek(model, output, quiet: bool, **options) -> None:
+    """For a size."""
+    from .. import search
+
+    search.compress_to_size(model, output, trial=_tell_trial(quiet), warn=warn, **options)
+
+
+def _tune(model, output, samples, quiet: bool, **options) -> None:
+    """By calibration."""
+    from .. import tuning
+
+    with progress("calibrating", quiet, samples=True) as tell:
+        tuned = tuning.tune(model, output, samples, progress=tell, trial=_tell_tuning(quiet), warn=warn, **options)
+    if quiet:
+        return
+    held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
+    held += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
+    click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
+    if tuned.biases or tuned.means:
+        means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
+        click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
+    if options["distill"]:
+        _tell_distilled(tuned.distilled)
+
+
+def _fleet(models, output, output_dir, work, as_json: bool, quiet: bool) -> None:
+    """Several models, and a table of what became of them; exits with the code of the failures."""
+    from .. import fleet
+    from ..errors import BadPlan
+    from . import show
+
+    if output is not None:
+        raise BadPlan("--output names one file: give several models, or a folder, with --output-dir alone")
+
+    def compress(model, output) -> None:
+        if not quiet:
+            click.echo(f"{printable(str(model))}:", err=True)
+        work(model, output)
+
+    outcomes = fleet.compress_all(models, output_dir, compress, done=_tell_outcome)
+    code = fleet.common_exit_code(outcomes)
+    if as_json:
+        print_json({"models": [outcome.to_dict() for outcome in outcomes], "exit_code": code})
+    else:
+        show.fleet(outcomes, quiet)
+    raise click.exceptions.Exit(code)
+
+
+def _tell_outcome(outcome) -> None:
+    """Say on stderr at once what went wrong with a model."""
+    import os
+    import traceback
+
+    from ..errors import INTERNAL, message
+
+    if outcome.error is None:
+        return
+    if outcome.exit_code == INTERNAL and os.environ.get("DCZ_TRACEBACK"):
+        traceback.print_exception(outcome.error)
+    text, model = message(outcome.error), str(outcome.model)
+    click.echo(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}", err=True)
 
 
 def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop) -> None:

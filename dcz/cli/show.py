@@ -8,6 +8,8 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from ..budget import Verdict
+from ..errors import message
+from ..fleet import Outcome
 from ..report import PURPOSES, Report
 from ..verification import Verification
 from .common import printable, size
@@ -40,6 +42,30 @@ def compressed(report: Report, quiet: bool = False) -> None:
     ratio = report.ratio or 0
     change = f"{ratio:.2f} times smaller" if ratio >= 1 or not ratio else f"{1 / ratio:.2f} times larger than before"
     console.print(f"{_file(report)}, {change}")
+
+
+def fleet(outcomes: list[Outcome], quiet: bool = False) -> None:
+    """`dcz compress` of several models: what became of each, and the errors of those that failed."""
+    console = _console()
+    table = Table(title="by model", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("model", overflow="fold")
+    for head in ("before", "after", "ratio"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold")
+    for row in outcomes:
+        sizes = ("", "") if row.error else (f"{row.before:,}", f"{row.after:,}")
+        ratio = f"{row.ratio:.2f}" if row.ratio else ""
+        table.add_row(escape(str(row.model)), *sizes, ratio, _status(row))
+    if not quiet:
+        console.print(table)
+    made = [row for row in outcomes if row.error is None]
+    before, after = sum(row.before for row in made), sum(row.after for row in made)
+    change = f": {before:,} bytes before, {after:,} after, {before / after:.2f} times smaller" if made else ""
+    console.print(f"{len(made)} of {len(outcomes)} models compressed{change}")
+
+
+def _status(outcome: Outcome) -> str:
+    return escape(str(outcome.output)) if outcome.error is None else f"failed: {escape(message(outcome.error))}"
 
 
 def inspected(report: Report) -> None:

@@ -95,7 +95,7 @@ class Archive:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         try:
-            self._file = open(path, "rb")
+            self._file = open(path, "rb", buffering=0)  # a buffer would read more than is asked for
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise FileAccess(f"{self.path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         try:
@@ -154,6 +154,8 @@ class Archive:
             with self._lock:
                 self._file.seek(offset)
                 data = self._file.read(length)
+                while 0 < len(data) < length and (more := self._file.read(length - len(data))):  # 2 GB at a time
+                    data += more
         except (OSError, ValueError) as error:
             raise FileAccess(f"{self.path}: cannot be read: {error}") from error
         if len(data) != length:

@@ -16,6 +16,7 @@ from .. import slices
 
 UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
 BLOCK = 1 << 16
+FEW = 1 << 12  # rows that a block has again and again
 SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
 
 
@@ -25,15 +26,22 @@ class Rows:
 
     def __init__(self, shape: tuple[int, ...], rows: int, places=None):
         self._places = places
-        if rows < 0:
-            self.count = shape[-1]
-            self._row = lambda place: place % self.count
-        else:
-            self.count, inner = math.prod(shape[:rows]), math.prod(shape[rows:])
-            self._row = lambda place: place // inner
+        self._last = rows < 0  # the last axis numbers the rows
+        self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
+        self._inner = self.count if rows < 0 else math.prod(shape[rows:])
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        return self._row(np.arange(part.start, part.stop) if self._places is None else self._places[part])
+        if self._places is not None:
+            return self._places[part] % self._inner if self._last else self._places[part] // self._inner
+        if self._last and self._inner > FEW:
+            return np.arange(part.start, part.stop) % self._inner
+        # Without a division for each place, which would take longer than all else.
+        first, last = part.start // self._inner, -(-part.stop // self._inner)
+        if self._last:
+            skipped = part.start - first * self._inner
+            return np.tile(np.arange(self._inner), last - first)[skipped : skipped + part.stop - part.start]
+        edges = np.clip(np.arange(first, last + 1) * self._inner, part.start, part.stop)
+        return np.repeat(np.arange(first, last), np.diff(edges))
 
 
 def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: Rows, slope: float) -> np.ndarray:
@@ -51,7 +59,7 @@ def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: R
     reach[np.abs(sums) <= UNIT / 2] = -math.inf
     changes = _changes(levels)
     place, row, cost = _candidates(weights, codes, levels, changes, rows, slope, wanted, reach)
-    order = np.lexsort((cost, row))  # which leaves those that cost the same in the order of their places
+    order = np.lexsort((cost, row))  # of those that cost the same, the first places stay first
     place, row = place[order], row[order]
     del cost, order
     moved = _moved(row, np.rint(changes[wanted[row], codes[place]] / gap * UNIT).astype(np.int64), sums)
@@ -66,7 +74,10 @@ def _sums(weights, codes, levels, rows: Rows, unit: float) -> tuple[np.ndarray, 
     count, sums = np.zeros(rows.count), np.zeros(rows.count)
     for start in range(0, len(weights), BLOCK):
         part = slice(start, min(start + BLOCK, len(weights)))
-        row, errors = rows[part], np.rint((levels[codes[part]] - weights[part]) / unit)
+        row, errors = rows[part], levels.take(codes[part])
+        errors -= weights[part]
+        errors /= unit
+        np.rint(errors, out=errors)
         sums += np.bincount(row, errors, rows.count)  # whole numbers below 2^53: exact
         count += np.bincount(row, minlength=rows.count)
     return count, sums.astype(np.int64)
@@ -94,13 +105,17 @@ def _candidates(weights, codes, levels, change, rows: Rows, slope: float, wanted
     for way, here, there in _steps(levels):
         fixed[way, here] = change[way, here] ** 2 + slope * (price[there] - price[here])
     narrow = np.min_scalar_type(max(len(weights), rows.count))  # there may be millions of them
-    found = []
+    found, double, table = [], 2 * change.ravel(), 256 * wanted  # of a row, where its way's costs begin
     for start in range(0, len(weights), BLOCK):
         part = slice(start, min(start + BLOCK, len(weights)))
         code, row = codes[part], rows[part]
-        way = wanted[row]
-        cost = fixed[way, code] + 2 * change[way, code] * (levels[code] - weights[part])
-        near = np.flatnonzero(cost < reach[row])
+        place = table.take(row)
+        place += code
+        cost = levels.take(code)
+        cost -= weights[part]
+        cost *= double.take(place)
+        cost += fixed.take(place)
+        near = np.flatnonzero(cost < reach.take(row))
         found.append(((near + start).astype(narrow), row[near].astype(narrow), cost[near]))
     return [np.concatenate(each) for each in zip(*found)]
 

@@ -192,15 +192,24 @@ def decode(stream: Stream, map: Map = map) -> np.ndarray:
 
 
 def _unpack(stream: Stream) -> np.ndarray:
-    packed, symbols = np.frombuffer(stream.segments[0], np.uint8), np.empty(stream.count, np.uint8)
-    for start in range(0, stream.count, SEGMENT):
+    packed, width = np.frombuffer(stream.segments[0], np.uint8), stream.width
+    table = None
+    if 8 % width == 0:  # a byte holds whole symbols: those of each byte
+        table = _spread(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)
+    symbols = np.empty(stream.count, np.uint8)
+    for start in range(0, stream.count, SEGMENT):  # whole bytes each; a bit takes a byte on the way
         part = symbols[start : start + SEGMENT]
-        from_byte, count = start * stream.width // 8, len(part) * stream.width
-        bits = np.unpackbits(packed[from_byte : from_byte + -(-count // 8)], bitorder="little", count=count)
-        padded = np.zeros((len(part), 8), np.uint8)
-        padded[:, : stream.width] = bits.reshape(len(part), stream.width)
-        part[:] = np.packbits(padded, axis=1, bitorder="little").ravel()
+        held = packed[start * width // 8 : -(-(start + len(part)) * width // 8)]
+        part[:] = _spread(held, width, len(part)) if table is None else table[held].ravel()[: len(part)]
     return symbols
+
+
+def _spread(packed: np.ndarray, width: int, count: int) -> np.ndarray:
+    """The first `count` symbols of `width` bits each that are packed in bytes."""
+    bits = np.unpackbits(packed, bitorder="little", count=count * width)
+    padded = np.zeros((count, 8), np.uint8)
+    padded[:, :width] = bits.reshape(count, width)
+    return np.packbits(padded, axis=1, bitorder="little").ravel()
 
 
 def _inflate(header: bytes, segment: bytes, count: int) -> bytes:

@@ -207,9 +207,9 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
     return Shared(centroids[order], codes)
 
 
-def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
-    """`entropy_constrained` without outliers, with at most so many centroids."""
-    histogram = Histogram(weights)
+def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int, histogram: Histogram | None = None) -> Shared:
+    """`entropy_constrained` without outliers, with at most so many centroids; `histogram` is that of the weights."""
+    histogram = histogram or Histogram(weights)
     span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
     if span > step * BINS or reach > step * 2**52:  # finer than histogram or float64: 256 levels do not come near
         return kmeans(weights, most)
@@ -217,7 +217,7 @@ def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int) -> Shared:
     if span <= (MOST_ENTRIES - 1) * step:
         return found
     # Too wide for a ramp, so that every entry takes its bits: a wider step may be the better bargain.
-    wider = _on_grid(weights, simple_step(span / (MOST_ENTRIES - 2)), zeros, most)
+    wider = _on_grid(weights, simple_step(span / (MOST_ENTRIES - 2)), zeros, most, histogram)
     return min(found, wider, key=lambda each: _cost(weights, each, rate_slope(step)))
 
 
@@ -239,7 +239,9 @@ def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
     error = 0.0
     for start in range(0, len(weights), BLOCK):
         part = slice(start, start + BLOCK)
-        error += float(np.cumsum((weights[part] - found.centroids[found.codes[part]]) ** 2)[-1])
+        off = found.centroids.take(found.codes[part])
+        np.subtract(weights[part], off, out=off)
+        error += float(np.cumsum(np.multiply(off, off, out=off), out=off)[-1])
     count = slices.occurrences(found.codes)
     gaps = np.diff(found.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True

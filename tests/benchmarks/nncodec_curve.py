@@ -2,7 +2,8 @@
 
     /tmp/nnc/bin/python tests/benchmarks/nncodec_curve.py weights.npz folder -38 -32 -20
 
-Writes folder/-38.npz and so on: the decoded tensors; prints a line of JSON for each qp, with bytes and seconds.
+Writes folder/-38.npz and so on: the decoded tensors; prints a line of JSON for each qp, with bytes and seconds
+(wall clock and processor).
 nncodec's settings are its own defaults (dependent quantization, parameter optimisation and row skipping are on), in a
 single call for all tensors; each of them counts as a weight.
 """
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import importlib.machinery
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -48,20 +50,28 @@ def main() -> None:
     for qp in options.qp:
         with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
             settings = {"qp": qp, "results": scratch, "verbose": False}
-            began = time.perf_counter()
+            peak, began, cpu = _peak_memory(), time.perf_counter(), [time.process_time()]
             stream = encode({name: tensor.copy() for name, tensor in tensors.items()}, settings)
             encoded = time.perf_counter()
+            cpu.append(time.process_time())
             decoded = decode(stream, settings)
             done = time.perf_counter()
+            cpu.append(time.process_time())
         found = {
             name: np.asarray(decoded[f"w{n}"], np.float32).reshape(array.shape)
             for n, (name, array) in enumerate(arrays.items())
         }
         np.savez(options.folder / f"{qp}.npz", **found)
-        print(
-            json.dumps({"qp": qp, "bytes": len(stream), "encode": encoded - began, "decode": done - encoded}),
-            flush=True,
-        )
+        said = {"qp": qp, "bytes": len(stream), "encode": encoded - began, "decode": done - encoded}
+        said |= {"encode_cpu": cpu[1] - cpu[0], "decode_cpu": cpu[2] - cpu[1], "peak": _peak_memory() - peak}
+        print(json.dumps(said), flush=True)
+
+
+def _peak_memory() -> int:
+    status = Path("/proc/self/status")  # Linux, where ru_maxrss would begin with what the parent held
+    if status.exists():
+        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

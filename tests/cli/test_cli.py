@@ -272,7 +272,7 @@ def test_the_exit_codes_of_the_help_are_those_of_the_errors(run):
         if isinstance(error, type) and issubclass(error, errors.DczError)
     }
     assert raised <= documented
-    assert documented - raised == {0, cli.INTERNAL, cli.NO_MEMORY, cli.INTERRUPTED}
+    assert documented - raised == {0, errors.SEVERAL, errors.INTERNAL, errors.NO_MEMORY, errors.INTERRUPTED}
 
 
 def test_a_fault_of_our_own_is_one_line_and_code_70(run, model, monkeypatch):
