@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from . import __version__, allocate, codec, encodings
+from . import __version__, allocate, codec, encodings, folding
 from .deflate import crc32, deflates_below
 from .format import container, record
 from .format.container import Entry
@@ -97,6 +97,7 @@ def pack(
     from . import model as onnx_model
 
     plan.check_names(site.name for site in loaded.sites)
+    folded = folding.fold(loaded, plan)
     jobs = _jobs(loaded.sites, plan, warn)
     metadata = {
         "writer": f"dcz {__version__}",
@@ -115,7 +116,7 @@ def pack(
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
     original = None if prunes else onnx_model.original(model, loaded)
     graph = _graph(loaded, jobs, place)
-    head = container.write_head(graph, metadata, entries)
+    head = container.write_head(graph, folding.noted(metadata, folded), entries)
     size = len(head) + sum(entry.length for entry in entries)
     if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
         whole = container.write_head(original, metadata, [])

@@ -21,19 +21,20 @@ MAY = {
     "stages": "errors tensor deflate histogram",  # and never each other
     "encodings": "errors tensor stages",
     "codec": "errors tensor plan stages encodings",  # `codec` and `format` meet only in `tensor`
+    "folding": "errors tensor plan codec model",
     "format": "errors tensor deflate format",
     "model": "errors tensor model", "runtime": "errors tensor data",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate",
     "train": f"{_MIDDLE} allocate calibrate pipeline train",
     "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
     "mapping": "errors tensor format model unpack",
-    "packing": f"{_MIDDLE} allocate parallel",
+    "packing": f"{_MIDDLE} folding allocate parallel",
     "pipeline": f"{_MIDDLE} allocate calibrate parallel unpack packing",
-    "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
+    "sampled": f"{_MIDDLE} folding answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
     "distilling": f"{_MIDDLE} sampled calibrate train",
-    "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search",
+    "trials": f"{_MIDDLE} folding sampled judging allocate calibrate packing pipeline search",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
     "search": "errors plan files parallel model packing pipeline",
     "report": _MIDDLE, "verification": f"{_MIDDLE} unpack",

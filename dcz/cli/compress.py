@@ -59,13 +59,14 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 )
 @click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
+@click.option("--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 @threads
 @as_json
 @force
 def command(
     model, output, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill, quiet,
-    threads, as_json, force, lossless, no_share, **options,
+    threads, as_json, force, lossless, no_share, no_fold, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file.
 
@@ -88,6 +89,7 @@ def command(
       dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
       dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from .. import budget, pipeline, report, search, tuning
@@ -97,6 +99,7 @@ def command(
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
+    plan = replace(plan, fold=False) if no_fold else plan
     output = output or str(Path(model).with_suffix(".dcz"))
     options = {"threads": threads, "warn": warn, "force": force}
     limit = None if max_size is None else budget.parse_size(max_size)
@@ -121,6 +124,8 @@ def command(
     else:
         search.compress_to_size(model, output, limit, plan, ratio=ratio, trial=_tell_trial(quiet), **options)
     result = report.inspect(output)
+    if not quiet and "folded" in result.metadata:
+        click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
 
