@@ -71,7 +71,8 @@ def command(
     """Compress the ONNX file MODEL into a .dcz file.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
-    stays exact. The file is decoded once more before it replaces OUTPUT.
+    stays exact; but BatchNormalizations are folded into the layers before them (--no-fold: are not), whatever way of
+    sharing is asked for. The file is decoded once more before it replaces OUTPUT.
 
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
