@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
 from dcz import model as onnx_model
 from dcz import search, sensitivity
+from dcz.cli import cli
 from dcz.errors import BadPlan
 from dcz.plan import LOSSLESS, Plan, Rule, Settings, parse
 from tests import models
@@ -404,6 +406,17 @@ def test_the_plans_file_says_so_too():
     assert parse({"fold": False}) == Plan(fold=False)
     with pytest.raises(BadPlan, match="fold"):
         parse({"fold": 1})
+
+
+def test_the_command_says_how_many_and_leaves_them_if_told_to(source, tmp_path):
+    path = str(tmp_path / "net.dcz")
+    command = ["compress", str(source), "-f", "-o", path]
+    told = CliRunner().invoke(cli, command).stderr
+    assert "3 BatchNormalizations folded into the layers before them" in told and norms(path) == 0
+    shown = CliRunner().invoke(cli, ["verify", path, "--against", str(source)]).stdout
+    assert "3 BatchNormalizations of it folded likewise" in shown
+    told = CliRunner().invoke(cli, [*command, "--no-fold"]).stderr
+    assert "folded" not in told and norms(path) == 3
 
 
 def test_compressing_once_more_loses_nothing(source, tmp_path):
