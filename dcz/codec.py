@@ -76,6 +76,11 @@ def is_finite(tensor: Tensor) -> bool:
     return all(np.isfinite(weights[part]).all() for part in slices.parts(len(weights), slices.BLOCK))
 
 
+def is_shared(tensor: Tensor) -> bool:
+    """Whether a real tensor has so few distinct values that it is kept exactly (see `encode`)."""
+    return _share_exactly(tensor.patterns, tensor.patterns != 0) is not None
+
+
 def _squares_fit(weights) -> bool:
     """Whether float64 holds the squares of the magnitudes that count, as it does for all types but float64 itself."""
     if weights[:1].dtype != np.float64:

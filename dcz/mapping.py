@@ -44,7 +44,7 @@ class Tensors(Mapping):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The file's metadata: writer, source-sha256, source-bytes, settings."""
+        """The file's metadata: writer, source-sha256, source-bytes, settings, folded."""
         return dict(self._archive.directory.metadata)
 
     def __getitem__(self, name: str) -> np.ndarray:

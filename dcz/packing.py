@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import __version__, allocate
+from . import __version__, allocate, folding
 from .crew import Crew
 from .deflate import ZLIB, crc32, deflates_below
 from .errors import FileAccess
@@ -63,6 +63,7 @@ def pack(
     from . import model as onnx_model
 
     plan.check_names(site.name for site in loaded.sites)
+    folded = folding.fold(loaded, plan)
     jobs = _jobs(loaded.sites, plan, warn)
     metadata = {
         "writer": f"dcz {__version__}",
@@ -73,7 +74,7 @@ def pack(
     }
     with contextlib.ExitStack() as stack:
         total = sum(sites[0].nbytes for sites, _ in jobs)
-        there = records.begin(_fingerprint(loaded, jobs), total)
+        there = records.begin(_fingerprint(loaded, jobs, folded), total)
         left = jobs[len(there) :]
         where = {}
         if crew.folder is not None:
@@ -88,7 +89,7 @@ def pack(
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
     original = None if prunes else onnx_model.original(model, loaded)
     graph = _graph(loaded, jobs, place)
-    head = container.write_head(graph, metadata, entries)
+    head = container.write_head(graph, folding.noted(metadata, folded), entries)
     size = len(head) + sum(entry.length for entry in entries)
     if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
         whole = container.write_head(original, metadata, [])
@@ -136,7 +137,7 @@ def _entries(found: Iterable[tuple], total: int, progress: Callable, warn: Calla
     return entries
 
 
-def _fingerprint(loaded, jobs: list) -> bytes:
+def _fingerprint(loaded, jobs: list, folded: int) -> bytes:
     """A digest of all that the records depend on: the source (external data by size and time), what is to be done with
     each of its tensors, and the programs that do it."""
     outside = sorted({site.external[0] for site in loaded.sites if site.external})
@@ -149,7 +150,7 @@ def _fingerprint(loaded, jobs: list) -> bytes:
         for (site, *_), settings in jobs
     ]
     versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
-    return hashlib.sha256(repr((versions, loaded.source_sha256, stats, asked)).encode()).digest()
+    return hashlib.sha256(repr((versions, loaded.source_sha256, folded, stats, asked)).encode()).digest()
 
 
 def _graph(loaded, jobs: list, place: str) -> bytes:

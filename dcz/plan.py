@@ -131,7 +131,8 @@ class Plan:
     `default` goes for every weight, its quality as an average that is spread over them (allocate.by_size); the last
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
     whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
-    unless a pattern names them.
+    unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
+    these are shared, and nothing else of them is named (folding.fold).
     """
 
     default: Settings = DEFAULT
@@ -139,6 +140,10 @@ class Plan:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     min_weights: int = 256
+    fold: bool = True
+
+    def __post_init__(self):
+        _expect(isinstance(self.fold, bool), "fold is true or false")
 
     def settings(self, name: str, is_weight: bool, elements: int) -> Settings:
         """What to do with the tensor of this name."""
@@ -156,6 +161,10 @@ class Plan:
     def excludes(self, name: str) -> bool:
         """Whether `exclude` names a tensor."""
         return _matches(name, self.exclude)
+
+    def names(self, name: str) -> bool:
+        """Whether any pattern names a tensor."""
+        return self.rule(name) is not None or _matches(name, self.include + self.exclude)
 
     def check_names(self, names: Iterable[str]) -> None:
         """Raise BadPlan for a pattern that matches none of `names`."""
@@ -218,7 +227,7 @@ def load(path: str | Path, base: Settings = DEFAULT) -> Plan:
 
 def parse(table: dict, base: Settings = DEFAULT) -> Plan:
     """A plan from the tables of a plan.toml."""
-    unknown = table.keys() - {"default", "rule", "include", "exclude", "min_weights"}
+    unknown = table.keys() - {"default", "rule", "include", "exclude", "min_weights", "fold"}
     _expect(not unknown, f"unknown key {sorted(unknown)[0]!r}" if unknown else "")
     _expect(isinstance(table.get("default", {}), dict), "[default] is a table")
     default = overlay(base, table.get("default", {}))
@@ -231,7 +240,8 @@ def parse(table: dict, base: Settings = DEFAULT) -> Plan:
         parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
     least = table.get("min_weights", Plan.min_weights)
     _expect(_whole(least, 1, 2**62), "min_weights is a whole number, 1 or more")
-    return Plan(default, tuple(parsed), _patterns(table.get("include", [])), _patterns(table.get("exclude", [])), least)
+    include, exclude = (_patterns(table.get(key, [])) for key in ("include", "exclude"))
+    return Plan(default, tuple(parsed), include, exclude, least, table.get("fold", True))
 
 
 def _patterns(given) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from . import allocate, answers, calibrate, codec, data, pipeline, runtime
+from . import allocate, answers, calibrate, codec, data, folding, pipeline, runtime
 from .errors import BadPlan, UnsuitableModel
 from .plan import Plan, Settings
 from .tensor import Tensor, values
@@ -52,9 +52,10 @@ class Batches(Sequence):
 class Sampled:
     """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
 
-    `source` is the model as it was; `advisor` is the one that runs: the tensors that the plan's rules name are in it as
-    these leave them, and what the plan names is hidden from calibration, biases too. `data` is all that was given,
-    `network.samples` what the model takes of it.
+    `source` is the model that is compressed, `folded` of whose BatchNormalizations are in the layers before them, and
+    `unfolded` the ModelProto that it was, if any are; `advisor` is the one that runs: the tensors that the plan's rules
+    name are in it as these leave them, and what the plan names is hidden from calibration, biases too. `data` is all
+    that was given, `network.samples` what the model takes of it.
     """
 
     def __init__(self, model, inputs, plan: Plan | Settings | str | os.PathLike | None, threads: int):
@@ -64,13 +65,16 @@ class Sampled:
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
         self.plan, self.threads = pipeline.as_plan(plan), threads
         self.path = self.source.path or "the model"
+        self.plan.check_names(site.name for site in self.source.sites)
+        original = onnx_model.with_values(self.source, {})
+        self.folded = folding.fold(self.source, self.plan)
+        self.unfolded = original if self.folded else None
         self.sites = {site.name: site for site in self.source.sites}
-        self.plan.check_names(self.sites)
         self.names = [site.name for site in self.source.sites if self._is_calibrated(site)]
         if not self.names:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
         self.weights = sum(math.prod(self.sites[name].shape) for name in self.names)
-        self.session = self._session(onnx_model.with_values(self.source, {}))
+        self.session = self._session(original)
         self.data = _samples(inputs)
         self.network = answers.Network(self.path, self.session, self.data, None)
         self.count = self.network.samples.count

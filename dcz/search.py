@@ -198,8 +198,9 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_byte
 
 
 def fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
-    """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first."""
-    costs = {name: nbytes - found.records.get(name, 0) for name, nbytes in whole.records.items()}
+    """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first; none that were
+    folded away, as these come back with the weights that they belong to."""
+    costs = {name: nbytes - found.records[name] for name, nbytes in whole.records.items() if name in found.records}
     chosen, room = (), max_bytes - found.nbytes
     for name in sorted((name for name in costs if costs[name] > 0), key=lambda name: (-costs[name], name)):
         if costs[name] <= room:

@@ -68,6 +68,8 @@ class Sensitivity:
             lines.append(f"exclude = [{', '.join(map(_quoted, self.plan.exclude))}]")
         if self.plan.min_weights != Plan.min_weights:
             lines.append(f"min_weights = {self.plan.min_weights}")
+        if not self.plan.fold:
+            lines.append("fold = false")
         for rule in self.plan.rules:
             lines += ["", "[[rule]]", f"match = [{', '.join(map(_quoted, rule.match))}]", *_settings(rule.settings)]
         for row in self.rows:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import allocate, calibrate, data, packing, pipeline
+from . import allocate, calibrate, data, folding, packing, pipeline
 from .crew import assembled
 from .errors import BadPlan
 from .judging import Accuracy, Agreement
@@ -108,28 +108,30 @@ class Trials(Sampled):
             records[name] = sink.nbytes - sum(records.values())
 
         with assembled(self.threads) as crew:
-            options = {"place": "the file", "crew": crew, "metadata": self._metadata(), "progress": note}
+            options = {"place": "the file", "crew": crew, "metadata": self._metadata(new), "progress": note}
             packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
         return File(packed.nbytes, records)
 
     def write(self, output: str | os.PathLike, warn: Callable[[str], None], force: bool) -> None:
         """Write the best trial."""
-        proto, plan = self._changed(self.values_of_best)
-        options = {"threads": self.threads, "metadata": self._metadata(), "warn": warn, "force": force}
+        new = self.values_of_best
+        proto, plan = self._changed(new)
+        options = {"threads": self.threads, "metadata": self._metadata(new), "warn": warn, "force": force}
         pipeline.compress(proto, output, plan, **options)
 
     def _changed(self, new: Mapping[str, np.ndarray]):
-        """The model with new values, and the plan that codes these exactly."""
+        """The model with new values, and the plan that codes these exactly; without any, the model as it was."""
         from . import model as onnx_model
 
         patterns = tuple(glob.escape(name) for name in self.names)
         rules = (*self.plan.rules, Rule(patterns, Settings(index_bits=self.plan.default.index_bits)))
-        exact = replace(self.plan, default=LOSSLESS, rules=rules)
-        return onnx_model.with_values(self.source, new), exact
+        exact = replace(self.plan, default=LOSSLESS, rules=rules, fold=False)
+        unfolded = self.folded and not new
+        return self.unfolded if unfolded else onnx_model.with_values(self.source, new), exact
 
-    def _metadata(self) -> dict[str, str]:
+    def _metadata(self, new: Mapping[str, np.ndarray]) -> dict[str, str]:
         source = {"source-sha256": self.source.source_sha256, "source-bytes": str(self.source.source_bytes)}
-        return source | {"settings": self.made_by}
+        return folding.noted(source | {"settings": self.made_by}, self.folded if new else 0)
 
     def moved(self) -> tuple[int, int]:
         """How many biases and BatchNormalization means of the best trial are new."""

@@ -23,7 +23,8 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked. `tensors` and `outputs` are empty where nothing was compared; `note` may say why."""
+    """What was checked. `tensors` and `outputs` are empty where nothing was compared; `note` may say why. Tensors are
+    compared with those of the original with as many BatchNormalizations `folded` as in the file."""
 
     path: str
     records: int
@@ -32,6 +33,7 @@ class Verification:
     tensors: tuple[TensorDifference, ...] = ()
     outputs: tuple = ()  # of runtime.Difference
     note: str = ""  # why outputs were not compared
+    folded: int = 0
 
     def to_dict(self) -> dict:
         """Plain values, for JSON; decibels are null where they are infinite, for `equal` values among others."""
@@ -61,7 +63,7 @@ def verify(
         raise BadPlan("inputs compare with a model: give `against` too")
     engines = [huffman.inflate_engine.__name__]
     with Archive(path) as archive:
-        entries = archive.directory.entries
+        entries, says_folded = archive.directory.entries, "folded" in archive.directory.metadata
         unpack.skeleton(archive)
         for _ in unpack.decode_all(archive, threads):
             pass
@@ -69,7 +71,7 @@ def verify(
             engines.append("bitarray")
             for _ in unpack.decode_all(archive, threads, huffman.decode_slowly):
                 pass
-    tensors, outputs, note = (), (), ""
+    tensors, outputs, note, folded = (), (), "", 0
     if deep or against is not None:
         with files.temporary_folder("dcz-verify-") as folder:  # whose tensors are mapped, however large the model
             restored = Path(folder, "model.onnx")
@@ -77,10 +79,12 @@ def verify(
             if deep:
                 onnx_model.check(restored, str(path))
             if against is not None:
-                tensors = _compare_tensors(onnx_model.load(against), onnx_model.load(restored), path)
+                original, found = onnx_model.load(against), onnx_model.load(restored)
+                folded = onnx_model.fold(original, like=found.proto) if says_folded else 0
+                tensors = _compare_tensors(original, found, path)
                 outputs, note = _compare_outputs(restored, against, inputs)
     decoded = sum(entry.nbytes for entry in entries)
-    return Verification(os.fspath(path), len(entries), decoded, tuple(engines), tensors, outputs, note)
+    return Verification(os.fspath(path), len(entries), decoded, tuple(engines), tensors, outputs, note, folded)
 
 
 def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:

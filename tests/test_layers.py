@@ -21,6 +21,7 @@ MAY = {
     "stages": "errors tensor deflate slices histogram",  # and never each other
     "encodings": "errors tensor slices stages",
     "codec": "errors tensor plan slices stages encodings",  # `codec` and `format` meet only in `tensor`
+    "folding": "errors tensor plan codec model",
     "format": "errors tensor deflate format",
     "model": "errors tensor files model", "runtime": "errors tensor data",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate",
@@ -29,13 +30,13 @@ MAY = {
     "mapping": "errors tensor format model unpack",
     "journal": "errors deflate files",
     "cluster": "errors deflate", "crew": "errors parallel cluster",
-    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} allocate journal parallel crew worker",
+    "worker": f"{_MIDDLE} parallel", "packing": f"{_MIDDLE} folding allocate journal parallel crew worker",
     "pipeline": f"{_MIDDLE} allocate calibrate journal parallel unpack packing crew",
-    "sampled": f"{_MIDDLE} answers allocate calibrate pipeline",
+    "sampled": f"{_MIDDLE} folding answers allocate calibrate pipeline",
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
     "distilling": f"{_MIDDLE} sampled calibrate train",
-    "trials": f"{_MIDDLE} sampled judging allocate calibrate packing pipeline search crew",
+    "trials": f"{_MIDDLE} folding sampled judging allocate calibrate packing pipeline search crew",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
     "search": "errors plan files journal parallel model packing pipeline crew",
     "fleet": "errors format pipeline",

@@ -67,6 +67,7 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     default=None,
     help="Whether the same command shall go on after it was stopped, from OUTPUT.partial; default: from 1 GB on.",
 )
+@click.option("--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 @threads
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in so many processes, sharing --threads.")
@@ -75,12 +76,13 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @force
 def command(
     models, output, output_dir, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill,
-    resume, quiet, threads, workers, cluster, as_json, force, lossless, no_share, **options,
+    resume, quiet, threads, workers, cluster, as_json, force, lossless, no_share, no_fold, **options,
 ) -> None:  # fmt: skip
     """Compress the ONNX file MODEL into a .dcz file, or each of several.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
-    stays exact. The file is decoded once more before it replaces OUTPUT.
+    stays exact; but BatchNormalizations are folded into the layers before them (--no-fold: are not), whatever way of
+    sharing is asked for. The file is decoded once more before it replaces OUTPUT.
 
     Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
     apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
@@ -103,6 +105,7 @@ def command(
       dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5
       dcz compress models/*.onnx --output-dir packed
     """
+    from dataclasses import replace
     from pathlib import Path
 
     from .. import budget, report
@@ -113,6 +116,7 @@ def command(
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
+    plan = replace(plan, fold=False) if no_fold else plan
     limit = None if max_size is None else budget.parse_size(max_size)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
@@ -133,6 +137,8 @@ def command(
     output = output or str(Path(models[0]).with_suffix(".dcz"))
     work(models[0], output)
     result = report.inspect(output)
+    if not quiet and "folded" in result.metadata:
+        click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
 

@@ -15,11 +15,12 @@ from .common import FILE, as_json, force, print_json, progress, threads
 @click.option("--plan", type=FILE, metavar="PLAN.TOML", help="Write a rule for each tensor, for `compress --config`.")
 @click.option("--config", type=FILE, metavar="PLAN.TOML", help="A plan whose rules and exclusions are left alone.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these tensors alone. May be repeated.")
+@click.option("--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them.")
 @threads
 @as_json
 @force
 def command(
-    model, calibrate, bits, sparsity, samples, rate, plan, config, exclude, threads, as_json, force
+    model, calibrate, bits, sparsity, samples, rate, plan, config, exclude, no_fold, threads, as_json, force
 ) -> None:  # fmt: skip
     """Compress each tensor of MODEL alone, and tell how far the answers move, in nats (0: not at all).
 
@@ -37,7 +38,7 @@ def command(
     from . import show
 
     chosen = load(config) if config else Plan()
-    chosen = replace(chosen, exclude=chosen.exclude + exclude)
+    chosen = replace(chosen, exclude=chosen.exclude + exclude, fold=chosen.fold and not no_fold)
     target = {"output": plan, "force": force}
     ways = {"bits": _numbers(bits, int), "sparsities": _numbers(sparsity, float)}
     with progress("measuring", samples=True) as tell:

@@ -227,6 +227,8 @@ def verified(result: Verification) -> None:
     )
     if result.tensors:
         changed = [row for row in result.tensors if row.decibels != math.inf]
+        if result.folded:
+            console.print(f"compared with the original, {result.folded} BatchNormalizations of it folded likewise:")
         console.print(
             f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:"
         )

@@ -6,12 +6,14 @@
     references(proto, ...), fill(...)   the same backwards
     program(model, path)              the graph without onnx's types, for those who execute it
     with_values(model, {name: array})   a copy with new values in some tensors
+    fold(model)                         its BatchNormalizations into the layers before them
     cut(proto, given, wanted)           the piece of a model between some values and others
 
 What counts as a weight is decided by who uses a tensor: see survey.WEIGHT_INPUTS.
 """
 
 from .cut import cut
+from .fold import fold
 from .graph import Reference, check, fill, inline_sites, parse_graph, point_outside, references
 from .program import Input, Node, Program, program
 from .replace import with_values
@@ -31,6 +33,6 @@ from .survey import WEIGHT_INPUTS, Survey
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",
-    "Reference", "Site", "Survey", "check", "cut", "fill", "from_proto", "inline_sites", "load", "original",
+    "Reference", "Site", "Survey", "check", "cut", "fill", "fold", "from_proto", "inline_sites", "load", "original",
     "parse_graph", "point_outside", "program", "references", "serialize", "with_values",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from .survey import Survey, named
 
 MOST_NAMED = 8  # refused nodes that a message names
 OPAQUE = "dcz.opaque"  # the domain of nodes of ONNX's own that are not what their name says alone
-_HOME = ("", "ai.onnx")
+HOME = ("", "ai.onnx")
 _SINGLE = {AttributeProto.FLOAT: "f", AttributeProto.INT: "i"}
 _SEVERAL = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints"}
 
@@ -89,9 +89,9 @@ def program(model: Model, path: str | os.PathLike, opaque: bool = False) -> Prog
         _refuse(proto, place)
     graph = proto.graph
     constants, weights = {}, {}
-    links = _links(model)
+    sites = links(model)
     for name, tensor in _tensors(proto):
-        site = links.get(name)
+        site = sites.get(name)
         if site is not None:
             weights[name] = site.name
         constants[name] = _array(name, tensor, site, place, opaque)
@@ -104,7 +104,7 @@ def program(model: Model, path: str | os.PathLike, opaque: bool = False) -> Prog
         if not _is_constant(node)
     ]
     outputs = tuple(info.name for info in graph.output)
-    opset = next((entry.version for entry in proto.opset_import if entry.domain in _HOME), 1)
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in HOME), 1)
     return Program(opset, tuple(nodes), inputs, outputs, constants, weights, place)
 
 
@@ -116,7 +116,7 @@ def _unknown(proto: ModelProto) -> Iterator[tuple[int, str]]:
             yield number, "holds a graph of its own"
         elif (node.domain, node.op_type) in functions:
             yield number, "is a function of the model"
-        elif node.domain not in _HOME:
+        elif node.domain not in HOME:
             yield number, "is not of ONNX's own domain"
         elif any(attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in node.attribute):
             yield number, "holds a sparse tensor"
@@ -126,7 +126,7 @@ def _refuse(proto: ModelProto, place: str) -> None:
     found = []
     for number, what in _unknown(proto):
         node = proto.graph.node[number]
-        kind = node.op_type if node.domain in _HOME else f"{node.domain}.{node.op_type}"
+        kind = node.op_type if node.domain in HOME else f"{node.domain}.{node.op_type}"
         found.append(f"node {_name(node)!r}: operator {kind} {what}")
     found += [f"tensor {sparse.values.name!r} is sparse" for sparse in proto.graph.sparse_initializer]
     if found:
@@ -135,7 +135,7 @@ def _refuse(proto: ModelProto, place: str) -> None:
         raise UnsuitableModel(f"{place}: dcz can compress this model, but not train it: {why}")
 
 
-def _links(model: Model) -> dict[str, Site]:
+def links(model: Model) -> dict[str, Site]:
     """The sites of the main graph's tensors, by value name."""
     sites = {site.name: site for site in model.sites}
     survey = Survey(model.proto)
@@ -194,7 +194,7 @@ def _node(node: NodeProto) -> Node:
 
 def _opaque(node: NodeProto) -> Node:
     inputs = dict.fromkeys(captured(node))
-    domain = node.domain if node.domain not in _HOME else OPAQUE
+    domain = node.domain if node.domain not in HOME else OPAQUE
     return Node(_name(node), node.op_type, domain, (*node.input, *inputs), tuple(node.output), {})
 
 
@@ -219,5 +219,5 @@ def _name(node: NodeProto) -> str:
 def _is_constant(node: NodeProto) -> bool:
     held = node.attribute[0] if len(node.attribute) == 1 else None
     return (
-        node.op_type == "Constant" and node.domain in _HOME and held is not None and not held.HasField("sparse_tensor")
+        node.op_type == "Constant" and node.domain in HOME and held is not None and not held.HasField("sparse_tensor")
     )

@@ -29,9 +29,9 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     for name, held in named(Survey(copy)):
         site = sites.get(name)
         if name in data:
-            _put(held.proto, site, data[name])
+            put(held.proto, site, data[name])
         elif site is not None and site.external is not None:
-            _put(held.proto, site, site.read())
+            put(held.proto, site, site.read())
     return copy
 
 
@@ -50,7 +50,8 @@ def _bytes(site: Site | None, name: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(patterns).view(np.uint8)
 
 
-def _put(proto: TensorProto | AttributeProto, site: Site, data: np.ndarray) -> None:
+def put(proto: TensorProto | AttributeProto, site: Site, data: np.ndarray) -> None:
+    """Put a tensor's bytes (uint8, flat) into the field that they came from; external data is brought inside."""
     if site.field == "raw_data":
         if site.external is not None:
             proto.ClearField("external_data")

@@ -103,6 +103,11 @@ class Model:
     source_sha256: str
     path: str | None  # None where it was given in memory
 
+    def refresh(self) -> None:
+        """Look for the tensors anew, after `proto` has changed."""
+        folder = None if self.path is None else os.path.dirname(os.path.abspath(self.path))
+        self.sites = list(_sites(self.proto, folder, self.path or "the model"))
+
 
 def load(path: str | os.PathLike) -> Model:
     """Read an ONNX file. External data stays where it is until it is asked for.

@@ -127,7 +127,8 @@ def save_network(
     compressed = [weight.name for weight in network if weight.shared or weight.mask is not None]
     rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
     metadata = known | dict(metadata or {})
-    return pipeline.compress(network.to_proto(), output, Plan(LOSSLESS, rules), metadata=metadata, **options)
+    plan = Plan(LOSSLESS, rules, fold=False)
+    return pipeline.compress(network.to_proto(), output, plan, metadata=metadata, **options)
 
 
 def _files(*given) -> list[str | os.PathLike]:
