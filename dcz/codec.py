@@ -32,6 +32,7 @@ from .tensor import (
     values,
 )
 
+ROOM_FOR_ZERO = 1 / 3  # zeros for each other weight, up to which they are one code more: an index would cost more
 CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
 PART = 1 << 20  # pairs of codes that one thread decodes at a time
 FEW = 1 << 20  # weights, up to which a shorter codebook is looked for
@@ -135,10 +136,11 @@ def share_weights(
     """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means, for
     which some weights may have more `importance` than others, or, where they name no bits, by a grid, the errors
     cancelling in each of the `rows`. `zeros` more weights are known to be zero."""
+    most = MOST_ENTRIES - (0 < zeros < ROOM_FOR_ZERO * len(kept))
     if settings.bits is not None:
-        return share.kmeans(kept, 1 << settings.bits, settings.init, settings.seed, importance)
+        return share.kmeans(kept, min(most, 1 << settings.bits), settings.init, settings.seed, importance)
     step = _step(kept, zeros, settings)
-    found = share.entropy_constrained(kept, step, zeros)
+    found = share.entropy_constrained(kept, step, zeros, most)
     if rows is None:
         return found
     codes = balance.balanced(kept, found.codes, found.centroids, rows, share.rate_slope(step))

@@ -530,3 +530,16 @@ def test_outliers_neither_cost_the_other_weights_nor_keep_them_exact(outliers):
     bulk = weights == rest
     error = np.square(decoded[bulk] - weights[bulk]).sum() / np.square(weights[bulk]).sum()
     assert error < 10 ** (-3.4) and len(written) < weights.nbytes / 3
+
+
+@pytest.mark.parametrize("settings", [Settings(quality=43.0), Settings(bits=8)])
+def test_a_lone_zero_costs_no_index(settings):
+    """256 values leave no code for zero: an index of one bit a weight would be the dearer way to say where it is."""
+    weights = np.random.default_rng(0).laplace(size=1 << 17).astype(np.float32)
+    without = codec.encode(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
+    weights[1000] = 0
+    found = codec.encode(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
+    assert isinstance(found[0].encoded, Shared)
+    sizes = [encodings.stream_bytes(each[0].encoded) for each in (without, found)]
+    assert sizes[1] < 1.01 * sizes[0]
+    assert found[0].data.view(np.float32)[1000] == 0

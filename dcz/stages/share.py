@@ -172,7 +172,7 @@ def simple_step(step: float) -> float:
     return math.ldexp(round(mantissa * 4096) / 4096, exponent)
 
 
-def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Shared:
+def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0, most: int = MOST_ENTRIES) -> Shared:
     """Round `weights` (float, flat, finite, not empty) to multiples of `step`, leaning toward the frequent ones.
 
     A weight goes to the level with the least squared error + slope * bits of its code, the slope being that of the
@@ -180,19 +180,19 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0) -> Sha
     variables", 1996, as Lloyd iterations). `zeros` more weights are known to be zero: they shorten zero's code.
 
     The centroids are the levels themselves, a ramp, or the means of their weights where the error that these save is
-    worth more, at the same slope, than the longer codebook; level 0 is exactly zero. Where more than 256 levels are
+    worth more, at the same slope, than the longer codebook; level 0 is exactly zero. Where more than `most` levels are
     used, neighbours are joined, and the centroids are means. Outliers, more than 2048 levels from zero, get a few
     centroids of their own.
     """
     reach = NEAR * step
     low, high = slices.extremes(weights)
     if max(-low, high) <= reach:
-        return _on_grid(weights, step, zeros, MOST_ENTRIES)
+        return _on_grid(weights, step, zeros, most)
     near = slices.where(weights, lambda part: np.abs(part) <= reach)
     if np.count_nonzero(near) < len(weights) / 2:
-        return _on_grid(weights, step, zeros, MOST_ENTRIES)
+        return _on_grid(weights, step, zeros, most)
     far = kmeans(slices.select(weights, ~near), FAR)
-    bulk = _on_grid(slices.select(weights, near), step, zeros, MOST_ENTRIES - len(far.centroids))
+    bulk = _on_grid(slices.select(weights, near), step, zeros, most - len(far.centroids))
     centroids = np.concatenate([bulk.centroids, far.centroids])
     order = np.argsort(centroids, kind="stable")
     number = np.argsort(order).astype(np.uint8)
