@@ -1,4 +1,4 @@
-"""The paper in two functions: `encode` prunes, shares and codes one tensor; `decode` gives it back.
+"""The paper in one function: `encode` prunes, shares and codes a tensor. `decoding.decode` gives it back.
 
     weights -> prune -> share -> { index -> huffman, codebook, codes -> huffman } -> Candidate
 
@@ -6,35 +6,23 @@
 """
 
 import math
-from functools import partial
 
 import numpy as np
 
 from . import encodings, slices
 from .encodings import Candidate, Coded
-from .errors import CorruptFile
 from .plan import Settings
-from .stages import balance, block, distinct, huffman, index, prune, share
+from .stages import balance, block, distinct, huffman, prune, share
 from .tensor import (
     MOST_ENTRIES,
     Dtype,
-    Encoded,
-    Index,
-    Pruned,
-    Shared,
-    Stored,
-    Stream,
     Tensor,
-    codebook_patterns,
     largest,
-    matrix_shape,
     round_to,
     values,
 )
 
 ROOM_FOR_ZERO = 1 / 3  # zeros for each other weight, up to which they are one code more: an index would cost more
-CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
-PART = 1 << 20  # pairs of codes that one thread decodes at a time
 FEW = 1 << 20  # weights, up to which a shorter codebook is looked for
 
 
@@ -232,77 +220,3 @@ def _encode_exactly(tensor: Tensor, map: huffman.Map) -> list[Candidate]:
     if np.count_nonzero(mask) < 0.9 * len(mask):
         found += encodings.of_pruned(tensor, mask, None, map)
     return found
-
-
-# -- decode -----------------------------------------------------------------------------------------------------------
-
-
-def decode(
-    encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], map: huffman.Map = map, engine=huffman.decode
-) -> np.ndarray:
-    """The tensor's bytes (uint8, flat). `engine` decodes streams: `huffman.decode`, or `decode_slowly` to check it.
-
-    Raises CorruptFile where the parts do not fit together.
-    """
-    nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
-    if isinstance(encoded, Stored):
-        return block.decode(encoded.block, nbytes, itemsize)
-    run = partial(_symbols, engine=partial(engine, map=map) if engine is huffman.decode else engine)
-    if isinstance(encoded, Shared):
-        codes = run(encoded.codes, encoded.codebook.count)
-        return _decode_shared(codebook_patterns(encoded.codebook, dtype), codes, map)
-    result = np.zeros(math.prod(shape), dtype.pattern)
-    kept = encoded.index.kept
-    if isinstance(encoded, Pruned):
-        exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
-        _scatter(result, encoded.index, shape, exact, run)
-    elif kept:
-        entries = codebook_patterns(encoded.codebook, dtype)
-        _scatter(result, encoded.index, shape, entries, run, run(encoded.codes, encoded.codebook.count))
-    return result.view(np.uint8)
-
-
-def _symbols(stream: Stream, alphabet: int, engine) -> np.ndarray:
-    symbols = engine(stream)
-    # Huffman tables and constants were checked when they were read; packed symbols can only be checked now.
-    if stream.form == "packed" and int(symbols.max()) >= alphabet:
-        raise CorruptFile("symbol-range", f"symbol {int(symbols.max())} where only symbols below {alphabet} exist")
-    return symbols
-
-
-def _decode_shared(entries: np.ndarray, codes: np.ndarray, map: huffman.Map = map) -> np.ndarray:
-    """Entries of `codes`, two codes at a time through a table of all pairs."""
-    itemsize = entries.dtype.itemsize
-    result = np.empty(len(codes), entries.dtype)
-    table = np.zeros(256, entries.dtype)
-    table[: len(entries)] = entries
-    paired = 0
-    if itemsize <= 4 and len(codes) > CHUNK:
-        paired = len(codes) // 2 * 2
-        pairs = np.empty((256, 256, 2), entries.dtype)
-        pairs[:, :, 0], pairs[:, :, 1] = table[None, :], table[:, None]
-        wide = np.dtype(f"<u{2 * itemsize}")
-        pair_table, target, source = pairs.view(wide).ravel(), result[:paired].view(wide), codes[:paired].view("<u2")
-
-        def fill(first: int) -> None:
-            for start in range(first, min(first + PART, len(source)), CHUNK):
-                stop = min(start + CHUNK, len(source))
-                np.take(pair_table, source[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
-
-        for _ in map(fill, range(0, len(source), PART)):
-            pass
-    result[paired:] = table[codes[paired:]]
-    return result.view(np.uint8)
-
-
-def _scatter(
-    result: np.ndarray, places: Index, shape: tuple[int, ...], source: np.ndarray, run, codes: np.ndarray | None = None
-) -> None:
-    """Put source[i], or source[codes[i]], at the i-th kept place of `result`."""
-    unfold = index.Unfold(matrix_shape(shape), places.column_major, places.rows, places.columns)
-    done = 0
-    for where in index.decode(run(places.gaps, 1 << places.gap_bits), places.gap_bits, places.kept, unfold.places):
-        where = unfold(where)
-        taken = slice(done, done + len(where))
-        result[where] = source[taken] if codes is None else source[codes[taken]]
-        done += len(where)

@@ -1,6 +1,6 @@
 """`.dcz` files back to tensors and models.
 
-net.dcz -> records -> codec.decode, a few ahead -> tensors, each against its checksum -> net.onnx
+net.dcz -> records -> decoding.decode, a few ahead -> tensors, each against its checksum -> net.onnx
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import codec
+from . import decoding
 from .deflate import crc32
 from .errors import BadPlan, CorruptFile, UnsuitableModel
 from .files import check_output, replacing, sync
@@ -24,11 +24,11 @@ EXTERNAL_DATA = ("auto", "never", "always")
 
 
 def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffman.decode) -> np.ndarray:
-    """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see codec.decode."""
+    """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see decoding.decode."""
     encoded = archive.encoded(entry)
     try:
         with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as map:
-            data = codec.decode(encoded, entry.dtype, entry.shape, map, engine)
+            data = decoding.decode(encoded, entry.dtype, entry.shape, map, engine)
         if crc32(data) != entry.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcz import codec, encodings, slices
+from dcz import codec, decoding, encodings, slices
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
@@ -96,8 +96,8 @@ def check(tensor, settings):
     for candidate in candidates:
         assert candidate.data.dtype == np.uint8 and candidate.data.shape == tensor.data.shape
         for encoded in (candidate.encoded, reread(candidate.encoded, tensor.dtype, tensor.shape)):
-            assert np.array_equal(codec.decode(encoded, tensor.dtype, tensor.shape), candidate.data)
-        slowly = codec.decode(candidate.encoded, tensor.dtype, tensor.shape, engine=huffman.decode_slowly)
+            assert np.array_equal(decoding.decode(encoded, tensor.dtype, tensor.shape), candidate.data)
+        slowly = decoding.decode(candidate.encoded, tensor.dtype, tensor.shape, engine=huffman.decode_slowly)
         assert np.array_equal(slowly, candidate.data)
     return candidates
 
@@ -148,7 +148,7 @@ def test_big_tensors_survive_odd_lengths_and_threads_change_nothing(dtype):
             threaded = codec.encode(given, settings, pool.map)
             for one, other in zip(plain, threaded, strict=True):
                 assert record.write(one.encoded) == record.write(other.encoded)
-                assert np.array_equal(codec.decode(other.encoded, dtype, given.shape, pool.map), one.data)
+                assert np.array_equal(decoding.decode(other.encoded, dtype, given.shape, pool.map), one.data)
 
 
 # -- exactness --------------------------------------------------------------------------------------------------------
@@ -422,7 +422,7 @@ def test_repeats_that_only_deflate_finds_are_stored():
     given = tensor(np.tile(np.random.default_rng(17).normal(0, 1, 500), 20))
     written, candidate = compress(given, Settings(bits=8))
     assert isinstance(candidate.encoded, Stored)
-    assert np.array_equal(codec.decode(candidate.encoded, FLOAT32, (10_000,)), candidate.data)
+    assert np.array_equal(decoding.decode(candidate.encoded, FLOAT32, (10_000,)), candidate.data)
     assert len(written) < 3000
 
 
@@ -515,7 +515,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_parts_that_do_not_fit_are_refused(name):
     with pytest.raises(CorruptFile) as refusal:
-        codec.decode(REFUSED[name], FLOAT32, (4,))
+        decoding.decode(REFUSED[name], FLOAT32, (4,))
     assert refusal.value.reason == name.split(",")[0]
 
 

@@ -21,12 +21,12 @@ MAY = {
     "stages": "errors tensor deflate slices histogram",  # and never each other
     "encodings": "errors tensor slices stages",
     "codec": "errors tensor plan slices stages encodings",  # `codec` and `format` meet only in `tensor`
-    "folding": "errors tensor plan codec model",
+    "decoding": "errors tensor stages", "folding": "errors tensor plan codec model",
     "format": "errors tensor deflate format",
     "model": "errors tensor files model", "runtime": "errors tensor data",  # no stage
     "allocate": _MIDDLE, "calibrate": f"{_MIDDLE} allocate calibrate",
     "train": f"{_MIDDLE} allocate calibrate pipeline train",
-    "parallel": "errors", "unpack": "errors tensor deflate files parallel stages codec format model",
+    "parallel": "errors", "unpack": "errors tensor deflate files parallel stages decoding format model",
     "mapping": "errors tensor format model unpack",
     "journal": "errors deflate files",
     "cluster": "errors deflate", "crew": "errors parallel cluster",
@@ -51,7 +51,7 @@ MAY = {
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor slices histogram stages encodings codec format model runtime allocate calibrate train"
+    "numpy": "tensor slices histogram stages encodings codec decoding format model runtime allocate calibrate train"
              " unpack mapping cluster worker packing sampled sensitivity judging distilling trials tuning report"
              " verification data answers evaluation",
     "onnx": "model", "google": "model",

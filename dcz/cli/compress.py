@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from ..plan import BEST_QUALITY, CODEBOOKS, PRESETS, SAFE_QUALITY, STARTS, WORST_QUALITY
-from .common import FILE, as_json, force, labels_option, print_json, printable, progress, threads, warn
+from .common import FILE, as_json, force, labels_option, print_json, threads
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 
@@ -111,7 +111,7 @@ def command(
     from .. import budget, report
     from ..errors import BadPlan
     from ..plan import DROPS
-    from . import show
+    from . import show, ways
 
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
@@ -126,13 +126,13 @@ def command(
     if calibrate is not None:
         drop = DROPS.get(preset) if max_drop is None else max_drop / 100
         goal |= {"max_drop": drop, "labels": labels, "distill": distill}
-        work = partial(_tune, samples=calibrate, quiet=quiet, **goal, **common)
+        work = partial(ways.by_samples, samples=calibrate, quiet=quiet, **goal, **common)
     elif max_size is None and ratio is None:
-        work = partial(_compress, quiet=quiet, **crew, **common)
+        work = partial(ways.by_plan, quiet=quiet, **crew, **common)
     else:
-        work = partial(_seek, quiet=quiet, **goal, **crew, **common)
+        work = partial(ways.for_size, quiet=quiet, **goal, **crew, **common)
     if len(models) > 1 or output_dir is not None:
-        _fleet(models, output, output_dir, work, as_json, quiet)
+        ways.fleet(models, output, output_dir, work, as_json, quiet)
         return
     output = output or str(Path(models[0]).with_suffix(".dcz"))
     work(models[0], output)
@@ -140,77 +140,6 @@ def command(
     if not quiet and "folded" in result.metadata:
         click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
-
-
-def _compress(model, output, quiet: bool, **options) -> None:
-    """By the plan alone."""
-    from .. import pipeline
-
-    with progress("compressing", quiet) as tell:
-        pipeline.compress(model, output, progress=tell, warn=warn, **options)
-
-
-def _seek(model, output, quiet: bool, **options) -> None:
-    """For a size."""
-    from .. import search
-
-    search.compress_to_size(model, output, trial=_tell_trial(quiet), warn=warn, **options)
-
-
-def _tune(model, output, samples, quiet: bool, **options) -> None:
-    """By calibration."""
-    from .. import tuning
-
-    with progress("calibrating", quiet, samples=True) as tell:
-        tuned = tuning.tune(model, output, samples, progress=tell, trial=_tell_tuning(quiet), warn=warn, **options)
-    if quiet:
-        return
-    held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
-    held += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-    click.echo(f"calibrated on {tuned.calibrated_on} samples{held}", err=True)
-    if tuned.biases or tuned.means:
-        means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
-        click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
-    if options["distill"]:
-        _tell_distilled(tuned.distilled)
-
-
-def _fleet(models, output, output_dir, work, as_json: bool, quiet: bool) -> None:
-    """Several models, and a table of what became of them; exits with the code of the failures."""
-    from .. import fleet
-    from ..errors import BadPlan
-    from . import show
-
-    if output is not None:
-        raise BadPlan("--output names one file: give several models, or a folder, with --output-dir alone")
-
-    def compress(model, output) -> None:
-        if not quiet:
-            click.echo(f"{printable(str(model))}:", err=True)
-        work(model, output)
-
-    outcomes = fleet.compress_all(models, output_dir, compress, done=_tell_outcome)
-    code = fleet.common_exit_code(outcomes)
-    if as_json:
-        print_json({"models": [outcome.to_dict() for outcome in outcomes], "exit_code": code})
-    else:
-        show.fleet(outcomes, quiet)
-    raise click.exceptions.Exit(code)
-
-
-def _tell_outcome(outcome) -> None:
-    """Say on stderr at once what went wrong with a model."""
-    import os
-    import traceback
-
-    from ..errors import INTERNAL, message
-
-    if outcome.error is None:
-        return
-    if outcome.exit_code == INTERNAL and os.environ.get("DCZ_TRACEBACK"):
-        traceback.print_exception(outcome.error)
-    text, model = message(outcome.error), str(outcome.model)
-    click.echo(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}", err=True)
 
 
 def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop) -> None:
@@ -231,42 +160,6 @@ def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, m
         raise BadPlan(f"--preset {preset} and {rivals[0]} each say what the result shall be: leave one of them out")
     if preset == "lossless" and calibrate is not None:
         raise BadPlan("--preset lossless leaves nothing to calibrate: leave one of them out")
-
-
-def _tell_trial(quiet: bool):
-    """Say on stderr what each trial of a search for a size came to."""
-    if quiet:
-        return lambda trial: None
-    return lambda trial: click.echo(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes", err=True)
-
-
-def _tell_tuning(quiet: bool):
-    """The same for a search by calibration."""
-    if quiet:
-        return lambda trial: None
-
-    def tell(trial) -> None:
-        parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
-        if trial.agreement is not None:
-            parts.append(f"agreement {trial.agreement:.2%} on held-out samples")
-        if trial.accuracy is not None:
-            parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
-        click.echo(", ".join(parts), err=True)
-
-    return tell
-
-
-def _tell_distilled(verdict) -> None:
-    """Say on stderr what came of distilling."""
-    if verdict is None:
-        click.echo("nothing to distill: all tensors stay exact", err=True)
-        return
-    taken = f"not taken, {verdict.refused}" if verdict.refused else "taken"
-    click.echo(
-        f"distilled: {taken}; divergence {verdict.before:.4g} -> {verdict.after:.4g}, same answers "
-        f"{verdict.same_before:.2%} -> {verdict.same_after:.2%}, on {verdict.held_out} held-out samples",
-        err=True,
-    )
 
 
 def make_plan(config, include, exclude, lossless, no_share, options):
