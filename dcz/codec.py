@@ -124,7 +124,8 @@ def share_weights(
     """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means, for
     which some weights may have more `importance` than others, or, where they name no bits, by a grid, the errors
     cancelling in each of the `rows`. `zeros` more weights are known to be zero."""
-    most = MOST_ENTRIES - (0 < zeros < ROOM_FOR_ZERO * len(kept))
+    prunes = settings.sparsity is not None or settings.threshold is not None
+    most = MOST_ENTRIES - (0 < zeros < ROOM_FOR_ZERO * len(kept) and not prunes)
     if settings.bits is not None:
         return share.kmeans(kept, min(most, 1 << settings.bits), settings.init, settings.seed, importance)
     step = _step(kept, zeros, settings)

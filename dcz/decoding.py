@@ -28,8 +28,8 @@ def decode(
         return block.decode(encoded.block, nbytes, itemsize)
     run = partial(_symbols, engine=partial(engine, map=map) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared):
-        codes = run(encoded.codes, encoded.codebook.count)
-        return _decode_shared(codebook_patterns(encoded.codebook, dtype), codes, map)
+        entries = codebook_patterns(encoded.codebook, dtype)  # refused, if need be, before codes take memory
+        return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), map)
     result = np.zeros(math.prod(shape), dtype.pattern)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):

@@ -53,7 +53,7 @@ def folded(proto, count: int = 1, **options) -> onnx.ModelProto:
     loaded = onnx_model.from_proto(proto)
     assert onnx_model.fold(loaded, **options) == count
     if proto.ir_version >= 4:
-        onnx_model.check(loaded.proto, "folded")
+        onnx.checker.check_model(loaded.proto)
     names = {site.name for site in loaded.sites}
     assert names == {site.name for site in onnx_model.from_proto(loaded.proto).sites}
     return loaded.proto
