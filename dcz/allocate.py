@@ -14,7 +14,6 @@ import numpy as np
 
 from .histogram import Histogram
 from .stages import share
-from .tensor import MOST_ENTRIES
 
 # The step of a tensor's grid is in proportion to (root mean square of its weights)^MAGNITUDE * (their number)^COUNT.
 # 0, 0 is equal absolute error; 1, 0.5 relative error by size. Of a dozen pairs, on SqueezeNet, magika and two PP-OCR
@@ -73,14 +72,14 @@ class Curve:
         return int(np.argmin(self.harm + slope * self.bits))
 
 
-def curve(weights: np.ndarray, trial: float, divergence: float) -> Curve:
+def curve(weights: np.ndarray, trial: float, divergence: float, finest: float = 0.0) -> Curve:
     """The curve of a tensor (flat, float) whose rounding at the step `trial` moved the answers by `divergence`.
 
-    Bits are the entropy of the codes; harm grows with the square of the step.
+    Bits are the entropy of the codes; harm grows with the square of the step. No step is less than `finest`.
     """
     histogram = Histogram(np.asarray(weights, np.float64))
     steps = trial * np.exp2(np.arange(-FINEST, COARSEST + 1) / PER_OCTAVE)
-    steps = steps[steps > (histogram.high - histogram.low) / MOST_ENTRIES]  # no codebook is finer
+    steps = steps[steps >= finest]
     if not len(steps):
         steps = np.array([trial])
     bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)

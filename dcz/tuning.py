@@ -151,6 +151,8 @@ def _to_size(run: Trials, max_bytes: int, held: bool) -> None:
         low, high = (found, high) if found.nbytes <= max_bytes else (low, found)
         if low is not None and low.nbytes >= (1 - TOLERANCE) * max_bytes:
             break
+        if before is not None and found.nbytes == before.nbytes:  # more bits find no use
+            break
         further = _nearer(found, before, low, high, (1 - TOLERANCE / 2) * max_bytes, run.weights)
         if further == bits:
             break

@@ -258,6 +258,19 @@ def test_the_fit_is_that_of_least_squares():
             assert rounding._loss(w - moved[renumbered], h) > best
 
 
+def test_a_weight_far_out_does_not_keep_the_others_coarse():
+    weights = np.random.default_rng(0).normal(size=40_000)
+    weights[0] = 60.0
+    steps = {}
+    for bits in (4.0, 6.5):
+        curve = allocate.curve(weights, 1.0, 1.0, rounding.finest(weights))
+        steps[bits] = allocate.by_bits({"w": curve}, bits * weights.size)["w"]
+        found = rounding.compensated(weights.reshape(1, 200, 200), np.eye(200)[None], steps[bits], sweeps=0, fit=False)
+        assert found.bits / weights.size == pytest.approx(bits, abs=0.15)
+        assert len(np.unique(found.values)) <= 256
+    assert steps[6.5] < (weights.max() - weights.min()) / 256
+
+
 @pytest.mark.parametrize("step", [1e-4, 1e-2, 0.3, 10.0])
 @pytest.mark.parametrize("outlier", [0.0, 30.0, 1e6])
 def test_no_more_values_than_a_codebook_holds(step, outlier):

@@ -15,6 +15,7 @@ from ..stages import prune
 from .divergence import Divergence
 from .layers import find
 from .layerwise import Options, Values, calibrated
+from .rounding import finest
 from .walk import Front, ahead, stages
 
 TRIED, FEWER = 64, 24  # samples on which each tensor is tried alone: its harm is known within a tenth; fewer will do
@@ -86,7 +87,10 @@ def curves(
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
         moved = divergences(model, few, trials, options.threads)
         least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
-        found = {name: allocate.curve(weights[name], step, max(moved[name], least)) for name, step in steps.items()}
+        found = {
+            name: allocate.curve(weights[name], step, max(moved[name], least), finest(weights[name]))
+            for name, step in steps.items()
+        }
     return found
 
 
@@ -106,4 +110,4 @@ def _telling(model: Model, batches: list[runtime.Inputs], names: tuple[str, ...]
 def _guess(weights: np.ndarray) -> allocate.Curve:
     """As if a relative error of the weights harmed alike in every tensor."""
     deviation = float(np.sqrt(prune.typical_square(weights)))
-    return allocate.curve(weights, deviation, 1.0)
+    return allocate.curve(weights, deviation, 1.0, finest(weights))

@@ -19,6 +19,7 @@ from ..tensor import MOST_ENTRIES
 DAMPING = 0.01  # of the mean curvature, added to each: what 256 samples say of the rest is not to be trusted fully
 BLOCK = 64  # columns whose errors reach the later ones together, by one product of matrices
 FAR = 32  # levels for outliers, where a grid would need more than a codebook holds
+MOST_BULK = MOST_ENTRIES - FAR - 4  # levels for the others then
 FITTED = 64  # levels that least squares moves: the most frequent ones
 
 
@@ -104,15 +105,19 @@ def grid(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
         return np.zeros(1), step
     if high - low <= step * (MOST_ENTRIES - 4):
         return _multiples(weights, step), step
-    most = MOST_ENTRIES - FAR - 4
-    bulk = np.quantile(weights, [0.0005, 0.9995])  # the more so where these are not all of one sign
-    step = share.simple_step(max(step, float(np.ptp(np.append(bulk, 0.0))) / most, (high - low) / 2**20))
-    near = _within(weights, step, most)
+    step = share.simple_step(max(step, finest(weights), (high - low) / 2**20))
+    near = _within(weights, step, MOST_BULK)
     if near.all():
         return _multiples(weights, step), step
     if not near.any():  # all of them far from zero, close together
         return np.union1d(0.0, share.kmeans(weights.ravel(), MOST_ENTRIES - 1).centroids), step
     return np.union1d(_multiples(weights[near], step), share.kmeans(weights[~near], FAR).centroids), step
+
+
+def finest(weights: np.ndarray) -> float:
+    """The finest step that a codebook has room for, some of it being kept for outliers."""
+    bulk = np.append(np.quantile(weights, [0.0005, 0.9995]), 0.0)  # the more so where these are not all of one sign
+    return float(np.ptp(bulk)) / MOST_BULK
 
 
 def _within(weights: np.ndarray, step: float, most: int) -> np.ndarray:
