@@ -218,7 +218,5 @@ def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
         exact = settings.lossless and site.dtype.real and not plan.default.lossless
         if exact and site.nbytes > 0.05 * total and not plan.settings(site.name, True, 1 << 62).lossless:
             users = ", ".join(sorted({operator for operator, _ in site.uses})) or "no operator"
-            warn(
-                f"{site.name}: {site.nbytes} bytes stay exact, being used by {users}; "
-                f"--include '{site.name}' compresses it"
-            )
+            why = f"fewer than {plan.min_weights} weights" if site.is_weight else f"used by {users}"
+            warn(f"{site.name}: {site.nbytes} bytes stay exact, being {why}; --include '{site.name}' compresses it")
