@@ -3,7 +3,7 @@
 run.divide(held=True)                        measures what a bit buys in each tensor
 trial, new = run.attempt(4.0, judged=True)   Trial(bits=4.0, nbytes=671_331, agreement=0.98, drop=0.02), new values
 run.keep(trial, new)
-run.write("net.dcz", warn, force=True)
+run.write("net.dcz", force=True)
 """
 
 import glob
@@ -112,12 +112,11 @@ class Trials(Sampled):
             packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
         return File(packed.nbytes, records)
 
-    def write(self, output: str | os.PathLike, warn: Callable[[str], None], force: bool) -> None:
-        """Write the best trial."""
+    def write(self, output: str | os.PathLike, **options) -> None:
+        """Write the best trial; for `options` see pipeline.compress."""
         new = self.values_of_best
         proto, plan = self._changed(new)
-        options = {"threads": self.threads, "metadata": self._metadata(new), "warn": warn, "force": force}
-        pipeline.compress(proto, output, plan, **options)
+        pipeline.compress(proto, output, plan, threads=self.threads, metadata=self._metadata(new), **options)
 
     def _changed(self, new: Mapping[str, np.ndarray]):
         """The model with new values, and the plan that codes these exactly; without any, the model as it was."""
