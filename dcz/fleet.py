@@ -72,7 +72,11 @@ def compress_all(
         raise FileAccess(f"{folder}: no such folder can be made: {why}") from error
     outcomes = []
     for model, output in places.items():
-        outcomes.append(_outcome(model, output, compress))
+        try:
+            outcomes.append(_outcome(model, output, compress))
+        except KeyboardInterrupt as error:
+            error.add_note(f"{len(outcomes)} of {len(places)} models were dealt with before it")
+            raise
         done(outcomes[-1])
     return outcomes
 
