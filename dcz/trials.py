@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import allocate, calibrate, data, folding, packing, pipeline
+from . import allocate, calibrate, data, folding, pipeline
 from .crew import assembled
 from .errors import BadPlan
 from .judging import Accuracy, Agreement
 from .plan import LOSSLESS, Plan, Rule, Settings
 from .sampled import Batches, Sampled, spread
-from .search import File, Sink
+from .search import File, measured
 
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
 FEWEST = 8  # samples to calibrate with
@@ -99,18 +99,9 @@ class Trials(Sampled):
 
     def file(self, new: Mapping[str, np.ndarray]) -> File:
         """What the file with these values takes."""
-        from . import model as onnx_model
-
         proto, plan = self._changed(new)
-        sink, records = Sink(), {}
-
-        def note(name: str, done: int, total: int) -> None:
-            records[name] = sink.nbytes - sum(records.values())
-
         with assembled(self.threads) as crew:
-            options = {"place": "the file", "crew": crew, "metadata": self._metadata(new), "progress": note}
-            packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
-        return File(packed.nbytes, records)
+            return measured(proto, plan, crew, metadata=self._metadata(new))
 
     def write(self, output: str | os.PathLike, **options) -> None:
         """Write the best trial; for `options` see pipeline.compress."""
