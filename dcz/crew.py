@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -72,7 +73,7 @@ def _processes(workers: int) -> Iterator[Executor]:
     if not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
         raise BadPlan(f"workers is a whole number from 1 to {MOST_WORKERS}, not {workers!r}")
     # Spawned ones share no locks with our threads, as forked ones would.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_interrupts_to_parent)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_depend_on_parent)
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -83,5 +84,12 @@ def _processes(workers: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_parent() -> None:
+def _depend_on_parent() -> None:
+    """Leave interrupts to the parent, and end when it is killed: the pool's own pipes would never tell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after_parent, daemon=True).start()
+
+
+def _end_after_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -5,7 +5,7 @@
 
 Whatever training does, nothing worse comes out: the trained values are taken only if on the held-out samples, by
 onnxruntime, the answers are clearly nearer to those of the original network, no fewer of them are the same, and the
-file is no larger than it may be.
+budget, of bytes or of answers, is kept.
 """
 
 import math
@@ -58,7 +58,7 @@ def distill(
 ) -> tuple[dict[str, np.ndarray] | None, Verdict]:
     """Train the calibrated values `new` on the samples of `training`: better values, or None, and what `held` says.
 
-    `fits` tells whether a file with such values is small enough. The same arguments give the same values on one
+    `fits` tells whether a file with such values keeps within the budget. The same arguments give the same values on one
     machine. Raises as `check` does.
     """
     judge = _Judge(sampled, held)
@@ -74,7 +74,7 @@ def distill(
             for trained in _trainee(sampled, new).epochs(shuffled, schedule, progress):
                 found = {**new, **trained}
                 score = judge(found) if fits(found) else None
-                refused = "the trained file would be too large" if score is None else refused
+                refused = "the trained values would miss the budget" if score is None else refused
                 if score is not None and score.mean < best.mean and score.same >= before.same:
                     values, best, stale = found, score, 0
                 elif (stale := stale + 1) == PATIENCE:

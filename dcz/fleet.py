@@ -72,7 +72,11 @@ def compress_all(
         raise FileAccess(f"{folder}: no such folder can be made: {why}") from error
     outcomes = []
     for model, output in places.items():
-        outcomes.append(_outcome(model, output, compress))
+        try:
+            outcomes.append(_outcome(model, output, compress))
+        except KeyboardInterrupt as error:
+            error.add_note(f"{len(outcomes)} of {len(places)} models were dealt with before it")
+            raise
         done(outcomes[-1])
     return outcomes
 
@@ -101,18 +105,18 @@ def outputs(models: Iterable[str | os.PathLike], folder: str | os.PathLike | Non
     else:
         alike = defaultdict(list)
         for model in models:
-            alike[_folded(model.stem)].append(model)
+            alike[_caseless(model.stem)].append(model)
         names = {model: name for group in alike.values() for model, name in _apart(group).items()}
         found = {model: Path(folder, names[model]) for model in models}
     first: dict[str, Path] = {}
     for model, output in found.items():
-        rival = first.setdefault(_folded(os.path.abspath(output)), model)
+        rival = first.setdefault(_caseless(os.path.abspath(output)), model)
         if rival != model:
             raise BadPlan(f"{rival} and {model} would both become {output}: compress one of them by itself, with -o")
     return found
 
 
-def _folded(name: str) -> str:
+def _caseless(name: str) -> str:
     """Names that are one file on some system."""
     return name.casefold()
 

@@ -74,7 +74,7 @@ def pack(
     }
     with contextlib.ExitStack() as stack:
         total = sum(sites[0].nbytes for sites, _ in jobs)
-        there = records.begin(_fingerprint(loaded, jobs, folded), total)
+        there = records.begin(_fingerprint(loaded, jobs, plan), total)
         left = jobs[len(there) :]
         where = {}
         if crew.folder is not None:
@@ -137,9 +137,9 @@ def _entries(found: Iterable[tuple], total: int, progress: Callable, warn: Calla
     return entries
 
 
-def _fingerprint(loaded, jobs: list, folded: int) -> bytes:
+def _fingerprint(loaded, jobs: list, plan: Plan) -> bytes:
     """A digest of all that the records depend on: the source (external data by size and time), what is to be done with
-    each of its tensors, and the programs that do it."""
+    each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it."""
     outside = sorted({site.external[0] for site in loaded.sites if site.external})
     try:
         stats = [(os.path.basename(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in outside]
@@ -150,7 +150,7 @@ def _fingerprint(loaded, jobs: list, folded: int) -> bytes:
         for (site, *_), settings in jobs
     ]
     versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
-    return hashlib.sha256(repr((versions, loaded.source_sha256, folded, stats, asked)).encode()).digest()
+    return hashlib.sha256(repr((versions, loaded.source_sha256, plan, stats, asked)).encode()).digest()
 
 
 def _graph(loaded, jobs: list, place: str) -> bytes:
@@ -218,7 +218,5 @@ def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
         exact = settings.lossless and site.dtype.real and not plan.default.lossless
         if exact and site.nbytes > 0.05 * total and not plan.settings(site.name, True, 1 << 62).lossless:
             users = ", ".join(sorted({operator for operator, _ in site.uses})) or "no operator"
-            warn(
-                f"{site.name}: {site.nbytes} bytes stay exact, being used by {users}; "
-                f"--include '{site.name}' compresses it"
-            )
+            why = f"fewer than {plan.min_weights} weights" if site.is_weight else f"used by {users}"
+            warn(f"{site.name}: {site.nbytes} bytes stay exact, being {why}; --include '{site.name}' compresses it")

@@ -10,7 +10,7 @@ kept; what it leaves of the budget is filled with tensors that are kept exactly.
 import glob
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,7 +94,7 @@ def compress_to_size(
     threads = thread_count(threads)
 
     def file(quality: float, plan: Plan) -> File:
-        found = _measure(model, plan, crew, progress)
+        found = measured(model, plan, crew, progress)
         trial(Trial(quality, found.nbytes))
         return found
 
@@ -235,8 +235,14 @@ def _sought(plan: Plan) -> Plan:
     return plan
 
 
-def _measure(model, plan: Plan, crew: Crew, progress) -> File:
-    """The file that `plan` makes."""
+def measured(
+    model,
+    plan: Plan,
+    crew: Crew,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    metadata: Mapping[str, str] | None = None,
+) -> File:
+    """The file that `plan` makes of a model, which is not written; for the rest see packing.pack."""
     sink, records = Sink(), {}
 
     def note(name: str, done: int, total: int) -> None:
@@ -244,5 +250,6 @@ def _measure(model, plan: Plan, crew: Crew, progress) -> File:
         progress(name, done, total)
 
     loaded = _load(model)  # packing uses it up
-    packed = packing.pack(model, loaded, plan, sink, place="the file", crew=crew, progress=note)
+    options = {"place": "the file", "crew": crew, "progress": note, "metadata": metadata}
+    packed = packing.pack(model, loaded, plan, sink, **options)
     return File(packed.nbytes, records)

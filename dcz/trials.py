@@ -3,7 +3,7 @@
 run.divide(held=True)                        measures what a bit buys in each tensor
 trial, new = run.attempt(4.0, judged=True)   Trial(bits=4.0, nbytes=671_331, agreement=0.98, drop=0.02), new values
 run.keep(trial, new)
-run.write("net.dcz", warn, force=True)
+run.write("net.dcz", force=True)
 """
 
 import glob
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import allocate, calibrate, data, folding, packing, pipeline
+from . import allocate, calibrate, data, folding, pipeline
 from .crew import assembled
 from .errors import BadPlan
 from .judging import Accuracy, Agreement
 from .plan import LOSSLESS, Plan, Rule, Settings
 from .sampled import Batches, Sampled, spread
-from .search import File, Sink
+from .search import File, measured
 
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
 FEWEST = 8  # samples to calibrate with
@@ -99,25 +99,15 @@ class Trials(Sampled):
 
     def file(self, new: Mapping[str, np.ndarray]) -> File:
         """What the file with these values takes."""
-        from . import model as onnx_model
-
         proto, plan = self._changed(new)
-        sink, records = Sink(), {}
-
-        def note(name: str, done: int, total: int) -> None:
-            records[name] = sink.nbytes - sum(records.values())
-
         with assembled(self.threads) as crew:
-            options = {"place": "the file", "crew": crew, "metadata": self._metadata(new), "progress": note}
-            packed = packing.pack(proto, onnx_model.from_proto(proto), plan, sink, **options)
-        return File(packed.nbytes, records)
+            return measured(proto, plan, crew, metadata=self._metadata(new))
 
-    def write(self, output: str | os.PathLike, warn: Callable[[str], None], force: bool) -> None:
-        """Write the best trial."""
+    def write(self, output: str | os.PathLike, **options) -> None:
+        """Write the best trial; for `options` see pipeline.compress."""
         new = self.values_of_best
         proto, plan = self._changed(new)
-        options = {"threads": self.threads, "metadata": self._metadata(new), "warn": warn, "force": force}
-        pipeline.compress(proto, output, plan, **options)
+        pipeline.compress(proto, output, plan, threads=self.threads, metadata=self._metadata(new), **options)
 
     def _changed(self, new: Mapping[str, np.ndarray]):
         """The model with new values, and the plan that codes these exactly; without any, the model as it was."""

@@ -72,6 +72,7 @@ def tune(
     trial: Callable[[Trial], None] = lambda trial: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
+    resume: bool | None = None,
 ) -> Tuned:
     """Compress `model` (a path or a ModelProto) into the file `output` as its own `inputs` advise.
 
@@ -84,7 +85,8 @@ def tune(
     those layers. A default that says how finely to share is a BadPlan. `distill` then trains the values toward the
     original's answers, and takes what is clearly better (distilling.distill): it wants PyTorch, and holds a quarter of
     the samples out. `progress` is told a tensor's name, how many are done, and how many there are, anew in each trial;
-    `trial` is told of each trial. For the rest see pipeline.compress.
+    `trial` is told of each trial. For the rest see pipeline.compress; what `resume` goes on with is the writing of the
+    file in the end.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
     _check(max_bytes, ratio, max_drop, labels)
@@ -104,7 +106,7 @@ def tune(
     else:
         _to_size(run, max_bytes, held=distill)
     verdict = _distill(run, int((1 + SLACK) * run.best.nbytes) if max_bytes is None else max_bytes) if distill else None
-    run.write(output, warn, force)
+    run.write(output, warn=warn, force=force, resume=resume)
     before = run.judge.before if isinstance(run.judge, Accuracy) else None
     counts = len(run.samples.chosen), len(run.held.chosen)
     return Tuned(os.fspath(output), run.best, *counts, before, *run.moved(), verdict)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from dcz.errors import BadPlan, LostWorkers, MissingBackend
 from dcz.plan import Settings
 from tests import models
 
+ROOT = Path(__file__).parents[1]
 LOSSY = Settings(quality=30.0)
 
 
@@ -43,6 +46,20 @@ def test_processes_give_the_same_bytes_and_leave_nothing_behind(net, expected, t
     for number in (1, 3):
         assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=number, threads=2).read_bytes() == expected
     assert os.listdir(tmp_path) == ["net.dcz"]
+
+
+def test_processes_end_when_the_command_is_killed(net, tmp_path):
+    code = """if True:
+        import os, signal, sys, dcz
+        def stop(name, done, total):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if __name__ == "__main__":
+            dcz.compress(sys.argv[1], sys.argv[2], workers=2, progress=stop)
+    """
+    command = [sys.executable, "-c", code, net, tmp_path / "net.dcz"]
+    # Its workers have this pipe too: it stays open for as long as one of them lives.
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):

@@ -73,6 +73,17 @@ def test_any_error_is_an_outcome_but_an_interrupt():
             codes(stop())
 
 
+def test_an_interrupt_says_how_many_models_were_before_it(models):
+    def compress(model, output):
+        if model.name == "c.onnx":
+            raise KeyboardInterrupt
+        return dcz.compress(model, output)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        dcz.compress_all(["text.onnx", "a/net.onnx", "c.onnx", "b/net.onnx"], "out", compress)
+    assert stop.value.__notes__ == ["2 of 4 models were dealt with before it"]
+
+
 def test_a_folder_that_cannot_be_made_is_refused_before_any_work(models):
     with pytest.raises(dcz.FileAccess, match="c.onnx"):
         dcz.compress_all(["a/net.onnx"], "c.onnx/out")

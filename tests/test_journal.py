@@ -8,11 +8,12 @@ from pathlib import Path
 
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import dcz
 from dcz import journal, packing, worker
 from dcz.errors import CorruptFile, FileAccess
-from dcz.plan import Settings
+from dcz.plan import Plan, Settings
 from tests import models
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +111,34 @@ def test_another_source_plan_or_version_begins_anew(net, partial, encoded, chang
         monkeypatch.setattr(packing, "__version__", "0")
     again(net, **options)
     assert len(encoded) == LAYERS and not partial.exists()
+
+
+@pytest.mark.parametrize("one, other", [("s", "s.2"), ("b", "b.2")])
+def test_a_plan_that_folds_another_layer_begins_anew(tmp_path, one, other):
+    """The layers' names, shapes and settings are the same; only what is folded into their weights is not."""
+    channels = 16
+    nodes, tensors = [], []
+    for x, end in (("x", ""), ("y", ".2")):
+        names = [name + end for name in "Wsbmv"]
+        arrays = [
+            models.normal(channels, channels, 3, 3),
+            *(abs(models.normal(channels, seed=k)) + k for k in range(4)),
+        ]
+        tensors += map(models.tensor, names, arrays)
+        nodes.append(helper.make_node("Conv", [x, names[0]], [f"h{end}"], pads=[1] * 4))
+        nodes.append(helper.make_node("BatchNormalization", [f"h{end}", *names[1:]], [f"y{end}"]))
+    shape = (TensorProto.FLOAT, [1, channels, 4, 4])
+    proto = models.model(nodes, {"x": shape}, {"y.2": shape}, tensors)
+    plans = [Plan(Settings(bits=4), exclude=(name,)) for name in (one, other)]
+
+    def stop(name, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dcz.compress(proto, tmp_path / "net.dcz", plans[0], resume=True, threads=1, progress=stop)
+    assert (tmp_path / "net.dcz.partial").exists()
+    found = dcz.compress(proto, tmp_path / "net.dcz", plans[1], resume=True)
+    assert found.read_bytes() == dcz.compress(proto, tmp_path / "whole.dcz", plans[1]).read_bytes()
 
 
 def test_not_to_resume_begins_anew_and_leaves_nothing(net, whole, partial, encoded):

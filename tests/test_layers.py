@@ -36,7 +36,7 @@ MAY = {
     "sensitivity": f"{_MIDDLE} allocate calibrate sampled parallel",
     "judging": "errors data runtime answers sampled evaluation",
     "distilling": f"{_MIDDLE} sampled calibrate train",
-    "trials": f"{_MIDDLE} folding sampled judging allocate calibrate packing pipeline search crew",
+    "trials": f"{_MIDDLE} folding sampled judging allocate calibrate pipeline search crew",
     "tuning": "errors files plan judging parallel pipeline search trials distilling",
     "search": "errors plan files journal parallel model packing pipeline crew",
     "fleet": "errors format pipeline",

@@ -210,6 +210,12 @@ def test_big_tensors_that_stay_exact_are_pointed_out_with_their_users(tmp_path):
     assert len(warnings) == 1, "they were asked for"
 
 
+def test_a_small_weight_that_is_much_of_the_model_is_pointed_out_as_such(tmp_path):
+    warnings = []
+    dcz.compress(models.dense(models.normal(15, 16)), tmp_path / "net.dcz", warn=warnings.append)
+    assert "960 bytes stay exact, being fewer than 256 weights" in warnings[0]
+
+
 # -- external data -----------------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import judging, trials, tuning
+from dcz import journal, judging, trials, tuning
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
@@ -76,6 +76,29 @@ def test_budgets_are_met_in_bytes_of_the_file(ratio, tmp_path):
     found = tune(source, tmp_path / "net.dcz", correlated(), max_bytes=budget)
     assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz")
     assert 0.99 * budget <= found.kept.nbytes <= budget
+
+
+def test_the_writing_of_the_file_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    partial, begun = tmp_path / "net.dcz.partial", []
+    honest_add, honest_begin = journal.Records.add, journal.Records.begin
+
+    def add(self, kept, record):
+        honest_add(self, kept, record)
+        raise KeyboardInterrupt
+
+    def begin(self, *what):
+        begun.append(honest_begin(self, *what))
+        return begun[-1]
+
+    monkeypatch.setattr(journal.Records, "begin", begin)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(journal.Records, "add", add)
+        tune(perceptron(), tmp_path / "net.dcz", correlated(), ratio=6, resume=True)
+    assert partial.exists()
+    tune(perceptron(), tmp_path / "net.dcz", correlated(), ratio=6, resume=True)
+    tune(perceptron(), tmp_path / "whole.dcz", correlated(), ratio=6)
+    assert [len(there) for there in begun] == [0, 1, 0] and not partial.exists()
+    assert (tmp_path / "net.dcz").read_bytes() == (tmp_path / "whole.dcz").read_bytes()
 
 
 @pytest.mark.parametrize("ratio", [6, 14])

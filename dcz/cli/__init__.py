@@ -81,7 +81,11 @@ def _run() -> int:
         error.show()
         return BAD_USAGE
     except (click.Abort, KeyboardInterrupt) as error:
-        return _fail("; ".join(["interrupted; nothing was changed", *_notes(error)]), INTERRUPTED)
+        return _fail("; ".join(["interrupted; no file was left half written", *_notes(error)]), INTERRUPTED)
+    except SystemExit as stop:  # see main
+        for note in _notes(stop):
+            click.echo(f"dcz: {printable(note)}", err=True)
+        raise
     except (DczError, MemoryError) as error:
         return _fail("; ".join([message(error), *_notes(error)]), exit_code(error))
     except BrokenPipeError:  # the reader of our output has gone, as `head` does

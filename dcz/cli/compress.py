@@ -120,9 +120,9 @@ def command(
     limit = None if max_size is None else budget.parse_size(max_size)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
-    common = {"plan": plan, "threads": threads, "force": force}
+    common = {"plan": plan, "threads": threads, "force": force, "resume": resume}
     goal = {"max_bytes": limit, "ratio": ratio}
-    crew = {"workers": workers, "cluster": cluster, "resume": resume}
+    crew = {"workers": workers, "cluster": cluster}
     if calibrate is not None:
         drop = DROPS.get(preset) if max_drop is None else max_drop / 100
         goal |= {"max_drop": drop, "labels": labels, "distill": distill}

@@ -318,6 +318,20 @@ def test_inspecting_a_dcz_needs_neither_onnx_nor_onnxruntime(model):
     assert int(out) == model.with_suffix(".dcz").stat().st_size
 
 
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_command_that_is_stopped_says_where_it_goes_on(monkeypatch, capsys, stop):
+    def stopped(**options):
+        raise stop
+
+    stop.add_note("the same command goes on from net.dcz.partial")
+    monkeypatch.setattr(cli.cli, "main", stopped)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code in (130, 143)
+    assert "the same command goes on from net.dcz.partial" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
     """The command is stopped in mid-write: it waits, in our hands, with half of its temporary file written."""
@@ -339,7 +353,7 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
     process.send_signal(stop)
     _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if stop == signal.SIGINT else 143)
-    assert b"Traceback" not in err
+    assert b"Traceback" not in err and b"nothing was changed" not in err
     assert old.read_bytes() == b"old" and sorted(os.listdir(tmp_path)) == ["net.dcz", "net.onnx"]
 
 

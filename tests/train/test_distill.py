@@ -167,9 +167,9 @@ def test_training_that_fails_costs_nothing(monkeypatch):
     assert better is None and verdict.refused == "training failed: no"
 
 
-def test_values_whose_file_is_too_large_are_not_taken():
+def test_values_that_miss_the_budget_are_not_taken():
     *_, better, verdict = distill(samples.perceptron(), inputs(), fits=lambda values: False)
-    assert better is None and verdict.refused == "the trained file would be too large"
+    assert better is None and verdict.refused == "the trained values would miss the budget"
 
 
 @pytest.mark.parametrize("gains, same, refused", [
