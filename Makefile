@@ -22,7 +22,7 @@ NNCODEC ?= .nncodec
 .PHONY: demo test bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/01_compress_magika.py
