@@ -18,7 +18,9 @@ crc32 = engine.crc32
 ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
 _PIECE = 1 << 20  # bytes
 MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
-_SPARSELY = 32  # a piece in so many is looked at first
+_GLANCE, _GLANCES = 1 << 16, 64  # bytes looked at first, at most so many times,
+_SPARSELY = 32  # and at most one in so many
+_WINDOW = 1 << 15  # bytes that DEFLATE looks back
 
 
 def deflate(data, search: bool = True) -> bytes:
@@ -42,14 +44,22 @@ def deflate_parts(parts: Iterable, search: bool, below: int) -> bytes | None:
     return made.getvalue() if made.tell() < below else None  # no copy: BytesIO hands over its own buffer
 
 
+def may_deflate_below(data, nbytes: int) -> bool:
+    """Whether `data` (bytes-like) may deflate to less than `nbytes`, by pieces from everywhere: most cannot by far."""
+    view, every = memoryview(data), max(_GLANCE * _SPARSELY, len(data) // _GLANCES)
+    if len(view) <= _SPARSELY * _PIECE:
+        return True
+    made = []
+    for start in range(0, len(view), every):
+        before = view[max(0, start - _WINDOW) : start]  # where repeats may point to
+        compressor = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=before)
+        made.append(len(compressor.compress(view[start : start + _GLANCE])) + len(compressor.flush()))
+    return sum(made) / (len(made) * _GLANCE) * len(view) <= 2 * nbytes
+
+
 def deflates_below(data, nbytes: int) -> bool:
     """Whether `data` (bytes-like) deflates to less than `nbytes`, given up as soon as it does not."""
-    view = memoryview(data)
-    if len(view) > _SPARSELY * _PIECE:  # pieces from everywhere tell most of those that come nowhere near
-        pieces = [deflate(view[start : start + _PIECE]) for start in range(0, len(view), _SPARSELY * _PIECE)]
-        if sum(map(len, pieces)) / (len(pieces) * _PIECE) * len(view) > 2 * nbytes:
-            return False
-    compressor, made = _compressor(search=True), 0
+    view, compressor, made = memoryview(data), _compressor(search=True), 0
     for start in range(0, len(view), _PIECE):
         made += len(compressor.compress(view[start : start + _PIECE]))
         if made >= nbytes:

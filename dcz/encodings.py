@@ -52,7 +52,7 @@ class Coded:
         """table[code] for the kept ones of a slice of all places, `other` for the rest."""
         mask = self.mask[part]
         first = self.places.rank(part.start)
-        kept = table[self.codes[first : first + np.count_nonzero(mask)]]
+        kept = table.take(self.codes[first : first + np.count_nonzero(mask)], mode="clip")  # faster than to check codes
         if len(kept) == len(mask):
             return kept
         found = np.full(len(mask), other, table.dtype)
@@ -108,7 +108,7 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
     if dense == math.inf or (kept < places and _may_be_sparse(tensor, coded, counts, dense)):
         found.append(_sparse(tensor, coded, index_bits, map))
     if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
-        found.append(_shared(tensor, coded, map))
+        found.append(_shared(tensor, coded, counts, map))
     decoded = slices.Made(places, tensor.dtype.bits // 8, functools.partial(coded.spread, coded.entries))
     return [Candidate(encoded, decoded) for encoded in found]
 
@@ -124,13 +124,13 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: floa
     return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
-def _shared(tensor: Tensor, coded: Coded, map: huffman.Map) -> Shared:
+def _shared(tensor: Tensor, coded: Coded, occurrences: np.ndarray, map: huffman.Map) -> Shared:
     entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
     if zeros:
         entries = np.append(entries, tensor.dtype.pattern.type(0))
     codebook, number = codebook_of(entries, tensor.dtype)
     counts = np.zeros(256, np.int64)
-    counts[number] = huffman.count_symbols(coded.codes)[: len(number)]
+    counts[number] = occurrences[: len(number)]
     counts[number[-1]] += zeros
     codes = slices.Made(len(coded.mask), 1, lambda part: coded.spread(number, part, number[-1]))
     return Shared(codebook, huffman.encode(codes, map, counts))

@@ -7,43 +7,45 @@
 Sums run in a fixed order: the same weights give the same totals on every machine.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from . import slices
 
 BINS = 1 << 16
 BLOCK = 1 << 16  # weights at a time, so that what is made of them on the way stays in cache
+TAIL = 64  # one weight in so many is the last before a tail
+MIXED = 1 << 8  # no code: a bin that holds a threshold
 
 
 class Histogram:
     """Counts and sums of weights (float, flat, finite; an array or slices.Numbers) in equal bins, as running totals.
 
     An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
-    `importance` (float64, one a weight) a weight counts that often.
+    `importance` (float64, one a weight) a weight counts that often. Of many weights one in `every` is enough, which
+    counts for so many, but for the tails, where each may matter. Odd numbers give all columns of even rows their turn.
     """
 
-    def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None):
+    def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None, every: int = 1):
         self.low, self.high = slices.extremes(weights)
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
-        for start in range(0, len(weights), BLOCK):
-            part = weights[start : start + BLOCK]
-            place = self.bins(part)
-            if importance is None:
-                count += np.bincount(place, minlength=BINS)
-                total += np.bincount(place, part, BINS)
-            else:
-                often = importance[start : start + BLOCK]
-                count += np.bincount(place, often, BINS)
-                total += np.bincount(place, part * often, BINS)
+        core = _core(weights) if every > 1 else (-np.inf, np.inf)
+        for piece in slices.parts(len(weights), BLOCK * min(every, 16)):
+            part, often = weights[piece], None if importance is None else importance[piece]
+            for times, taken in _taken(part, every, *core):
+                some, mass = part[taken], None if often is None else often[taken]
+                place = self.bins(some)
+                count += times * np.bincount(place, mass, BINS)
+                total += times * np.bincount(place, some if mass is None else some * mass, BINS)
         self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
 
     def bins(self, weights: np.ndarray) -> np.ndarray:
-        """The bin of each weight: monotone in the weight, and clipped to the histogram."""
-        place = weights.astype(np.float64)  # the span of float32 weights may be beyond float32, and so may the scale
-        place -= self.low
+        """The bin (int64) of each of these weights: monotone in the weight."""
+        place = np.subtract(weights, self.low, dtype=np.float64)  # their span may be beyond float32, and so the scale
         place *= self.scale
-        return np.clip(place, 0, BINS - 1, out=place).astype(np.int32)
+        return place.astype(np.int64)
 
     def edges(self, thresholds: np.ndarray) -> np.ndarray:
         """The edge nearest to each threshold (float64), ascending where the thresholds are."""
@@ -65,16 +67,34 @@ class Histogram:
 
         A table gives the code of every bin that holds no threshold; only weights in the other bins are compared.
         """
-        mixed_bins = self.bins(thresholds)
-        table = np.cumsum(np.bincount(mixed_bins + 1, minlength=BINS + 1)[: BINS + 1])[:BINS].astype(np.uint8)
-        mixed = np.zeros(BINS, bool)
-        mixed[mixed_bins] = True
+        mixed_bins = self.bins(np.clip(thresholds, self.low, self.high))
+        table = np.cumsum(np.bincount(mixed_bins + 1, minlength=BINS + 1)[: BINS + 1])[:BINS].astype(np.uint16)
+        table[mixed_bins] = MIXED
         codes = np.empty(len(weights), np.uint8)
         for start in range(0, len(weights), BLOCK):
             part = weights[start : start + BLOCK]
-            place = self.bins(part)
-            code = table[place]
-            unsure = np.flatnonzero(mixed[place])
+            found = table.take(self.bins(part), mode="clip")  # all lie within, and "raise" would look again
+            unsure = np.flatnonzero(found == MIXED)
+            code = codes[start : start + BLOCK]
+            code[:] = found
             code[unsure] = np.searchsorted(thresholds, part[unsure])
-            codes[start : start + BLOCK] = code
         return codes
+
+
+def _core(weights: np.ndarray) -> tuple[float, float]:
+    """Between which values most of the weights lie."""
+    step = max(1, len(weights) // BLOCK)
+    some = np.sort(np.concatenate([weights[part][::step] for part in slices.parts(len(weights))]))
+    tail = len(some) // TAIL
+    return float(some[tail]), float(some[-1 - tail])
+
+
+def _taken(weights: np.ndarray, every: int, low: float, high: float) -> Iterator[tuple[int, np.ndarray | slice]]:
+    """Which of the weights to count, and how often: one in `every` from `low` to `high`, and all others once."""
+    if every == 1:
+        yield 1, slice(None)
+        return
+    outside = weights < low
+    outside |= weights > high
+    yield every, every * np.flatnonzero(~outside[::every])
+    yield 1, np.flatnonzero(outside)

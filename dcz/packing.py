@@ -18,7 +18,7 @@ import numpy as np
 
 from . import __version__, allocate, folding
 from .crew import Crew
-from .deflate import ZLIB, crc32, deflates_below
+from .deflate import ZLIB, crc32, deflates_below, may_deflate_below
 from .errors import FileAccess
 from .files import scratch, sync, writing
 from .format import container
@@ -87,10 +87,10 @@ def pack(
         made = _add(records, in_order(crew.executor, encode_task, tasks, crew.ahead, crew.room))
         entries = _entries(itertools.chain(done, made), total, progress, warn)
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
-    original = None if prunes else onnx_model.original(model, loaded)
     graph = _graph(loaded, jobs, place)
     head = container.write_head(graph, folding.noted(metadata, folded), entries)
     size = len(head) + sum(entry.length for entry in entries)
+    original = None if prunes else onnx_model.original(model, loaded, lambda data: may_deflate_below(data, size))
     if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
         whole = container.write_head(original, metadata, [])
         if len(whole) < size:

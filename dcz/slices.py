@@ -131,16 +131,21 @@ class Made:
 
 def look_up(table: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """table[codes] for codes (uint8, flat), which numpy would widen to 64 bits all at once; into `out`, which may be
-    `codes`."""
+    `codes`. Where that changes no code and `out` is none but these, they themselves."""
+    same = table.dtype == np.uint8 and np.array_equal(table, np.arange(len(table)))
+    if same and (out is None or out is codes):
+        return codes
     found = np.empty(len(codes), table.dtype) if out is None else out
     for part in parts(len(codes), BLOCK):
-        found[part] = table[codes[part]]
+        found[part] = table.take(codes[part])
     return found
 
 
 def occurrences(codes: np.ndarray) -> np.ndarray:
     """How often each code (uint8, flat) occurs, up to the greatest that does -> int64."""
-    counts = np.zeros(256, np.int64)
-    for part in parts(len(codes), BLOCK):
-        counts += np.bincount(codes[part], minlength=256)
-    return np.trim_zeros(counts, "b")
+    pairs = codes[: len(codes) // 2 * 2].view(np.uint16) if len(codes) > BLOCK else np.empty(0, np.uint16)
+    joint = np.zeros((256, 256), np.int64)
+    for part in parts(len(pairs), 2 * BLOCK):
+        joint += np.bincount(pairs[part], minlength=joint.size).reshape(joint.shape)
+    rest = np.bincount(codes[2 * len(pairs) :], minlength=256)
+    return np.trim_zeros(joint.sum(axis=0) + joint.sum(axis=1) + rest, "b")

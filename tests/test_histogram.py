@@ -23,6 +23,19 @@ def test_cells_hold_the_counts_and_sums_of_their_weights(important):
     np.testing.assert_allclose(total, np.bincount(cell, often * weights, 6), atol=1e-6)
 
 
+@pytest.mark.parametrize("important", [False, True])
+def test_one_weight_in_so_many_tells_of_the_others_and_every_outlier_counts(important):
+    weights = np.append(gaussian(20 * BLOCK), np.float32([3, -2, 3.5]))
+    importance = np.random.default_rng(1).random(len(weights)) + 0.5 if important else None
+    whole, some = Histogram(weights, importance), Histogram(weights, importance, every=5)
+    assert (some.low, some.high) == (whole.low, whole.high)
+    edges = whole.edges(np.array([-0.3, -0.05, 0.0, 0.05, 0.3]))
+    for every, few in ((whole.count, some.count), (whole.total, some.total)):
+        there, found = whole.between(every, edges), some.between(few, edges)
+        np.testing.assert_allclose(found[[0, -1]], there[[0, -1]])
+        np.testing.assert_allclose(found[1:-1], there[1:-1], rtol=0.02)
+
+
 def test_edges_lie_within_a_bin_of_their_thresholds():
     weights = gaussian(5000)
     histogram, thresholds = Histogram(weights), np.linspace(-0.1, 0.1, 9)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,17 +135,22 @@ def from_proto(proto: ModelProto) -> Model:
     return Model(copy, list(_sites(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
 
 
-def original(model: str | os.PathLike | ModelProto, loaded: Model) -> bytes | None:
-    """The bytes that `loaded` was made from, read again; None where they cannot be had, or lie in several files."""
+def original(
+    model: str | os.PathLike | ModelProto, loaded: Model, wanted: Callable[[bytes | memoryview], bool]
+) -> bytes | None:
+    """The bytes that `loaded` was made from, had again; None where they cannot be had, lie in several files, or are not
+    `wanted` at a glance."""
     if any(site.external for site in loaded.sites):
         return None
     if isinstance(model, ModelProto):
-        return serialize(model, "the model")
+        data = serialize(model, "the model")
+        return data if wanted(data) else None
     try:
-        data = Path(model).read_bytes() if Path(model).is_file() else b""  # a pipe gives its bytes only once
-    except OSError:
+        if not Path(model).is_file() or not wanted(data := mapped(model, 0, os.path.getsize(model))):
+            return None  # a pipe gives its bytes only once
+    except (OSError, ValueError):
         return None
-    return data if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
+    return bytes(data) if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
 
 
 def _parse(data: bytes, path) -> ModelProto:

@@ -12,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 
+from .. import slices
 from ..deflate import engine as inflate_engine
 from ..errors import CorruptFile
 from ..tensor import END, LONGEST, SEGMENT, Stream, table_nibbles
@@ -64,15 +65,8 @@ def words(lengths: np.ndarray) -> np.ndarray:
 
 def count_symbols(symbols: np.ndarray) -> np.ndarray:
     """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
-    pairs = symbols[: len(symbols) // 2 * 2].view(np.uint16)
-    joint = np.zeros(1 << 16, np.int64)
-    for start in range(0, len(pairs), SEGMENT):  # bincount widens its input to 64 bits: keep that in cache
-        joint += np.bincount(pairs[start : start + SEGMENT], minlength=1 << 16)
-    joint = joint.reshape(256, 256)
-    counts = joint.sum(axis=0) + joint.sum(axis=1)
-    if len(symbols) % 2:
-        counts[symbols[-1]] += 1
-    return counts
+    found = slices.occurrences(symbols)
+    return np.pad(found, (0, 256 - len(found)))
 
 
 def stream_bits(counts: np.ndarray) -> int:

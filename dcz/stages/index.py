@@ -14,6 +14,8 @@ from ..errors import CorruptFile
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their places stay in cache
 PANEL = 1 << 18  # places of a mask looked at at a time
+LINE = 64  # bytes that memory gives at a time, so columns of a mask that are looked at together,
+CROSSING = 1 << 22  # unless they have more places than these
 LONG = 1 << 16  # a gap from which it is looked at by itself
 
 
@@ -49,22 +51,34 @@ class Layout:
         if self.column_major:
             mask, lines, across = mask.T, across, lines
         start = 0
-        for part in panels(mask.shape):
-            block = mask[part]
+        for part in panels(mask.shape, self.column_major):
+            block = _gathered(mask, part)
             block = block if lines is None else block[lines[part[0]]]
             block = block if across is None else block[:, across[part[1]]]
             yield block, start
             start += block.size
 
 
-def panels(shape: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
-    """Rectangles that cover a matrix in row-major order: whole rows, as many as make a panel, or pieces of one."""
+def panels(shape: tuple[int, int], transposed: bool = False) -> Iterator[tuple[slice, slice]]:
+    """Rectangles that cover a matrix in row-major order: whole rows, as many as make a panel, or pieces of one.
+
+    Where it lies `transposed` in memory, they are rows enough not to read the same lines of memory again and again.
+    """
     height, width = shape
     lines = max(1, PANEL // max(1, width))
+    if transposed:
+        lines = max(lines, min(LINE, CROSSING // max(1, width)))
     across = PANEL if lines == 1 else max(1, width)
     for row in range(0, height, lines):
         for column in range(0, width, across):
             yield slice(row, row + lines), slice(column, column + across)
+
+
+def _gathered(matrix: np.ndarray, part: tuple[slice, slice]) -> np.ndarray:
+    """A rectangle of a matrix that may lie transposed: then as a copy of its own, since lines of a fixed distance
+    contend for the same places in the cache."""
+    block = matrix[part]
+    return block if matrix.flags.c_contiguous else np.ascontiguousarray(block.T).T
 
 
 def layouts(mask: np.ndarray) -> Iterator[Layout]:
@@ -84,8 +98,8 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
     if not column_major:
         return elements[mask]
     found, done = np.empty(np.count_nonzero(mask), elements.dtype), 0
-    for part in panels(mask.T.shape):
-        kept = elements.T[part][mask.T[part]]
+    for part in panels(mask.T.shape, transposed=True):
+        kept = _gathered(elements.T, part)[_gathered(mask.T, part)]
         found[done : done + len(kept)] = kept
         done += len(kept)
     return found

@@ -23,6 +23,7 @@ from ..tensor import MOST_ENTRIES
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
 LEAST = 1e-3  # of the mean importance of a weight, below which there is none in a cell
 ENTRY_BITS = 32  # of a codebook that is no ramp
+ENOUGH = 1 << 22  # weights to tell where cells of k-means begin (means are those of all), or the better of two ways
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -52,7 +53,7 @@ def kmeans(
     if importance is not None:  # a hundredth of the mean at least, so that no weight is given up, and the mean is 1
         importance = np.maximum(importance / importance.mean(), 10 * LEAST)
         importance /= importance.mean()
-    histogram = Histogram(weights, importance)
+    histogram = Histogram(weights, importance, every=len(weights) // ENOUGH | 1)
     centroids = initial_centroids(histogram, k, start, seed)
     edges = None
     for _ in range(STEPS):
@@ -236,12 +237,13 @@ def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step:
 
 def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
     """Squared error + slope * bits, those of the codebook included: a ramp takes next to none."""
-    error = 0.0
-    for start in range(0, len(weights), BLOCK):
-        part = slice(start, start + BLOCK)
-        off = found.centroids.take(found.codes[part])
-        np.subtract(weights[part], off, out=off)
+    error, every, seen = 0.0, len(weights) // ENOUGH | 1, 0
+    for part in slices.parts(len(weights), BLOCK):
+        off = found.centroids.take(found.codes[part][::every])
+        np.subtract(weights[part][::every], off, out=off)
         error += float(np.cumsum(np.multiply(off, off, out=off), out=off)[-1])
+        seen += len(off)
+    error *= len(weights) / seen
     count = slices.occurrences(found.codes)
     gaps = np.diff(found.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True

@@ -41,6 +41,7 @@ MASKS = {
     "dense": random_mask((60, 50), 0.7),
     "sparse": random_mask((300, 200), 0.02),
     "empty rows and columns": with_empty_lines((90, 110), 0.1),
+    "tall": random_mask((5000, 130), 0.2),  # several panels of columns
     "long": random_mask((3, 40_000), 0.4),  # more symbols than one block
 }
 

@@ -118,6 +118,16 @@ def test_256_centroids_of_many_weights_reach_panter_and_dites_bound():
     assert error == pytest.approx(3**0.5 * np.pi / 2 / 256**2, rel=0.03)
 
 
+@pytest.mark.parametrize("k", [16, 256])
+def test_some_of_many_weights_give_cells_as_good_as_all_of_them(k, monkeypatch):
+    weights = np.append(laplacian(1 << 21), np.float32([2, -2.2, 2.5]))  # alone in their tails
+    exact = squared_error(weights, share.kmeans(weights, k))
+    monkeypatch.setattr(share, "ENOUGH", 1 << 18)
+    found = share.kmeans(weights, k)
+    check(weights, found, k)
+    assert exact != squared_error(weights, found) < 1.005 * exact
+
+
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("k", [2, 5, 16, 100, 256])
 def test_every_start_ends_in_fewer_errors_than_it_began_with(start, k):
