@@ -116,7 +116,7 @@ def load(path: str | os.PathLike) -> Model:
     the model's folder.
     """
     try:
-        data = Path(path).read_bytes()
+        data = _content(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     proto = _parse(data, path)
@@ -146,14 +146,19 @@ def original(
         data = serialize(model, "the model")
         return data if wanted(data) else None
     try:
-        if not Path(model).is_file() or not wanted(data := mapped(model, 0, os.path.getsize(model))):
+        if not Path(model).is_file() or not wanted(data := _content(model)):
             return None  # a pipe gives its bytes only once
     except (OSError, ValueError):
         return None
     return bytes(data) if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
 
 
-def _parse(data: bytes, path) -> ModelProto:
+def _content(path: str | os.PathLike) -> bytes | memoryview:
+    """The bytes of a file, which need no memory of their own where it can be mapped."""
+    return mapped(path, 0, os.path.getsize(path)) if Path(path).is_file() else Path(path).read_bytes()
+
+
+def _parse(data: bytes | memoryview, path) -> ModelProto:
     if data[:4] == b"\x89DCZ":
         raise UnsuitableModel(f"{path}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
     proto = ModelProto()
