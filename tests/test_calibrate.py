@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from dcz import allocate, calibrate
-from dcz.calibrate import columns, layers, moments, rounding
+from dcz.calibrate import columns, layers, layerwise, moments, rounding
 from dcz.calibrate.divergence import Divergence
 from dcz.calibrate.walk import Front, stages
 from dcz.errors import FileAccess, UnsuitableModel
@@ -24,6 +24,7 @@ def layer_of(proto):
 def outputs_by_columns(layer: layers.Layer, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     """[groups, rows, places]"""
     matrices = layer.matrices(weight.astype(np.float64))
+    assert layer.length == matrices.shape[2]
     blocks = [block.reshape(*block.shape[:2], -1) for block in layer.uses[0][1].blocks(x)]
     return np.concatenate([matrices @ block for block in blocks], 2)
 
@@ -344,6 +345,16 @@ def test_biases_take_the_mean_error():
     x = np.concatenate([batch["x"] for batch in inputs])
     off = run(with_values(net, new), x=x)[0] - run(net.proto, x=x)[0]
     assert np.abs(off.mean(0)).max() < 1e-4 < np.abs(off).mean()
+
+
+@pytest.mark.parametrize("each, places", [(256, 36), (1, 9), (0, 9)])
+def test_groups_are_told_by_fewer_places(each, places, monkeypatch):
+    monkeypatch.setattr(layerwise, "FEWEST", 8)
+    monkeypatch.setattr(layerwise, "EACH", each)
+    found = layers.find(program(network(), "net.onnx"))[:2]
+    given = [{"x": normal(16, 3, 8, 8), "r0": normal(16, 16, 8, 8, seed=1)}]
+    gathered = layerwise._gather(found, given, None, 16)
+    assert [gathered[layer.site].weight for layer in found] == [16 * 64, 16 * places]
 
 
 def test_batches_of_any_size_give_the_same():

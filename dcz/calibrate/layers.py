@@ -3,6 +3,7 @@
 Conv  x, weight [64, 3, 3, 3], bias   ->   Layer(site, uses=(("x", Windows(...)),), bias="conv1.bias", ...)
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,13 @@ class Layer:
     uses: tuple[tuple[str, columns.Columns], ...]
     bias: str | None = None
     factor: float = 1.0
+
+    @property
+    def length(self) -> int:
+        """k, the numbers of a column."""
+        shape = self.view.shape
+        rows = shape[0] if self.form == "rows" else shape[1] * self.groups
+        return math.prod(shape) // rows
 
     def matrices(self, weights: np.ndarray) -> np.ndarray:
         """The tensor as [groups, rows, k]."""

@@ -23,6 +23,7 @@ from .walk import Front, ahead, stages
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
 COLUMNS, FEWEST = 1 << 18, 64  # places that a layer's statistics are gathered from, and of each sample at least
+EACH = 256  # of them for each number of a column, where every group has statistics of its own
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ def calibrated(
     with contextlib.ExitStack() as stack:
         front = stack.enter_context(Front(batches, threads=options.threads))
         original = stack.enter_context(Front(front, threads=options.threads)) if options.follow else None
-        most = max(FEWEST, COLUMNS // max(1, front.samples))
         for stage in stages(program, layers):
             now, before = with_values(model, found), with_values(model, {})
             front.advance(now, stage.values)
@@ -73,7 +73,7 @@ def calibrated(
             # of weights that serve several nodes, the later ones' inputs are those that the weights as they were give
             seen = tuple(dict.fromkeys(value for layer in stage.layers for value, _ in layer.uses))
             others = None if original is None else original.compute(before, seen)
-            moments = _gather(stage.layers, front.compute(now, seen), others, most)
+            moments = _gather(stage.layers, front.compute(now, seen), others, front.samples)
             for layer in stage.layers:
                 bias = None if layer.bias is None else found.get(layer.bias, old[layer.bias])
                 found |= _solve(layer, old[layer.site], bias, moments[layer.site], steps[layer.site], options)
@@ -94,12 +94,13 @@ class Values:
 
 
 def _gather(
-    layers: Iterable[Layer], batches: Iterable[runtime.Inputs], original: Iterable[runtime.Inputs] | None, most: int
+    layers: Iterable[Layer], batches: Iterable[runtime.Inputs], original: Iterable[runtime.Inputs] | None, samples: int
 ) -> dict[str, Moments]:
     """The statistics of each layer's inputs, by site; layers that read the same columns alike share them."""
     shared: dict[tuple, Moments] = {}
     for layer in layers:
-        shared.setdefault(layer.uses, Moments(layer.uses[0][1], most))
+        wanted = COLUMNS if layer.groups == 1 else min(COLUMNS, EACH * layer.length)
+        shared.setdefault(layer.uses, Moments(layer.uses[0][1], max(FEWEST, wanted // max(1, samples))))
     others = itertools.repeat({}) if original is None else ahead(original)
     for batch, other in zip(ahead(batches), others):
         for uses, moments in shared.items():
