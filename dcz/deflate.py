@@ -19,7 +19,7 @@ ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
 _PIECE = 1 << 20  # bytes
 MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
 _SMALL = 1 << 22  # bytes that are deflated without a glance
-_GLANCE, _GLANCES = 1 << 16, 16  # bytes looked at, at about so many places
+_GLANCE, _GLANCES = 1 << 16, 24  # bytes of a glance, and how many there are: at no fixed distance
 _WINDOW = 1 << 15  # bytes that DEFLATE looks back
 
 
@@ -45,15 +45,17 @@ def deflate_parts(parts: Iterable, search: bool, below: int) -> bytes | None:
 
 
 def may_deflate_below(data, nbytes: int) -> bool:
-    """Whether `data` (bytes-like) may deflate to less than `nbytes`, by pieces from everywhere: most cannot by far."""
-    view, every = memoryview(data), max(_GLANCE, len(data) // _GLANCES)
-    if len(view) <= _SMALL:
+    """Whether `data` (bytes, or what gives slices of them) may deflate to less than `nbytes`, by pieces of it: most
+    cannot by far."""
+    if len(data) <= _SMALL:
         return True
-    starts, made = range(0, len(view) - _GLANCE, every), 0
-    for start in starts:  # behind what repeats may point to; level 6 makes a tenth more in a fourth of the time
-        compressor = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=view[max(0, start - _WINDOW) : start])
-        made += len(compressor.compress(view[start : start + _GLANCE])) + len(compressor.flush())
-    return made / (len(starts) * _GLANCE) * len(view) < 1.6 * nbytes
+    made, stretch = 0, len(data) // _GLANCES
+    for number in range(_GLANCES):
+        start = number * stretch + (number * 0x9E3779B9 & 0xFFFFFFFF) * (stretch - _GLANCE) // (1 << 32)
+        before = data[max(0, start - _WINDOW) : start]  # where repeats may point to
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=before)  # a tenth more than 9, four times as fast
+        made += len(compressor.compress(data[start : start + _GLANCE])) + len(compressor.flush())
+    return made / (_GLANCES * _GLANCE) * len(data) < 1.6 * nbytes
 
 
 def deflates_below(data, nbytes: int) -> bool:

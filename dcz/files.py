@@ -142,6 +142,28 @@ def mapped(path: str | os.PathLike, offset: int, length: int) -> memoryview:
     return memoryview(found)[offset - start :]
 
 
+class Content:
+    """The bytes of a file, of which slices are read when they are asked for: fewer, where it has shrunk meanwhile."""
+
+    def __init__(self, path: str | os.PathLike):
+        self._file = open(path, "rb")
+        self._length = os.fstat(self._file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self._length)
+        self._file.seek(start)
+        return self._file.read(stop - start)
+
+    def __enter__(self) -> "Content":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+
 def remove(path: str | os.PathLike) -> None:
     """Remove a file that may not exist; raises FileAccess."""
     try:

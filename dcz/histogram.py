@@ -24,7 +24,7 @@ class Histogram:
 
     An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
     `importance` (float64, one a weight) a weight counts that often. Of many weights one in `every` is enough, which
-    counts for so many, but for the tails, where each may matter. Odd numbers give all columns of even rows their turn.
+    counts for so many, but for the tails, where each may matter.
     """
 
     def __init__(self, weights: np.ndarray, importance: np.ndarray | None = None, every: int = 1):
@@ -42,7 +42,7 @@ class Histogram:
         self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
 
     def bins(self, weights: np.ndarray) -> np.ndarray:
-        """The bin (int64) of each of these weights: monotone in the weight."""
+        """The bin (int64) of each of the histogram's own weights, or of values between these: monotone in the value."""
         place = np.subtract(weights, self.low, dtype=np.float64)  # their span may be beyond float32, and so the scale
         place *= self.scale
         return place.astype(np.int64)
@@ -83,8 +83,11 @@ class Histogram:
 
 def _core(weights: np.ndarray) -> tuple[float, float]:
     """Between which values most of the weights lie."""
-    step = max(1, len(weights) // BLOCK)
-    some = np.sort(np.concatenate([weights[part][::step] for part in slices.parts(len(weights))]))
+    every, some = max(1, len(weights) // BLOCK), []
+    for piece in slices.parts(len(weights)):
+        part = weights[piece]
+        some.append(part[slices.scattered(len(part), every)])
+    some = np.sort(np.concatenate(some))
     tail = len(some) // TAIL
     return float(some[tail]), float(some[-1 - tail])
 
@@ -92,9 +95,10 @@ def _core(weights: np.ndarray) -> tuple[float, float]:
 def _taken(weights: np.ndarray, every: int, low: float, high: float) -> Iterator[tuple[int, np.ndarray | slice]]:
     """Which of the weights to count, and how often: one in `every` from `low` to `high`, and all others once."""
     if every == 1:
-        yield 1, slice(None)
+        yield 1, slice(None)  # which copies nothing
         return
     outside = weights < low
     outside |= weights > high
-    yield every, every * np.flatnonzero(~outside[::every])
+    places = slices.scattered(len(weights), every)
+    yield every, places[~outside[places]]
     yield 1, np.flatnonzero(outside)

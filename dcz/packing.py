@@ -9,6 +9,7 @@ Tensors pass through one by one: what is in memory at a time is the graph, the t
 import contextlib
 import hashlib
 import itertools
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -205,11 +206,14 @@ def _settings(sites: list, plan: Plan) -> list[Settings]:
 
 
 def _mean_square(site) -> float:
-    """The mean square of a tensor's weights by some of them: a rough scale is all that is wanted."""
+    """The mean square of a tensor's weights by some of them: a rough scale is all that is wanted. 0 where float64 does
+    not hold it: such a tensor stays exact."""
     patterns = site.read().view(site.dtype.pattern)
     every = max(1, len(patterns) // SAMPLED)
     some = values(patterns[::every], site.dtype).astype(np.float64)
-    return prune.typical_square(some[np.isfinite(some)])
+    with np.errstate(over="ignore"):
+        square = prune.typical_square(some[np.isfinite(some)])
+    return square if math.isfinite(square) else 0.0
 
 
 def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:

@@ -115,7 +115,7 @@ def is_dcz(path: str | os.PathLike) -> bool:
     try:
         with open(path, "rb") as file:
             head = file.read(len(MAGIC))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return True  # opening it as an archive says what is wrong
     return head[1:4] == MAGIC[1:4] or os.fspath(path).endswith(".dcz")
 

@@ -106,6 +106,16 @@ def where(weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     return mask
 
 
+def scattered(length: int, every: int) -> np.ndarray | slice:
+    """One place (int64) in each stretch of `every`, at no fixed distance: what lies in step, as the columns of a matrix
+    or the weights of a kernel do, has its turn. By multiples of the golden ratio, the same on every machine."""
+    if every == 1:
+        return slice(None)
+    stretch = np.arange(-(-length // every))
+    jump = (stretch * 0x9E3779B9 & 0xFFFFFFFF) * every >> 32
+    return np.minimum(stretch * every + jump, length - 1)
+
+
 def extremes(weights) -> tuple[float, float]:
     """The least and the greatest of the weights (not empty)."""
     ends = [(part.min(), part.max()) for part in (weights[part] for part in parts(len(weights)))]

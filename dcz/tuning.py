@@ -37,7 +37,7 @@ TRIALS = 8
 NARROW = 1.03  # between bits that hold and bits that do not: nearer ones are not told apart by some dozens of samples
 FALL, RISE = 1.5, 1.4  # from one trial to the next, until one holds and one does not
 SLACK = 0.002  # of the file, by which it may grow for better answers where no size was asked for
-PASSES = 10  # trials for a drop: eight at most from 7.5 to 0.3 bits, the others between
+PASSES = 10  # trials for a drop: six down from FIRST to a third of a bit, the others between
 
 
 @dataclass(frozen=True)

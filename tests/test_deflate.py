@@ -20,6 +20,13 @@ def test_a_glance_gives_up_nothing_that_deflates_far_enough():
         assert may_deflate_below(data, len(deflate(data)) + 1)
 
 
+def test_noise_in_step_does_not_hide_what_repeats():
+    data = bytearray(NOISE[: 1 << 14] * (SIZE >> 14))
+    for start in range(0, SIZE, 1 << 21):
+        data[start : start + (3 << 15)] = NOISE[start : start + (3 << 15)]
+    assert may_deflate_below(bytes(data), len(deflate(bytes(data))) + 1)
+
+
 def test_what_is_small_is_tried_at_once():
     assert may_deflate_below(NOISE[: 1 << 20], 1)
 

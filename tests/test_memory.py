@@ -134,6 +134,16 @@ def test_bytes_are_made_for_any_slice():
     assert len(made) == len(whole)
 
 
+@pytest.mark.parametrize("every", [1, 2, 3, 16, 357])
+@pytest.mark.parametrize("length", [1, 356, 357, 358, 100_000])
+def test_scattered_places_are_one_in_each_stretch(length, every):
+    found = np.arange(length)[slices.scattered(length, every)]
+    assert np.array_equal(found // every, np.arange(-(-length // every)))
+    if len(found) > 1000 and every > 1:
+        for period in (2, 3, 5, 7, 9, 16):
+            assert np.bincount(found % period, minlength=period).min() > 0.9 * len(found) / period
+
+
 def test_codes_are_looked_up_and_counted_without_being_widened():
     codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
     table = np.random.default_rng(1).permutation(256).astype(np.uint8)

@@ -101,6 +101,11 @@ def test_neither_the_hash_seed_nor_the_process_matters(tmp_path):
     assert len(found) == 1
 
 
+def test_weights_whose_squares_float64_cannot_hold_stay_exact(tmp_path):
+    proto = models.dense(np.random.default_rng(0).uniform(-1, 1, (200, 100)) * 1e308)
+    assert dcz.load(dcz.compress(proto, tmp_path / "net.dcz")) == proto
+
+
 def test_a_model_in_memory_is_not_modified(tmp_path):
     proto = models.everything()
     dcz.compress(proto, tmp_path / "net.dcz", ALL)

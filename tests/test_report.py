@@ -6,6 +6,7 @@ import pytest
 
 import dcz
 from dcz import report
+from dcz.errors import FileAccess
 from dcz.format import record
 from dcz.format.container import Archive
 from dcz.stages import huffman
@@ -83,3 +84,8 @@ def test_a_plan_may_be_a_path(tmp_path):
     (tmp_path / "plan.toml").write_text("[default]\nbits = 2\n")
     packed = dcz.compress(perceptron(), tmp_path / "net.dcz", tmp_path / "plan.toml")
     assert {row.entries for row in dcz.inspect(packed).rows} == {4, None}
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    with pytest.raises(FileAccess):
+        dcz.inspect("a\0b.onnx")

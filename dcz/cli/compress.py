@@ -106,7 +106,6 @@ def command(
       dcz compress models/*.onnx --output-dir packed
     """
     from dataclasses import replace
-    from pathlib import Path
 
     from .. import budget, report
     from ..errors import BadPlan
@@ -134,12 +133,23 @@ def command(
     if len(models) > 1 or output_dir is not None:
         ways.fleet(models, output, output_dir, work, as_json, quiet)
         return
-    output = output or str(Path(models[0]).with_suffix(".dcz"))
+    output = output or _beside(models[0])
     work(models[0], output)
     result = report.inspect(output)
     if not quiet and "folded" in result.metadata:
         click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
+
+
+def _beside(model: str) -> str:
+    """Where the file of a model goes that nobody named."""
+    from pathlib import Path
+
+    from ..errors import BadPlan
+
+    if Path(model).exists() and not Path(model).is_file() and not Path(model).is_dir():
+        raise BadPlan(f"{model}: is no ordinary file beside which another could lie; name the output with -o")
+    return str(Path(model).with_suffix(".dcz"))
 
 
 def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop) -> None:

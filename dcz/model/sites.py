@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import FileAccess, UnsuitableModel
-from ..files import mapped
+from ..files import Content, mapped
 from ..tensor import DTYPES, Dtype
 from .survey import WEIGHT_INPUTS, Survey, named
 
@@ -116,7 +116,7 @@ def load(path: str | os.PathLike) -> Model:
     the model's folder.
     """
     try:
-        data = _content(path)
+        data = Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     proto = _parse(data, path)
@@ -136,7 +136,7 @@ def from_proto(proto: ModelProto) -> Model:
 
 
 def original(
-    model: str | os.PathLike | ModelProto, loaded: Model, wanted: Callable[[bytes | memoryview], bool]
+    model: str | os.PathLike | ModelProto, loaded: Model, wanted: Callable[[bytes | Content], bool]
 ) -> bytes | None:
     """The bytes that `loaded` was made from, had again; None where they cannot be had, lie in several files, or are not
     `wanted` at a glance."""
@@ -146,19 +146,18 @@ def original(
         data = serialize(model, "the model")
         return data if wanted(data) else None
     try:
-        if not Path(model).is_file() or not wanted(data := _content(model)):
-            return None  # a pipe gives its bytes only once
-    except (OSError, ValueError):
+        if not Path(model).is_file():  # a pipe gives its bytes only once
+            return None
+        with Content(model) as content:
+            if not wanted(content):
+                return None
+        data = Path(model).read_bytes()
+    except OSError:
         return None
-    return bytes(data) if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
+    return data if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
 
 
-def _content(path: str | os.PathLike) -> bytes | memoryview:
-    """The bytes of a file, which need no memory of their own where it can be mapped."""
-    return mapped(path, 0, os.path.getsize(path)) if Path(path).is_file() else Path(path).read_bytes()
-
-
-def _parse(data: bytes | memoryview, path) -> ModelProto:
+def _parse(data: bytes, path) -> ModelProto:
     if data[:4] == b"\x89DCZ":
         raise UnsuitableModel(f"{path}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
     proto = ModelProto()

@@ -14,8 +14,8 @@ from ..errors import CorruptFile
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their places stay in cache
 PANEL = 1 << 18  # places of a mask looked at at a time
-LINE = 64  # bytes that memory gives at a time, so columns of a mask that are looked at together,
-CROSSING = 1 << 22  # unless they have more places than these
+LINE = 64  # bytes that memory gives at a time, and so how many columns of a mask are looked at together
+CROSSING = 1 << 22  # places at most that these may have
 LONG = 1 << 16  # a gap from which it is looked at by itself
 
 

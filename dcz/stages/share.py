@@ -23,7 +23,7 @@ from ..tensor import MOST_ENTRIES
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
 LEAST = 1e-3  # of the mean importance of a weight, below which there is none in a cell
 ENTRY_BITS = 32  # of a codebook that is no ramp
-ENOUGH = 1 << 22  # weights to tell where cells of k-means begin (means are those of all), or the better of two ways
+ENOUGH = 1 << 22  # weights that tell where cells of k-means begin (means are those of all), or the better of two ways
 STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 to 200
 
 
@@ -53,7 +53,7 @@ def kmeans(
     if importance is not None:  # a hundredth of the mean at least, so that no weight is given up, and the mean is 1
         importance = np.maximum(importance / importance.mean(), 10 * LEAST)
         importance /= importance.mean()
-    histogram = Histogram(weights, importance, every=len(weights) // ENOUGH | 1)
+    histogram = Histogram(weights, importance, every=max(1, len(weights) // ENOUGH))
     centroids = initial_centroids(histogram, k, start, seed)
     edges = None
     for _ in range(STEPS):
@@ -237,10 +237,11 @@ def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step:
 
 def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
     """Squared error + slope * bits, those of the codebook included: a ramp takes next to none."""
-    error, every, seen = 0.0, len(weights) // ENOUGH | 1, 0
+    error, every, seen = 0.0, max(1, len(weights) // ENOUGH), 0
     for part in slices.parts(len(weights), BLOCK):
-        off = found.centroids.take(found.codes[part][::every])
-        np.subtract(weights[part][::every], off, out=off)
+        places = slices.scattered(part.stop - part.start, every)
+        off = found.centroids.take(found.codes[part][places])
+        np.subtract(weights[part][places], off, out=off)
         error += float(np.cumsum(np.multiply(off, off, out=off), out=off)[-1])
         seen += len(off)
     error *= len(weights) / seen

@@ -365,6 +365,13 @@ def test_a_model_from_a_pipe_is_compressed_and_not_lost(model, tmp_path):
     assert [tensor.name for tensor in dcz.load(tmp_path / "net.dcz").graph.initializer][0] == "fc1.weight"
 
 
+def test_a_model_from_a_pipe_has_no_place_beside_it(model):
+    command = [sys.executable, "-m", "dcz", "compress", "/dev/stdin"]
+    done = subprocess.run(command, input=b"", capture_output=True)
+    assert done.returncode == 2 and b"name the output with -o" in done.stderr
+    assert not os.path.exists("/dev/stdin.dcz")
+
+
 def test_a_full_disk_behind_stdout_is_no_fault_of_ours(model):
     command = f"{sys.executable} -m dcz inspect {model} > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

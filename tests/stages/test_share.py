@@ -128,6 +128,17 @@ def test_some_of_many_weights_give_cells_as_good_as_all_of_them(k, monkeypatch):
     assert exact != squared_error(weights, found) < 1.005 * exact
 
 
+@pytest.mark.parametrize("every", [2, 3, 5, 9, 21, 64])
+@pytest.mark.parametrize("period", [2, 3, 4, 5, 7, 9, 25, 64, 4096])
+def test_what_lies_in_step_is_counted_like_the_rest(period, every, monkeypatch):
+    # A kernel's first column, or a matrix's, may be of another scale than all others.
+    weights = laplacian(300_000)
+    weights[::period] *= 5
+    exact = squared_error(weights, share.kmeans(weights, 64))
+    monkeypatch.setattr(share, "ENOUGH", len(weights) // every)
+    assert squared_error(weights, share.kmeans(weights, 64)) < 1.03 * exact
+
+
 @pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("k", [2, 5, 16, 100, 256])
 def test_every_start_ends_in_fewer_errors_than_it_began_with(start, k):
