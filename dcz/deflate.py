@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from .errors import CorruptFile
+from .slices import scattered
 
 try:  # the same interface as zlib, two to four times faster; pip install dcz[fast]
     from isal import isal_zlib as engine
@@ -19,7 +20,7 @@ ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
 _PIECE = 1 << 20  # bytes
 MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
 _SMALL = 1 << 22  # bytes that are deflated without a glance
-_GLANCE, _GLANCES = 1 << 16, 24  # bytes of a glance, and how many there are: at no fixed distance
+_GLANCE, _GLANCES = 1 << 16, 24  # bytes of a glance, and about how many there are
 _WINDOW = 1 << 15  # bytes that DEFLATE looks back
 
 
@@ -49,13 +50,13 @@ def may_deflate_below(data, nbytes: int) -> bool:
     cannot by far."""
     if len(data) <= _SMALL:
         return True
-    made, stretch = 0, len(data) // _GLANCES
-    for number in range(_GLANCES):
-        start = number * stretch + (number * 0x9E3779B9 & 0xFFFFFFFF) * (stretch - _GLANCE) // (1 << 32)
+    last, made = len(data) - _GLANCE, 0
+    starts = scattered(last, last // _GLANCES).tolist()
+    for start in starts:
         before = data[max(0, start - _WINDOW) : start]  # where repeats may point to
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=before)  # a tenth more than 9, four times as fast
         made += len(compressor.compress(data[start : start + _GLANCE])) + len(compressor.flush())
-    return made / (_GLANCES * _GLANCE) * len(data) < 1.6 * nbytes
+    return made / (len(starts) * _GLANCE) * len(data) < 1.6 * nbytes
 
 
 def deflates_below(data, nbytes: int) -> bool:

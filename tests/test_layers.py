@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 _BASE = "errors tensor deflate plan files"
 _MIDDLE = f"{_BASE} data slices histogram stages encodings codec format model runtime"
 MAY = {
-    "errors": "", "tensor": "errors", "deflate": "errors", "plan": "errors", "files": "errors", "data": "errors",
+    "errors": "", "tensor": "errors", "deflate": "errors slices", "plan": "errors", "files": "errors", "data": "errors",
     "slices": "tensor", "histogram": "slices",
     "stages": "errors tensor deflate slices histogram",  # and never each other
     "encodings": "errors tensor slices stages",
