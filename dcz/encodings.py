@@ -52,7 +52,7 @@ class Coded:
         """table[code] for the kept ones of a slice of all places, `other` for the rest."""
         mask = self.mask[part]
         first = self.places.rank(part.start)
-        kept = table.take(self.codes[first : first + np.count_nonzero(mask)], mode="clip")  # faster than to check codes
+        kept = table.take(self.codes[first : first + np.count_nonzero(mask)], mode="clip")  # checked by of_coded
         if len(kept) == len(mask):
             return kept
         found = np.full(len(mask), other, table.dtype)
@@ -98,6 +98,8 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
     """
     kept, places = len(coded.codes), len(coded.mask)
     counts = huffman.count_symbols(coded.codes)
+    if counts[len(coded.entries) :].any():  # `spread` looks codes up without asking each again
+        raise ValueError(f"codes beyond the {len(coded.entries)} entries of the codebook of {tensor.name!r}")
     fits = len(coded.entries) + (kept < places) <= MOST_ENTRIES
     dense = math.inf
     if fits and kept:

@@ -372,6 +372,15 @@ def test_the_density_decides_between_shared_and_sparse():
     assert chosen(given, LOSSLESS) is Stored
 
 
+@pytest.mark.parametrize("entries", [1, 3, 255])
+def test_a_code_without_an_entry_is_refused(entries):
+    given = gaussian((10, 30))
+    codes = np.append(np.zeros(299, np.uint8), np.uint8(entries))
+    coded = encodings.Coded(np.ones(300, bool), codes, given.patterns[:entries])
+    with pytest.raises(ValueError, match="beyond"):
+        encodings.of_coded(given, coded)
+
+
 def test_the_smaller_of_both_is_found_near_the_crossing():
     # With both forced, neither may beat the one that was chosen by more than the estimate's slack.
     given = gaussian((100, 120))
