@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -260,7 +261,8 @@ def test_the_public_names_exist():
     import dcz
 
     for name in dcz.__all__:
-        assert getattr(dcz, name) is not None
+        if name not in dcz._HOMES["train"] or importlib.util.find_spec("torch"):
+            assert getattr(dcz, name) is not None
     assert sorted(dcz.__all__) == dcz.__dir__()
     with pytest.raises(AttributeError, match="nothing"):
         dcz.nothing

@@ -64,6 +64,7 @@ def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
 
 
 def test_distilling_says_what_came_of_it(run, tmp_path):
+    pytest.importorskip("torch")
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 7, "--distill", "--threads", 1)
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
     assert "%  distilling, epoch 1 of" in err

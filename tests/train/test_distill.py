@@ -8,14 +8,18 @@ import pytest
 from onnx import TensorProto, helper
 
 import dcz
-from dcz import calibrate, distilling, tuning
+from dcz import calibrate, tuning
 from dcz.errors import BadPlan, UnsuitableModel
 from dcz.plan import Plan, Rule, Settings
 from dcz.sampled import Batches, Sampled
 from dcz.stages.share import simple_step
-from dcz.train import Schedule, Trainee
 from tests.models import arrays, model, normal, tensor
 from tests.train import samples
+
+pytest.importorskip("torch")
+
+from dcz import distilling  # noqa: E402
+from dcz.train import Schedule, Trainee  # noqa: E402
 
 LIVELY = Schedule(epochs=4, centroids=1.5, others=0.3)
 
