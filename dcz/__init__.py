@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "MissingBackend", "PRESETS", "Plan", "Recipe", "Rule",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "PRESETS", "Plan", "Recipe", "Rule",
     "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_all",
     "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
@@ -22,6 +22,7 @@ _HOMES = {
         "CorruptFile",
         "DczError",
         "FileAccess",
+        "LostWorkers",
         "MissingBackend",
         "UnsuitableModel",
         "UnsupportedFile",
@@ -42,7 +43,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from .budget import check
-    from .errors import BadPlan, CorruptFile, DczError, FileAccess, MissingBackend, UnsuitableModel, UnsupportedFile
+    from .errors import BadPlan, CorruptFile, DczError, FileAccess, LostWorkers, MissingBackend, UnsuitableModel, UnsupportedFile
     from .evaluation import evaluate
     from .fleet import compress_all
     from .mapping import Tensors
