@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "PRESETS", "Plan", "Recipe", "Rule",
-    "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_all",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "PRESETS", "Plan", "Recipe",
+    "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_all",
     "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
 
@@ -43,7 +43,16 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from .budget import check
-    from .errors import BadPlan, CorruptFile, DczError, FileAccess, LostWorkers, MissingBackend, UnsuitableModel, UnsupportedFile
+    from .errors import (
+        BadPlan,
+        CorruptFile,
+        DczError,
+        FileAccess,
+        LostWorkers,
+        MissingBackend,
+        UnsuitableModel,
+        UnsupportedFile,
+    )
     from .evaluation import evaluate
     from .fleet import compress_all
     from .mapping import Tensors
