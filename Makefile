@@ -3,6 +3,7 @@
 # make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/, examples/benchmarks/); beside
 #              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
+# make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
@@ -19,10 +20,13 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
+.PHONY: demo test golden bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+golden: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow tests/test_golden.py
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/01_compress_magika.py
