@@ -1,6 +1,6 @@
 # make demo    compress a real model, run it compressed, print sizes and agreement
 # make test    run the tests
-# make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/, examples/benchmarks/); beside
+# make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/); beside
 #              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
@@ -33,7 +33,7 @@ demo: $(VENV)/.demo
 
 bench: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/run.py
-	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python -m examples.benchmarks.throughput
+	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python -m tests.benchmarks.throughput
 
 bench-accuracy: $(VENV)/.bench
 	$(BIN)/python tests/benchmarks/agreement.py

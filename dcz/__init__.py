@@ -17,32 +17,26 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "errors": (
-        "BadPlan",
-        "CorruptFile",
-        "DczError",
-        "FileAccess",
-        "LostWorkers",
-        "MissingBackend",
-        "UnsuitableModel",
-        "UnsupportedFile",
-    ),
+    "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "UnsuitableModel",
+               "UnsupportedFile"),
     "plan": ("PRESETS", "Plan", "Rule", "Settings"),
-    "pipeline": ("compress",),
-    "fleet": ("compress_all",),
-    "search": ("compress_to_size",),
-    "tuning": ("tune",),
-    "unpack": ("decompress", "load"),
-    "mapping": ("Tensors",),
-    "report": ("inspect",),
-    "verification": ("verify",),
-    "evaluation": ("evaluate",),
-    "budget": ("check",),
+    "compression.compress": ("compress",),
+    "compression.many": ("compress_all",),
+    "compression.target_size": ("compress_to_size",),
+    "reading.decompress": ("decompress", "load"),
+    "reading.tensors": ("Tensors",),
+    "reading.inspect": ("inspect",),
+    "reading.check": ("check",),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.verify": ("verify",),
+    "tuning.tune": ("tune",),
     "train": ("Recipe", "retrain"),  # wants PyTorch
-}
+}  # fmt: skip
 
 if TYPE_CHECKING:
-    from .budget import check
+    from .compression.compress import compress
+    from .compression.many import compress_all
+    from .compression.target_size import compress_to_size
     from .errors import (
         BadPlan,
         CorruptFile,
@@ -53,18 +47,16 @@ if TYPE_CHECKING:
         UnsuitableModel,
         UnsupportedFile,
     )
-    from .evaluation import evaluate
-    from .fleet import compress_all
-    from .mapping import Tensors
-    from .mapping import Tensors as open
-    from .pipeline import compress
+    from .evaluation.evaluate import evaluate
+    from .evaluation.verify import verify
     from .plan import PRESETS, Plan, Rule, Settings
-    from .report import inspect
-    from .search import compress_to_size
+    from .reading.check import check
+    from .reading.decompress import decompress, load
+    from .reading.inspect import inspect
+    from .reading.tensors import Tensors
+    from .reading.tensors import Tensors as open
     from .train import Recipe, retrain
-    from .tuning import tune
-    from .unpack import decompress, load
-    from .verification import verify
+    from .tuning.tune import tune
 
 
 def __getattr__(name: str):

@@ -7,8 +7,8 @@ import io
 import zlib
 from collections.abc import Iterable, Iterator
 
+from .arrays import scattered
 from .errors import CorruptFile
-from .slices import scattered
 
 try:  # the same interface as zlib, two to four times faster; pip install dcz[fast]
     from isal import isal_zlib as engine

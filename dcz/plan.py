@@ -128,11 +128,11 @@ class Rule:
 class Plan:
     """Settings for a whole model.
 
-    `default` goes for every weight, its quality as an average that is spread over them (allocate.by_size); the last
+    `default` goes for every weight, its quality as an average that is spread over them (quality.by_size); the last
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
     whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
     unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
-    these are shared, and nothing else of them is named (folding.fold).
+    these are shared, and nothing else of them is named (compression.fold_batchnorm).
     """
 
     default: Settings = DEFAULT

@@ -1,7 +1,7 @@
 """The specification's own code, which lives in spec/, and a file's tensors by each of the decoders.
 
-    by_dcz("net.dcz")              {name: (dtype, dims, bytes)}, or CorruptFile
-    by_decoder("net.dcz")          the same by spec/decoder.py, or decoder.Refused
+by_dcz("net.dcz")              {name: (dtype, dims, bytes)}, or CorruptFile
+by_decoder("net.dcz")          the same by spec/decoder.py, or decoder.Refused
 """
 
 import os
@@ -11,9 +11,9 @@ import zlib
 from pathlib import Path
 from unittest import mock
 
+from dcz.codec.stages import huffman
 from dcz.format.container import Archive
-from dcz.stages import huffman
-from dcz.unpack import decode_all
+from dcz.reading.decompress import decode_all
 
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 sys.path.insert(0, str(SPEC))

@@ -1,8 +1,8 @@
 """Small ONNX models for tests, built on the spot: the same call gives the same model.
 
-    proto = place("if_branches")         the weight WEIGHT in some corner of a model that computes x @ WEIGHT
-    run(proto, x=INPUT)                  -> the outputs, by onnxruntime
-    entries("net.dcz")                   -> what the directory says of each record
+proto = place("if_branches")         the weight WEIGHT in some corner of a model that computes x @ WEIGHT
+run(proto, x=INPUT)                  -> the outputs, by onnxruntime
+entries("net.dcz")                   -> what the directory says of each record
 """
 
 import re

@@ -14,6 +14,7 @@ import pytest
 
 from dcz.errors import BadPlan, FileAccess
 from dcz.files import check_output, replacing, temporary_folder
+from tests import ROOT
 
 OLD, NEW = b"old content", b"new content"
 
@@ -96,7 +97,7 @@ def test_a_killed_process_leaves_the_old_file(target):
         with dcz.files.replacing(sys.argv[1]) as file:
             file.write(b"new"), file.flush(), os._exit(9)
     """
-    assert subprocess.run([sys.executable, "-c", code, target], cwd=Path(__file__).parents[1]).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code, target], cwd=ROOT).returncode == 9
     assert target.read_bytes() == OLD
 
 

@@ -1,4 +1,4 @@
-"""Nothing that dcz makes has changed: see tests/golden.py. Slow, so that `make golden` runs it and `make test` does not."""
+"""Nothing that dcz makes has changed: see tests/golden.py. Slow: `make golden` runs it, and `make test` does not."""
 
 import json
 

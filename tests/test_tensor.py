@@ -4,24 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
+from dcz.encoded import END, Codebook, check_lengths, codebook_patterns, table_nibbles
 from dcz.errors import CorruptFile
-from dcz.tensor import (
-    BFLOAT16,
-    DTYPES,
-    END,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
-    Codebook,
-    Tensor,
-    check_lengths,
-    codebook_patterns,
-    largest,
-    matrix_shape,
-    round_to,
-    table_nibbles,
-    values,
-)
+from dcz.tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, Tensor, largest, matrix_shape, round_to, values
 
 pytestmark = pytest.mark.filterwarnings("error")
 

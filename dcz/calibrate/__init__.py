@@ -11,6 +11,6 @@ model, and the statistics of the layers whose inputs become known together.
 from .divergence import Divergence
 from .layers import Layer, find
 from .layerwise import Options, calibrated
-from .network import curves, divergences
+from .rate_distortion import curves, divergences
 
 __all__ = ["Divergence", "Layer", "Options", "calibrated", "curves", "divergences", "find"]

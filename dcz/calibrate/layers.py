@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model import Program
-from . import biases, columns
+from . import biases, im2col
 from .biases import Bias, Rows
 from .operands import Operands, Use, View
 
@@ -29,7 +29,7 @@ class Layer:
     form: str
     groups: int
     view: View
-    uses: tuple[tuple[str, columns.Columns], ...]
+    uses: tuple[tuple[str, im2col.Columns], ...]
     bias: str | None = None
     factor: float = 1.0
 
@@ -100,14 +100,14 @@ def _layer(use: Use, site: str, operands: Operands) -> Layer | None:
     if node.op == "MatMul" and place < 2 and len(view.shape) == 2:
         form, axis, rows = ("columns", -1, view.shape[1]) if place else ("rows", -2, view.shape[0])
         bias = biases.after(Rows(node.outputs[0], rows, axis, None), operands)
-        return _made(use, site, form, 1, view, columns.Dense(axis), bias)
+        return _made(use, site, form, 1, view, im2col.Dense(axis), bias)
     return None
 
 
 def _conv(use: Use, site: str, operands: Operands) -> Layer | None:
     node, view = use.node, operands.moved[use.value].view
     plain = node.op == "Conv"
-    windows = (columns.of_conv if plain else columns.of_transposed)(node.attributes, view.shape)
+    windows = (im2col.of_conv if plain else im2col.of_transposed)(node.attributes, view.shape)
     if windows is None or node.inputs[0] in operands.fixed:
         return None
     rows, rank = view.shape[0] if plain else view.shape[1] * windows.groups, len(view.shape)
@@ -128,7 +128,7 @@ def _gemm(use: Use, site: str, operands: Operands) -> Layer:
     own = biases.operand(node, 2, rows, operands) if place and beta else None
     bias = Bias(own, 1 / beta) if own else biases.after(Rows(node.outputs[0], rows, -1 if place else -2, 2), operands)
     bias = None if bias is None else Bias(bias.site, alpha * bias.factor)
-    return _made(use, site, form, 1, view, columns.Dense(axis), bias)
+    return _made(use, site, form, 1, view, im2col.Dense(axis), bias)
 
 
 def _recurrent(use: Use, site: str, view: View) -> Layer | None:
@@ -136,15 +136,15 @@ def _recurrent(use: Use, site: str, view: View) -> Layer | None:
     node, (directions, gates, size) = use.node, view.shape
     view = view.reshaped((directions * gates, size))
     if use.place == 1:
-        return _made(use, site, "rows", 1, view, columns.Dense(), None)
+        return _made(use, site, "rows", 1, view, im2col.Dense(), None)
     reset = node.op == "GRU" and not node.attributes.get("linear_before_reset", 0)  # what R meets there is not seen
     if use.place != 2 or reset or not (node.outputs and node.outputs[0]):
         return None
-    states = columns.States(node.attributes.get("layout", 0))
+    states = im2col.States(node.attributes.get("layout", 0))
     return Layer(site, "rows", directions, view, ((node.outputs[0], states),))
 
 
-def _made(use: Use, site: str, form: str, groups: int, view: View, what: columns.Columns, bias: Bias | None) -> Layer:
+def _made(use: Use, site: str, form: str, groups: int, view: View, what: im2col.Columns, bias: Bias | None) -> Layer:
     data = use.node.inputs[1 - use.place]
     given = (None, 1.0) if bias is None else (bias.site, bias.factor)
     return Layer(site, form, groups, view, ((data, what),), *given)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import runtime
+from ..codec.stages import share
+from ..evaluation import runtime
 from ..model import Model, with_values
 from ..model import program as program_of
-from ..stages import share
 from ..tensor import values
-from . import rounding
+from . import gptq
+from .hessian import Moments, join, split
 from .layers import Layer, find
-from .moments import Moments, join, split
-from .walk import Front, ahead, stages
+from .schedule import Front, ahead, stages
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
 COLUMNS, FEWEST = 1 << 18, 64  # places that a layer's statistics are gathered from, and of each sample at least
@@ -30,7 +30,7 @@ EACH = 256  # of them for each number of a column, where every group has statist
 class Options:
     """How to round.
 
-    `eagerness`, `sweeps`, `fit`: see rounding.compensated. `follow`, 0 to 1: how far layers make good what those before
+    `eagerness`, `sweeps`, `fit`: see gptq.compensated. `follow`, 0 to 1: how far layers make good what those before
     them did wrong (Moments.target); 0 saves running the original network beside the rounded one. `threads` of
     onnxruntime, 0 for all cores.
     """
@@ -122,7 +122,7 @@ def _solve(
     centred, parts, size = bias is not None, moments.parts, before.shape[2]
     target = moments.target(before, centred, options.follow) if options.follow else before
     how = options.eagerness, options.sweeps, options.fit
-    rounded = rounding.compensated(split(target, parts, 2), moments.moment(centred), share.simple_step(step), *how)
+    rounded = gptq.compensated(split(target, parts, 2), moments.moment(centred), share.simple_step(step), *how)
     after = join(rounded.values, parts, size, 2)
     found = {layer.site: layer.tensor(after)}
     if bias is not None:

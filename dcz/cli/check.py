@@ -20,9 +20,9 @@ def command(ctx, file, max_size, min_ratio, as_json) -> None:
     Example:
       dcz check model.dcz --max-size 7MB --min-ratio 30
     """
-    from .. import budget
+    from ..reading.check import check
     from . import show
 
-    verdict = budget.check(file, max_size=max_size, min_ratio=min_ratio)
+    verdict = check(file, max_size=max_size, min_ratio=min_ratio)
     print_json(verdict.to_dict()) if as_json else show.verdict(verdict)
     ctx.exit(0 if verdict.holds else 1)

@@ -107,16 +107,17 @@ def command(
     """
     from dataclasses import replace
 
-    from .. import budget, report
+    from ..arguments import parse_size
     from ..errors import BadPlan
     from ..plan import DROPS
+    from ..reading.inspect import inspect
     from . import show, ways
 
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     plan = replace(plan, fold=False) if no_fold else plan
-    limit = None if max_size is None else budget.parse_size(max_size)
+    limit = None if max_size is None else parse_size(max_size)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
     common = {"plan": plan, "threads": threads, "force": force, "resume": resume}
@@ -135,7 +136,7 @@ def command(
         return
     output = output or _beside(models[0])
     work(models[0], output)
-    result = report.inspect(output)
+    result = inspect(output)
     if not quiet and "folded" in result.metadata:
         click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)

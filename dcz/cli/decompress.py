@@ -28,14 +28,15 @@ def command(file, output, external_data, max_bytes, threads, as_json, force) -> 
     """
     from pathlib import Path
 
-    from .. import budget, unpack
+    from ..arguments import parse_size
+    from ..reading.decompress import decompress
 
-    limit = None if max_bytes is None else budget.parse_size(max_bytes)
+    limit = None if max_bytes is None else parse_size(max_bytes)
     output = output or str(Path(file).with_suffix(".onnx"))
     paths = [Path(output), Path(f"{output}.data")]
     before = [_identity(path) for path in paths]
     with progress("decoding") as tell:
-        unpack.decompress(
+        decompress(
             file,
             output,
             external_data=external_data,

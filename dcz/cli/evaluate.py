@@ -28,8 +28,8 @@ def command(ctx, file, data, labels, against, output, batch_size, min_top1, min_
       dcz evaluate model.dcz --data test.npz --labels y --min-top1 0.985
       dcz evaluate model.dcz --data test.npz --against model.onnx --json
     """
-    from .. import evaluation
     from ..errors import BadPlan
+    from ..evaluation.evaluate import evaluate
 
     gates = [("top1", "--labels", labels, min_top1), ("agreement", "--against", against, min_agreement)]
     for name, option, given, least in gates:
@@ -38,7 +38,7 @@ def command(ctx, file, data, labels, against, output, batch_size, min_top1, min_
         if least is not None and not 0 <= least <= 1:
             raise BadPlan(f"--min-{name} is a share from 0 to 1, not {least}")
     with progress("evaluating", samples=True) as tell:
-        result = evaluation.evaluate(
+        result = evaluate(
             file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=tell
         )
     print_json(result.to_dict()) if as_json else click.echo(_text(result))

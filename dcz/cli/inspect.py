@@ -17,15 +17,17 @@ def command(file, histogram, as_json) -> None:
       dcz inspect model.dcz
       dcz inspect model.dcz --histogram 'fc*'
     """
-    from .. import report
     from ..errors import BadPlan
+    from ..format.container import is_dcz
+    from ..reading.inspect import histogram as code_shares
+    from ..reading.inspect import inspect
     from . import show
 
     if histogram is not None:
-        if not report.is_dcz(file):
+        if not is_dcz(file):
             raise BadPlan("--histogram shows shared values, which only .dcz files have")
-        found = report.histogram(file, histogram)
+        found = code_shares(file, histogram)
         print_json(found) if as_json else show.histograms(found)
         return
-    result = report.inspect(file)
+    result = inspect(file)
     print_json(result.to_dict()) if as_json else show.inspected(result)

@@ -100,8 +100,9 @@ def command(
     import os
     from pathlib import Path
 
-    from .. import report, train
+    from .. import train
     from ..errors import BadPlan
+    from ..reading.inspect import inspect
     from . import show
 
     output = output or str(Path(model).with_suffix(".dcz"))
@@ -135,9 +136,9 @@ def command(
             force=force,
         )
     if as_json:
-        print_json(result.to_dict() | {"report": report.inspect(output).to_dict()})
+        print_json(result.to_dict() | {"report": inspect(output).to_dict()})
         return
-    show.compressed(report.inspect(output), quiet)
+    show.compressed(inspect(output), quiet)
     click.echo(_text(result))
 
 

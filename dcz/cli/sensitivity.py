@@ -33,8 +33,8 @@ def command(
     """
     from dataclasses import replace
 
-    from .. import sensitivity
     from ..plan import Plan, load
+    from ..tuning import sensitivity
     from . import show
 
     chosen = load(config) if config else Plan()

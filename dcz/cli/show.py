@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from ..budget import Verdict
+from ..compression.many import Outcome
 from ..errors import message
-from ..fleet import Outcome
-from ..report import PURPOSES, Report
-from ..verification import Verification
+from ..evaluation.verify import Verification
+from ..reading.check import Verdict
+from ..reading.inspect import PURPOSES, Report
 from .common import printable, size
 
 WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit

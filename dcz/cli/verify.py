@@ -25,15 +25,15 @@ def command(ctx, file, deep, against, inputs, min_agreement, output, threads, as
       dcz verify model.dcz
       dcz verify model.dcz --deep --against model.onnx --inputs samples.npz --min-agreement 0.98
     """
-    from .. import verification
     from ..errors import BadPlan
+    from ..evaluation.verify import verify
     from . import show
 
     if against is None and (inputs is not None or min_agreement is not None):
         raise BadPlan("--inputs and --min-agreement compare with a model: give --against MODEL.onnx too")
     if min_agreement is not None and not 0 <= min_agreement <= 1:
         raise BadPlan(f"--min-agreement is a share from 0 to 1, not {min_agreement}")
-    result = verification.verify(file, deep=deep, against=against, inputs=inputs, threads=threads)
+    result = verify(file, deep=deep, against=against, inputs=inputs, threads=threads)
     print_json(result.to_dict()) if as_json else show.verified(result)
     if result.note:
         warn(result.note)

@@ -7,25 +7,25 @@ from .common import print_json, printable, progress, warn
 
 def by_plan(model, output, quiet: bool, **options) -> None:
     """One model by the plan alone."""
-    from .. import pipeline
+    from ..compression.compress import compress
 
     with progress("compressing", quiet) as tell:
-        pipeline.compress(model, output, progress=tell, warn=warn, **options)
+        compress(model, output, progress=tell, warn=warn, **options)
 
 
 def for_size(model, output, quiet: bool, **options) -> None:
     """One model for a size."""
-    from .. import search
+    from ..compression.target_size import compress_to_size
 
-    search.compress_to_size(model, output, trial=_tell_trial(quiet), warn=warn, **options)
+    compress_to_size(model, output, trial=_tell_trial(quiet), warn=warn, **options)
 
 
 def by_samples(model, output, samples, quiet: bool, **options) -> None:
     """One model as its samples advise."""
-    from .. import tuning
+    from ..tuning.tune import tune
 
     with progress("calibrating", quiet, samples=True) as tell:
-        tuned = tuning.tune(model, output, samples, progress=tell, trial=_tell_tuning(quiet), warn=warn, **options)
+        tuned = tune(model, output, samples, progress=tell, trial=_tell_tuning(quiet), warn=warn, **options)
     if quiet:
         return
     held = f"; {tuned.held_out} were held out" if tuned.held_out else ""
@@ -40,7 +40,7 @@ def by_samples(model, output, samples, quiet: bool, **options) -> None:
 
 def fleet(models, output, output_dir, work, as_json: bool, quiet: bool) -> None:
     """Several models, and a table of what became of them; exits with the code of the failures."""
-    from .. import fleet as fleets
+    from ..compression.many import common_exit_code, compress_all
     from ..errors import BadPlan
     from . import show
 
@@ -52,8 +52,8 @@ def fleet(models, output, output_dir, work, as_json: bool, quiet: bool) -> None:
             click.echo(f"{printable(str(model))}:", err=True)
         work(model, output)
 
-    outcomes = fleets.compress_all(models, output_dir, compress, done=_tell_outcome)
-    code = fleets.common_exit_code(outcomes)
+    outcomes = compress_all(models, output_dir, compress, done=_tell_outcome)
+    code = common_exit_code(outcomes)
     if as_json:
         print_json({"models": [outcome.to_dict() for outcome in outcomes], "exit_code": code})
     else:

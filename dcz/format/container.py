@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from ..deflate import crc32, deflate, inflate
+from ..encoded import Encoded
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
-from ..tensor import DTYPES, Dtype, Encoded
+from ..tensor import DTYPES, Dtype
 from . import record
 from .fields import Reader, string, u8, u32, varint
 from .record import ENCODINGS
@@ -61,6 +62,16 @@ class Directory:
 def may_expand(nbytes: int, record_length: int) -> bool:
     """Whether the format allows a record of this length to decode to `nbytes` bytes."""
     return nbytes <= EXPANSION * record_length
+
+
+def is_dcz(path: str | os.PathLike) -> bool:
+    """Whether a file begins like a `.dcz`, damage in text mode included, or is named like one."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(MAGIC))
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return True  # opening it as an archive says what is wrong
+    return head[1:4] == MAGIC[1:4] or os.fspath(path).endswith(".dcz")
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,11 @@ import math
 
 import numpy as np
 
-from ..errors import CorruptFile
-from ..tensor import (
+from ..encoded import (
     END,
     SEGMENT,
     Block,
     Codebook,
-    Dtype,
     Encoded,
     Index,
     Pruned,
@@ -22,9 +20,10 @@ from ..tensor import (
     Stored,
     Stream,
     check_lengths,
-    matrix_shape,
     table_nibbles,
 )
+from ..errors import CorruptFile
+from ..tensor import Dtype, matrix_shape
 from .fields import Reader, bitmap, float32, u8, varint
 
 ENCODINGS = ("stored", "shared", "sparse", "pruned")

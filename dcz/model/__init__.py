@@ -9,15 +9,15 @@
     fold(model)                         its BatchNormalizations into the layers before them
     cut(proto, given, wanted)           the piece of a model between some values and others
 
-What counts as a weight is decided by who uses a tensor: see survey.WEIGHT_INPUTS.
+What counts as a weight is decided by who uses a tensor: see uses.WEIGHT_INPUTS.
 """
 
-from .cut import cut
-from .fold import fold
-from .graph import Reference, check, fill, inline_sites, parse_graph, point_outside, references
+from .extract import cut
+from .fold_batchnorm import fold
 from .program import Input, Node, Program, program
 from .replace import with_values
-from .sites import (
+from .skeleton import Reference, check, fill, inline_sites, parse_graph, point_outside, references
+from .tensors import (
     ALIGNMENT,
     INLINE_BYTES,
     MOST_DIMS,
@@ -29,7 +29,7 @@ from .sites import (
     original,
     serialize,
 )
-from .survey import WEIGHT_INPUTS, Survey
+from .uses import WEIGHT_INPUTS, Survey
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",

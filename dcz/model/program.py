@@ -20,9 +20,9 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 from ..errors import UnsuitableModel
 from ..tensor import DTYPES, values
-from .cut import captured
-from .sites import Model, Site
-from .survey import Survey, named
+from .extract import captured
+from .tensors import Model, Site
+from .uses import Survey, named
 
 MOST_NAMED = 8  # refused nodes that a message names
 OPAQUE = "dcz.opaque"  # the domain of nodes of ONNX's own that are not what their name says alone

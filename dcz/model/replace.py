@@ -11,8 +11,8 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from ..errors import BadPlan, UnsuitableModel
 from ..tensor import round_to
 from ..tensor import values as numbers_of
-from .sites import TYPED, Model, Site
-from .survey import Survey, named
+from .tensors import TYPED, Model, Site
+from .uses import Survey, named
 
 
 def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:

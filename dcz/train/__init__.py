@@ -3,7 +3,7 @@
 train.retrain("net.onnx", "net.dcz", "train.npz", labels="y", recipe=train.Recipe(sparsity=0.97, bits=3))
 
 network = train.Network("net.onnx")            the parts of it, for a training loop of one's own:
-network["fc1.weight"].prune(mask)              examples/05_own_training_loop.py
+network["fc1.weight"].prune(mask)              examples/04_own_training_loop.py
 train.share_weights(network["fc1.weight"], dcz.Settings(bits=3))
 train.save_network(network, "net.dcz")
 """

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..codec.stages import share
 from ..errors import BadPlan
+from ..evaluation.runtime import Inputs
 from ..model import Model, with_values
-from ..runtime import Inputs
-from ..stages import share
 from .losses import Distillation
 from .network import Network
 from .weight import Weight

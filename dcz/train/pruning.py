@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..codec.stages import prune
 from ..errors import BadPlan
-from ..stages import prune
 from .recipe import Recipe
 from .weight import Weight
 

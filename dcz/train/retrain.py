@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from .. import pipeline
+from ..compression.compress import compress
 from ..errors import BadPlan
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
@@ -128,7 +128,7 @@ def save_network(
     rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
     metadata = known | dict(metadata or {})
     plan = Plan(LOSSLESS, rules, fold=False)
-    return pipeline.compress(network.to_proto(), output, plan, metadata=metadata, **options)
+    return compress(network.to_proto(), output, plan, metadata=metadata, **options)
 
 
 def _files(*given) -> list[str | os.PathLike]:

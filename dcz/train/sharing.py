@@ -8,10 +8,10 @@ import math
 import numpy as np
 import torch
 
-from .. import codec
+from ..codec import encode as codec
+from ..codec.stages import share
 from ..errors import BadPlan
 from ..plan import Settings
-from ..stages import share
 from .network import Network
 from .weight import Weight
 

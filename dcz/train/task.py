@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from .. import __version__
-from .. import data as data_files
 from .. import plan as plans
 from ..errors import BadPlan
+from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, Stream
 from .losses import CrossEntropy, Distillation, Loss, class_rows
@@ -134,7 +134,7 @@ class Task:
     def _own_labels(self, validation, labels):
         """The labels of validation data that come without: those of the same name in its file."""
         if isinstance(labels, (str, os.PathLike)) and isinstance(validation, (str, os.PathLike)):
-            if os.fspath(labels) in data_files.open(validation).arrays:
+            if os.fspath(labels) in open_samples(validation).arrays:
                 return labels
         elif labels is None or not isinstance(validation, (str, os.PathLike, np.ndarray, Mapping, torch.Tensor)):
             return None
@@ -143,10 +143,10 @@ class Task:
     def _batches(self, data, labels) -> Batches | Stream:
         names = [wanted.name for wanted in self.network.program.inputs]
         if isinstance(data, (str, os.PathLike)):
-            samples = data_files.open(data)
+            samples = open_samples(data)
             data = samples.of(names)
             if isinstance(labels, (str, os.PathLike)):
-                labels = data_files.labels(labels, samples, data.count)
+                labels = read_labels(labels, samples, data.count)
             data = data.arrays
         elif isinstance(labels, (str, os.PathLike)):
             raise BadPlan("labels are an array where the data are arrays; only a data file has them by name")

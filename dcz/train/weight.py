@@ -9,8 +9,8 @@ The gradient of a centroid is the sum of the gradients of its weights (Deep Comp
 import numpy as np
 import torch
 
+from ..codec.stages import share
 from ..errors import BadPlan
-from ..stages import share
 
 
 class _Lookup(torch.autograd.Function):

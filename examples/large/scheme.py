@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.stages import huffman
+from dcz.codec.stages import huffman
 
 LONGEST = 15  # bits of a word: longer ones would change no figure that is shown
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcz.stages import prune, share
+from dcz.codec.stages import prune, share
 
 from . import scheme
 from .paper import Stated

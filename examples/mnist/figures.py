@@ -10,9 +10,10 @@ import matplotlib
 import numpy as np
 
 import dcz
+from dcz.codec.stages import huffman
+from dcz.encoded import Sparse, codebook_patterns
 from dcz.format.container import Archive
-from dcz.stages import huffman
-from dcz.tensor import Sparse, codebook_patterns, values
+from dcz.tensor import values
 
 from .networks import layers
 

@@ -107,10 +107,8 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     if asked["limit"]:
         resource.setrlimit(resource.RLIMIT_AS, (asked["limit"], asked["limit"]))
-    import dcz.model
-    import dcz.pipeline
-    import dcz.unpack
-    import dcz.verification  # noqa: F401  what a task imports is not what it needs
+    import dcz.compression.compress
+    import dcz.evaluation.verify  # noqa: F401  what a task imports is not what it needs
 
     watch, began, worked = Watch(), time.perf_counter(), time.process_time()
     found = TASKS[asked["task"]](*asked["arguments"], **asked["options"])

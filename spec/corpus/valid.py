@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto
 
+from dcz.encoded import Block, Codebook, Index, Pruned, Shared, Sparse, Stored, Stream
 from dcz.format import container, record
-from dcz.tensor import DTYPES, Block, Codebook, Index, Pruned, Shared, Sparse, Stored, Stream
+from dcz.tensor import DTYPES
 
 from .parts import (
     BFLOAT16,

@@ -17,8 +17,8 @@ from agreement import DATA
 from subjects import Missing, ocr_models, package
 
 import dcz
+from dcz.compression.target_size import TOLERANCE
 from dcz.errors import BadPlan
-from dcz.search import TOLERANCE
 
 BUDGETS = 10
 LARGEST, SMALLEST = 3, 30  # times smaller than the model

@@ -16,9 +16,11 @@ from pathlib import Path
 import onnx
 
 import dcz
-from dcz import model, runtime, unpack
+from dcz import model
+from dcz.evaluation import runtime
 from dcz.format.container import Archive
 from dcz.plan import LOSSLESS
+from dcz.reading import decompress
 
 PACKAGES = ("magika", "rapidocr-onnxruntime", "silero-vad")
 
@@ -61,7 +63,7 @@ def compressed_shares(path: Path, packed: Path) -> tuple[float, float]:
     sites = [site for site in model.load(path).sites if site.dtype.real]
     rows = dcz.inspect(packed).rows
     with Archive(packed) as archive:
-        references = unpack.skeleton(archive)[1]
+        references = decompress.skeleton(archive)[1]
     small = [row.compressed or row.huffman < row.original / 2 for row in rows]
     done = {ref.held.name for number, refs in references.items() for ref in refs if small[number]}
 

@@ -19,9 +19,9 @@ from bitarray.util import canonical_decode
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import unpack
+from dcz.codec.stages import huffman
 from dcz.format.container import Archive
-from dcz.stages import huffman
+from dcz.reading import decompress
 
 # VGG-16: name, shape, density in the paper's table, bits of its codes.
 VGG16 = [
@@ -121,7 +121,7 @@ def decode_against_write(path: Path, folder: Path) -> None:
     """Decoding a whole file, to memory and to a file, against writing its dense bytes to a page-cached file."""
     dense = b""
     with Archive(path) as archive:
-        dense = b"".join(data.tobytes() for _, data in unpack.decode_all(archive))
+        dense = b"".join(data.tobytes() for _, data in decompress.decode_all(archive))
 
     def write() -> None:
         with open(folder / "dense", "wb") as file:
@@ -129,12 +129,12 @@ def decode_against_write(path: Path, folder: Path) -> None:
 
     def decode(threads: int | None) -> None:
         with Archive(path) as archive:
-            for _ in unpack.decode_all(archive, threads):
+            for _ in decompress.decode_all(archive, threads):
                 pass
 
     def decode_and_write() -> None:
         with Archive(path) as archive, open(folder / "dense", "wb") as file:
-            for _, data in unpack.decode_all(archive):
+            for _, data in decompress.decode_all(archive):
                 file.write(data)
 
     engine = huffman.inflate_engine

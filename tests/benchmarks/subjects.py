@@ -21,7 +21,7 @@ import numpy as np
 import rendered
 from agreement import DATA, images
 
-from dcz import runtime
+from dcz.evaluation import runtime
 
 BATCH = 8
 THREADS = 1

@@ -276,7 +276,7 @@ def test_the_exit_codes_of_the_help_are_those_of_the_errors(run):
 
 
 def test_a_fault_of_our_own_is_one_line_and_code_70(run, model, monkeypatch):
-    monkeypatch.setattr("dcz.report.inspect", lambda path: 1 / 0)
+    monkeypatch.setattr("dcz.reading.inspect.inspect", lambda path: 1 / 0)
     code, _, err = run("inspect", model)
     assert code == 70 and "ZeroDivisionError" in err and "Traceback" not in err
 
@@ -285,14 +285,14 @@ def test_too_little_memory_has_a_code_of_its_own(run, model, monkeypatch):
     def inspect(path):
         raise MemoryError
 
-    monkeypatch.setattr("dcz.report.inspect", inspect)
+    monkeypatch.setattr("dcz.reading.inspect.inspect", inspect)
     code, _, err = run("inspect", model)
     assert code == 71 and "memory" in err and "Traceback" not in err
 
 
 def test_choices_are_those_of_the_library():
-    from dcz import unpack
     from dcz.cli import decompress
+    from dcz.reading import decompress as unpack
 
     option = next(p for p in decompress.command.params if p.name == "external_data")
     assert tuple(option.type.choices) == unpack.EXTERNAL_DATA

@@ -15,13 +15,13 @@ import onnx
 import pytest
 
 import dcz
+from tests import ROOT
 from tests.networks import perceptron
 
 pytest.importorskip("torch")
 
 from tests.train.samples import clusters  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 ASKED = ["--sparsity", "0.9", "--bits", "3", "--epochs", "2", "--share-epochs", "1", "--threads", "1"]
 LEARN = ["net.onnx", "--data", "train.npz", "--labels", "y", *ASKED]
 

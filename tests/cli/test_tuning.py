@@ -5,16 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
-from tests import models
+from tests import ROOT, models
 from tests.networks import perceptron
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -39,7 +36,7 @@ def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
 @pytest.fixture
 def few(monkeypatch):
     """A few trials for a drop, where it is not their number that counts."""
-    monkeypatch.setattr("dcz.tuning.PASSES", 3)
+    monkeypatch.setattr("dcz.tuning.tune.PASSES", 3)
 
 
 def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):

@@ -3,26 +3,10 @@
 import numpy as np
 import pytest
 
+from dcz.encoded import END, SEGMENT, Block, Codebook, Encoded, Index, Pruned, Shared, Sparse, Stored, Stream
 from dcz.errors import CorruptFile
 from dcz.format import record
-from dcz.tensor import (
-    BFLOAT16,
-    DTYPES,
-    END,
-    FLOAT16,
-    FLOAT32,
-    FLOAT64,
-    SEGMENT,
-    Block,
-    Codebook,
-    Encoded,
-    Index,
-    Pruned,
-    Shared,
-    Sparse,
-    Stored,
-    Stream,
-)
+from dcz.tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64
 
 INT8 = DTYPES[3]
 ONE = Codebook("native", 1, bytes.fromhex("0000803F"))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dcz import data
 from dcz.errors import BadPlan
+from dcz.evaluation import samples as data
 
 torch = pytest.importorskip("torch")
 
@@ -44,7 +44,7 @@ def test_a_split_that_leaves_nothing_on_one_side_is_none(share):
 
 def test_mapped_files_and_odd_types_are_read(tmp_path):
     np.savez(tmp_path / "d.npz", x=X.astype(">f4"), y=np.arange(25, dtype=np.uint16))
-    samples = data.open(tmp_path / "d.npz").arrays
+    samples = data.open_samples(tmp_path / "d.npz").arrays
     assert isinstance(samples["x"], np.memmap)
     batches = Batches({"x": samples["x"]}, samples["y"], size=100, shuffle=False)
     ((inputs, labels),) = batches.epoch(0)

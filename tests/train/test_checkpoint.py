@@ -12,7 +12,11 @@ from tests.train.samples import clusters, perceptron
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Recipe, checkpoint, retrain  # noqa: E402
+from dcz.train import (
+    Recipe,
+    checkpoint,
+    retrain,  # noqa: E402
+)
 
 RECIPE = Recipe(sparsity=0.9, bits=3, epochs=3, share_epochs=2, batch=100, reassign=0.01, bias_bits=4, threads=1)
 X, Y = clusters(300)

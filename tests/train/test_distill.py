@@ -8,18 +8,23 @@ import pytest
 from onnx import TensorProto, helper
 
 import dcz
-from dcz import calibrate, tuning
+from dcz import calibrate
+from dcz.codec.stages.share import simple_step
 from dcz.errors import BadPlan, UnsuitableModel
+from dcz.evaluation.batches import Batches
 from dcz.plan import Plan, Rule, Settings
-from dcz.sampled import Batches, Sampled
-from dcz.stages.share import simple_step
+from dcz.tuning import tune as tuning
+from dcz.tuning.session import Sampled
 from tests.models import arrays, model, normal, tensor
 from tests.train import samples
 
 pytest.importorskip("torch")
 
-from dcz import distilling  # noqa: E402
-from dcz.train import Schedule, Trainee  # noqa: E402
+from dcz.train import (
+    Schedule,
+    Trainee,  # noqa: E402
+)
+from dcz.tuning import distill as distilling  # noqa: E402
 
 LIVELY = Schedule(epochs=4, centroids=1.5, others=0.3)
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from dcz import runtime
 from dcz.errors import BadPlan, UnsuitableModel
+from dcz.evaluation import runtime
 from dcz.model import from_proto, load, program, with_values
+from tests import ROOT
 from tests.models import constant, dense, model, normal, tensor
 
 torch = pytest.importorskip("torch")
 
 from dcz.train.graph import Graph  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("DCZ_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -9,7 +9,10 @@ from tests.train.samples import clusters, convolutional, layers
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Network, drop_idle  # noqa: E402
+from dcz.train import (
+    Network,
+    drop_idle,  # noqa: E402
+)
 
 
 def prune(network: Network, name: str, gone) -> None:

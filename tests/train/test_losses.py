@@ -12,7 +12,11 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
 
-from dcz.train import CrossEntropy, Distillation, Network  # noqa: E402
+from dcz.train import (
+    CrossEntropy,
+    Distillation,
+    Network,  # noqa: E402
+)
 
 
 def network_of(last=(), width: int = 5) -> Network:

@@ -6,14 +6,18 @@ import pytest
 from onnx import helper, numpy_helper
 
 import dcz
+from dcz.codec.stages.share import Shared
 from dcz.errors import BadPlan, UnsuitableModel
-from dcz.stages.share import Shared
 from tests.models import arrays, model, normal, tensor
 from tests.train.samples import clusters, convolutional, perceptron, transformer
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Network, Weight, save_network  # noqa: E402
+from dcz.train import (
+    Network,
+    Weight,
+    save_network,  # noqa: E402
+)
 
 
 def weight_of(count: int = 12, dtype=np.float64) -> Weight:

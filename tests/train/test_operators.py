@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from dcz import runtime
 from dcz.errors import UnsuitableModel
+from dcz.evaluation import runtime
 from dcz.model import from_proto, program
 from tests.models import tensor
 from tests.train.cases import CASES, CHANNELS, IMAGE, SCALES, SWITCH, A, Case, case, ints, numbers, recurrent, scalar

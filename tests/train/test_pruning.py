@@ -8,7 +8,15 @@ from tests.train.samples import clusters, perceptron
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import CrossEntropy, Group, Network, Pruner, Recipe, Weight, keep_largest  # noqa: E402
+from dcz.train import (
+    CrossEntropy,
+    Group,
+    Network,
+    Pruner,
+    Recipe,
+    Weight,
+    keep_largest,  # noqa: E402
+)
 
 
 def weights(*rows) -> list[Weight]:

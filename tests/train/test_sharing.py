@@ -9,16 +9,7 @@ from tests.train.samples import perceptron
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import (  # noqa: E402
-    Network,
-    Weight,
-    projected_bytes,
-    reassign,
-    round_to_half,
-    save_network,
-    settle,
-    share_weights,
-)
+from dcz.train import Network, Weight, projected_bytes, reassign, round_to_half, save_network, settle, share_weights
 
 
 def weight_of(count: int = 3000) -> Weight:

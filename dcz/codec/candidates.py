@@ -1,0 +1,196 @@
+"""A tensor that was pruned and shared -> the encodings of it that are worth writing (spec, section 5).
+
+    mask 0 1 0 0 1, codes 1 0   ->   Sparse(index, codebook, codes)  or  Shared(codebook, codes with one for zero)
+
+Which is smaller is told by counting symbols; where that is too close, both are made, and the bytes decide.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import arrays
+from ..encoded import MOST_ENTRIES, Codebook, Encoded, Index, Pruned, Shared, Sparse, Stored, codebook_patterns
+from ..tensor import Dtype, Tensor, matrix_shape, round_to, values
+from .stages import block, huffman, index
+
+CLOSE = 2048  # bytes by which codebooks and tables of two encodings may differ
+WIDTHS = tuple(range(2, 9))  # bits of a gap
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """What pruning and sharing leave of a tensor: the mask of kept places (bool, flat), a code (uint8) for each of
+    them, and the codebook (bit patterns) that the codes point into."""
+
+    mask: np.ndarray
+    codes: np.ndarray
+    entries: np.ndarray
+
+    @functools.cached_property
+    def places(self) -> arrays.Places:
+        """The kept places."""
+        return arrays.Places(self.mask)
+
+    def spread(self, table: np.ndarray, part: slice, other: int = 0) -> np.ndarray:
+        """table[code] for the kept ones of a slice of all places, `other` for the rest."""
+        mask = self.mask[part]
+        first = self.places.rank(part.start)
+        kept = table.take(self.codes[first : first + np.count_nonzero(mask)], mode="clip")  # checked by of_coded
+        if len(kept) == len(mask):
+            return kept
+        found = np.full(len(mask), other, table.dtype)
+        found[mask] = kept
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An encoding, and the bytes of the tensor that it must decode to: uint8, flat, an array or what gives slices."""
+
+    encoded: Encoded
+    source: np.ndarray | arrays.Made
+
+    @property
+    def data(self) -> np.ndarray:
+        """All of these bytes."""
+        return self.source[:]
+
+
+def store(data: np.ndarray | arrays.Made, dtype: Dtype) -> Candidate:
+    """`data` (uint8, flat) exactly as it is."""
+    return Candidate(Stored(block.encode(data, max(1, dtype.bits // 8))), data)
+
+
+def of_pruned(
+    tensor: Tensor, mask: np.ndarray, index_bits: int | None = None, map: huffman.Map = map
+) -> list[Candidate]:
+    """The encodings of `tensor` with exact values at the kept places of `mask` (bool, flat) and zeros elsewhere."""
+    shape, patterns, itemsize = matrix_shape(tensor.shape), tensor.patterns, tensor.dtype.bits // 8
+    places = _index(mask.reshape(shape), index_bits, map)
+    kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), places.column_major)
+    encoded = Pruned(places, block.encode(kept.view(np.uint8), itemsize))
+    zero = patterns.dtype.type(0)
+    data = arrays.Made(len(mask), itemsize, lambda part: np.where(mask[part], patterns[part], zero))
+    return [Candidate(encoded, data), store(data, tensor.dtype)]
+
+
+def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: huffman.Map = map) -> list[Candidate]:
+    """The encodings of `tensor` (its dtype and shape) with shared values: sparse, shared or both.
+
+    `index_bits` fixes the width of gaps; `map` may spread segments over threads.
+    """
+    kept, places = len(coded.codes), len(coded.mask)
+    counts = huffman.count_symbols(coded.codes)
+    if counts[len(coded.entries) :].any():  # `spread` looks codes up without asking each again
+        raise ValueError(f"codes beyond the {len(coded.entries)} entries of the codebook of {tensor.name!r}")
+    fits = len(coded.entries) + (kept < places) <= MOST_ENTRIES
+    dense = math.inf
+    if fits and kept:
+        with_zero = counts.copy()
+        with_zero[len(coded.entries) % MOST_ENTRIES] += places - kept
+        dense = huffman.stream_bits(with_zero) / 8
+    found: list[Encoded] = []
+    if dense == math.inf or (kept < places and _may_be_sparse(tensor, coded, counts, dense)):
+        found.append(_sparse(tensor, coded, index_bits, map))
+    if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
+        found.append(_shared(tensor, coded, counts, map))
+    decoded = arrays.Made(places, tensor.dtype.bits // 8, functools.partial(coded.spread, coded.entries))
+    return [Candidate(encoded, decoded) for encoded in found]
+
+
+def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
+    """Whether leaving out the zeros may take fewer bytes than the `dense` ones of coding them like any other value."""
+    kept, places = len(coded.codes), len(coded.mask)
+    # Independent places cost their entropy; clustered ones a few percent less, empty rows and columns next to nothing.
+    independent = _entropy_bytes(counts) + _entropy_bytes(np.array([kept, places - kept]))
+    if kept < 0.75 * places and independent < 1.15 * dense + 256:
+        return True
+    matrix = coded.mask.reshape(matrix_shape(tensor.shape))
+    return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
+
+
+def _shared(tensor: Tensor, coded: Coded, occurrences: np.ndarray, map: huffman.Map) -> Shared:
+    entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
+    if zeros:
+        entries = np.append(entries, tensor.dtype.pattern.type(0))
+    codebook, number = codebook_of(entries, tensor.dtype)
+    counts = np.zeros(256, np.int64)
+    counts[number] = occurrences[: len(number)]
+    counts[number[-1]] += zeros
+    codes = arrays.Made(len(coded.mask), 1, lambda part: coded.spread(number, part, number[-1]))
+    return Shared(codebook, huffman.encode(codes, map, counts))
+
+
+def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, map: huffman.Map) -> Sparse:
+    mask = coded.mask.reshape(matrix_shape(tensor.shape))
+    places = _index(mask, index_bits, map)
+    if not places.kept:
+        return Sparse(places, None, None)
+    codebook, number = codebook_of(coded.entries, tensor.dtype)
+    codes = arrays.look_up(number, coded.codes)
+    if places.column_major:
+        dense = np.empty(mask.shape, np.uint8)
+        dense[mask] = codes
+        codes = index.in_reading_order(dense, mask, True)
+    return Sparse(places, codebook, huffman.encode(codes, map))
+
+
+def _index(mask: np.ndarray, index_bits: int | None, map: huffman.Map) -> Index:
+    """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, by the bits it takes."""
+    widths = WIDTHS if index_bits is None else (index_bits,)
+    best, best_bytes = None, math.inf
+    for layout in index.layouts(mask):
+        for width, count in index.count_symbols(layout.gaps(), widths).items():
+            if _entropy_bytes(count) + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
+                continue
+            nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
+            if nbytes < best_bytes:
+                best, best_bytes = (layout, width, count), nbytes
+    layout, width, count = best
+    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), map, count)
+    return Index(width, layout.column_major, layout.rows, layout.columns, np.count_nonzero(mask), gaps)
+
+
+def _entropy_bytes(counts: np.ndarray) -> float:
+    counts = counts[counts > 0]
+    return float((counts * np.log2(counts.sum() / counts)).sum()) / 8
+
+
+def stream_bytes(encoded: Shared | Sparse) -> int:
+    """Bytes of the coded symbols, without codebooks and tables."""
+    streams = [encoded.codes] if isinstance(encoded, Shared) else [encoded.index.gaps, encoded.codes]
+    return sum(len(segment) for stream in streams if stream is not None for segment in stream.segments)
+
+
+def codebook_of(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray]:
+    """The shortest codebook of exactly these distinct entries (bit patterns), and the number (uint8) of each in it."""
+    numbers = values(entries, dtype)
+    if not np.isfinite(numbers).all():
+        return Codebook("native", len(entries), entries.tobytes()), np.arange(len(entries), dtype=np.uint8)
+    order = np.lexsort((entries, numbers))
+    rank = np.argsort(order).astype(np.uint8)
+    entries, numbers = entries[order], numbers[order].astype(np.float64)
+    if dtype.bits >= 32 and (found := _ramp(entries, numbers, dtype)):
+        return found[0], found[1][rank]
+    if dtype.bits >= 32 and np.abs(numbers).max() < np.finfo(np.float16).max:
+        half = Codebook("half", len(entries), numbers.astype("<f2").tobytes())
+        if np.array_equal(codebook_patterns(half, dtype), entries):
+            return half, rank
+    return Codebook("native", len(entries), entries.tobytes()), rank
+
+
+def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray] | None:
+    """A ramp that passes through all the entries (sorted, with their values), and the place (uint8) of each on it."""
+    if len(numbers) < 3:
+        return None
+    with np.errstate(over="ignore"):
+        first, step = np.array([numbers[0], np.diff(numbers).min()]).astype(np.float32).tolist()
+    if not 0 < step <= numbers[-1] - first <= step * (MOST_ENTRIES - 0.5):  # nor where `first` became infinite
+        return None
+    place = np.rint((numbers - first) / step).astype(np.uint8)
+    if not np.array_equal(round_to(first + place.astype(np.float64) * step, dtype), entries):
+        return None
+    return Codebook("ramp", int(place[-1]) + 1, first=first, step=step), place

@@ -1,0 +1,274 @@
+"""Symbols <-> canonical Huffman code and bits (spec, section 6; Deep Compression, section 4).
+
+    symbols  3 3 0 3  ->  lengths 0:2 3:1 end:2  ->  words 3=0 0=10 end=11  ->  bits, first to last, 0 0 10 0 11
+
+Words are packed as DEFLATE packs literals, so that any inflate can decode a segment once it is given a block header
+that spells our lengths. zlib is only the engine: the code, the table and the stream are ours, and bitarray decodes
+the same bytes independently (`decode_slowly`).
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+
+from ... import arrays
+from ...deflate import engine as inflate_engine
+from ...encoded import END, LONGEST, SEGMENT, Stream, table_nibbles
+from ...errors import CorruptFile
+
+LIMIT = 12  # bits of the longest word that is written; longer ones would save less than 0.1 % on weight codes
+
+Map = Callable[[Callable, Iterable], Iterable]
+
+
+def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
+    """Lengths (uint8) of an optimal prefix code for `counts` with no word longer than `limit` bits.
+
+    Package-merge (Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990).
+    Symbols of count 0 get length 0; at least two counts must be positive. Of equally frequent symbols, the smaller one
+    never gets the shorter word.
+    """
+    used = np.flatnonzero(counts)
+    if not 2 <= len(used) <= 1 << limit:
+        raise ValueError(f"{len(used)} symbols do not fit words of 1 to {limit} bits")
+    order = used[np.argsort(counts[used], kind="stable")]
+    leaves = counts[order].astype(np.int64)
+    levels, items = [], leaves
+    is_leaf = np.ones(len(leaves), bool)
+    for _ in range(limit):
+        levels.append(is_leaf)
+        pairs = items[: len(items) // 2 * 2].reshape(-1, 2).sum(axis=1)
+        merged = np.concatenate([leaves, pairs])
+        place = np.argsort(merged, kind="stable")  # a leaf goes before a package of the same weight
+        items, is_leaf = merged[place], place < len(leaves)
+    lengths = np.zeros(len(counts), np.uint8)
+    take = 2 * len(leaves) - 2
+    for is_leaf in reversed(levels):
+        chosen = int(np.count_nonzero(is_leaf[:take]))
+        lengths[order[:chosen]] += 1
+        take = 2 * (take - chosen)
+    return lengths
+
+
+def words(lengths: np.ndarray) -> np.ndarray:
+    """Canonical words of `lengths`, each with its first bit lowest (uint32, as they are packed)."""
+    result = np.zeros(len(lengths), np.uint32)
+    code = 0
+    for length in range(1, LONGEST + 1):
+        code <<= 1
+        for symbol in np.flatnonzero(lengths == length).tolist():
+            result[symbol] = int(f"{code:0{length}b}"[::-1], 2)
+            code += 1
+    return result
+
+
+def count_symbols(symbols: np.ndarray) -> np.ndarray:
+    """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
+    found = arrays.occurrences(symbols)
+    return np.pad(found, (0, 256 - len(found)))
+
+
+def stream_bits(counts: np.ndarray) -> int:
+    """Bits of the smallest stream of these symbol `counts` (int64[256]), its table and end symbols included."""
+    if np.count_nonzero(counts) < 2:
+        return 16 if counts.any() else 0
+    return min(coded_bits(counts), packed_bits(counts))
+
+
+def coded_bits(counts: np.ndarray) -> int:
+    """Bits of a Huffman stream of these symbol `counts` (int64[256], two or more of them positive)."""
+    full = _with_end(counts)
+    lengths = code_lengths(full)
+    return int((full * lengths).sum()) + 4 * len(table_nibbles(lengths)) + 16 + 24 * int(full[END])
+
+
+def _with_end(counts: np.ndarray) -> np.ndarray:
+    return np.append(counts, -(-int(counts.sum()) // SEGMENT))
+
+
+def packed_bits(counts: np.ndarray) -> int:
+    """Bits of a packed stream of these symbol `counts` (not all 0)."""
+    return 16 + packed_width(counts) * int(counts.sum())
+
+
+def packed_width(counts: np.ndarray) -> int:
+    """Bits of a fixed-width code for symbols of these `counts` (not all 0)."""
+    return max(1, int(np.flatnonzero(counts)[-1]).bit_length())
+
+
+def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None) -> Stream:
+    """Code `symbols` (uint8, flat) as the smallest of the three forms; `map` may spread segments over threads.
+
+    With their `counts`, no more than a segment of the symbols is asked for at a time: they may be made then.
+    """
+    counts = count_symbols(symbols) if counts is None else counts
+    used = np.flatnonzero(counts)
+    if len(used) < 2:
+        return Stream("constant", len(symbols), symbol=int(used[0]) if len(used) else 0)
+    if packed_bits(counts) <= coded_bits(counts):
+        return pack(symbols, packed_width(counts))
+    lengths = code_lengths(_with_end(counts))
+    tables = _JointTable(lengths)
+    starts = range(0, len(symbols), SEGMENT)
+    segments = map(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
+    return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
+
+
+class _JointTable:
+    """The words of pairs of symbols, looked up together."""
+
+    def __init__(self, lengths: np.ndarray):
+        self.word = words(lengths).astype(np.uint64)
+        self.length = lengths.astype(np.uint64)
+        pair_word, pair_length = np.zeros((256, 256), np.uint32), np.zeros((256, 256), np.uint8)
+        kinds = int(np.flatnonzero(lengths[:END])[-1]) + 1  # most alphabets are small, and so is most of the table
+        first, second = np.arange(kinds), np.arange(kinds)[:, None]
+        pair_word[:kinds, :kinds] = self.word[first] | self.word[second] << self.length[first]
+        pair_length[:kinds, :kinds] = lengths[first] + lengths[second]
+        self.pair_word, self.pair_length = pair_word.ravel(), pair_length.ravel()
+
+    def pack(self, symbols: np.ndarray) -> bytes:
+        """One segment: the words of up to 2^18 symbols and the end symbol's."""
+        quads = len(symbols) // 4 * 4
+        pairs = np.ascontiguousarray(symbols[:quads]).view("<u2")
+        word = self.pair_word[pairs].astype(np.uint64).reshape(-1, 2)
+        length = self.pair_length[pairs].astype(np.uint64).reshape(-1, 2)
+        rest = np.append(symbols[quads:].astype(np.intp), END)
+        word = np.concatenate([word[:, 0] | word[:, 1] << length[:, 0], self.word[rest]])
+        length = np.concatenate([length[:, 0] + length[:, 1], self.length[rest]])
+        return _pack_words(word, length)
+
+
+def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
+    """Lay words (uint64, below 2^length, length 1 to 60) end to end, lowest bit first, and fill up the last byte."""
+    end = np.cumsum(length)
+    start = end - length
+    shift = start & np.uint64(63)
+    cell = start >> np.uint64(6)  # every 64-bit cell but the last has some word's start, no word being longer
+    firsts = np.append(0, np.flatnonzero(cell[1:] != cell[:-1]) + 1)
+    cells = np.bitwise_or.reduceat(word << shift, firsts)
+    lasts = np.append(firsts[1:], len(word)) - 1  # only a cell's last word can reach into the next
+    spill = (word[lasts] >> np.uint64(1)) >> (np.uint64(63) - shift[lasts])
+    cells = np.append(cells, np.uint64(0))
+    cells[1:] |= spill
+    return cells.astype("<u8").tobytes()[: -(-int(end[-1]) // 8)]
+
+
+def pack(symbols: np.ndarray, width: int) -> Stream:
+    """Lay `symbols` (uint8) end to end, `width` bits each: the stream before Huffman coding."""
+    packed = bytearray()
+    for start in range(0, len(symbols), SEGMENT):  # a multiple of eight symbols: each part ends with its last byte
+        part = np.unpackbits(symbols[start : start + SEGMENT][:, None], axis=1, bitorder="little", count=width)
+        packed += np.packbits(part, bitorder="little").data
+    return Stream("packed", len(symbols), width=width, segments=(bytes(packed),))
+
+
+def decode(stream: Stream, map: Map = map) -> np.ndarray:
+    """The symbols of a stream (uint8[count]); `map` may spread segments over threads.
+
+    Raises CorruptFile `segment` where the bits do not hold exactly the symbols that they should.
+    """
+    if stream.form == "constant":
+        return np.full(stream.count, stream.symbol, np.uint8)
+    if stream.form == "packed":
+        return _unpack(stream)
+    header = deflate_header(stream.lengths)
+    symbols = np.empty(stream.count, np.uint8)
+
+    def fill(number: int) -> None:
+        part = symbols[number * SEGMENT : (number + 1) * SEGMENT]
+        part[:] = np.frombuffer(_inflate(header, stream.segments[number], len(part)), np.uint8)
+
+    for _ in map(fill, range(len(stream.segments))):
+        pass
+    return symbols
+
+
+def _unpack(stream: Stream) -> np.ndarray:
+    packed, width = np.frombuffer(stream.segments[0], np.uint8), stream.width
+    table = None
+    if 8 % width == 0:  # a byte holds whole symbols: those of each byte
+        table = _spread(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)
+    symbols = np.empty(stream.count, np.uint8)
+    for start in range(0, stream.count, SEGMENT):  # whole bytes each; a bit takes a byte on the way
+        part = symbols[start : start + SEGMENT]
+        held = packed[start * width // 8 : -(-(start + len(part)) * width // 8)]
+        part[:] = _spread(held, width, len(part)) if table is None else table[held].ravel()[: len(part)]
+    return symbols
+
+
+def _spread(packed: np.ndarray, width: int, count: int) -> np.ndarray:
+    """The first `count` symbols of `width` bits each that are packed in bytes."""
+    bits = np.unpackbits(packed, bitorder="little", count=count * width)
+    padded = np.zeros((count, 8), np.uint8)
+    padded[:, :width] = bits.reshape(count, width)
+    return np.packbits(padded, axis=1, bitorder="little").ravel()
+
+
+def _inflate(header: bytes, segment: bytes, count: int) -> bytes:
+    engine = inflate_engine.decompressobj(-15)
+    try:
+        # One call is up to three times faster than two; one symbol more than asked, so that the end symbol is read.
+        symbols = engine.decompress(b"".join((header, segment)), count + 1)
+    except inflate_engine.error as error:
+        raise CorruptFile("segment", f"a Huffman segment does not decode ({error})") from error
+    if len(symbols) != count or not engine.eof or engine.unused_data:
+        raise CorruptFile("segment", f"a Huffman segment does not end after exactly {count} symbols and its last byte")
+    return symbols
+
+
+# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for "no word", so
+# that padding can move the header's end by single bits, and words of 4 and 5 bits for the lengths 1 and 2 to 15.
+_LENGTH_CODE = [1, 4] + [5] * 14 + [0, 0, 0]
+_LENGTH_CODE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
+_LENGTH_WORDS = [f"{int(w):0{n}b}" for w, n in zip(words(np.array(_LENGTH_CODE)), _LENGTH_CODE) if n]
+
+
+def deflate_header(lengths: np.ndarray) -> bytes:
+    """A DEFLATE header, whole bytes long, for a last block of literals with words of these `lengths` (uint8[257])."""
+
+    def header(padding: int) -> str:
+        # last block, dynamic; HLIT - 257, HDIST - 1, HCLEN - 4
+        fields = [(1, 1), (2, 2), (padding, 5), (0, 5), (15, 4)]
+        fields += [(_LENGTH_CODE[symbol], 3) for symbol in _LENGTH_CODE_ORDER]
+        bits = [f"{value:0{width}b}" for value, width in fields]
+        no_words = [0] * (padding + 1)  # lengths of surplus match symbols, and of the one distance symbol
+        bits += [_LENGTH_WORDS[length] for length in lengths.tolist() + no_words]
+        return "".join(reversed(bits))
+
+    bits = header(0)
+    if len(bits) % 8:
+        bits = header(8 - len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "little")
+
+
+def decode_slowly(stream: Stream) -> np.ndarray:
+    """The symbols of a stream by way of bitarray, which shares no code with `decode`: for tests and `verify --deep`.
+
+    Raises CorruptFile `segment` as `decode` does.
+    """
+    if stream.form != "huffman":
+        return decode(stream)
+    from bitarray import bitarray
+    from bitarray.util import canonical_decode
+
+    lengths = stream.lengths
+    count = np.bincount(lengths, minlength=LONGEST + 1)
+    count[0] = 0
+    order = np.flatnonzero(lengths)
+    symbol = order[np.argsort(lengths[order], kind="stable")].tolist()
+    result = np.empty(stream.count, np.uint8)
+    for number, segment in enumerate(stream.segments):
+        bits = bitarray(endian="little")
+        bits.frombytes(bytes(segment))
+        part = result[number * SEGMENT : (number + 1) * SEGMENT]
+        try:
+            decoded = np.fromiter(islice(canonical_decode(bits, count.tolist(), symbol), len(part) + 1), np.int64)
+        except ValueError as error:
+            raise CorruptFile("segment", f"a Huffman segment does not decode in the second engine ({error})") from error
+        ends = np.flatnonzero(decoded == END)
+        if ends.tolist() != [len(part)] or -(-int(lengths[decoded].sum()) // 8) != len(segment):
+            raise CorruptFile("segment", "a Huffman segment does not end where it should in the second engine")
+        part[:] = decoded[:-1]
+    return result

@@ -1,0 +1,90 @@
+"""Whole models into `.dcz` files.
+
+net.onnx -> tensors -> codec.encode, many at a time -> records -> net.dcz -> decoded once more -> renamed into place
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+from ..errors import BadPlan, CorruptFile
+from ..files import check_output, replacing
+from ..format.container import Archive
+from ..parallel import thread_count
+from ..plan import Plan, Settings
+from ..plan import load as load_plan
+from ..reading.decompress import decode_all, skeleton
+from .executors import assembled
+from .journal import records
+from .records import Packed, pack
+
+
+def compress(
+    model,
+    output: str | os.PathLike,
+    plan: Plan | Settings | str | os.PathLike | None = None,
+    *,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    warn: Callable[[str], None] = lambda message: None,
+    force: bool = True,
+    metadata: Mapping[str, str] | None = None,
+    resume: bool | None = None,
+) -> Path:
+    """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
+
+    `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
+    alone changes nothing. Tensors are tasks: of `threads` (default: all cores), or of one of these: an `executor`, any
+    concurrent.futures.Executor; so many `workers`, processes of this machine; the Dask `cluster` whose scheduler has
+    that address (see executors.assembled). The bytes of the file do not depend on who works. `progress` is told a
+    tensor's name, the bytes of tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that
+    exists. `metadata` takes the place of what the file would say of its source, where `model` was made from another,
+    and of its settings. With `resume`, records are kept in `output` + ".partial" as they are made, until `output` is in
+    its place: the same call goes on from there, to the same bytes, after it was killed or the disk was full. None: from
+    1 GB of tensors on. What was written is read back and decoded before it takes its place; where anything fails, an
+    older `output` stays as it was. Raises DczError.
+    """
+    from .. import model as onnx_model
+
+    plan, threads = as_plan(plan), thread_count(threads)
+    check_output(output, force)
+    given = isinstance(model, (str, os.PathLike))
+    loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
+    check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
+    place = os.fspath(output)
+    with records(output, resume) as found:
+        with assembled(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as crew:
+            options = {"place": place, "crew": crew, "progress": progress, "warn": warn, "metadata": metadata}
+            packed = pack(model, loaded, plan, found, **options)
+        _write_and_check(place, packed, threads)
+    return Path(output)
+
+
+def as_plan(plan: Plan | Settings | str | os.PathLike | None) -> Plan:
+    """A plan from any of the ways to give one; None: the default."""
+    if isinstance(plan, (str, os.PathLike)):
+        return load_plan(plan)
+    if plan is None or isinstance(plan, Settings):
+        return Plan() if plan is None else Plan(plan)
+    if not isinstance(plan, Plan):
+        raise BadPlan(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    return plan
+
+
+def _write_and_check(output: str, packed: Packed, threads: int) -> None:
+    """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor."""
+    with replacing(output) as file:
+        file.write(packed.head)
+        if packed.records is not None:
+            packed.records.copy(file)
+        file.flush()
+        with Archive(file.name) as archive:
+            if archive.graph() != packed.graph:
+                raise CorruptFile("graph-crc", f"{output}: what was written is not what was meant")
+            skeleton(archive)
+            for _ in decode_all(archive, threads):
+                pass

@@ -1,0 +1,141 @@
+"""Many models, one after another; one that fails does not stop the rest.
+
+    compress_all(["a/net.onnx", "b/net.onnx", "c.onnx"], "out")     out/a/net.dcz  out/b/net.dcz  out/c.dcz
+
+Each model is compressed on all threads, so that no more than one is in memory.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import SEVERAL, BadPlan, FileAccess, exit_code, message
+from ..format.container import Archive
+from .compress import compress as compress_one
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model: bytes `before` and `after`, or the `error` that stopped it."""
+
+    model: Path
+    output: Path
+    before: int | None = None
+    after: int | None = None
+    error: Exception | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times smaller the model is."""
+        return self.before / self.after if self.before and self.after else None
+
+    @property
+    def exit_code(self) -> int:
+        """What the command would exit with for this model alone."""
+        return 0 if self.error is None else exit_code(self.error)
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON."""
+        return {
+            "model": str(self.model),
+            "output": str(self.output),
+            "before": self.before,
+            "after": self.after,
+            "ratio": self.ratio,
+            "error": None if self.error is None else message(self.error),
+            "exit_code": self.exit_code,
+        }
+
+
+def compress_all(
+    models: Iterable[str | os.PathLike],
+    folder: str | os.PathLike | None = None,
+    compress: Callable[[Path, Path], object] = compress_one,
+    *,
+    done: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Compress each of the ONNX files `models` into `folder`, which is made where it does not exist.
+
+    `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
+    dcz.tune. An error that it raises becomes the model's outcome, of which `done` is told before the next model begins.
+    See `outputs` for names. Raises BadPlan where two models would become one file, FileAccess where the folder cannot
+    be made; nothing has been written then.
+    """
+    places = outputs(models, folder)
+    try:
+        for output in {output.parent for output in places.values()} if folder is not None else ():
+            output.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise FileAccess(f"{folder}: no such folder can be made: {why}") from error
+    outcomes = []
+    for model, output in places.items():
+        try:
+            outcomes.append(_outcome(model, output, compress))
+        except KeyboardInterrupt as error:
+            error.add_note(f"{len(outcomes)} of {len(places)} models were dealt with before it")
+            raise
+        done(outcomes[-1])
+    return outcomes
+
+
+def _outcome(model: Path, output: Path, compress: Callable[[Path, Path], object]) -> Outcome:
+    try:
+        compress(model, output)
+        with Archive(output) as archive:
+            before = int(archive.directory.metadata["source-bytes"])
+            return Outcome(model, output, before, archive.directory.file_size)
+    except BrokenPipeError:  # of a progress display whose reader has gone: nobody wants the rest
+        raise
+    except Exception as error:  # a fault of dcz, too, is that of one model
+        return Outcome(model, output, error=error)
+
+
+def outputs(models: Iterable[str | os.PathLike], folder: str | os.PathLike | None = None) -> dict[Path, Path]:
+    """The .dcz file of each model, in their order: `folder`/NAME.dcz, or, without a folder, beside the model.
+
+    Models of one name keep as much of their folders as tells them apart: a/net.onnx and b/net.onnx become a/net.dcz
+    and b/net.dcz in `folder`. A model that is given twice counts once. Raises BadPlan where two would become one file.
+    """
+    models = list({os.path.abspath(model): Path(model) for model in reversed(list(models))}.values())[::-1]
+    if folder is None:
+        found = {model: model.parent / f"{model.stem}.dcz" for model in models}
+    else:
+        alike = defaultdict(list)
+        for model in models:
+            alike[_caseless(model.stem)].append(model)
+        names = {model: name for group in alike.values() for model, name in _apart(group).items()}
+        found = {model: Path(folder, names[model]) for model in models}
+    first: dict[str, Path] = {}
+    for model, output in found.items():
+        rival = first.setdefault(_caseless(os.path.abspath(output)), model)
+        if rival != model:
+            raise BadPlan(f"{rival} and {model} would both become {output}: compress one of them by itself, with -o")
+    return found
+
+
+def _caseless(name: str) -> str:
+    """Names that are one file on some system."""
+    return name.casefold()
+
+
+def _apart(models: list[Path]) -> dict[Path, Path]:
+    """Names (relative, with the suffix .dcz) of models whose own are alike, with as few folders as all that differ."""
+    parents = {model: Path(os.path.abspath(model)).parent.parts[1:] for model in models}
+    most, count = max(map(len, parents.values())), 0
+    wanted = len(set(parents.values()))
+    while count < most and len({_tail(each, count) for each in parents.values()}) < wanted:
+        count += 1
+    return {model: Path(*_tail(parents[model], count), f"{model.stem}.dcz") for model in models}
+
+
+def _tail(parts: tuple[str, ...], count: int) -> tuple[str, ...]:
+    return parts[len(parts) - min(count, len(parts)) :]
+
+
+def common_exit_code(outcomes: Iterable[Outcome]) -> int:
+    """0 where all went well; the code of the failures where they have one in common, else SEVERAL."""
+    codes = {outcome.exit_code for outcome in outcomes} - {0}
+    return codes.pop() if len(codes) == 1 else SEVERAL if codes else 0

@@ -1,0 +1,144 @@
+"""The four encodings of a tensor, and the streams, codebooks and indices that they consist of.
+
+`codec` makes these from numbers and back, `format` makes them from bytes and back; they know nothing of each other.
+The field names are those of spec/FORMAT.md, sections 5 to 8.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import CorruptFile
+from .tensor import Dtype, round_to, values
+
+SEGMENT = 1 << 18  # symbols; long enough that a segment's own bytes do not count, short enough to share among threads
+END = 256  # the symbol that ends a segment
+MOST_ENTRIES = 256  # of a codebook
+LONGEST = 15  # bits of a word: DEFLATE's own limit
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """`count` symbols below 256 (spec, section 6).
+
+    constant: `symbol` throughout. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits of
+    each symbol's word, 256 ending a segment) and one bytes-like a segment.
+    """
+
+    form: str
+    count: int
+    symbol: int = 0
+    width: int = 0
+    lengths: np.ndarray | None = None
+    segments: tuple = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook:
+    """`count` values of the tensor's type: native or half `entries` (bytes), or a ramp of float32 (spec, section 8)."""
+
+    form: str
+    count: int
+    entries: bytes = b""
+    first: float = 0.0
+    step: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Which places of a matrix are kept (spec, section 7); `rows` and `columns` are boolean, None where all are in."""
+
+    gap_bits: int
+    column_major: bool
+    rows: np.ndarray | None
+    columns: np.ndarray | None
+    kept: int
+    gaps: Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Elements bit for bit: method plain, deflated or planes, and the bytes (spec, section 5), bytes-like."""
+
+    method: str
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A tensor as it is."""
+
+    block: Block
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A code for every element."""
+
+    codebook: Codebook
+    codes: Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """A code for every kept place; the rest is zero. `codebook` and `codes` are None where nothing is kept."""
+
+    index: Index
+    codebook: Codebook | None
+    codes: Stream | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """An exact value for every kept place; the rest is zero."""
+
+    index: Index
+    block: Block
+
+
+Encoded = Stored | Shared | Sparse | Pruned
+
+
+def table_nibbles(lengths: np.ndarray) -> list[int]:
+    """The code table's nibbles: the end symbol's length, then the others with runs shortened (spec, section 6.2)."""
+    last = int(np.flatnonzero(lengths[:END])[-1])
+    plain = lengths[: last + 1].tolist()
+    nibbles = [int(lengths[END])]
+    at = 0
+    while at < len(plain):
+        length = plain[at]
+        run = 1
+        while at + run < len(plain) and run < 17 and plain[at + run] == length:
+            run += 1
+        nibbles += [length] if run == 1 else [length, length, run - 2]
+        at += run
+    return nibbles
+
+
+def check_lengths(lengths: np.ndarray) -> None:
+    """Raise CorruptFile unless `lengths` (uint8[257]) describe a complete prefix code with an end symbol."""
+    if lengths[END] == 0:
+        raise CorruptFile("no-end-symbol", "the Huffman table gives symbol 256 no word")
+    used = lengths[lengths > 0].astype(np.int64)
+    total = int((1 << (LONGEST - used)).sum())
+    if total != 1 << LONGEST:
+        reason = "code-over-full" if total > 1 << LONGEST else "code-under-full"
+        raise CorruptFile(reason, f"the Huffman words fill {total / 2**LONGEST:.6g} of the code space, not 1")
+
+
+def codebook_patterns(codebook: Codebook, dtype: Dtype) -> np.ndarray:
+    """The codebook's entries as bit patterns of `dtype`.
+
+    Raises CorruptFile `codebook-value` for a half or ramp entry that is not finite (spec, section 8).
+    """
+    if codebook.form == "native":
+        return np.frombuffer(codebook.entries, dtype.pattern)
+    if codebook.form == "half":
+        numbers = np.frombuffer(codebook.entries, "<f2").astype(np.float64)
+    else:
+        with np.errstate(invalid="ignore"):
+            numbers = codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+    rounded = round_to(numbers, dtype)
+    if not (np.isfinite(numbers).all() and np.isfinite(values(rounded, dtype)).all()):
+        raise CorruptFile("codebook-value", f"a {codebook.form} codebook entry is not a finite {dtype.name}")
+    return rounded

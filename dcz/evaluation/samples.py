@@ -1,0 +1,213 @@
+"""Arrays of samples from .npz and .npy files, mapped into memory: a file may be larger than memory, a batch may not.
+
+samples = open_samples("test.npz").of(["x"])
+samples.arrays["x"][32:64]                        the second batch of 32, read from the file just then
+read_labels("y", open_samples("test.npz"), 10000, classes=10)  ->  int64 [10000], each from 0 to 9
+
+Members that np.savez stores as they are get mapped where they lie in the file, and their checksums are not looked at;
+those of np.savez_compressed are read and checked. What a file declares is held against its bytes before anything is
+allocated for it.
+"""
+
+import contextlib
+import io
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import BadPlan, FileAccess
+
+NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
+_NPY = b"\x93NUMPY"
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_MOST_HEADER = 1 << 16  # bytes of an .npy before its data; numpy itself parses no more than 10,000
+_LOCAL = struct.Struct("<4s22xHH")  # a zip member's local header: signature, lengths of its name and extra field
+_MOST_DEFLATE = 1032  # bytes that a byte of DEFLATE makes at most: 258 for each pair of one-bit codes
+_DAMAGE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, SyntaxError, RuntimeError,
+    NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip  # what numpy and zipfile raise on bytes that are no file of theirs
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The arrays of one data file by name, of any shape and dtype but objects and records; read-only where mapped."""
+
+    path: str
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def count(self) -> int:
+        """The length that all arrays share along their first axis (scalars go with every sample); raises BadPlan."""
+        lengths = {name: len(array) for name, array in self.arrays.items() if array.ndim}
+        if not lengths:
+            raise BadPlan(f"{self.path}: holds no array with an axis of samples")
+        first = next(iter(lengths))
+        for name, length in lengths.items():
+            if length != lengths[first]:
+                raise BadPlan(
+                    f"{self.path}: {lengths[first]} samples of {first!r} and {length} of {name!r}; "
+                    "arrays must have the same length along their first axis"
+                )
+        if not lengths[first]:
+            raise BadPlan(f"{self.path}: holds no samples: {first!r} has the shape {list(self.arrays[first].shape)}")
+        return lengths[first]
+
+    def of(self, names: Iterable[str]) -> "Samples":
+        """Only the arrays of these inputs, as many samples of each; an .npy's array is that of the only input."""
+        names = list(names)
+        if list(self.arrays) == [NAMELESS] and len(names) == 1:
+            chosen = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
+        else:
+            for name in names:
+                if name not in self.arrays:
+                    raise BadPlan(
+                        f"{self.path}: has no array for the input {name!r}: it has {self.listing()}; "
+                        "give an .npz with one array for each input, by name"
+                    )
+            chosen = Samples(self.path, {name: self.arrays[name] for name in names})
+        chosen.count  # raises where there are not as many samples of each
+        return chosen
+
+    def listing(self) -> str:
+        """The names of the arrays, for messages."""
+        return ", ".join(map(repr, self.arrays)) if self.arrays.keys() - {NAMELESS} else "one without a name"
+
+
+def open_samples(path: str | os.PathLike) -> Samples:
+    """The arrays of an .npz file, by name, or the one of an .npy, under NAMELESS; told apart by their first bytes.
+
+    Raises FileAccess, or BadPlan for a file that is neither, is damaged or holds Python objects.
+    """
+    path = os.fspath(path)
+    with _reading(path), open(path, "rb") as file:
+        head, size = file.read(len(_NPY)), os.fstat(file.fileno()).st_size
+        if head == _NPY:
+            file.seek(0)
+            start, *array = _header(file, size)
+            return Samples(path, {NAMELESS: _map(file, start, *array)})
+        with zipfile.ZipFile(file) as archive:
+            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            _check_sizes(members, size)
+            arrays = {info.filename.removesuffix(".npy"): _member(file, archive, info) for info in members}
+        if not arrays:
+            raise ValueError("it holds no arrays")
+        return Samples(path, arrays)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
+    except _DAMAGE as error:
+        if isinstance(error, ValueError) and "\0" in path:
+            raise FileAccess(f"{path!r}: cannot be read: {error}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BadPlan(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
+
+
+def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
+    """Raise ValueError where members declare more than a zip of `size` bytes can hold, or numpy saves no such."""
+    anew = "save it anew with np.savez or np.savez_compressed"
+    for info in members:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+            raise ValueError(f"{info.filename}: compressed by the method {method}, neither stored nor deflated; {anew}")
+        growth = 1 if info.compress_type == zipfile.ZIP_STORED else _MOST_DEFLATE
+        if info.file_size > growth * info.compress_size:
+            raise ValueError(
+                f"{info.filename}: declares {info.file_size:,} bytes, more than its {info.compress_size:,} in the file "
+                f"can hold; {anew}"
+            )
+    if sum(info.compress_size for info in members) > size:
+        raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {anew}")
+
+
+def _member(file: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an .npz: mapped where it is stored as it is, else read."""
+    with archive.open(info) as member:
+        within, *array = _header(member, info.file_size, info.filename)
+    if info.compress_type != zipfile.ZIP_STORED:
+        with archive.open(info) as member:
+            found = np.lib.format.read_array(member, allow_pickle=False)
+            member.read(1)  # the end, where zipfile compares the checksum
+        return found
+    file.seek(info.header_offset)
+    _, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
+    return _map(file, info.header_offset + _LOCAL.size + name + extra + within, *array)
+
+
+def _header(file, size: int, name: str = "its array") -> tuple[int, tuple[int, ...], bool, np.dtype]:
+    """From the header of an .npy of `size` bytes, which `file` is at the start of: its length, and the array's shape,
+    Fortran order and dtype."""
+    head = io.BytesIO(file.read(_MOST_HEADER))
+    version = np.lib.format.read_magic(head)
+    if version not in _HEADERS:
+        raise ValueError(f"{name}: version {version} of .npy is that of records; save plain arrays")
+    shape, fortran, dtype = _HEADERS[version](head)
+    start = head.tell()
+    if dtype.hasobject or dtype.names:
+        raise ValueError(f"{name}: holds Python objects or records ({dtype}); save plain arrays of numbers")
+    if any(dim < 0 for dim in shape) or start + math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{name}: {size - start} bytes of data do not make {list(shape)} of {dtype}")
+    return start, shape, fortran, dtype
+
+
+def _map(file: BinaryIO, offset: int, shape, fortran: bool, dtype: np.dtype) -> np.ndarray:
+    if not math.prod(shape) * dtype.itemsize:  # there is nothing to map
+        return np.empty(shape, dtype)
+    return np.memmap(file, dtype, "r", offset, shape, "F" if fortran else "C")
+
+
+def read_labels(
+    given: str | os.PathLike, samples: Samples, count: int | None = None, classes: int | None = None
+) -> np.ndarray:
+    """The labels of the samples, int64 [count], each from 0 to `classes` - 1 (or any from 0 where that is unknown).
+
+    `given` is the name of an array of the data file, or else the path of an .npy, or of an .npz with one array.
+    Integers of any width, [count] or [count, 1]. `count` defaults to the number of samples in the data file. Raises
+    FileAccess, or BadPlan that names the file and the first label that does not fit.
+    """
+    place, found = _find_labels(given, samples)
+    count = samples.count if count is None else count
+    if found.dtype.kind not in "iu":
+        raise BadPlan(f"{place}: labels are whole numbers, not {found.dtype}; save them as int64")
+    if found.ndim == 0 or math.prod(found.shape) != len(found):
+        raise BadPlan(
+            f"{place}: labels are one number a sample, not {list(found.shape)}; of one-hot rows save argmax(1)"
+        )
+    found = found.reshape(-1)
+    if len(found) != count:
+        raise BadPlan(f"{place}: {len(found)} labels for {count} samples of {samples.path}")
+    top = np.iinfo(np.int64).max if classes is None else classes - 1
+    bad = (found < 0) | (found > top)
+    if bad.any():
+        first = int(bad.argmax())
+        upper = "up" if classes is None else f"to {top}"
+        raise BadPlan(f"{place}: label {found[first]} of sample {first} is out of range: classes count from 0 {upper}")
+    return np.array(found, np.int64)
+
+
+def _find_labels(given: str | os.PathLike, samples: Samples) -> tuple[str, np.ndarray]:
+    name = os.fspath(given)
+    if name != NAMELESS and name in samples.arrays:
+        return f"{samples.path}, array {name!r}", samples.arrays[name]
+    if not os.path.exists(name):
+        raise BadPlan(
+            f"{samples.path}: has no array {name!r} for the labels: it has {samples.listing()}; "
+            "nor is there a file of that name"
+        )
+    arrays = open_samples(name).arrays
+    if len(arrays) > 1:
+        raise BadPlan(f"{name}: holds several arrays; labels want a file with one, or the name of one in the data file")
+    return name, next(iter(arrays.values()))

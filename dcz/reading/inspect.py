@@ -1,0 +1,225 @@
+"""What a file consists of, in measured bytes: whole, by tensor, by stage of the paper, and by what the bytes serve.
+
+    report = inspect("net.dcz")
+    report.total.huffman      bytes of all records as they are in the file
+    report.to_dict()          everything, for --json
+
+Nothing is decoded: sizes, kept places, widths and code lengths are all in the records' heads.
+"""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from ..encoded import Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
+from ..errors import BadPlan
+from ..format import record
+from ..format.container import Archive, Entry, is_dcz
+from ..tensor import values
+
+PURPOSES = ("weights", "index", "codebook", "tables")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor. Sizes in bytes, after each stage: `original`; `prune` (exact values and fixed-width gaps); `share`
+    (fixed-width codes, fixed-width gaps, codebook); `huffman` (its record in the file).
+
+    `kept` counts the places that are not zero; None where zero is one of the shared values, so that only decoding could
+    tell. Widths in bits per kept weight (then per weight); None where the stage did not apply.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    encoding: str
+    elements: int
+    kept: int | None
+    original: int
+    prune: int
+    share: int
+    huffman: int
+    weight_bits_share: float | None = None
+    weight_bits_huffman: float | None = None
+    index_bits_share: float | None = None
+    index_bits_huffman: float | None = None
+    entries: int | None = None
+    codebook: str | None = None
+    layout: str | None = None
+    parts: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def compressed(self) -> bool:
+        """Whether sharing or pruning made it smaller, rather than deflate alone."""
+        return self.encoding != "stored"
+
+
+@dataclass(frozen=True)
+class Total:
+    """Sums over the tensors of a report."""
+
+    elements: int
+    kept: int | None
+    original: int
+    prune: int
+    share: int
+    huffman: int
+    parts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A `.dcz` or `.onnx` file. `source_bytes` is the size of the model that was compressed; None for an `.onnx`."""
+
+    path: str
+    kind: str
+    file_bytes: int
+    source_bytes: int | None
+    version: str | None
+    metadata: dict[str, str]
+    directory_bytes: int
+    graph_bytes: int
+    rows: tuple[Row, ...]
+
+    @property
+    def total(self) -> Total:
+        """The sums over all tensors."""
+        sums = {key: sum(getattr(row, key) for row in self.rows) for key in _SUMMED}
+        sums["kept"] = None if any(row.kept is None for row in self.rows) else sum(row.kept for row in self.rows)
+        return Total(parts={p: sum(row.parts.get(p, 0) for row in self.rows) for p in PURPOSES}, **sums)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times smaller than its source the file is."""
+        return self.source_bytes / self.file_bytes if self.source_bytes and self.file_bytes else None
+
+    def to_dict(self) -> dict:
+        """Plain values, for JSON."""
+        plain = dataclasses.asdict(self)
+        plain["tensors"] = plain.pop("rows")
+        return plain | {"ratio": self.ratio, "total": dataclasses.asdict(self.total)}
+
+
+_SUMMED = ("elements", "original", "prune", "share", "huffman")
+
+
+def inspect(path: str | os.PathLike) -> Report:
+    """Measure a `.dcz` file, or an `.onnx` model before it is compressed. Raises DczError."""
+    return _inspect_dcz(path) if is_dcz(path) else _inspect_onnx(path)
+
+
+def _inspect_dcz(path: str | os.PathLike) -> Report:
+    with Archive(path) as archive:
+        directory = archive.directory
+        rows = tuple(_row(archive, entry) for entry in directory.entries)
+    source = directory.metadata.get("source-bytes", "")
+    return Report(
+        path=os.fspath(path),
+        kind="dcz",
+        file_bytes=directory.file_size,
+        source_bytes=int(source) if source.isascii() and source.isdigit() and len(source) < 19 else None,
+        version=f"{directory.version[0]}.{directory.version[1]}",
+        metadata=directory.metadata,
+        directory_bytes=directory.graph_offset,
+        graph_bytes=directory.graph_stored,
+        rows=rows,
+    )
+
+
+def _row(archive: Archive, entry: Entry) -> Row:
+    encoded = archive.encoded(entry)
+    elements = entry.nbytes * 8 // entry.dtype.bits
+    parts = dict.fromkeys(PURPOSES, 0)
+    for purpose, data in record.parts(encoded):
+        parts[purpose] += len(data)
+    row = Row(
+        entry.name, entry.dtype.name, entry.shape, record.ENCODINGS[entry.encoding], elements, elements,
+        entry.nbytes, entry.nbytes, entry.nbytes, entry.length, parts=parts,
+    )  # fmt: skip
+    if isinstance(encoded, Stored):
+        return row
+    itemsize = entry.dtype.bits // 8
+    kept, gaps, changes = elements, 0, {}
+    if isinstance(encoded, (Sparse, Pruned)):
+        index = encoded.index
+        kept, gaps = index.kept, fixed_bytes(index.gaps.count, index.gap_bits)
+        order = "columns" if index.column_major else "rows"
+        bitmaps = "".join(f", {w} bitmap" for w, b in (("row", index.rows), ("column", index.columns)) if b is not None)
+        changes["layout"] = f"{index.gap_bits}-bit gaps by {order}{bitmaps}"
+        if kept:
+            changes["index_bits_share"] = index.gap_bits * index.gaps.count / kept
+            changes["index_bits_huffman"] = 8 * parts["index"] / kept
+        changes["prune"] = changes["share"] = kept * itemsize + gaps
+    if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
+        width = code_width(encoded.codebook)
+        changes["share"] = fixed_bytes(kept, width) + gaps + parts["codebook"]
+        if kept:
+            changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
+        changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
+    if isinstance(encoded, Shared) and not codebook_patterns(encoded.codebook, entry.dtype).all():
+        kept = None
+    return dataclasses.replace(row, kept=kept, **changes)
+
+
+def fixed_bytes(count: int, width: int) -> int:
+    """Bytes of a stream of `count` symbols of `width` bits before Huffman coding."""
+    return -(-count * width // 8)
+
+
+def code_width(codebook: Codebook) -> int:
+    """Bits of a fixed-width code for the entries of a codebook."""
+    return max(1, (codebook.count - 1).bit_length())
+
+
+def _inspect_onnx(path: str | os.PathLike) -> Report:
+    from .. import model
+
+    loaded = model.load(path)
+    rows = []
+    for site in loaded.sites:
+        elements = site.nbytes * 8 // site.dtype.bits
+        kept = _nonzero(site, elements)
+        plain = site.nbytes
+        role = "weight" if site.is_weight and site.dtype.real else "exact"
+        rows.append(Row(site.name, site.dtype.name, site.shape, role, elements, kept, plain, plain, plain, plain))
+    total = sum(row.original for row in rows)
+    size = loaded.source_bytes
+    return Report(os.fspath(path), "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))
+
+
+def _nonzero(site, elements: int) -> int:
+    if not site.dtype.real:
+        return elements
+    patterns = site.read().view(site.dtype.pattern)
+    return int(np.count_nonzero(values(patterns, site.dtype)))
+
+
+def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[float, float]]]:
+    """For each tensor whose name matches: its shared values and the share of codes that each gets.
+
+    The shares are those that the Huffman words imply, 2^-length: about right, and nothing needs decoding. Tensors
+    without a codebook are left out. Raises BadPlan where no name matches.
+    """
+    found = {}
+    with Archive(path) as archive:
+        entries = [entry for entry in archive.directory.entries if fnmatchcase(entry.name, pattern)]
+        if not entries:
+            raise BadPlan(f"the pattern {pattern!r} matches no tensor of {path}")
+        for entry in entries:
+            encoded = archive.encoded(entry)
+            if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
+                numbers = values(codebook_patterns(encoded.codebook, entry.dtype), entry.dtype).astype(float)
+                found[entry.name] = list(zip(numbers.tolist(), _shares(encoded.codes, len(numbers)).tolist()))
+    return found
+
+
+def _shares(codes: Stream, entries: int) -> np.ndarray:
+    if codes.form == "huffman":
+        lengths = codes.lengths[:entries].astype(float)
+        shares = np.where(lengths > 0, 2.0**-lengths, 0.0)
+        return shares / shares.sum()
+    shares = np.full(entries, 1.0 / entries)
+    return np.where(np.arange(entries) == codes.symbol, 1.0, 0.0) if codes.form == "constant" else shares

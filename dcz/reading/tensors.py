@@ -1,0 +1,119 @@
+"""An open `.dcz` file as a mapping of names to arrays.
+
+with dcz.open("net.dcz") as tensors:
+    tensors["fc1.weight"]         decoded now, from its own bytes of the file
+"""
+
+import os
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+
+import numpy as np
+
+from ..errors import CorruptFile, UnsuitableModel
+from ..format.container import Archive, Entry
+from ..tensor import Dtype, values
+from .decompress import decode_all, decode_tensor, skeleton
+
+MOST_AXES = 64  # of a numpy array; the format has up to 255
+
+
+class Tensors(Mapping):
+    """The tensors of an open `.dcz` file by name, each decoded when it is asked for and not kept.
+
+    Looking one up reads its record and nothing else; a big one is decoded by several threads. `items()` and `values()`
+    decode a few tensors ahead on all cores, at most parallel.ROOM bytes of them. Small tensors live in the graph, and
+    so do the further names of a tensor that is written once; the graph is read when a name is not in the directory, or
+    when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as their packed
+    bytes. A context manager; threads may share it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._archive = Archive(path)
+        self._entries = {entry.name: entry for entry in self._archive.directory.entries}
+        self._in_graph: dict[str, object] | None = None
+
+    def __enter__(self) -> "Tensors":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The file's metadata: writer, source-sha256, source-bytes, settings, folded."""
+        return dict(self._archive.directory.metadata)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self._entries.get(name) or self._others()[name]
+        if isinstance(found, Entry):
+            data = decode_tensor(self._archive, found, os.cpu_count() or 1)
+        else:
+            data = found.read()
+        return to_array(data, found.dtype, found.shape)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._others()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._entries
+        yield from self._others()
+
+    def __len__(self) -> int:
+        return len(self._entries) + len(self._others())
+
+    def items(self) -> ItemsView:
+        """Names and arrays; a few are decoded ahead."""
+        return _Items(self)
+
+    def values(self) -> ValuesView:
+        """The arrays alone; a few are decoded ahead."""
+        return _Values(self)
+
+    def decoded(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What `items()` goes through."""
+        for entry, data in decode_all(self._archive):
+            yield entry.name, to_array(data, entry.dtype, entry.shape)
+        for name in self._others():
+            yield name, self[name]
+
+    def _others(self) -> dict[str, object]:
+        """What only the graph names: entries under further names, and the sites of small tensors."""
+        if self._in_graph is None:
+            from .. import model
+
+            proto, references = skeleton(self._archive)
+            try:
+                sites = model.inline_sites(proto, self._archive.path)
+            except UnsuitableModel as error:
+                raise CorruptFile("graph-reference", str(error)) from error
+            found: dict[str, object] = {}
+            for number, entry in enumerate(self._archive.directory.entries):
+                found |= {reference.name: entry for reference in references[number]}
+            found |= {site.name: site for site in sites}
+            self._in_graph = {name: thing for name, thing in found.items() if name not in self._entries}
+        return self._in_graph
+
+
+class _Items(ItemsView):
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        return self._mapping.decoded()
+
+
+class _Values(ValuesView):
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (array for _, array in self._mapping.decoded())
+
+
+def to_array(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """A tensor's bytes as an array of the nearest numpy type: see Tensors."""
+    if len(shape) > MOST_AXES:
+        raise UnsuitableModel(f"numpy arrays have at most {MOST_AXES} axes; this tensor has {len(shape)}")
+    if dtype.name == "bfloat16":
+        return values(data.view("<u2"), dtype).reshape(shape)
+    if dtype.bits < 8 or dtype.name.startswith("float8"):
+        return data
+    return data.view(np.dtype(dtype.name).newbyteorder("<")).reshape(shape)

@@ -1,0 +1,110 @@
+"""block: the smallest of three plain forms, and nothing but the bytes that went in."""
+
+import zlib
+
+import numpy as np
+import pytest
+
+from dcz import deflate
+from dcz.codec.stages import block
+from dcz.encoded import Block
+from dcz.errors import CorruptFile
+
+RANDOM = np.random.default_rng(0).integers(0, 256, 5000, np.uint8)
+WEIGHTS = np.random.default_rng(1).normal(0, 0.05, 4000)
+SAMPLES = {
+    "plain": (RANDOM, 1),
+    "deflated": (np.tile(RANDOM[:100], 50), 1),
+    "planes": (WEIGHTS.astype("<f4").view(np.uint8), 4),
+    "planes of two bytes": ((np.arange(2000, dtype="<u2") * 3).view(np.uint8), 2),
+    "planes of eight bytes": (WEIGHTS.view(np.uint8), 8),
+    "plain, empty": (np.empty(0, np.uint8), 4),
+    "plain, one byte": (np.array([7], np.uint8), 1),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_smallest_method_is_taken_and_decodes_to_the_same_bytes(name):
+    data, itemsize = SAMPLES[name]
+    encoded = block.encode(data, itemsize)
+    assert encoded.method == name.replace(",", " ").split()[0]
+    assert len(encoded.data) <= len(data)
+    assert np.array_equal(block.decode(encoded, len(data), itemsize), data)
+
+
+def test_planes_hold_the_first_byte_of_every_element_then_the_second():
+    data = np.array([1.0, 2.0] * 400, "<f4").view(np.uint8)
+    encoded = Block("planes", deflate.deflate(data.reshape(-1, 4).T.tobytes()))
+    assert zlib.decompress(encoded.data, -15)[:2] == b"\0\0"
+    assert zlib.decompress(encoded.data, -15)[2400:] == b"\x3f\x40" * 400  # the docstring's example
+    assert np.array_equal(block.decode(encoded, 3200, 4), data)
+
+
+def test_elements_of_one_byte_are_never_cut_into_planes():
+    data = np.tile(np.array([1, 2, 3, 4], np.uint8), 500)
+    assert block.encode(data, 1).method == "deflated"
+
+
+@pytest.mark.parametrize("nbytes", [0, 799, 801, 1 << 40])
+def test_a_block_of_another_size_is_refused(nbytes):
+    data = np.tile(np.arange(100, dtype=np.uint8), 8)
+    with pytest.raises(CorruptFile) as refusal:
+        block.decode(Block("plain", data.tobytes()), nbytes, 1)
+    assert refusal.value.reason == "block-length"
+    for method in ("deflated", "planes"):
+        with pytest.raises(CorruptFile) as refusal:
+            block.decode(Block(method, deflate.deflate(data)), nbytes, 4)
+        assert refusal.value.reason == "deflate"
+
+
+DEFLATED = deflate.deflate(b"weights" * 100)
+DAMAGED = {
+    "cut": DEFLATED[:-1],
+    "empty": b"",
+    "a byte more": DEFLATED + b"\0",
+    "a reserved block type": b"\x07" + DEFLATED[1:],
+    "a zlib wrapper": zlib.compress(b"weights" * 100),
+}
+
+
+@pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_deflated_data_is_refused(data):
+    with pytest.raises(CorruptFile) as refusal:
+        deflate.inflate(data, 700)
+    assert refusal.value.reason == "deflate"
+
+
+def test_a_bomb_is_not_inflated_beyond_the_size_that_is_wanted(monkeypatch):
+    made = []
+
+    class Watched:
+        def __init__(self):
+            self.engine = decompressobj(-15)
+
+        def __getattr__(self, name):
+            return getattr(self.engine, name)
+
+        def decompress(self, *arguments):
+            made.append(len(plain := self.engine.decompress(*arguments)))
+            return plain
+
+    decompressobj = zlib.decompressobj
+    bomb = deflate.deflate(bytes(10_000_000))
+    monkeypatch.setattr(deflate.zlib, "decompressobj", lambda wbits: Watched())
+    with pytest.raises(CorruptFile):
+        deflate.inflate(bomb, 1000)
+    assert made == [1001]
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
+def test_probe_tells_what_deflates_from_what_does_not(itemsize):
+    noise = np.random.default_rng(2).integers(0, 256, 300_000 // 8 * 8, np.uint8)
+    assert block.probe(noise, itemsize) == pytest.approx(1, abs=0.01)
+    assert block.probe(np.zeros(300_000 // 8 * 8, np.uint8), itemsize) < 0.01
+    assert block.probe(np.empty(0, np.uint8), itemsize) == 0
+
+
+def test_probe_looks_beyond_the_middle_where_it_is_asked_to():
+    data = np.random.default_rng(2).integers(0, 256, 2_000_000, np.uint8)
+    data[900_000:1_100_000] = 0
+    assert block.probe(data, 4) < 0.01 and block.probe(data, 4, 16) == pytest.approx(0.9, abs=0.05)

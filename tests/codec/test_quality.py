@@ -1,0 +1,39 @@
+"""Error spread over tensors without data."""
+
+import numpy as np
+import pytest
+
+from dcz.codec import quality
+
+
+def test_the_mean_error_over_weights_is_the_quality_asked_for():
+    sizes, squares = [40_000, 60_000, 100_000, 120_000], [1e-3, 0.3, 1e-4, 2e-3]  # none so small that it is clipped
+    errors = 10 ** (-np.array(quality.by_size(sizes, squares, 30.0)) / 10)
+    assert 10 * np.log10(np.average(errors, weights=sizes)) == pytest.approx(-30)
+
+
+def test_steps_are_in_proportion_to_magnitude_and_count():
+    sizes, squares = np.array([10_000, 20_000, 20_000]), np.array([1.0, 1.0, 0.01])
+    steps = np.sqrt(squares) * 10 ** (-np.array(quality.by_size(sizes, squares, 30.0)) / 20)
+    wanted = np.sqrt(squares) ** quality.MAGNITUDE * sizes**quality.COUNT
+    assert steps / steps[0] == pytest.approx(wanted / wanted[0])
+
+
+def test_no_tensor_goes_far_from_the_average():
+    sizes, squares = [10_000_000, 1_000_000, 100_000], [1.0, 1.0, 1e-30]
+    found = quality.by_size(sizes, squares, 30.0)
+    assert min(found) > 30 - quality.COARSER - 1 and max(found) < 30 + quality.FINER + quality.COARSER
+
+
+def test_zeros_have_no_say():
+    assert quality.by_size([1000, 10_000], [0.0, 1.0], 30.0)[1] == pytest.approx(30.0)
+    assert quality.by_size([1000, 1000], [0.0, 0.0], 30.0) == [30.0, 30.0]
+
+
+def test_small_tensors_are_not_coded_so_finely_that_sharing_saves_nothing():
+    small, _ = quality.by_size([256, 1_000_000], [1.0, 1.0], 36.0)
+    assert 36 < small < 40
+
+
+def test_of_no_tensors_there_is_nothing_to_spread():
+    assert quality.by_size([], [], 30.0) == []

@@ -1,0 +1,188 @@
+"""Who compresses: processes and a cluster give the same bytes, read weights from files, and fail with a reason."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import dcz
+from dcz.compression import records
+from dcz.errors import BadPlan, LostWorkers, MissingBackend
+from dcz.plan import Settings
+from tests import ROOT, models
+
+LOSSY = Settings(quality=30.0)
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory) -> Path:
+    """An ONNX file, some of its tensors in external data, and beside it the file that threads make."""
+    sizes = [300, 260, 220, 260, 180, 220, 260, 200, 10]
+    proto = models.dense(*(models.normal(*shape, seed=i) for i, shape in enumerate(zip(sizes, sizes[1:]))))
+    for number, initializer in enumerate(proto.graph.initializer):
+        if number % 2:
+            array = numpy_helper.to_array(initializer)
+            initializer.CopyFrom(numpy_helper.from_array(array, initializer.name))
+            onnx.external_data_helper.set_external_data(initializer, "net.data")
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    onnx.save(proto, path)
+    dcz.compress(path, path.with_suffix(".dcz"), LOSSY, threads=1)
+    return path
+
+
+@pytest.fixture
+def expected(net) -> bytes:
+    return net.with_suffix(".dcz").read_bytes()
+
+
+def test_processes_give_the_same_bytes_and_leave_nothing_behind(net, expected, tmp_path):
+    for number in (1, 3):
+        assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=number, threads=2).read_bytes() == expected
+    assert os.listdir(tmp_path) == ["net.dcz"]
+
+
+def test_processes_end_when_the_command_is_killed(net, tmp_path):
+    code = """if True:
+        import os, signal, sys, dcz
+        def stop(name, done, total):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if __name__ == "__main__":
+            dcz.compress(sys.argv[1], sys.argv[2], workers=2, progress=stop)
+    """
+    command = [sys.executable, "-c", code, net, tmp_path / "net.dcz"]
+    # Its workers have this pipe too: it stays open for as long as one of them lives.
+    ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
+    sent = []
+
+    def note(pool, function, jobs, *limits):
+        for key, arguments, _ in jobs:
+            sent.append(arguments[0].data)
+            yield key, function(*arguments)
+
+    monkeypatch.setattr(records, "in_order", note)
+    dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=1)
+    assert len(sent) >= 8 and all(isinstance(data, tuple) for data in sent)
+    files = {os.path.basename(path) for path, _, _ in sent}
+    assert len(files) == 2 and "net.data" in files  # external data is read where it lies
+
+
+def test_a_search_for_a_size_works_in_processes(net, tmp_path):
+    found = [dcz.compress_to_size(net, tmp_path / f"{workers}.dcz", ratio=7, workers=workers) for workers in (None, 2)]
+    assert found[0] == found[1]
+    assert (tmp_path / "None.dcz").read_bytes() == (tmp_path / "2.dcz").read_bytes()
+
+
+def _die(*_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_dies_is_told_and_the_old_file_stays(net, tmp_path, monkeypatch):
+    (tmp_path / "net.dcz").write_bytes(b"old")
+    monkeypatch.setattr(records, "encode_task", _die)
+    with pytest.raises(LostWorkers, match="a worker process died.*fewer --workers"):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=2)
+    assert (tmp_path / "net.dcz").read_bytes() == b"old" and os.listdir(tmp_path) == ["net.dcz"]
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"workers": 0}, "workers is a whole number"),
+    ({"workers": 2.5}, "workers is a whole number"),
+    ({"workers": 1, "cluster": "tcp://127.0.0.1:1"}, "give one of"),
+])  # fmt: skip
+def test_what_makes_no_crew_is_refused(given, words, net, tmp_path):
+    with pytest.raises(BadPlan, match=words):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, **given)
+    assert not os.listdir(tmp_path)
+
+
+# -- a cluster ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Dask cluster of three processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 3, "threads_per_worker": 1, "dashboard_address": None, "processes": True}
+    with distributed.LocalCluster(**options, silence_logs=60) as found:
+        yield found
+
+
+@pytest.mark.filterwarnings("ignore")  # of Dask's own
+def test_a_cluster_gives_the_same_bytes(cluster, net, expected, tmp_path):
+    told = []
+    options = {"cluster": cluster.scheduler_address, "progress": lambda *each: told.append(each)}
+    assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, **options).read_bytes() == expected
+    assert len(told) >= 8 and told[-1][1] == told[-1][2] and os.listdir(tmp_path) == ["net.dcz"]
+
+
+def _slowly(task, threads):
+    """Tell who is at work, and take long enough to be killed."""
+    import time
+
+    folder = Path(task.data[0]).parent
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(0.5)
+    return records.encode_task(task, threads)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_killed_in_the_middle_costs_nothing(cluster, net, expected, tmp_path, monkeypatch):
+    killed = []
+
+    def kill() -> None:
+        while not killed:
+            found = [int(path.stem) for folder in (tmp_path, net.parent) for path in folder.glob("*.pid")]
+            for pid in found[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+            stop.wait(0.02)
+
+    stop, plain = threading.Event(), records.encode_task
+    monkeypatch.setattr(records, "encode_task", _slowly)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        path = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address)
+    finally:
+        monkeypatch.setattr(records, "encode_task", plain)
+        killed.append(None)
+        killer.join()
+    assert path.read_bytes() == expected
+    assert len(killed) == 2 and killed[0] not in _pids(cluster)
+
+
+def _pids(cluster) -> set[int]:
+    return {worker.pid for worker in cluster.workers.values()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_workers_of_another_version_are_refused(cluster, net, tmp_path, monkeypatch):
+    from dcz.compression import dask_cluster as dask
+
+    monkeypatch.setattr(dask, "__version__", "99")
+    with pytest.raises(LostWorkers, match="has dcz .*, not 99, which may make other bytes"):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_scheduler_is_told(net, tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("dcz.compression.dask_cluster.PATIENCE", 1)
+    with pytest.raises(LostWorkers, match="tcp://127.0.0.1:9: no Dask scheduler answers there"):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9")
+
+
+def test_without_dask_it_is_told_how_to_install_it(net, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with pytest.raises(MissingBackend, match=r"pip install 'dcz\[cluster\]'"):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9")

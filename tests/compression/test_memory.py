@@ -1,0 +1,162 @@
+"""Memory goes by the largest tensor, not by the model, and what slices give is what the whole would be."""
+
+import threading
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dcz
+from dcz import arrays, parallel
+from dcz.files import mapped
+from dcz.plan import LOSSLESS, Settings
+from dcz.tensor import FLOAT16, FLOAT32
+from examples.streaming import models
+
+MANY = 16
+CASES = {
+    "default": (None, "float16"),
+    "half pruned": (Settings(sparsity=0.5, quality=34.0), "float32"),
+    "lossless": (LOSSLESS, "float16"),
+}
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """Models of one huge tensor of each type: path by type."""
+    folder = tmp_path_factory.mktemp("one")
+    paths = {dtype: folder / f"{dtype}.onnx" for dtype in models.TYPES}
+    for dtype, path in paths.items():
+        models.write(path, models.chain(4_000_000, 2048, 1, dtype))
+    return paths
+
+
+def peak(task, *arguments, **options) -> int:
+    """The most bytes that a task holds at a time."""
+    tracemalloc.start()
+    try:
+        task(*arguments, **options)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# The tensor itself is mapped, and not in these figures. Slices and tables take some megabytes, whatever its size.
+SPARE = 12_000_000
+
+
+@pytest.mark.parametrize("settings, dtype", CASES.values(), ids=CASES)
+def test_one_huge_tensor_takes_a_few_times_its_size(settings, dtype, one, tmp_path):
+    nbytes = Path(f"{one[dtype]}.data").stat().st_size
+    packed = tmp_path / "net.dcz"
+    assert peak(dcz.compress, one[dtype], packed, settings, threads=1) < 2.5 * nbytes + SPARE
+    assert peak(dcz.verify, packed, threads=1) < 2 * nbytes + SPARE
+    restored = tmp_path / "restored.onnx"
+    assert peak(dcz.decompress, packed, restored, external_data="always", threads=1) < 2 * nbytes + SPARE
+    if settings is LOSSLESS:
+        assert Path(f"{restored}.data").read_bytes() == Path(f"{one[dtype]}.data").read_bytes()
+
+
+def test_many_tensors_take_no_more_than_a_few(tmp_path, monkeypatch):
+    network = models.chain(MANY * 500_000, 1000, MANY)
+    nbytes = network.weights[0].nbytes
+    models.write(tmp_path / "net.onnx", network)
+    monkeypatch.setattr(dcz.files, "IN_MEMORY", 1000)
+    limit = 5 * nbytes + SPARE
+    assert limit < network.nbytes * 0.75, "the model would fit"
+    packed, restored = tmp_path / "net.dcz", tmp_path / "restored.onnx"
+    assert peak(dcz.compress, tmp_path / "net.onnx", packed, threads=2) < limit
+    assert peak(dcz.decompress, packed, restored, external_data="always", threads=2) < limit
+
+
+# -- tensors at work together ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("room", [1, 10, 25, 1000])
+def test_what_is_at_work_together_is_bounded_by_its_bytes(room):
+    sizes = [3, 9, 30, 2, 2, 2, 2, 8, 1, 40, 5]
+    alive, most, lock = 0, 0, threading.Lock()
+
+    def jobs():
+        nonlocal alive, most
+        for number, size in enumerate(sizes):
+            yield number, (number,), size
+
+    def work(number: int) -> int:
+        nonlocal alive, most
+        with lock:
+            alive += sizes[number]
+            most = max(most, alive if alive > sizes[number] else 0)
+        done.wait(0.002)
+        with lock:
+            alive -= sizes[number]
+        return number * number
+
+    done = threading.Event()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(parallel.in_order(pool, work, jobs(), 4, room))
+    assert found == [(number, number * number) for number in range(len(sizes))]
+    assert most <= room
+
+
+# -- slices ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("few", [0, 1 << 21], ids=["made", "gathered"])
+@pytest.mark.parametrize("density", [0.0, 0.001, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize("dtype, kind", [(FLOAT32, "<f4"), (FLOAT16, "<f2")], ids=["float32", "float16"])
+def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
+    monkeypatch.setattr(arrays, "FEW", few)
+    draw = np.random.default_rng(0)
+    whole = draw.normal(0, 1, 200_001).astype(kind)
+    mask = draw.random(len(whole)) < density
+    kept, expected = arrays.Numbers(whole.view(dtype.pattern), dtype, mask), whole[mask].astype(np.float32)
+    assert len(kept) == len(expected)
+    for part in [slice(0, 5), slice(65_530, 65_540), slice(100_000, None), slice(None), slice(7, 7)]:
+        assert np.array_equal(kept[part], expected[part])
+    if density in (0.0, 1.0):
+        return
+    places = arrays.Places(mask)
+    assert np.array_equal(places[10:70], np.flatnonzero(mask)[10:70])
+    assert [places.rank(place) for place in (0, 65_536, 70_000)] == [mask[:p].sum() for p in (0, 65_536, 70_000)]
+    half = expected > 0
+    assert np.array_equal(arrays.select(kept, half)[:], arrays.select(expected, half))
+
+
+def test_bytes_are_made_for_any_slice():
+    elements = np.arange(100_000, dtype="<u4")
+    made = arrays.Made(len(elements), 4, lambda part: elements[part])
+    whole = elements.view(np.uint8)
+    for part in [slice(0, 3), slice(5, 6), slice(6, 4001), slice(399_999, 400_000), slice(None), slice(8, 8)]:
+        assert np.array_equal(made[part], whole[part])
+    assert len(made) == len(whole)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 16, 357])
+@pytest.mark.parametrize("length", [1, 356, 357, 358, 100_000])
+def test_scattered_places_are_one_in_each_stretch(length, every):
+    found = np.arange(length)[arrays.scattered(length, every)]
+    assert np.array_equal(found // every, np.arange(-(-length // every)))
+    if len(found) > 1000 and every > 1:
+        for period in (2, 3, 5, 7, 9, 16):
+            assert np.bincount(found % period, minlength=period).min() > 0.9 * len(found) / period
+
+
+def test_codes_are_looked_up_and_counted_without_being_widened():
+    codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
+    table = np.random.default_rng(1).permutation(256).astype(np.uint8)
+    expected = table[codes]
+    assert np.array_equal(arrays.occurrences(codes), np.bincount(codes))
+    assert arrays.look_up(np.arange(200, dtype=np.uint8), codes) is codes
+    assert peak(arrays.look_up, table, codes) < 3 * len(codes)
+    assert np.array_equal(arrays.look_up(table, codes, out=codes), expected) and np.array_equal(codes, expected)
+
+
+def test_a_file_that_is_too_short_is_not_mapped(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(bytes(range(100)))
+    assert bytes(mapped(path, 90, 10)) == bytes(range(90, 100)) and bytes(mapped(path, 100, 0)) == b""
+    with pytest.raises((OSError, ValueError)):
+        mapped(path, 90, 11)

@@ -1,0 +1,136 @@
+"""Files of a size that was asked for."""
+
+import math
+import os
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import dcz
+from dcz.compression import target_size
+from dcz.compression.journal import Kept
+from dcz.compression.target_size import Trial, seek
+from dcz.errors import BadPlan
+from dcz.plan import BEST_QUALITY, WORST_QUALITY, Plan, Rule, Settings
+from tests.networks import perceptron
+
+
+def smooth(quality: float) -> Trial:
+    return Trial(quality, round(1000 * 2 ** (quality / 6)))
+
+
+@pytest.mark.parametrize("budget", [1200, 5_000, 33_333, 150_000])
+def test_a_smooth_size_is_met_in_a_few_trials(budget):
+    tried = []
+    best = seek(lambda quality: tried.append(quality) or smooth(quality), budget)
+    assert 0.99 * budget <= best.nbytes <= budget
+    assert len(tried) <= 6
+
+
+def test_a_size_with_steps_keeps_the_largest_that_fits():
+    steps = [1000, 3000, 9000, 27000]
+    best = seek(lambda quality: Trial(quality, steps[min(3, int(quality / 11))]), 20_000)
+    assert best.nbytes == 9000
+
+
+def test_a_budget_that_the_best_quality_meets_takes_it():
+    assert seek(smooth, 10**9).quality == BEST_QUALITY
+
+
+def test_a_budget_that_no_quality_meets_is_refused_with_the_nearest():
+    with pytest.raises(BadPlan, match=rf"at {WORST_QUALITY:g} dB it has 1,122"):
+        seek(smooth, 1000)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.12, 0.2])
+def test_budgets_are_met_in_bytes_of_the_file(share, tmp_path):
+    model = perceptron(hidden=800)
+    budget = int(share * len(model.SerializeToString()))
+    found = dcz.compress_to_size(model, tmp_path / "net.dcz", budget)
+    assert found.nbytes == os.path.getsize(tmp_path / "net.dcz")
+    assert 0.99 * budget <= found.nbytes <= budget
+
+
+def test_a_ratio_is_a_size(tmp_path):
+    model = perceptron(hidden=800)
+    found = dcz.compress_to_size(model, tmp_path / "net.dcz", ratio=8)
+    assert 8 <= len(model.SerializeToString()) / found.nbytes <= 8.1
+
+
+def test_a_budget_for_everything_keeps_everything(tmp_path):
+    model = perceptron()
+    found = dcz.compress_to_size(model, tmp_path / "net.dcz", 10**6)
+    assert found.quality == math.inf
+    assert dcz.load(tmp_path / "net.dcz").SerializeToString() == model.SerializeToString()
+
+
+def test_pruning_and_rules_stay_what_the_plan_says(tmp_path):
+    rules = (Rule(("fc2.weight",), Settings(lossless=True)),)
+    plan = Plan(Settings(sparsity=0.5, quality=Plan().default.quality), rules)
+    model = perceptron(hidden=800)
+    dcz.compress_to_size(model, tmp_path / "net.dcz", 48_000, plan)
+    rows = {row.name: row for row in dcz.inspect(tmp_path / "net.dcz").rows}
+    assert rows["fc2.weight"].encoding == "stored"
+    with dcz.open(tmp_path / "net.dcz") as tensors:
+        assert np.count_nonzero(tensors["fc1.weight"]) <= 25_600
+
+
+@pytest.mark.parametrize("settings, named", [
+    (Settings(bits=4), "bits"), (Settings(lossless=True), "lossless"), (Settings(rate=3), "rate"),
+    (Settings(quality=20), "quality"), (Settings(share=False), "share"),
+])  # fmt: skip
+def test_a_plan_that_says_how_to_share_contradicts_a_size(settings, named, tmp_path):
+    with pytest.raises(BadPlan, match=named):
+        dcz.compress_to_size(perceptron(), tmp_path / "net.dcz", 10_000, settings)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"max_bytes": 1, "ratio": 2}, {"ratio": 0}, {"ratio": math.nan}])
+def test_one_budget_is_wanted(arguments, tmp_path):
+    with pytest.raises(BadPlan):
+        dcz.compress_to_size(perceptron(), tmp_path / "net.dcz", **arguments)
+
+
+def test_an_older_file_stays_where_no_size_fits(tmp_path):
+    old = tmp_path / "net.dcz"
+    old.write_bytes(b"old")
+    with pytest.raises(BadPlan, match="no quality"):
+        dcz.compress_to_size(perceptron(), old, 100)
+    assert old.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("begin", [-5, 1, 20, 44, 99])
+def test_where_a_search_begins_does_not_matter(begin):
+    assert 0.99 * 5_000 <= seek(smooth, 5_000, begin).nbytes <= 5_000
+
+
+def chain(count: int) -> onnx.ModelProto:
+    """MatMuls of random weights, 16 x 16 to 64 x 64; their names have brackets and stars."""
+    random = np.random.default_rng(1)
+    sides = [16 * (1 + n % 4) for n in range(count + 1)]
+    names = [f"w[{n}]*" for n in range(count)]
+    nodes = [helper.make_node("MatMul", [f"x{n}", name], [f"x{n + 1}"]) for n, name in enumerate(names)]
+    arrays = [random.normal(size=shape).astype(np.float32) for shape in zip(sides, sides[1:])]
+    tensors = [numpy_helper.from_array(array, name) for array, name in zip(arrays, names)]
+    ends = [helper.make_tensor_value_info(f"x{n}", TensorProto.FLOAT, [1, sides[n]]) for n in (0, count)]
+    return helper.make_model(helper.make_graph(nodes, "chain", ends[:1], ends[1:], tensors))
+
+
+def test_what_the_best_quality_leaves_is_filled_with_exact_tensors(tmp_path):
+    model = chain(96)
+    found = dcz.compress_to_size(model, tmp_path / "net.dcz", ratio=1.6)
+    budget = int(len(model.SerializeToString()) / 1.6)
+    assert found.quality == BEST_QUALITY
+    assert 0.99 * budget <= os.path.getsize(tmp_path / "net.dcz") == found.nbytes <= budget
+    before = {tensor.name: tensor.raw_data for tensor in model.graph.initializer}
+    after = {tensor.name: tensor.raw_data for tensor in dcz.load(tmp_path / "net.dcz").graph.initializer}
+    assert 0 < sum(before[name] == after[name] for name in before) < len(before)
+
+
+def test_the_sink_counts():
+    sink = target_size.Sink()
+    assert sink.begin(b"", 100) == []
+    for record in (b"abc", b"de"):
+        sink.add(Kept(0, len(record), 0, 0), record)
+    assert sink.nbytes == 5

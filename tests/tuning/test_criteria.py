@@ -1,0 +1,104 @@
+"""Drops by agreement and by accuracy, worked out by hand on models whose answers are known."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import dcz
+from dcz.errors import BadPlan
+from dcz.evaluation import runtime
+from dcz.evaluation import samples as data
+from dcz.evaluation.batches import Batches
+from dcz.evaluation.predictor import Network
+from dcz.tuning import criteria, tune
+from tests import models
+from tests.models import model, tensor
+from tests.networks import perceptron
+from tests.tuning.test_tune import correlated
+
+X = np.eye(4, dtype=np.float32)[np.arange(20) // 4 % 4]
+HELD = np.arange(3, 20, 4)  # of the classes 0, 1, 2, 3, 0
+NET = perceptron(hidden=40)
+ALL_THREE = [0, 0, 0, 2]  # a change after which every answer is 3
+
+
+def echo(bias=(0, 0, 0, 0), batch: int | str = "n"):
+    """A session of y = x + bias, beside which stands an output that is no answer."""
+    nodes = [helper.make_node("Add", ["x", "bias"], ["y"]), helper.make_node("ReduceMax", ["x"], ["top"], keepdims=0)]
+    shapes = {"top": [], "y": [batch, 4]}
+    proto = model(nodes, {"x": [batch, 4]}, shapes, [tensor("bias", np.array(bias, np.float32))])
+    return runtime.session(proto.SerializeToString())
+
+
+def held(batch: int | str = "n", **arrays) -> tuple[Network, Batches, data.Samples]:
+    """A network that answers the class of each sample, those that are held out, and all that the data file has."""
+    samples = data.Samples("x.npz", {"x": X, **arrays})
+    network = Network("net.onnx", echo(batch=batch), samples, None)
+    return network, Batches(network, HELD), samples
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 2])
+def test_agreement_counts_the_answers_that_stay(batch):
+    judge = criteria.Agreement(*held(batch)[:2])
+    assert judge(echo(batch=batch)) == {"agreement": 1.0, "drop": 0.0}
+    assert judge(echo(ALL_THREE, batch)) == {"agreement": 0.2, "drop": 0.8}
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 2])
+@pytest.mark.parametrize("wrong, before, after, drop", [([], 5, 1, 0.8), ([7], 4, 2, 0.4), ([3, 7, 11], 2, 4, 0.0)])
+def test_accuracy_counts_right_answers_and_more_of_them_are_no_drop(batch, wrong, before, after, drop):
+    """The samples in `wrong` are labelled 3, which the original does not answer, and the change does."""
+    y = X.argmax(1)
+    y[wrong] = 3
+    network, batches, samples = held(batch, y=y)
+    judge = criteria.Accuracy(network, batches, "y", samples)
+    assert judge.before == before / 5
+    assert judge(echo(batch=batch)) == {"accuracy": before / 5, "drop": 0.0}
+    assert judge(echo(ALL_THREE, batch)) == {"accuracy": after / 5, "drop": drop}
+
+
+def test_an_answer_that_is_no_number_is_wrong():
+    network, batches, samples = held(y=X.argmax(1))
+    judge = criteria.Accuracy(network, batches, "y", samples)
+    assert judge(echo([np.nan, 0, 0, 0])) == {"accuracy": 0.0, "drop": 1.0}
+
+
+@pytest.mark.parametrize("y, words", [
+    (np.arange(20) % 5, "array 'y': label 4 of sample 4 is out of range"),
+    ((X.argmax(1) + 1) % 4, "labels 'y': net.onnx itself is right on 0 of the 5 held-out samples, no more than"),
+    (np.arange(19), "19 labels for 20 samples"),
+])  # fmt: skip
+def test_labels_of_something_else_are_refused(y, words):
+    network, batches, samples = held(y=y)
+    with pytest.raises(BadPlan, match=words):
+        criteria.Accuracy(network, batches, "y", samples)
+
+
+# -- in a run of tuning ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "PASSES", 5)
+    x, tried = correlated(80), []
+    y = models.run(NET, x=x)[0].argmax(1)
+    y[[3, 43]] = (y[[3, 43]] + 1) % 10
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    output = tmp_path / "net.dcz"
+    found = dcz.tune(NET, output, tmp_path / "x.npz", labels="y", max_drop=0.1, threads=1, trial=tried.append)
+    after = models.run(dcz.load(output), x=x)[0].argmax(1)
+    assert found.accuracy == 18 / 20 and found.kept.agreement is None
+    assert found.kept.accuracy == (after == y)[3::4].mean() >= 0.8
+    assert found.kept.nbytes == min(each.nbytes for each in tried if each.drop <= 0.1) == output.stat().st_size
+
+    np.save(tmp_path / "y.npy", y)
+    for inputs, labels in (({"x": x}, y), ({"x": x}, tmp_path / "y.npy")):
+        dcz.tune(NET, tmp_path / "again.dcz", inputs, labels=labels, max_drop=0.1, threads=1)
+        assert (tmp_path / "again.dcz").read_bytes() == output.read_bytes()
+
+
+def test_labels_want_a_drop_to_judge_and_are_no_output(tmp_path):
+    with pytest.raises(BadPlan, match="labels judge a drop"):
+        dcz.tune(perceptron(), tmp_path / "net.dcz", {"x": X}, labels="y", ratio=5)
+    np.save(tmp_path / "y.npy", np.zeros(3))
+    with pytest.raises(dcz.FileAccess, match="is the input itself"):
+        dcz.tune(perceptron(), tmp_path / "y.npy", {"x": X}, labels=tmp_path / "y.npy")
