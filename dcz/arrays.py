@@ -12,21 +12,21 @@ import numpy as np
 from .tensor import Dtype, values
 
 BLOCK = 1 << 16  # elements at a time: what is made of them on the way stays in cache
-WIDE = 1 << 20  # the same where it is only moved
-FEW = 1 << 21  # numbers that are gathered once and for all: to look them up again and again takes longer
+WIDE_BLOCK = 1 << 20  # the same where it is only moved
+GATHER_LIMIT = 1 << 21  # numbers that are gathered once and for all: to look them up again and again takes longer
 
 
-def parts(length: int, size: int = WIDE) -> Iterator[slice]:
+def blocks(length: int, size: int = WIDE_BLOCK) -> Iterator[slice]:
     """Slices of so many elements, one behind the other."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
-class Places:
+class KeptPositions:
     """The kept places of `mask` (bool, flat) in order, as int64; `rank` says how many there are before a place."""
 
     def __init__(self, mask: np.ndarray):
         self.mask = mask
-        counts = [np.count_nonzero(mask[part]) for part in parts(len(mask), BLOCK)]
+        counts = [np.count_nonzero(mask[part]) for part in blocks(len(mask), BLOCK)]
         self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
     def __len__(self) -> int:
@@ -52,17 +52,17 @@ class Places:
         return np.flatnonzero(self.mask[stretch])[taken] + stretch.start
 
 
-class Numbers:
+class LazyValues:
     """The numbers (see tensor.values) that bit `patterns` of `dtype` stand for, or the patterns themselves for None:
     all, or those at the kept places of `mask` (bool, flat)."""
 
     def __init__(self, patterns: np.ndarray, dtype: Dtype | None, mask: np.ndarray | None = None):
         self._patterns, self._dtype = patterns, dtype
-        self.places = None if mask is None else Places(mask)
+        self.places = None if mask is None else KeptPositions(mask)
         if self.places is not None and len(self.places) == len(mask):
             self.places = None
         self._gathered = None
-        if len(self) <= FEW:
+        if len(self) <= GATHER_LIMIT:
             self._gathered = self._make(slice(None))
 
     def __len__(self) -> int:
@@ -79,14 +79,14 @@ class Numbers:
             found = self._patterns[stretch][self.places.mask[stretch]][taken]
         return found if self._dtype is None else values(found, self._dtype)
 
-    def select(self, mask: np.ndarray) -> "Numbers":
+    def select(self, mask: np.ndarray) -> "LazyValues":
         """Those at the true places of `mask` (bool, one for each of these numbers)."""
         if self.places is not None:
-            mask = spread(mask, self.places)
-        return Numbers(self._patterns, self._dtype, mask)
+            mask = expand_mask(mask, self.places)
+        return LazyValues(self._patterns, self._dtype, mask)
 
 
-def spread(mask: np.ndarray, places: Places) -> np.ndarray:
+def expand_mask(mask: np.ndarray, places: KeptPositions) -> np.ndarray:
     """`mask` (bool, one for each kept place) over all places, false elsewhere."""
     found = places.mask.copy()
     found[found] = mask
@@ -95,18 +95,18 @@ def spread(mask: np.ndarray, places: Places) -> np.ndarray:
 
 def select(weights, mask: np.ndarray):
     """The weights (Numbers or array) at the true places of `mask`; no copy of Numbers."""
-    return weights.select(mask) if isinstance(weights, Numbers) else weights[mask]
+    return weights.select(mask) if isinstance(weights, LazyValues) else weights[mask]
 
 
-def where(weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def mask_where(weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The mask (bool) of the weights that pass a test."""
     mask = np.empty(len(weights), bool)
-    for part in parts(len(weights)):
+    for part in blocks(len(weights)):
         mask[part] = test(weights[part])
     return mask
 
 
-def scattered(length: int, every: int) -> np.ndarray | slice:
+def scattered_sample(length: int, every: int) -> np.ndarray | slice:
     """One place (int64) in each stretch of `every`, at no fixed distance: what lies in step, as the columns of a matrix
     or the weights of a kernel do, has its turn. By multiples of the golden ratio, the same on every machine."""
     if every == 1:
@@ -118,11 +118,11 @@ def scattered(length: int, every: int) -> np.ndarray | slice:
 
 def extremes(weights) -> tuple[float, float]:
     """The least and the greatest of the weights (not empty)."""
-    ends = [(part.min(), part.max()) for part in (weights[part] for part in parts(len(weights)))]
+    ends = [(part.min(), part.max()) for part in (weights[part] for part in blocks(len(weights)))]
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
-class Made:
+class LazyBytes:
     """The bytes (uint8) of so many `elements` of `itemsize` bytes: `make` gives a slice of these when asked for it."""
 
     def __init__(self, elements: int, itemsize: int, make: Callable[[slice], np.ndarray]):
@@ -139,23 +139,23 @@ class Made:
         return data[start - first * size : stop - first * size]
 
 
-def look_up(table: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def remap(table: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """table[codes] for codes (uint8, flat), which numpy would widen to 64 bits all at once; into `out`, which may be
     `codes`. Where that changes no code and `out` is none but these, they themselves."""
     same = table.dtype == np.uint8 and np.array_equal(table, np.arange(len(table)))
     if same and (out is None or out is codes):
         return codes
     found = np.empty(len(codes), table.dtype) if out is None else out
-    for part in parts(len(codes), BLOCK):
+    for part in blocks(len(codes), BLOCK):
         found[part] = table.take(codes[part])
     return found
 
 
-def occurrences(codes: np.ndarray) -> np.ndarray:
+def count_codes(codes: np.ndarray) -> np.ndarray:
     """How often each code (uint8, flat) occurs, up to the greatest that does -> int64."""
     pairs = codes[: len(codes) // 2 * 2].view(np.uint16) if len(codes) > BLOCK else np.empty(0, np.uint16)
     joint = np.zeros((256, 256), np.int64)
-    for part in parts(len(pairs), 2 * BLOCK):
+    for part in blocks(len(pairs), 2 * BLOCK):
         joint += np.bincount(pairs[part], minlength=joint.size).reshape(joint.shape)
     rest = np.bincount(codes[2 * len(pairs) :], minlength=256)
     return np.trim_zeros(joint.sum(axis=0) + joint.sum(axis=1) + rest, "b")

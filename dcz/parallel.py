@@ -9,7 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from .errors import BadPlan
 
 BIG = 1 << 22  # elements from which one tensor is worth several threads
-ROOM = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
+MAX_BYTES_IN_FLIGHT = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
 def thread_count(threads: int | None) -> int:
@@ -20,25 +20,29 @@ def thread_count(threads: int | None) -> int:
 
 
 def in_order(
-    pool: Executor, function: Callable, jobs: Iterable[tuple[object, tuple, int]], ahead: int, room: int | None = None
+    pool: Executor,
+    function: Callable,
+    jobs: Iterable[tuple[object, tuple, int]],
+    prefetch: int,
+    max_bytes: int | None = None,
 ) -> Iterator[tuple]:
     """(key, function(*arguments)) for each (key, arguments, bytes that it takes), in order.
 
-    At most `ahead` + 1 of them are alive, and no more than take `room` bytes (default: ROOM) together, or one alone.
+    At most `prefetch` + 1 of them are alive, and no more than take `max_bytes` bytes (default: ROOM) together, or one alone.
     A result is not kept: whoever asks for the next one does well to let go of the last.
     """
-    room = ROOM if room is None else room
+    max_bytes = MAX_BYTES_IN_FLIGHT if max_bytes is None else max_bytes
     waiting: deque = deque()
     alive = 0
     try:
         for key, arguments, nbytes in jobs:
-            while waiting and (len(waiting) > ahead or alive + nbytes > room):
+            while waiting and (len(waiting) > prefetch or alive + nbytes > max_bytes):
                 alive -= waiting[0][2]
                 yield _finished(waiting)
             waiting.append((key, pool.submit(function, *arguments), nbytes))
             del arguments  # which may be a whole tensor
             alive += nbytes
-            if len(waiting) > ahead:
+            if len(waiting) > prefetch:
                 alive -= waiting[0][2]
                 yield _finished(waiting)
         while waiting:

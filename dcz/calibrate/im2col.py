@@ -33,7 +33,7 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Windows:
+class ConvPatches:
     """Columns of a Conv, or of a ConvTranspose as the Conv that it is on an input with zeros put between its places.
 
     `kernel`, `strides`, `dilations`: one number a spatial axis. `pads`: (before, after) for each; below zero they cut.
@@ -109,7 +109,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class States:
+class RecurrentStates:
     """Columns of recurrent weights, one group a direction: what the layer itself gave, Y, at other steps.
 
     Y is [steps, directions, n, k], or in the other `layout` of ONNX, 1, [n, steps, directions, k].
@@ -136,16 +136,16 @@ def _pieces(columns: np.ndarray) -> Iterator[np.ndarray]:
             yield columns[:, :, start : start + together, line : line + lines]
 
 
-Columns = Dense | Windows | States
+Columns = Dense | ConvPatches | RecurrentStates
 
 
-def of_conv(attributes: dict, weight: tuple[int, ...]) -> Windows:
+def of_conv(attributes: dict, weight: tuple[int, ...]) -> ConvPatches:
     """The columns of a Conv with these attributes and weights [m, channels / groups, *kernel]."""
     kernel = weight[2:]
     spatial = len(kernel)
     pads = attributes.get("pads") or [0] * (2 * spatial)
     auto = attributes.get("auto_pad", "NOTSET")
-    return Windows(
+    return ConvPatches(
         attributes.get("group", 1),
         kernel,
         tuple(attributes.get("strides") or [1] * spatial),
@@ -155,7 +155,7 @@ def of_conv(attributes: dict, weight: tuple[int, ...]) -> Windows:
     )
 
 
-def of_transposed(attributes: dict, weight: tuple[int, ...]) -> Windows | None:
+def of_transposed(attributes: dict, weight: tuple[int, ...]) -> ConvPatches | None:
     """The columns of a ConvTranspose with weights [channels, m / groups, *kernel]; None where its pads follow from an
     output shape."""
     if "output_shape" in attributes or attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
@@ -168,4 +168,4 @@ def of_transposed(attributes: dict, weight: tuple[int, ...]) -> Windows | None:
     reach = [d * (k - 1) for d, k in zip(dilations, kernel)]
     around = tuple((reach[i] - pads[i], reach[i] - pads[i + spatial] + extra[i]) for i in range(spatial))
     strides = tuple(attributes.get("strides") or [1] * spatial)
-    return Windows(attributes.get("group", 1), kernel, (1,) * spatial, dilations, around, spread=strides)
+    return ConvPatches(attributes.get("group", 1), kernel, (1,) * spatial, dilations, around, spread=strides)

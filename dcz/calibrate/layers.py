@@ -140,7 +140,7 @@ def _recurrent(use: Use, site: str, view: View) -> Layer | None:
     reset = node.op == "GRU" and not node.attributes.get("linear_before_reset", 0)  # what R meets there is not seen
     if use.place != 2 or reset or not (node.outputs and node.outputs[0]):
         return None
-    states = im2col.States(node.attributes.get("layout", 0))
+    states = im2col.RecurrentStates(node.attributes.get("layout", 0))
     return Layer(site, "rows", directions, view, ((node.outputs[0], states),))
 
 

@@ -30,11 +30,11 @@ class Coded:
     entries: np.ndarray
 
     @functools.cached_property
-    def places(self) -> arrays.Places:
+    def places(self) -> arrays.KeptPositions:
         """The kept places."""
-        return arrays.Places(self.mask)
+        return arrays.KeptPositions(self.mask)
 
-    def spread(self, table: np.ndarray, part: slice, other: int = 0) -> np.ndarray:
+    def dense_codes(self, table: np.ndarray, part: slice, other: int = 0) -> np.ndarray:
         """table[code] for the kept ones of a slice of all places, `other` for the rest."""
         mask = self.mask[part]
         first = self.places.rank(part.start)
@@ -51,7 +51,7 @@ class Candidate:
     """An encoding, and the bytes of the tensor that it must decode to: uint8, flat, an array or what gives slices."""
 
     encoded: Encoded
-    source: np.ndarray | arrays.Made
+    source: np.ndarray | arrays.LazyBytes
 
     @property
     def data(self) -> np.ndarray:
@@ -59,7 +59,7 @@ class Candidate:
         return self.source[:]
 
 
-def store(data: np.ndarray | arrays.Made, dtype: Dtype) -> Candidate:
+def store(data: np.ndarray | arrays.LazyBytes, dtype: Dtype) -> Candidate:
     """`data` (uint8, flat) exactly as it is."""
     return Candidate(Stored(block.encode(data, max(1, dtype.bits // 8))), data)
 
@@ -73,7 +73,7 @@ def of_pruned(
     kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), places.column_major)
     encoded = Pruned(places, block.encode(kept.view(np.uint8), itemsize))
     zero = patterns.dtype.type(0)
-    data = arrays.Made(len(mask), itemsize, lambda part: np.where(mask[part], patterns[part], zero))
+    data = arrays.LazyBytes(len(mask), itemsize, lambda part: np.where(mask[part], patterns[part], zero))
     return [Candidate(encoded, data), store(data, tensor.dtype)]
 
 
@@ -84,7 +84,7 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
     """
     kept, places = len(coded.codes), len(coded.mask)
     counts = huffman.count_symbols(coded.codes)
-    if counts[len(coded.entries) :].any():  # `spread` looks codes up without asking each again
+    if counts[len(coded.entries) :].any():  # `dense_codes` looks codes up without asking each again
         raise ValueError(f"codes beyond the {len(coded.entries)} entries of the codebook of {tensor.name!r}")
     fits = len(coded.entries) + (kept < places) <= MOST_ENTRIES
     dense = math.inf
@@ -97,7 +97,7 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
         found.append(_sparse(tensor, coded, index_bits, map))
     if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
         found.append(_shared(tensor, coded, counts, map))
-    decoded = arrays.Made(places, tensor.dtype.bits // 8, functools.partial(coded.spread, coded.entries))
+    decoded = arrays.LazyBytes(places, tensor.dtype.bits // 8, functools.partial(coded.dense_codes, coded.entries))
     return [Candidate(encoded, decoded) for encoded in found]
 
 
@@ -112,15 +112,15 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: floa
     return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
-def _shared(tensor: Tensor, coded: Coded, occurrences: np.ndarray, map: huffman.Map) -> Shared:
+def _shared(tensor: Tensor, coded: Coded, count_codes: np.ndarray, map: huffman.Map) -> Shared:
     entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
     if zeros:
         entries = np.append(entries, tensor.dtype.pattern.type(0))
     codebook, number = codebook_of(entries, tensor.dtype)
     counts = np.zeros(256, np.int64)
-    counts[number] = occurrences[: len(number)]
+    counts[number] = count_codes[: len(number)]
     counts[number[-1]] += zeros
-    codes = arrays.Made(len(coded.mask), 1, lambda part: coded.spread(number, part, number[-1]))
+    codes = arrays.LazyBytes(len(coded.mask), 1, lambda part: coded.dense_codes(number, part, number[-1]))
     return Shared(codebook, huffman.encode(codes, map, counts))
 
 
@@ -130,7 +130,7 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, map: huffman.M
     if not places.kept:
         return Sparse(places, None, None)
     codebook, number = codebook_of(coded.entries, tensor.dtype)
-    codes = arrays.look_up(number, coded.codes)
+    codes = arrays.remap(number, coded.codes)
     if places.column_major:
         dense = np.empty(mask.shape, np.uint8)
         dense[mask] = codes

@@ -30,7 +30,7 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [candidates.store(tensor.data, tensor.dtype)]
-    weights = arrays.Numbers(tensor.patterns, tensor.dtype)
+    weights = arrays.LazyValues(tensor.patterns, tensor.dtype)
     if settings.lossless or not is_finite(tensor) or not _squares_fit(weights):
         return _encode_exactly(tensor, map)
 
@@ -56,8 +56,8 @@ def encode(tensor: Tensor, settings: Settings, map: huffman.Map = map) -> list[C
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether a real tensor holds neither infinities nor NaN."""
-    weights = arrays.Numbers(tensor.patterns, tensor.dtype)
-    return all(np.isfinite(weights[part]).all() for part in arrays.parts(len(weights), arrays.BLOCK))
+    weights = arrays.LazyValues(tensor.patterns, tensor.dtype)
+    return all(np.isfinite(weights[part]).all() for part in arrays.blocks(len(weights), arrays.BLOCK))
 
 
 def is_shared(tensor: Tensor) -> bool:
@@ -82,7 +82,7 @@ def _prune(weights, settings: Settings) -> np.ndarray | None:
         mask = prune.by_deviation(weights, settings.threshold)
     else:
         return None
-    for part in arrays.parts(len(weights)):
+    for part in arrays.blocks(len(weights)):
         mask[part] &= weights[part] != 0
     return mask
 
@@ -91,16 +91,16 @@ def _share(tensor: Tensor, weights, mask: np.ndarray | None, settings: Settings)
     """Codes for the kept weights, or None where they cannot or shall not be shared."""
     if mask is None:  # then only exact zeros are left out, and -0.0 stays what it is if the tensor is coded exactly
         coded = _share_exactly(tensor.patterns, tensor.patterns != 0, settings.bits)
-        mask = arrays.where(weights, lambda part: part != 0) if coded is None else None
+        mask = arrays.mask_where(weights, lambda part: part != 0) if coded is None else None
     else:
         coded = _share_exactly(tensor.patterns, mask, settings.bits)
     if coded is not None or settings.shares_nothing:
         return coded
 
-    kept = arrays.Numbers(tensor.patterns, tensor.dtype, mask)
+    kept = arrays.LazyValues(tensor.patterns, tensor.dtype, mask)
     rows = None
     if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        rows = balance.Rows(tensor.shape, tensor.rows, kept.places)
+        rows = balance.RowIndex(tensor.shape, tensor.rows, kept.places)
     shared = share_weights(kept, settings, zeros=len(weights) - len(kept), rows=rows)
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= FEW and _half_is_worth_it(kept[:], shared):
@@ -110,12 +110,12 @@ def _share(tensor: Tensor, weights, mask: np.ndarray | None, settings: Settings)
 
 
 def share_weights(
-    kept: np.ndarray | arrays.Numbers,
+    kept: np.ndarray | arrays.LazyValues,
     settings: Settings,
     zeros: int = 0,
     importance: np.ndarray | None = None,
-    rows: balance.Rows | None = None,
-) -> share.Shared:
+    rows: balance.RowIndex | None = None,
+) -> share.SharedWeights:
     """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say: by k-means, for
     which some weights may have more `importance` than others, or, where they name no bits, by a grid, the errors
     cancelling in each of the `rows`. `zeros` more weights are known to be zero."""
@@ -152,7 +152,7 @@ def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = No
     """The kept weights coded exactly, or None where they have too many distinct values: more than 2^bits, or 256."""
     if len(np.unique(patterns[:4096][mask[:4096]])) > MOST_ENTRIES:  # most tensors are told by their first weights
         return None
-    kept = arrays.Numbers(patterns, None, mask)
+    kept = arrays.LazyValues(patterns, None, mask)
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
     most = _most(len(kept))
@@ -160,7 +160,7 @@ def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = No
     return found and Coded(mask, found[1], found[0])
 
 
-def _half_is_worth_it(kept: np.ndarray, shared: share.Shared) -> bool:
+def _half_is_worth_it(kept: np.ndarray, shared: share.SharedWeights) -> bool:
     """Whether entries of 16 bits less are worth more than the error that they add: a bit a weight is worth 6 dB."""
     with np.errstate(over="ignore"):
         half = shared.centroids.astype(np.float16).astype(np.float64)
@@ -171,7 +171,7 @@ def _half_is_worth_it(kept: np.ndarray, shared: share.Shared) -> bool:
     return added < 2 * math.log(2) * error * 16 * len(half)
 
 
-def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded | None:
+def _round_centroids(shared: share.SharedWeights, mask: np.ndarray, dtype: Dtype, codebook: str) -> Coded | None:
     """Centroids as they will be decoded; those that round to zero join the pruned places. None where too many are left.
 
     The codes of `shared` become those that are returned, and so does `mask`, if any are.
@@ -186,9 +186,9 @@ def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codeb
     entries = round_to(np.clip(numbers, -largest(dtype), largest(dtype)), dtype)
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
     entries, number = np.unique(entries, return_inverse=True)  # rounding may have made two of them one
-    codes = arrays.look_up(number.astype(np.uint8), shared.codes, out=shared.codes)
+    codes = arrays.remap(number.astype(np.uint8), shared.codes, out=shared.codes)
     has_zero = entries[0] == 0
-    if len(entries) - has_zero > _most(len(codes) - (arrays.occurrences(codes)[0] if has_zero else 0)):
+    if len(entries) - has_zero > _most(len(codes) - (arrays.count_codes(codes)[0] if has_zero else 0)):
         return None
     return _drop_zeros(mask, codes, entries) if has_zero else Coded(mask, codes, entries)
 
@@ -196,7 +196,7 @@ def _round_centroids(shared: share.Shared, mask: np.ndarray, dtype: Dtype, codeb
 def _drop_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray) -> Coded:
     """The same without the places whose code is 0, in the memory of what is given."""
     done = left = 0
-    for part in arrays.parts(len(mask)):
+    for part in arrays.blocks(len(mask)):
         kept = mask[part]
         code = codes[done : done + np.count_nonzero(kept)]
         done += len(code)

@@ -15,7 +15,7 @@ from ..parallel import thread_count
 from ..plan import Plan, Settings
 from ..plan import load as load_plan
 from ..reading.decompress import decode_all, skeleton
-from .executors import assembled
+from .executors import open_pool
 from .journal import records
 from .records import Packed, pack
 
@@ -57,8 +57,8 @@ def compress(
     check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
     place = os.fspath(output)
     with records(output, resume) as found:
-        with assembled(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as crew:
-            options = {"place": place, "crew": crew, "progress": progress, "warn": warn, "metadata": metadata}
+        with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
+            options = {"place": place, "pool": pool, "progress": progress, "warn": warn, "metadata": metadata}
             packed = pack(model, loaded, plan, found, **options)
         _write_and_check(place, packed, threads)
     return Path(output)

@@ -73,4 +73,10 @@ def _check(client, address: str) -> None:
 
 def versions() -> dict[str, str]:
     """All that the bytes of a record depend on but for the tensor and its settings, and what tasks are pickled as."""
-    return {"dcz": __version__, "tasks": str(PROTOCOL), "numpy": np.__version__, "zlib": ZLIB, "machine": platform.machine()}
+    return {
+        "dcz": __version__,
+        "tasks": str(PROTOCOL),
+        "numpy": np.__version__,
+        "zlib": ZLIB,
+        "machine": platform.machine(),
+    }

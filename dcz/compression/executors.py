@@ -15,15 +15,15 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from ..errors import BadPlan, LostWorkers
-from ..parallel import ROOM
+from ..parallel import MAX_BYTES_IN_FLIGHT
 from . import dask_cluster as dask
 
 MOST_WORKERS = 61  # processes that Windows lets one wait for
 
 
 @dataclass(frozen=True)
-class Crew:
-    """An executor; how many tasks it is worth having `ahead`, and the bytes of tensors (`room`) that these may take;
+class WorkerPool:
+    """An executor; how many tasks it is worth having `prefetch`, and the bytes of tensors (`max_bytes`) that these may take;
     on how many `threads` each task may work.
 
     `folder`: where to put files for others to read, where it does not share our memory: its tasks carry paths and
@@ -31,20 +31,20 @@ class Crew:
     """
 
     executor: Executor
-    ahead: int
+    prefetch: int
     threads: int = 1
-    room: int = ROOM
+    max_bytes: int = MAX_BYTES_IN_FLIGHT
     folder: str | None = None
 
 
 @contextlib.contextmanager
-def assembled(
+def open_pool(
     threads: int,
     executor: Executor | None = None,
     workers: int | None = None,
     cluster: str | None = None,
     folder: str | os.PathLike = ".",
-) -> Iterator[Crew]:
+) -> Iterator[WorkerPool]:
     """Threads of this process, unless one of the others is given: an `executor` of any kind, which stays open; so many
     `workers`, processes of this machine; the address of a Dask `cluster`, whose workers see the files of this machine,
     and `folder`, under the same paths.
@@ -56,16 +56,16 @@ def assembled(
         raise BadPlan("give one of an executor, workers and a cluster")
     folder = os.path.realpath(folder)
     if executor is not None:
-        yield Crew(executor, threads)
+        yield WorkerPool(executor, threads)
     elif workers is not None:
         with _processes(workers) as pool:
-            yield Crew(pool, workers, max(1, threads // workers), ROOM * workers, folder)
+            yield WorkerPool(pool, workers, max(1, threads // workers), MAX_BYTES_IN_FLIGHT * workers, folder)
     elif cluster is not None:
         with dask.connected(cluster) as (pool, cores):
-            yield Crew(pool, 2 * cores, 1, ROOM * cores, folder)  # one at work, and one on the way
+            yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder)  # one at work, and one on the way
     else:
         with ThreadPoolExecutor(threads) as pool:
-            yield Crew(pool, threads, threads)
+            yield WorkerPool(pool, threads, threads)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from ..format.container import Entry
 from ..parallel import in_order
 from ..plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
-from .executors import Crew
+from .executors import WorkerPool
 from .fold_batchnorm import fold, noted
 from .journal import Kept, Records
 from .task import encode_task, task
@@ -54,7 +54,7 @@ def pack(
     records: Records,
     *,
     place: str,
-    crew: Crew,
+    pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     warn: Callable[[str], None] = lambda message: None,
     metadata: Mapping[str, str] | None = None,
@@ -80,14 +80,14 @@ def pack(
         there = records.begin(_fingerprint(loaded, jobs, plan), total)
         left = jobs[len(there) :]
         where = {}
-        if crew.folder is not None:
-            where = stack.enter_context(_laid_out([sites[0] for sites, _ in left], crew.folder))
+        if pool.folder is not None:
+            where = stack.enter_context(_laid_out([sites[0] for sites, _ in left], pool.folder))
         tasks = (
-            (site, (task(site, settings, where.get(id(site))), crew.threads), site.nbytes)
+            (site, (task(site, settings, where.get(id(site))), pool.threads), site.nbytes)
             for (site, *_), settings in left
         )
         done = [(sites[0], kept) for (sites, _), kept in zip(jobs, there)]
-        made = _add(records, in_order(crew.executor, encode_task, tasks, crew.ahead, crew.room))
+        made = _add(records, in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes))
         entries = _entries(itertools.chain(done, made), total, progress, warn)
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
     graph = _graph(loaded, jobs, place)
@@ -163,11 +163,11 @@ def _graph(loaded, jobs: list, place: str) -> bytes:
     lifted = set()
     for number, (sites, _) in enumerate(jobs):
         for site in sites:
-            site.lift(number)
+            site.replace_with_reference(number)
             lifted.add(id(site))
     for site in loaded.sites:
         if id(site) not in lifted:
-            site.settle()
+            site.inline_external_data()
     return onnx_model.serialize(loaded.proto, place)
 
 

@@ -19,7 +19,7 @@ from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 from .compress import as_plan, compress
-from .executors import Crew, assembled
+from .executors import WorkerPool, open_pool
 from .journal import Kept
 from .records import pack
 
@@ -32,7 +32,7 @@ RISE = 16.0  # decibels for e times the bytes, at 3 bits a weight: only a first 
 
 
 @dataclass(frozen=True)
-class Trial:
+class SizeTrial:
     """A quality (decibels) and the bytes of its file."""
 
     quality: float
@@ -73,11 +73,11 @@ def compress_to_size(
     workers: int | None = None,
     cluster: str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    trial: Callable[[Trial], None] = lambda trial: None,
+    trial: Callable[[SizeTrial], None] = lambda trial: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
     resume: bool | None = None,
-) -> Trial:
+) -> SizeTrial:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
     `ratio` says the same as a share: the model is to become so many times smaller.
@@ -95,14 +95,14 @@ def compress_to_size(
     threads = thread_count(threads)
 
     def file(quality: float, plan: Plan) -> File:
-        found = measured(model, plan, crew, progress)
-        trial(Trial(quality, found.nbytes))
+        found = measured(model, plan, pool, progress)
+        trial(SizeTrial(quality, found.nbytes))
         return found
 
-    def measure(quality: float) -> Trial:
-        return Trial(quality, file(quality, at(plan, quality)).nbytes)
+    def measure(quality: float) -> SizeTrial:
+        return SizeTrial(quality, file(quality, at(plan, quality)).nbytes)
 
-    with assembled(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as crew:
+    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
         best = seek(measure, max_bytes, _begin(_load(model).sites, plan, max_bytes))
         chosen = at(plan, best.quality)
         if best.nbytes < (1 - TOLERANCE) * max_bytes:
@@ -113,7 +113,9 @@ def compress_to_size(
     return best
 
 
-def seek(measure: Callable[[float], Trial], max_bytes: int, begin: float = (WORST_QUALITY + BEST_QUALITY) / 2) -> Trial:
+def seek(
+    measure: Callable[[float], SizeTrial], max_bytes: int, begin: float = (WORST_QUALITY + BEST_QUALITY) / 2
+) -> SizeTrial:
     """The trial of the most bytes within `max_bytes`, qualities between WORST_QUALITY and BEST_QUALITY being tried.
 
     `begin` is a guess. Raises BadPlan, which says the smallest size, where none fits.
@@ -141,7 +143,9 @@ def seek(measure: Callable[[float], Trial], max_bytes: int, begin: float = (WORS
     return low
 
 
-def _bracket(measure: Callable[[float], Trial], max_bytes: int, quality: float) -> tuple[Trial, Trial | None]:
+def _bracket(
+    measure: Callable[[float], SizeTrial], max_bytes: int, quality: float
+) -> tuple[SizeTrial, SizeTrial | None]:
     """Two trials, one that fits and one that does not; where BEST_QUALITY fits, that one and None."""
     found, step = measure(quality), 0.0
     while True:
@@ -174,12 +178,12 @@ def _begin(sites: list, plan: Plan, max_bytes: int) -> float:
     return DECIBELS_PER_BIT * (8 * max_bytes / weights) - 1.5 if weights else BEST_QUALITY
 
 
-def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_bytes: int) -> tuple[Plan, Trial]:
+def _fill(file: Callable[[float, Plan], File], plan: Plan, best: SizeTrial, max_bytes: int) -> tuple[Plan, SizeTrial]:
     """The model kept exactly; or the best trial with exact tensors, the largest first, as far as the budget goes."""
     exact = replace(plan, default=LOSSLESS)
     whole = file(math.inf, exact)
     if whole.nbytes <= max_bytes:
-        return exact, Trial(math.inf, whole.nbytes)
+        return exact, SizeTrial(math.inf, whole.nbytes)
     chosen, kept = at(plan, best.quality), ()
     found = file(best.quality, chosen)
     for _ in range(FILLINGS):
@@ -195,7 +199,7 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: Trial, max_byte
             break
     if kept:
         chosen = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept)))
-    return chosen, Trial(best.quality, found.nbytes)
+    return chosen, SizeTrial(best.quality, found.nbytes)
 
 
 def fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
@@ -239,7 +243,7 @@ def _sought(plan: Plan) -> Plan:
 def measured(
     model,
     plan: Plan,
-    crew: Crew,
+    pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     metadata: Mapping[str, str] | None = None,
 ) -> File:
@@ -251,6 +255,6 @@ def measured(
         progress(name, done, total)
 
     loaded = _load(model)  # packing uses it up
-    options = {"place": "the file", "crew": crew, "progress": note, "metadata": metadata}
+    options = {"place": "the file", "pool": pool, "progress": note, "metadata": metadata}
     packed = pack(model, loaded, plan, sink, **options)
     return File(packed.nbytes, records)

@@ -94,7 +94,7 @@ def _smallest(candidates: list[Candidate], tensor: Tensor) -> Candidate:
 def _compare(tensor: Tensor, found: Candidate) -> tuple[int, float]:
     """The checksum of what `found` decodes to, and the share of weights that were not zero and are now."""
     crc = before = after = 0
-    for part in arrays.parts(len(found.source), arrays.WIDE):
+    for part in arrays.blocks(len(found.source), arrays.WIDE_BLOCK):
         data = found.source[part]
         crc = crc32(data, crc)
         if tensor.dtype.real:  # slices of whole elements

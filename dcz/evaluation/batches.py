@@ -10,17 +10,17 @@ import numpy as np
 
 from ..errors import BadPlan
 from . import runtime
-from .predictor import Network
+from .predictor import Predictor
 
 
-class Batches(Sequence):
+class SampleBatches(Sequence):
     """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for.
 
     They hold `most` samples at most; where the network's batch is fixed, the last one is filled up with the last
     sample.
     """
 
-    def __init__(self, network: Network, chosen: np.ndarray, most: int = runtime.BATCH):
+    def __init__(self, network: Predictor, chosen: np.ndarray, most: int = runtime.BATCH):
         self._network, self.chosen = network, chosen
         self.size = network.fixed or min(most, len(chosen))
 
@@ -43,6 +43,6 @@ class Batches(Sequence):
         return self.chosen[number * self.size : (number + 1) * self.size]
 
 
-def spread(chosen: np.ndarray, most: int) -> np.ndarray:
+def evenly_spaced(chosen: np.ndarray, most: int) -> np.ndarray:
     """`most` of the samples at most, evenly: files often hold one kind of samples after another."""
     return chosen[np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(np.int64)]

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import BadPlan
 from ..parallel import thread_count
 from . import runtime
-from .predictor import Network, network
+from .predictor import Predictor, open_predictor
 from .samples import open_samples as open_data
 from .samples import read_labels
 
@@ -109,8 +109,8 @@ def evaluate(
     thread_count(threads)  # raises where it is none
     samples = open_data(data)
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(network(model, samples, output, threads))
-        theirs = None if against is None else stack.enter_context(network(against, samples, output, threads))
+        ours = stack.enter_context(open_predictor(model, samples, output, threads))
+        theirs = None if against is None else stack.enter_context(open_predictor(against, samples, output, threads))
         count = ours.samples.count
         if theirs is not None and theirs.samples.count != count:
             raise BadPlan(
@@ -120,13 +120,13 @@ def evaluate(
         for start in range(0, count, size):
             stop = min(start + size, count)
             rows = ours.answers(start, stop)
-            unanswered += int((~answered(rows)).sum())
+            unanswered += int((~has_top_class(rows)).sum())
             if labels is not None:
                 if truth is None:  # the first answers say how many classes there are
-                    truth = _Truth(read_labels(labels, samples, count, rows.shape[1]))
+                    truth = _LabelMetrics(read_labels(labels, samples, count, rows.shape[1]))
                 truth.add(rows, start, stop)
             if theirs is not None:
-                beside = beside or _Beside(ours, theirs)
+                beside = beside or _AgreementMetrics(ours, theirs)
                 beside.add(rows, theirs.answers(start, stop))
             progress(ours.path, stop, count)
     compared = [each.figures(count) for each in (truth, beside) if each is not None]
@@ -134,14 +134,14 @@ def evaluate(
     return Evaluation(ours.path, ours.output, count, rows.shape[1], unanswered, **figures)
 
 
-def answered(rows: np.ndarray) -> np.ndarray:
+def has_top_class(rows: np.ndarray) -> np.ndarray:
     """Which rows [n, classes] have a top class: bool [n]; not those with NaN or +inf, nor of -inf alone."""
     return np.isfinite(rows.max(1))
 
 
 def are_probabilities(rows: np.ndarray) -> bool:
     """Whether all rows [n, classes] that are answered have no negative entry, and sums of 1 within 1e-3."""
-    rows = rows[answered(rows)]
+    rows = rows[has_top_class(rows)]
     return bool((rows >= 0).all() and (np.abs(rows.sum(1) - 1) <= SUM_TOLERANCE).all())
 
 
@@ -150,14 +150,14 @@ def log_probabilities(rows: np.ndarray, probabilities: bool) -> np.ndarray:
 
     A probability of 0 is taken for one that underflowed, 1.2e-38.
     """
-    rows = np.where(answered(rows)[:, None], rows, np.nan)
+    rows = np.where(has_top_class(rows)[:, None], rows, np.nan)
     if probabilities:
         return np.log(np.maximum(rows, UNDERFLOW))
     logs = rows - rows.max(1, keepdims=True)
     return logs - np.log(np.exp(logs).sum(1, keepdims=True))
 
 
-class _Reading:
+class _LogitsOrProbabilities:
     """How rows of one model may still be read: as logits, and as probabilities until one shows that they are none.
 
     Sums are kept of both, so that neither the batch nor the order of the samples decides.
@@ -172,13 +172,13 @@ class _Reading:
         return {reading: log_probabilities(rows, reading) for reading in {False, self.probabilities}}
 
 
-class _Truth:
+class _LabelMetrics:
     """What is counted against labels, int64 [samples]."""
 
     def __init__(self, labels: np.ndarray):
         self.labels = labels
         self.errors = self.top5_errors = 0
-        self.reading, self.loss = _Reading(), Counter()
+        self.reading, self.loss = _LogitsOrProbabilities(), Counter()
 
     def add(self, rows: np.ndarray, start: int, stop: int) -> None:
         """The answers for samples start to stop."""
@@ -186,8 +186,8 @@ class _Truth:
         own = np.take_along_axis(rows, labels, 1)
         before = (rows == own) & (np.arange(rows.shape[1]) < labels)  # of equal entries the first comes first
         rank = ((rows > own) | before).sum(1)
-        self.errors += int((~answered(rows) | (rank > 0)).sum())
-        self.top5_errors += int((~answered(rows) | (rank >= TOP)).sum())
+        self.errors += int((~has_top_class(rows) | (rank > 0)).sum())
+        self.top5_errors += int((~has_top_class(rows) | (rank >= TOP)).sum())
         self.classes = rows.shape[1]
         for reading, logs in self.reading.of(rows).items():
             self.loss[reading] -= float(np.take_along_axis(logs, labels, 1).sum())
@@ -198,13 +198,13 @@ class _Truth:
         return {"errors": self.errors, "top5_errors": top5, "loss": self.loss[self.reading.probabilities] / samples}
 
 
-class _Beside:
+class _AgreementMetrics:
     """What is counted against another model's answers."""
 
-    def __init__(self, ours: Network, theirs: Network):
+    def __init__(self, ours: Predictor, theirs: Predictor):
         self.ours, self.theirs = ours, theirs
-        self.readings, self.divergence = (_Reading(), _Reading()), Counter()
-        self.disagreements, self.sums = 0, runtime.Sums()
+        self.readings, self.divergence = (_LogitsOrProbabilities(), _LogitsOrProbabilities()), Counter()
+        self.disagreements, self.sums = 0, runtime.DifferenceSums()
 
     def add(self, rows: np.ndarray, others: np.ndarray) -> None:
         """Both models' answers for the same samples; raises BadPlan where their classes differ in number."""
@@ -213,7 +213,7 @@ class _Beside:
                 f"{self.ours.path} has {rows.shape[1]} classes in output {self.ours.output!r}, {self.theirs.path} "
                 f"{others.shape[1]} in {self.theirs.output!r}; give two models of the same classes, or name an output"
             )
-        same = (rows.argmax(1) == others.argmax(1)) & answered(rows) & answered(others)
+        same = (rows.argmax(1) == others.argmax(1)) & has_top_class(rows) & has_top_class(others)
         self.disagreements += int((~same).sum())
         of_ours, of_theirs = (reading.of(x) for reading, x in zip(self.readings, (rows, others)))
         for one, other in itertools.product(of_ours, of_theirs):

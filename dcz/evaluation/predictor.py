@@ -1,6 +1,6 @@
 """Models that answer samples of a data file: `.dcz` or `.onnx`, arrays cast and cut to what the inputs want.
 
-with network("net.dcz", samples.open_samples("test.npz")) as net:
+with open_predictor("net.dcz", samples.open_samples("test.npz")) as net:
     net.answers(32, 64)           ->  float64 [32, classes]: the output's rows for these samples
 """
 
@@ -20,16 +20,18 @@ from .samples import Samples
 
 
 @contextlib.contextmanager
-def network(path: str | os.PathLike, samples: Samples, output: str | None, threads: int | None) -> Iterator["Network"]:
+def open_predictor(
+    path: str | os.PathLike, samples: Samples, output: str | None, threads: int | None
+) -> Iterator["Predictor"]:
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
     with files.temporary_folder("dcz-evaluate-") as folder:
         source = path
         if is_dcz(path):
             source = decompress(path, Path(folder, "model.onnx"), threads=threads)
-        yield Network(os.fspath(path), runtime.session(source, threads or 0, path), samples, output)
+        yield Predictor(os.fspath(path), runtime.session(source, threads or 0, path), samples, output)
 
 
-class Network:
+class Predictor:
     """A session and the samples that feed it.
 
     `output`: the one looked at; where none was named, None until the first answers show which one has rows of classes.

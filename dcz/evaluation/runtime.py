@@ -111,7 +111,7 @@ def compare(first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs 
     if names != [output.name for output in b.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
     inputs = random_inputs(a) if inputs is None else inputs
-    sums = [Sums() for _ in names]
+    sums = [DifferenceSums() for _ in names]
     for batch in batches(a, inputs):
         for total, x, y in zip(sums, run(a, batch), run(b, batch)):
             total.add(x, y)
@@ -137,7 +137,7 @@ def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inp
         yield {name: np.array(array[cut] if array.ndim else array) for name, array in chosen.items()}
 
 
-class Sums:
+class DifferenceSums:
     """What `compare` adds up over the batches of one output."""
 
     def __init__(self):

@@ -110,7 +110,7 @@ def _decibels(site, other) -> float:
     if not site.dtype.real:
         return float("-inf")
     signal = error = 0.0
-    for part in arrays.parts(len(x)):
+    for part in arrays.blocks(len(x)):
         a, b = (values(data[part].view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
         signal, error = signal + float((a * a).sum()), error + float(((a - b) ** 2).sum())
     return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")

@@ -21,9 +21,9 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper
 
 from ..tensor import round_to, values
 from .extract import reads
-from .program import HOME, links
+from .program import HOME, tensors_by_value
 from .replace import put
-from .tensors import Model, Site
+from .tensors import Model, ModelTensor
 
 _FOLDED = ("float32", "float16", "float64")
 _WITHOUT_INPUTS = 4  # the IR version since which an initializer need not be an input too
@@ -40,18 +40,18 @@ class _Pair:
 
     layer: NodeProto
     norm: NodeProto
-    weight: Site
+    weight: ModelTensor
     view: tuple[int, int, int, int]
-    bias: Site | None
+    bias: ModelTensor | None
     beta: float
-    vectors: tuple[Site, ...]
+    vectors: tuple[ModelTensor, ...]
     epsilon: float
     name: str
 
 
 def fold(
     model: Model,
-    wanted: Callable[[Site, tuple[str, ...]], bool] = lambda weight, names: True,
+    wanted: Callable[[ModelTensor, tuple[str, ...]], bool] = lambda weight, names: True,
     like: ModelProto | None = None,
 ) -> int:
     """Fold every BatchNormalization of `model`, in place, that can be, and return how many.
@@ -99,7 +99,7 @@ class _Work:
         given = {info.name for info in self.graph.input} | sparse
         self.sites = {
             value: site
-            for value, site in links(model).items()
+            for value, site in tensors_by_value(model).items()
             if value not in given and site.external is None and site.dtype.name in _FOLDED
         }
         self.taken = {*self.makers, *given, *self.sites, *(tensor.name for tensor in self.graph.initializer)}
@@ -137,7 +137,7 @@ class _Work:
         epsilon = _real(norm).get("epsilon", 1e-5)
         return _Pair(layer, norm, weight, view, bias, beta, tuple(vectors), epsilon, name)
 
-    def _own(self, node: NodeProto, operand: int) -> Site | None:
+    def _own(self, node: NodeProto, operand: int) -> ModelTensor | None:
         """The tensor that is an operand of this node alone."""
         name = node.input[operand] if len(node.input) > operand else ""
         return self.sites.get(name) if self.reads[name] == 1 else None
@@ -237,7 +237,7 @@ def _folded(pair: _Pair) -> tuple[np.ndarray, np.ndarray] | None:
     return patterns[0].view(np.uint8), patterns[1].view(np.uint8)
 
 
-def _numbers(site: Site) -> np.ndarray:
+def _numbers(site: ModelTensor) -> np.ndarray:
     return values(site.read().view(site.dtype.pattern), site.dtype).astype(np.float64).reshape(site.shape)
 
 

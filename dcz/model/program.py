@@ -4,7 +4,7 @@
     ->  Node("conv1", "Conv", inputs=("x", "conv1.weight", ""), outputs=("y",), attributes={"pads": [1, 1, 1, 1]})
 
 Tensors of initializers and of Constant nodes alike are `constants`, by the name of the value that they give; `weights`
-tells which `Site` each of them is, so that new values find their way back (`replace.with_values`).
+tells which `ModelTensor` each of them is, so that new values find their way back (`replace.with_values`).
 
     program(model, path, opaque=True).nodes[3]
     ->  Node("If_0", "If", inputs=("cond", "h"), outputs=("y",), attributes={})     its branches read h
@@ -21,8 +21,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 from ..errors import UnsuitableModel
 from ..tensor import DTYPES, values
 from .extract import captured
-from .tensors import Model, Site
-from .uses import Survey, named
+from .tensors import Model, ModelTensor
+from .uses import TensorUses, named
 
 MOST_NAMED = 8  # refused nodes that a message names
 OPAQUE = "dcz.opaque"  # the domain of nodes of ONNX's own that are not what their name says alone
@@ -89,7 +89,7 @@ def program(model: Model, path: str | os.PathLike, opaque: bool = False) -> Prog
         _refuse(proto, place)
     graph = proto.graph
     constants, weights = {}, {}
-    sites = links(model)
+    sites = tensors_by_value(model)
     for name, tensor in _tensors(proto):
         site = sites.get(name)
         if site is not None:
@@ -135,10 +135,10 @@ def _refuse(proto: ModelProto, place: str) -> None:
         raise UnsuitableModel(f"{place}: dcz can compress this model, but not train it: {why}")
 
 
-def links(model: Model) -> dict[str, Site]:
+def tensors_by_value(model: Model) -> dict[str, ModelTensor]:
     """The sites of the main graph's tensors, by value name."""
     sites = {site.name: site for site in model.sites}
-    survey = Survey(model.proto)
+    survey = TensorUses(model.proto)
     found = [(held.value[1], name) for name, held in named(survey) if held.value and held.value[0] is survey.main]
     return {value: sites[name] for value, name in found if name in sites}
 
@@ -151,7 +151,9 @@ def _tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributePr
             yield node.output[0], attribute.t if attribute.HasField("t") else attribute
 
 
-def _array(name: str, tensor: TensorProto | AttributeProto, site: Site | None, place: str, opaque: bool) -> np.ndarray:
+def _array(
+    name: str, tensor: TensorProto | AttributeProto, site: ModelTensor | None, place: str, opaque: bool
+) -> np.ndarray:
     if site is not None and site.dtype.real:
         return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
     if isinstance(tensor, AttributeProto):

@@ -11,12 +11,12 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from ..errors import BadPlan, UnsuitableModel
 from ..tensor import round_to
 from ..tensor import values as numbers_of
-from .tensors import TYPED, Model, Site
-from .uses import Survey, named
+from .tensors import TYPED, Model, ModelTensor
+from .uses import TensorUses, named
 
 
 def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
-    """A copy of the model whose tensors of the given names (of `Site`s) hold new values, in the field that they had.
+    """A copy of the model whose tensors of the given names (of `ModelTensor`s) hold new values, in the field that they had.
 
     `values` are real numbers in the tensors' shapes; they are rounded to the tensors' own types. External data is
     brought inside, that of other tensors too, so that the copy stands alone. Raises BadPlan for a name that the model
@@ -26,7 +26,7 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     data = {name: _bytes(sites.get(name), name, array) for name, array in values.items()}
     copy = ModelProto()
     copy.CopyFrom(model.proto)
-    for name, held in named(Survey(copy)):
+    for name, held in named(TensorUses(copy)):
         site = sites.get(name)
         if name in data:
             put(held.proto, site, data[name])
@@ -35,7 +35,7 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     return copy
 
 
-def _bytes(site: Site | None, name: str, array: np.ndarray) -> np.ndarray:
+def _bytes(site: ModelTensor | None, name: str, array: np.ndarray) -> np.ndarray:
     if site is None:
         raise BadPlan(f"the model has no tensor {name!r} to take new values")
     if not site.dtype.real:
@@ -50,7 +50,7 @@ def _bytes(site: Site | None, name: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(patterns).view(np.uint8)
 
 
-def put(proto: TensorProto | AttributeProto, site: Site, data: np.ndarray) -> None:
+def put(proto: TensorProto | AttributeProto, site: ModelTensor, data: np.ndarray) -> None:
     """Put a tensor's bytes (uint8, flat) into the field that they came from; external data is brought inside."""
     if site.field == "raw_data":
         if site.external is not None:

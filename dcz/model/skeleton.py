@@ -10,8 +10,8 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import CorruptFile, UnsuitableModel
 from ..tensor import DTYPES
-from .tensors import TYPED, Site, site_of
-from .uses import Held, Survey, named
+from .tensors import TYPED, ModelTensor, tensor_from_proto
+from .uses import FoundTensor, TensorUses, named
 
 
 @dataclass(eq=False)
@@ -19,7 +19,7 @@ class Reference:
     """A tensor of a graph whose data is in a record (spec, section 4), and the name that `load` gave it."""
 
     name: str
-    held: Held
+    held: FoundTensor
     field: str
     record: int
 
@@ -40,7 +40,7 @@ def references(proto: ModelProto, records: Sequence[tuple[int, tuple[int, ...]]]
     Refuses `graph-reference` where one does not fit its record.
     """
     found = []
-    for name, held in named(Survey(proto)):
+    for name, held in named(TensorUses(proto)):
         tensor = held.proto
         if not isinstance(tensor, TensorProto) or tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -82,12 +82,12 @@ def point_outside(reference: Reference, location: str, offset: int, length: int)
         proto.external_data.add(key=key, value=value)
 
 
-def inline_sites(proto: ModelProto, place: str) -> list[Site]:
+def inline_tensors(proto: ModelProto, place: str) -> list[ModelTensor]:
     """The tensors of a `.dcz` file's graph that keep their data there."""
     found = []
-    for name, held in named(Survey(proto)):
+    for name, held in named(TensorUses(proto)):
         if not isinstance(held.proto, TensorProto) or held.proto.data_location != TensorProto.EXTERNAL:
-            site = site_of(name, held.proto, None, place)
+            site = tensor_from_proto(name, held.proto, None, place)
             found += [site] if site else []
     return found
 

@@ -13,7 +13,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content, mapped
 from ..tensor import DTYPES, Dtype
-from .uses import WEIGHT_INPUTS, Survey, named
+from .uses import WEIGHT_INPUTS, TensorUses, named
 
 # Tensors of fewer bytes stay in the graph: a record would cost about as much as they do.
 INLINE_BYTES = 512
@@ -29,7 +29,7 @@ TYPED = {
 
 
 @dataclass(eq=False)
-class Site:
+class ModelTensor:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant. `uses` are the
@@ -69,7 +69,7 @@ class Site:
         typed = np.array(getattr(self.proto, self.field))
         return typed.astype(TYPED[self.dtype.name][1]).view(np.uint8)
 
-    def lift(self, record: int) -> None:
+    def replace_with_reference(self, record: int) -> None:
         """Replace the data by a reference to a record."""
         proto = self.proto
         if self.field == "floats":
@@ -84,7 +84,7 @@ class Site:
         proto.data_location = TensorProto.EXTERNAL
         proto.external_data.add(key=self.field, value=str(record))
 
-    def settle(self) -> None:
+    def inline_external_data(self) -> None:
         """Bring external data that gets no record into the model."""
         if self.external is not None:
             data = self.read().tobytes()
@@ -98,7 +98,7 @@ class Model:
     """A model in memory (without its external data), its tensors in a fixed order, and what it was read from."""
 
     proto: ModelProto
-    sites: list[Site]
+    sites: list[ModelTensor]
     source_bytes: int
     source_sha256: str
     path: str | None  # None where it was given in memory
@@ -170,22 +170,22 @@ def _parse(data: bytes, path) -> ModelProto:
     return proto
 
 
-def _sites(proto: ModelProto, folder: str | None, path) -> Iterator[Site]:
-    survey = Survey(proto)
+def _sites(proto: ModelProto, folder: str | None, path) -> Iterator[ModelTensor]:
+    survey = TensorUses(proto)
     for name, held in named(survey):
-        site = site_of(name, held.proto, folder, path)
+        site = tensor_from_proto(name, held.proto, folder, path)
         if site is not None:
             site.uses = survey.uses(held.value)
             site.rows = survey.rows(held.value)
             yield site
 
 
-def site_of(name: str, proto, folder: str | None, path) -> Site | None:
+def tensor_from_proto(name: str, proto, folder: str | None, path) -> ModelTensor | None:
     """The site of a tensor, or None where it holds nothing that could get a record."""
     if isinstance(proto, AttributeProto):
         if np.isnan(np.array(proto.floats)).any():  # as below
             return None
-        return Site(name, proto, DTYPES[TensorProto.FLOAT], (len(proto.floats),), "floats")
+        return ModelTensor(name, proto, DTYPES[TensorProto.FLOAT], (len(proto.floats),), "floats")
     dtype, shape = DTYPES.get(proto.data_type), tuple(proto.dims)
     where = f"{path}: tensor {name!r}"
     if any(dim < 0 for dim in shape):
@@ -196,13 +196,15 @@ def site_of(name: str, proto, folder: str | None, path) -> Site | None:
         if dtype is None:
             kind = proto.data_type
             raise UnsuitableModel(f"{where}: external data of the unknown type {kind}; export it inside the model")
-        return Site(name, proto, dtype, shape, "raw_data", external=_locate(proto, dtype.nbytes(shape), folder, where))
+        return ModelTensor(
+            name, proto, dtype, shape, "raw_data", external=_locate(proto, dtype.nbytes(shape), folder, where)
+        )
     if dtype is None:
         return None
     if proto.HasField("raw_data"):
         if dtype.nbytes(shape) <= _SMALL:  # protobuf copies data to tell its length; for others, Site.read does
             _check_length(where, dtype, shape, proto.raw_data)
-        return Site(name, proto, dtype, shape, "raw_data")
+        return ModelTensor(name, proto, dtype, shape, "raw_data")
     field, _ = TYPED.get(dtype.name, ("", ""))
     typed = getattr(proto, field) if field else ()
     if not len(typed):
@@ -213,7 +215,7 @@ def site_of(name: str, proto, folder: str | None, path) -> Site | None:
         return None  # 16 bits would not give these numbers back
     if field in ("float_data", "double_data") and np.isnan(np.array(typed)).any():
         return None  # protobuf hands them out as numbers, which may change a NaN's payload
-    return Site(name, proto, dtype, shape, field)
+    return ModelTensor(name, proto, dtype, shape, field)
 
 
 def _check_length(where: str, dtype: Dtype, shape: tuple[int, ...], data: bytes) -> None:

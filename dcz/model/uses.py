@@ -53,7 +53,7 @@ class _Flow:
 
 
 @dataclass(eq=False)
-class Held:
+class FoundTensor:
     """A tensor as the survey finds it.
 
     `value` is the value that it gives, `own_file` whether runtimes take it as external data, `owner` the attribute
@@ -67,14 +67,14 @@ class Held:
     owner: AttributeProto | None = None
 
 
-class Survey:
+class TensorUses:
     """One walk over a model: its tensors in order, the main graph's initializers first, and who reads which value.
 
     `main` is the main graph's scope.
     """
 
     def __init__(self, proto: ModelProto):
-        self.tensors: list[Held] = []
+        self.tensors: list[FoundTensor] = []
         self._readers: dict[tuple, list[tuple[str, int]]] = defaultdict(list)
         self._rows: dict[tuple, set[int]] = defaultdict(set)
         self._flows: dict[tuple, list[_Flow]] = defaultdict(list)
@@ -126,14 +126,14 @@ class Survey:
         tensors = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
         names = [*(t.name for t in tensors), *(v.name for v in graph.input), *_outputs(graph.node)]
         scope = _Scope(names, parent)
-        self.tensors += [Held(t.name, t, (scope, t.name), own_file=True) for t in graph.initializer]
+        self.tensors += [FoundTensor(t.name, t, (scope, t.name), own_file=True) for t in graph.initializer]
         for sparse in graph.sparse_initializer:
             self._sparse(sparse.values.name, sparse, (scope, sparse.values.name))
         self._nodes(graph.node, scope)
         return scope
 
     def _sparse(self, name: str, sparse, value: tuple | None) -> None:
-        self.tensors += [Held(name, sparse.values, value), Held(f"{name}.indices", sparse.indices, None)]
+        self.tensors += [FoundTensor(name, sparse.values, value), FoundTensor(f"{name}.indices", sparse.indices, None)]
 
     def _nodes(self, nodes, scope: _Scope) -> None:
         for node in nodes:
@@ -165,12 +165,12 @@ class Survey:
     def _attribute_tensors(self, name: str, attribute: AttributeProto, value: tuple | None) -> None:
         floats = value is not None and attribute.name == "value_floats"
         if attribute.HasField("t"):
-            self.tensors.append(Held(name, attribute.t, value, owner=attribute if floats else None))
+            self.tensors.append(FoundTensor(name, attribute.t, value, owner=attribute if floats else None))
         elif floats and attribute.type == AttributeProto.FLOATS:
-            self.tensors.append(Held(name, attribute, value))
+            self.tensors.append(FoundTensor(name, attribute, value))
         if attribute.HasField("sparse_tensor"):
             self._sparse(name, attribute.sparse_tensor, value)
-        self.tensors += [Held(f"{name}.{i}", tensor, None) for i, tensor in enumerate(attribute.tensors)]
+        self.tensors += [FoundTensor(f"{name}.{i}", tensor, None) for i, tensor in enumerate(attribute.tensors)]
         for i, sparse in enumerate(attribute.sparse_tensors):
             self._sparse(f"{name}.{i}", sparse, None)
 
@@ -198,7 +198,7 @@ def _graphs(attribute: AttributeProto) -> list[GraphProto]:
     return [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]
 
 
-def named(survey: Survey) -> Iterator[tuple[str, Held]]:
+def named(survey: TensorUses) -> Iterator[tuple[str, FoundTensor]]:
     """Tensors under names of their own: branches of an If may use the same ones, and get ~2, ~3 ... put after them."""
     taken: set[str] = set()
     next_number: dict[str, int] = defaultdict(lambda: 2)  # where many share a name, none is tried twice

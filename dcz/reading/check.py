@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from ..arguments import parse_size
 from ..errors import BadPlan
-from .inspect import Report, Row, inspect
+from .inspect import Report, TensorReport, inspect
 
 LARGEST = 5  # tensors that a verdict names
 
@@ -26,7 +26,7 @@ class Verdict:
 
     path: str
     budgets: tuple[Budget, ...]
-    largest: tuple[Row, ...]
+    largest: tuple[TensorReport, ...]
 
     @property
     def holds(self) -> bool:

@@ -24,7 +24,7 @@ PURPOSES = ("weights", "index", "codebook", "tables")
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorReport:
     """One tensor. Sizes in bytes, after each stage: `original`; `prune` (exact values and fixed-width gaps); `share`
     (fixed-width codes, fixed-width gaps, codebook); `huffman` (its record in the file).
 
@@ -82,7 +82,7 @@ class Report:
     metadata: dict[str, str]
     directory_bytes: int
     graph_bytes: int
-    rows: tuple[Row, ...]
+    rows: tuple[TensorReport, ...]
 
     @property
     def total(self) -> Total:
@@ -129,13 +129,13 @@ def _inspect_dcz(path: str | os.PathLike) -> Report:
     )
 
 
-def _row(archive: Archive, entry: Entry) -> Row:
+def _row(archive: Archive, entry: Entry) -> TensorReport:
     encoded = archive.encoded(entry)
     elements = entry.nbytes * 8 // entry.dtype.bits
     parts = dict.fromkeys(PURPOSES, 0)
     for purpose, data in record.parts(encoded):
         parts[purpose] += len(data)
-    row = Row(
+    row = TensorReport(
         entry.name, entry.dtype.name, entry.shape, record.ENCODINGS[entry.encoding], elements, elements,
         entry.nbytes, entry.nbytes, entry.nbytes, entry.length, parts=parts,
     )  # fmt: skip
@@ -184,7 +184,9 @@ def _inspect_onnx(path: str | os.PathLike) -> Report:
         kept = _nonzero(site, elements)
         plain = site.nbytes
         role = "weight" if site.is_weight and site.dtype.real else "exact"
-        rows.append(Row(site.name, site.dtype.name, site.shape, role, elements, kept, plain, plain, plain, plain))
+        rows.append(
+            TensorReport(site.name, site.dtype.name, site.shape, role, elements, kept, plain, plain, plain, plain)
+        )
     total = sum(row.original for row in rows)
     size = loaded.source_bytes
     return Report(os.fspath(path), "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))

@@ -87,7 +87,7 @@ class Tensors(Mapping):
 
             proto, references = skeleton(self._archive)
             try:
-                sites = model.inline_sites(proto, self._archive.path)
+                sites = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:
                 raise CorruptFile("graph-reference", str(error)) from error
             found: dict[str, object] = {}

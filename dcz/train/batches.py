@@ -91,7 +91,7 @@ def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
     return as_tensor(np.array(array[rows] if array.ndim else array), what)
 
 
-class Stream:
+class BatchStream:
     """Batches of the user's: an iterable that can be iterated again, or a function from the epoch's number to one.
 
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.

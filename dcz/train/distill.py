@@ -42,7 +42,7 @@ class Schedule:
 class Trainee:
     """The network with calibrated values, and the original one that teaches it.
 
-    `original` is the model as it was, `advisor` the one with what a plan's rules make of it, `new` calibrated values
+    `original` is the model as it was, `calibration_model` the one with what a plan's rules make of it, `new` calibrated values
     for its tensors. Those that `shared` names keep their few values, each weight the one that it has; other tensors,
     biases and those of normalisations, are trained as they are; those that `frozen` (a predicate on names) names are
     not. Raises UnsuitableModel, naming the operator, where the graph cannot be trained.
@@ -51,14 +51,14 @@ class Trainee:
     def __init__(
         self,
         original: Model,
-        advisor: Model,
+        calibration_model: Model,
         new: Mapping[str, np.ndarray],
         shared: Iterable[str],
         frozen: Callable[[str], bool],
     ):
         shared, self.place = set(shared), original.path or "the model"
         self.teacher = Network(with_values(original, {}), place=self.place)
-        self.network = Network(with_values(advisor, new), frozen, self.place)
+        self.network = Network(with_values(calibration_model, new), frozen, self.place)
         self.loss = Distillation(self.network, self.teacher)
         made = (_Shared(each) if each.name in shared else _Plain(each) for each in self.network)
         self.parts = [part for part in made if part.unit > 0 and math.isfinite(part.unit)]
@@ -128,7 +128,7 @@ class _Shared:
         weight.prune(flat != 0)  # zeros are left out of the file, and so stay zeros
         centroids, codes = np.unique(flat[flat != 0].astype(np.float64), return_inverse=True)
         if len(centroids):
-            weight.share(share.Shared(centroids, codes.astype(np.uint8)))
+            weight.share(share.SharedWeights(centroids, codes.astype(np.uint8)))
         gaps = np.diff(np.union1d(centroids, [0.0]))
         self.unit = float(np.median(gaps)) if len(gaps) else 0.0
         self.weight, self.is_half = weight, np.array_equal(_half(centroids), centroids)

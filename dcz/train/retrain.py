@@ -26,7 +26,7 @@ from .losses import Loss
 from .network import Network
 from .recipe import Recipe
 from .state import Epoch, Progress
-from .task import Task
+from .task import TrainingTask
 from .training import Training
 
 
@@ -85,7 +85,7 @@ def retrain(
     held = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _files(model, data, labels, plan, *held))
     with torch_threads(recipe.threads):
-        task = Task(model, data, labels, validation, recipe, plan, loss)
+        task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
         _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.sites if s.external])
         state = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
         save = (lambda state: checkpoints.write(checkpoint, task.stamp, state)) if checkpoint is not None else None

@@ -18,7 +18,7 @@ from .. import plan as plans
 from ..errors import BadPlan
 from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
-from .batches import Batches, Stream
+from .batches import Batches, BatchStream
 from .losses import CrossEntropy, Distillation, Loss, class_rows
 from .network import Network
 from .pruning import Group
@@ -30,7 +30,7 @@ EPOCHS = 30  # of pruning, where the recipe leaves it open
 BASE = Settings(codebook="float16", init="linear")
 
 
-class Task:
+class TrainingTask:
     """See `retrain` for what the arguments may be. Raises DczError before any training where they do not fit."""
 
     def __init__(self, model, data, labels=None, validation=None, recipe: Recipe = Recipe(), plan=None, loss=None):
@@ -140,7 +140,7 @@ class Task:
             return None
         raise BadPlan("the validation samples want labels of their own: give both, as validation and its labels")
 
-    def _batches(self, data, labels) -> Batches | Stream:
+    def _batches(self, data, labels) -> Batches | BatchStream:
         names = [wanted.name for wanted in self.network.program.inputs]
         if isinstance(data, (str, os.PathLike)):
             samples = open_samples(data)
@@ -160,7 +160,7 @@ class Task:
             return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed)
         if labels is not None:
             raise BadPlan("an iterable of batches brings its labels itself: let it give (inputs, labels)")
-        return Stream(data)
+        return BatchStream(data)
 
     def _loss(self, loss: str | Callable | None, model) -> Loss:
         if loss is None:
@@ -174,7 +174,7 @@ class Task:
             raise BadPlan(f"a loss is cross-entropy, distill or a function, not {loss!r}")
         return loss(self.network, Network(model)) if isinstance(loss, type) else loss
 
-    def _check(self, batches: Batches | Stream) -> None:
+    def _check(self, batches: Batches | BatchStream) -> None:
         """Raise BadPlan for data, labels or a loss that do not fit, before hours are spent on them."""
         inputs, labels = next(iter(batches.epoch(0)), (None, None))
         if inputs is None:
@@ -191,7 +191,7 @@ class Task:
         if not bool(torch.isfinite(loss)):
             raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
 
-    def _check_answers(self, batches: Batches | Stream, given: dict, outputs: dict, labels) -> None:
+    def _check_answers(self, batches: Batches | BatchStream, given: dict, outputs: dict, labels) -> None:
         """The same for outputs that are no rows of the samples, and for arrays of labels, all of them."""
         name = self.network.outputs[0]
         rows = max((len(each) for each in given.values() if each.dim()), default=1)

@@ -14,7 +14,7 @@ from .idle import drop_idle
 from .pruning import Pruner
 from .recipe import HALF, TURNS
 from .state import Epoch, Progress, State
-from .task import Task
+from .task import TrainingTask
 from .validation import validate
 
 
@@ -23,7 +23,7 @@ class Training:
 
     def __init__(
         self,
-        task: Task,
+        task: TrainingTask,
         saved: dict[str, Any] | None,
         save: Callable[[dict[str, Any]], None],
         progress: Callable[[Progress], None],

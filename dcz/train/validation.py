@@ -2,12 +2,12 @@
 
 import torch
 
-from .batches import Batches, Stream
+from .batches import Batches, BatchStream
 from .losses import Loss, class_rows
 from .network import Network
 
 
-def validate(network: Network, loss: Loss, batches: Batches | Stream | None) -> tuple[float, float | None] | None:
+def validate(network: Network, loss: Loss, batches: Batches | BatchStream | None) -> tuple[float, float | None] | None:
     """Mean loss and share of wrong top classes; None without batches, and the share None without labels of classes."""
     if batches is None:
         return None

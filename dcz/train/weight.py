@@ -88,8 +88,8 @@ class Weight(torch.nn.Module):
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
         self.kept = int(self.mask.sum())
 
-    def share(self, found: share.Shared, movable: bool = False) -> None:
-        """Make the kept weights centroids (stages.share.Shared, a code for each kept weight in order).
+    def share(self, found: share.SharedWeights, movable: bool = False) -> None:
+        """Make the kept weights centroids (stages.share.SharedWeights, a code for each kept weight in order).
 
         Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
         as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes,

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import BadPlan
 from ..evaluation import runtime
-from ..evaluation.batches import Batches
-from ..evaluation.evaluate import answered
-from ..evaluation.predictor import Network
+from ..evaluation.batches import SampleBatches
+from ..evaluation.evaluate import has_top_class
+from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
 
 
@@ -24,7 +24,7 @@ class Agreement:
     """How often the answer stays: the largest entry of the first output that holds classes, or, where none does, the
     whole numbers of the first one that holds such."""
 
-    def __init__(self, network: Network, held: Batches):
+    def __init__(self, network: Predictor, held: SampleBatches):
         self.network, self.held = network, held
 
     def __call__(self, changed) -> dict[str, float]:
@@ -51,7 +51,7 @@ class Accuracy:
     that do not fit the samples or the classes, and for those that the model itself does no better on than by guessing.
     """
 
-    def __init__(self, network: Network, held: Batches, labels: str | os.PathLike, samples: Samples):
+    def __init__(self, network: Predictor, held: SampleBatches, labels: str | os.PathLike, samples: Samples):
         self.network, self.held = network, held
         classes = network.rows(held.rows(0)).shape[1]
         self.labels = read_labels(labels, samples, network.samples.count, classes)
@@ -66,7 +66,7 @@ class Accuracy:
 
     def __call__(self, changed) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than before, 0 or more)."""
-        right = self._right(Network(self.network.path, changed, self.network.samples, self.network.output))
+        right = self._right(Predictor(self.network.path, changed, self.network.samples, self.network.output))
         count = len(self.held.chosen)
         return {"accuracy": right / count, "drop": max(0, self.right - right) / count}
 
@@ -74,12 +74,12 @@ class Accuracy:
         """A drop in words, for messages."""
         return f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held.chosen)} held-out samples"
 
-    def _right(self, network: Network) -> int:
+    def _right(self, network: Predictor) -> int:
         right = 0
         for number in range(len(self.held)):
             chosen = self.held.rows(number)
             rows = network.rows(chosen)
-            right += int(((rows.argmax(1) == self.labels[chosen]) & answered(rows)).sum())
+            right += int(((rows.argmax(1) == self.labels[chosen]) & has_top_class(rows)).sum())
         return right
 
 

@@ -1,7 +1,7 @@
 """Calibrated values made better by training, where inputs that had no part in it bear that out.
 
     values, verdict = distill(sampled, new, training, held, fits)
-    ->  {name: new values} or None, Verdict(before=0.0515, after=0.0480, ...)
+    ->  {name: new values} or None, Distilled(before=0.0515, after=0.0480, ...)
 
 Whatever training does, nothing worse comes out: the trained values are taken only if on the held-out samples, by
 onnxruntime, the answers are clearly nearer to those of the original network, no fewer of them are the same, and the
@@ -18,8 +18,8 @@ from .. import train
 from ..calibrate import Divergence
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
-from ..evaluation.batches import Batches
-from .session import Sampled
+from ..evaluation.batches import SampleBatches
+from .session import TuningSession
 
 PARTS = 8  # of the held-out samples, by whose differences a gain is told from chance
 ERRORS = 2.0  # standard errors: what a gain must be more than
@@ -29,7 +29,7 @@ BATCH = 8  # samples, where the network leaves that open
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Distilled:
     """What came of it: the divergence from the original's answers on `held_out` samples (nats, for classes), and the
     share of their answers that are the same, before and after; and in words why the values were not taken, or ""."""
 
@@ -41,7 +41,7 @@ class Verdict:
     refused: str = ""
 
 
-def check(sampled: Sampled) -> None:
+def check(sampled: TuningSession) -> None:
     """Raise, before calibration takes its time, MissingBackend without PyTorch, and UnsuitableModel or BadPlan where
     the network cannot be trained."""
     with train.torch_threads(sampled.threads):
@@ -49,15 +49,15 @@ def check(sampled: Sampled) -> None:
 
 
 def distill(
-    sampled: Sampled,
+    sampled: TuningSession,
     new: Mapping[str, np.ndarray],
-    training: Batches,
-    held: Batches,
+    training: SampleBatches,
+    held: SampleBatches,
     fits: Callable[[Mapping[str, np.ndarray]], bool],
     schedule: train.Schedule = train.Schedule(),
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-) -> tuple[dict[str, np.ndarray] | None, Verdict]:
+) -> tuple[dict[str, np.ndarray] | None, Distilled]:
     """Train the calibrated values `new` on the samples of `training`: better values, or None, and what `held` says.
 
     `fits` tells whether a file with such values keeps within the budget. The same arguments give the same values on one
@@ -67,9 +67,9 @@ def distill(
     before = best = judge(new)
     values, stale, refused = None, 0, "training brought no gain"
 
-    def shuffled(epoch: int) -> Batches:
+    def shuffled(epoch: int) -> SampleBatches:
         order = np.random.default_rng([seed, epoch]).permutation(training.chosen)
-        return Batches(sampled.network, order, BATCH)
+        return SampleBatches(sampled.network, order, BATCH)
 
     try:
         with train.torch_threads(sampled.threads):
@@ -84,11 +84,11 @@ def distill(
     except UnsuitableModel as error:  # what `check` could not foresee shall not cost what calibration has found
         refused = f"training failed: {error}"
     refused = refused if values is None else _doubt(before, best)
-    verdict = Verdict(before.mean, best.mean, before.same, best.same, len(held.chosen), refused)
+    verdict = Distilled(before.mean, best.mean, before.same, best.same, len(held.chosen), refused)
     return (None if refused else values), verdict
 
 
-def _trainee(sampled: Sampled, new: Mapping[str, np.ndarray]) -> train.Trainee:
+def _trainee(sampled: TuningSession, new: Mapping[str, np.ndarray]) -> train.Trainee:
     plan, sites = sampled.plan, sampled.sites
 
     def frozen(name: str) -> bool:
@@ -96,8 +96,8 @@ def _trainee(sampled: Sampled, new: Mapping[str, np.ndarray]) -> train.Trainee:
         return plan.excludes(name) or plan.rule(name) is not None or (sites[name].is_weight and name not in new)
 
     if not new:  # only to know whether it can be trained
-        return train.Trainee(sampled.source, sampled.advisor, {}, (), lambda name: name not in sampled.names)
-    return train.Trainee(sampled.source, sampled.advisor, new, sampled.names, frozen)
+        return train.Trainee(sampled.source, sampled.calibration_model, {}, (), lambda name: name not in sampled.names)
+    return train.Trainee(sampled.source, sampled.calibration_model, new, sampled.names, frozen)
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,9 @@ class _Score:
 class _Judge:
     """Tells how far the answers on held-out samples are from the original network's."""
 
-    def __init__(self, sampled: Sampled, held: Batches):
+    def __init__(self, sampled: TuningSession, held: SampleBatches):
         rows = np.array_split(held.chosen, min(PARTS, len(held.chosen)))
-        self.sampled, self.parts = sampled, [Batches(sampled.network, each) for each in rows]
+        self.sampled, self.parts = sampled, [SampleBatches(sampled.network, each) for each in rows]
 
     def __call__(self, new: Mapping[str, np.ndarray]) -> _Score:
         changed = self.sampled.run_with(new)

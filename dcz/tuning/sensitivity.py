@@ -22,7 +22,7 @@ from ..errors import BadPlan
 from ..files import check_output, replacing
 from ..parallel import thread_count
 from ..plan import Plan, Settings
-from .session import Sampled
+from .session import TuningSession
 
 BITS, SPARSITIES = (2, 3, 4, 6), (0.5, 0.7, 0.9)
 SAMPLES = 64
@@ -31,7 +31,7 @@ RATE = 4.0  # bits a weight of the plan, where none is named
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorSensitivity:
     """One tensor: how far the answers move (nats) at each number of bits and each sparsity, it alone being compressed;
     `bits_suggested` and `step` (in standard deviations) are what it gets of an even spending on all tensors."""
 
@@ -54,7 +54,7 @@ class Sensitivity:
     path: str
     samples: int
     rate: float
-    rows: tuple[Row, ...]
+    rows: tuple[TensorSensitivity, ...]
     plan: Plan = Plan()
 
     def to_dict(self) -> dict:
@@ -126,7 +126,7 @@ def measure(
     if samples < 1 or not 0.1 <= rate <= 8:
         raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
     ways = [Settings(bits=each) for each in bits] + [Settings(sparsity=each, share=False) for each in sparsities]
-    network = Sampled(model, inputs, plan, thread_count(threads))
+    network = TuningSession(model, inputs, plan, thread_count(threads))
     batches = network.batches(samples)
     found = []
     for number, settings in enumerate(ways):
@@ -135,8 +135,8 @@ def measure(
         def tell(name: str, done: int, total: int, number=number) -> None:
             progress(name, number * total + done, len(ways) * total)
 
-        with network.sound():
-            found.append(calibrate.divergences(network.advisor, batches, trials, network.threads, tell))
+        with network.numerics_guard():
+            found.append(calibrate.divergences(network.calibration_model, batches, trials, network.threads, tell))
     curves = network.curves(batches)
     steps = allocate.by_bits(curves, rate * network.weights)
     rows = tuple(_row(network, name, bits, sparsities, found, curves[name], steps[name]) for name in network.names)
@@ -146,7 +146,7 @@ def measure(
     return result
 
 
-def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curve, step: float) -> Row:
+def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curve, step: float) -> TensorSensitivity:
     moved = [each[name] for each in found]
     site = network.sites[name]
     near = int(np.argmin(np.abs(curve.steps - step)))
@@ -154,4 +154,6 @@ def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curv
     deviation = prune.standard_deviation(numbers[numbers != 0]) or 1.0  # as codec has it: zeros have no error
     by_bits, by_sparsity = dict(zip(bits, moved)), dict(zip(sparsities, moved[len(bits) :]))
     used = float(curve.bits[near]) / curve.elements
-    return Row(name, site.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation)))
+    return TensorSensitivity(
+        name, site.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation))
+    )

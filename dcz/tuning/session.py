@@ -20,18 +20,18 @@ from ..compression.compress import as_plan
 from ..compression.fold_batchnorm import fold
 from ..errors import BadPlan, UnsuitableModel
 from ..evaluation import runtime
-from ..evaluation.batches import Batches, spread
-from ..evaluation.predictor import Network
+from ..evaluation.batches import SampleBatches, evenly_spaced
+from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, open_samples
 from ..plan import Plan, Settings
 from ..tensor import Tensor, values
 
 
-class Sampled:
+class TuningSession:
     """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
 
     `source` is the model that is compressed, `folded` of whose BatchNormalizations are in the layers before them, and
-    `unfolded` the ModelProto that it was, if any are; `advisor` is the one that runs: the tensors that the plan's rules
+    `unfolded` the ModelProto that it was, if any are; `calibration_model` is the one that runs: the tensors that the plan's rules
     name are in it as these leave them, and what the plan names is hidden from calibration, biases too. `data` is all
     that was given, `network.samples` what the model takes of it.
     """
@@ -54,11 +54,11 @@ class Sampled:
         self.weights = sum(math.prod(self.sites[name].shape) for name in self.names)
         self.session = self._session(original)
         self.data = _samples(inputs)
-        self.network = Network(self.path, self.session, self.data, None)
+        self.network = Predictor(self.path, self.session, self.data, None)
         self.count = self.network.samples.count
         for _ in self.batches(self.count):
             pass  # refused now if one does not fit, not after minutes of work
-        self.advisor = self._advisor()
+        self.calibration_model = self._advisor()
 
     def _is_calibrated(self, site) -> bool:
         """Whether the plan's default goes for a tensor, and there is something to choose."""
@@ -95,26 +95,26 @@ class Sampled:
         coded = encode(Tensor(name, site.dtype, site.shape, site.read(), site.rows), settings)[0].data
         return values(coded.view(site.dtype.pattern), site.dtype).reshape(site.shape)
 
-    def batches(self, count: int) -> Batches:
+    def batches(self, count: int) -> SampleBatches:
         """`count` samples, if there are so many."""
-        return Batches(self.network, spread(np.arange(self.count), count))
+        return SampleBatches(self.network, evenly_spaced(np.arange(self.count), count))
 
-    def curves(self, batches: Batches) -> dict[str, allocate.Curve]:
+    def curves(self, batches: SampleBatches) -> dict[str, allocate.Curve]:
         """What a bit buys in each tensor."""
         options = calibrate.Options(sweeps=0, follow=0.0, threads=self.threads)  # quick: only tensors are compared
-        with self.sound():
-            return calibrate.curves(self.advisor, batches, self.names, options=options)
+        with self.numerics_guard():
+            return calibrate.curves(self.calibration_model, batches, self.names, options=options)
 
     @contextlib.contextmanager
-    def sound(self) -> Iterator[None]:
+    def numerics_guard(self) -> Iterator[None]:
         """Say what is wrong where a layer's inputs are no numbers to reckon with."""
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 yield
         except (np.linalg.LinAlgError, IndexError) as error:  # IndexError: a level chosen by NaN
-            raise self.unsound() from error
+            raise self.numerics_error() from error
 
-    def unsound(self) -> BadPlan:
+    def numerics_error(self) -> BadPlan:
         """Samples that tell nothing."""
         path = self.network.samples.path
         return BadPlan(
@@ -125,7 +125,7 @@ class Sampled:
         """An onnxruntime session of the model with new values for some tensors, and what the plan's rules make."""
         from .. import model as onnx_model
 
-        return self._session(onnx_model.with_values(self.advisor, new))
+        return self._session(onnx_model.with_values(self.calibration_model, new))
 
     def _session(self, proto):
         from .. import model as onnx_model

@@ -16,15 +16,15 @@ import numpy as np
 from .. import calibrate
 from ..calibrate import allocate
 from ..compression.compress import compress
-from ..compression.executors import assembled
+from ..compression.executors import open_pool
 from ..compression.fold_batchnorm import noted
 from ..compression.target_size import File, measured
 from ..errors import BadPlan
-from ..evaluation.batches import Batches, spread
+from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.samples import Samples
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from .criteria import Accuracy, Agreement
-from .session import Sampled
+from .session import TuningSession
 
 HELD = 0.25  # of the samples, which decide whether a drop is small enough
 FEWEST = 8  # samples to calibrate with
@@ -46,7 +46,7 @@ class Trial:
     drop: float | None = None
 
 
-class Trials(Sampled):
+class Trials(TuningSession):
     """One run: what each tensor costs, and the trial that is kept, `best`, with its `values_of_best`.
 
     `samples` are those that calibrate, `held` those that do not; `judge` tells by these what is lost. For `labels` see
@@ -69,9 +69,9 @@ class Trials(Sampled):
         """Say which samples calibrate, and which, if any, are held out; and measure the curves."""
         places, every = np.arange(self.count), round(1 / HELD)
         out = held & (places % every == every - 1)
-        self.samples, self.held = Batches(self.network, places[~out]), Batches(self.network, places[out])
+        self.samples, self.held = SampleBatches(self.network, places[~out]), SampleBatches(self.network, places[out])
         self.judge = self._judge() if held else None
-        self.costs = self.curves(Batches(self.network, spread(self.samples.chosen, MEASURED)))
+        self.costs = self.curves(SampleBatches(self.network, evenly_spaced(self.samples.chosen, MEASURED)))
 
     def _judge(self) -> Agreement | Accuracy:
         if self.labels is None:
@@ -87,10 +87,10 @@ class Trials(Sampled):
         steps = allocate.by_bits(self.costs, bits * self.weights)
         steps = {name: step for name, step in steps.items() if name not in exact}
         options = calibrate.Options(threads=self.threads)
-        with self.sound():
-            new = calibrate.calibrated(self.advisor, self.samples, steps, options, self.progress)
+        with self.numerics_guard():
+            new = calibrate.calibrated(self.calibration_model, self.samples, steps, options, self.progress)
         if not all(np.isfinite(array).all() for array in new.values()):
-            raise self.unsound()
+            raise self.numerics_error()
         judgement = self.judge(self.run_with(new)) if judged else {}
         trial = Trial(bits, self.file(new).nbytes, **judgement)
         self.tell(trial)
@@ -105,8 +105,8 @@ class Trials(Sampled):
     def file(self, new: Mapping[str, np.ndarray]) -> File:
         """What the file with these values takes."""
         proto, plan = self._changed(new)
-        with assembled(self.threads) as crew:
-            return measured(proto, plan, crew, metadata=self._metadata(new))
+        with open_pool(self.threads) as pool:
+            return measured(proto, plan, pool, metadata=self._metadata(new))
 
     def write(self, output: str | os.PathLike, **options) -> None:
         """Write the best trial; for `options` see dcz.compress."""

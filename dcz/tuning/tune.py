@@ -27,7 +27,10 @@ from .criteria import Accuracy
 from .trials import Trial, Trials
 
 if TYPE_CHECKING:
-    from .distill import Verdict
+    pass
+
+if TYPE_CHECKING:
+    from .distill import Distilled
 
 DROP = 0.01  # where no goal is named
 MOST_BITS, LEAST_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
@@ -53,7 +56,7 @@ class Tuned:
     accuracy: float | None = None
     biases: int = 0
     means: int = 0
-    distilled: "Verdict | None" = None
+    distilled: "Distilled | None" = None
 
 
 def tune(
@@ -225,7 +228,7 @@ def _to_drop(run: Trials, drop: float, warn: Callable[[str], None]) -> None:
         )
 
 
-def _distill(run: Trials, max_bytes: int) -> "Verdict | None":
+def _distill(run: Trials, max_bytes: int) -> "Distilled | None":
     """Train the best trial's values, and keep what is better, in `max_bytes` at most; None where all are exact."""
     from .distill import distill
 

@@ -41,7 +41,7 @@ class Coded:
     decode: float
 
 
-def weights(path: Path) -> list[list[model.Site]]:
+def weights(path: Path) -> list[list[model.ModelTensor]]:
     """The tensors that dcz compresses by default, equal ones together."""
     plan, same = Plan(), defaultdict(list)
     for site in model.load(path).sites:

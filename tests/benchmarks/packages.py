@@ -67,7 +67,7 @@ def compressed_shares(path: Path, packed: Path) -> tuple[float, float]:
     small = [row.compressed or row.huffman < row.original / 2 for row in rows]
     done = {ref.held.name for number, refs in references.items() for ref in refs if small[number]}
 
-    def share(some: list[model.Site]) -> float:
+    def share(some: list[model.ModelTensor]) -> float:
         return sum(site.nbytes for site in some if site.name in done) / sum(site.nbytes for site in some)
 
     return share(sites), share([site for site in sites if site.is_weight])

@@ -259,8 +259,8 @@ def test_recurrent_weights_are_rounded_by_what_they_meet(op, gates, more):
 
 def test_states_are_found_in_either_layout():
     y = normal(3, 2, 5, 4)  # steps, directions, samples, numbers
-    (one,) = im2col.States().blocks(y)
-    (other,) = im2col.States(1).blocks(y.transpose(2, 0, 1, 3))
+    (one,) = im2col.RecurrentStates().blocks(y)
+    (other,) = im2col.RecurrentStates(1).blocks(y.transpose(2, 0, 1, 3))
     np.testing.assert_array_equal(one, other)
     assert one.shape == (2, 4, 5, 3)
     np.testing.assert_array_equal(one[1, :, 4, 2], y[2, 1, 4])

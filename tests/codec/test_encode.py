@@ -370,7 +370,7 @@ def test_the_smaller_of_both_is_found_near_the_crossing():
     given = gaussian((100, 120))
     for sparsity in np.arange(0.1, 0.95, 0.1):
         settings = Settings(bits=4, sparsity=float(sparsity))
-        weights = arrays.Numbers(given.patterns, given.dtype)
+        weights = arrays.LazyValues(given.patterns, given.dtype)
         coded = encode._share(given, weights, encode._prune(weights, settings), settings)
         counts = np.bincount(coded.codes, minlength=256)
         shared = encodings._shared(given, coded, counts, map)

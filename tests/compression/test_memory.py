@@ -108,17 +108,17 @@ def test_what_is_at_work_together_is_bounded_by_its_bytes(room):
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("dtype, kind", [(FLOAT32, "<f4"), (FLOAT16, "<f2")], ids=["float32", "float16"])
 def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
-    monkeypatch.setattr(arrays, "FEW", few)
+    monkeypatch.setattr(arrays, "GATHER_LIMIT", few)
     draw = np.random.default_rng(0)
     whole = draw.normal(0, 1, 200_001).astype(kind)
     mask = draw.random(len(whole)) < density
-    kept, expected = arrays.Numbers(whole.view(dtype.pattern), dtype, mask), whole[mask].astype(np.float32)
+    kept, expected = arrays.LazyValues(whole.view(dtype.pattern), dtype, mask), whole[mask].astype(np.float32)
     assert len(kept) == len(expected)
     for part in [slice(0, 5), slice(65_530, 65_540), slice(100_000, None), slice(None), slice(7, 7)]:
         assert np.array_equal(kept[part], expected[part])
     if density in (0.0, 1.0):
         return
-    places = arrays.Places(mask)
+    places = arrays.KeptPositions(mask)
     assert np.array_equal(places[10:70], np.flatnonzero(mask)[10:70])
     assert [places.rank(place) for place in (0, 65_536, 70_000)] == [mask[:p].sum() for p in (0, 65_536, 70_000)]
     half = expected > 0
@@ -127,7 +127,7 @@ def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
 
 def test_bytes_are_made_for_any_slice():
     elements = np.arange(100_000, dtype="<u4")
-    made = arrays.Made(len(elements), 4, lambda part: elements[part])
+    made = arrays.LazyBytes(len(elements), 4, lambda part: elements[part])
     whole = elements.view(np.uint8)
     for part in [slice(0, 3), slice(5, 6), slice(6, 4001), slice(399_999, 400_000), slice(None), slice(8, 8)]:
         assert np.array_equal(made[part], whole[part])
@@ -137,7 +137,7 @@ def test_bytes_are_made_for_any_slice():
 @pytest.mark.parametrize("every", [1, 2, 3, 16, 357])
 @pytest.mark.parametrize("length", [1, 356, 357, 358, 100_000])
 def test_scattered_places_are_one_in_each_stretch(length, every):
-    found = np.arange(length)[arrays.scattered(length, every)]
+    found = np.arange(length)[arrays.scattered_sample(length, every)]
     assert np.array_equal(found // every, np.arange(-(-length // every)))
     if len(found) > 1000 and every > 1:
         for period in (2, 3, 5, 7, 9, 16):
@@ -148,10 +148,10 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
     table = np.random.default_rng(1).permutation(256).astype(np.uint8)
     expected = table[codes]
-    assert np.array_equal(arrays.occurrences(codes), np.bincount(codes))
-    assert arrays.look_up(np.arange(200, dtype=np.uint8), codes) is codes
-    assert peak(arrays.look_up, table, codes) < 3 * len(codes)
-    assert np.array_equal(arrays.look_up(table, codes, out=codes), expected) and np.array_equal(codes, expected)
+    assert np.array_equal(arrays.count_codes(codes), np.bincount(codes))
+    assert arrays.remap(np.arange(200, dtype=np.uint8), codes) is codes
+    assert peak(arrays.remap, table, codes) < 3 * len(codes)
+    assert np.array_equal(arrays.remap(table, codes, out=codes), expected) and np.array_equal(codes, expected)
 
 
 def test_a_file_that_is_too_short_is_not_mapped(tmp_path):

@@ -11,14 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz.compression import target_size
 from dcz.compression.journal import Kept
-from dcz.compression.target_size import Trial, seek
+from dcz.compression.target_size import SizeTrial, seek
 from dcz.errors import BadPlan
 from dcz.plan import BEST_QUALITY, WORST_QUALITY, Plan, Rule, Settings
 from tests.networks import perceptron
 
 
-def smooth(quality: float) -> Trial:
-    return Trial(quality, round(1000 * 2 ** (quality / 6)))
+def smooth(quality: float) -> SizeTrial:
+    return SizeTrial(quality, round(1000 * 2 ** (quality / 6)))
 
 
 @pytest.mark.parametrize("budget", [1200, 5_000, 33_333, 150_000])
@@ -31,7 +31,7 @@ def test_a_smooth_size_is_met_in_a_few_trials(budget):
 
 def test_a_size_with_steps_keeps_the_largest_that_fits():
     steps = [1000, 3000, 9000, 27000]
-    best = seek(lambda quality: Trial(quality, steps[min(3, int(quality / 11))]), 20_000)
+    best = seek(lambda quality: SizeTrial(quality, steps[min(3, int(quality / 11))]), 20_000)
     assert best.nbytes == 9000
 
 

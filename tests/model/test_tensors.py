@@ -555,7 +555,7 @@ def lifted(place="initializer", **change) -> tuple[onnx.ModelProto, list]:
     """A graph whose weight is in record 0, and (dtype, shape) of that record; `change` spoils the reference."""
     loaded = onnx_model.from_proto(models.place(place))
     site = loaded.sites[0]
-    site.lift(0)
+    site.replace_with_reference(0)
     tensor = site.proto if isinstance(site.proto, TensorProto) else site.proto.t
     for name, value in change.items():
         if name in ("key", "value"):

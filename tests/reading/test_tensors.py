@@ -78,7 +78,7 @@ def test_few_are_decoded_ahead_and_fewer_where_they_are_big(packed, monkeypatch)
 
     monkeypatch.setattr(decompress, "decode_tensor", count)
     for room, most in ((1 << 30, 4), (2 * 640_000, 2), (1, 1)):
-        monkeypatch.setattr(parallel, "ROOM", room)
+        monkeypatch.setattr(parallel, "MAX_BYTES_IN_FLIGHT", room)
         begun.clear()
         with Archive(packed) as archive:
             for number, _ in enumerate(decompress.decode_all(archive, 3), 1):

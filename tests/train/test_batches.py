@@ -9,7 +9,7 @@ from dcz.evaluation import samples as data
 torch = pytest.importorskip("torch")
 
 from dcz.train import Batches  # noqa: E402
-from dcz.train.batches import Stream  # noqa: E402
+from dcz.train.batches import BatchStream  # noqa: E402
 
 X = np.arange(50, dtype=np.float32).reshape(25, 2)
 
@@ -86,9 +86,9 @@ def test_lists_loaders_and_functions_give_batches():
     dataset = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.arange(25))
     loader = torch.utils.data.DataLoader(dataset, 10)
     for given in (loader, [(X[:10], [1] * 10)] * 3, [X[:10], (X[:10],), [X[:10]]], [{"x": X[:10]}] * 3):
-        stream = Stream(given)
+        stream = BatchStream(given)
         assert len(stream) == 3 == len(list(stream.epoch(0))) == len(list(stream.epoch(1)))
-    stream = Stream(lambda epoch: ((X[:5] + epoch, None) for _ in range(epoch)))
+    stream = BatchStream(lambda epoch: ((X[:5] + epoch, None) for _ in range(epoch)))
     assert len(stream) == 0 and [len(list(stream.epoch(n))) for n in range(3)] == [0, 1, 2]
     assert [labels for _, labels in stream.epoch(2)] == [None, None]
 
@@ -98,7 +98,7 @@ def test_lists_loaders_and_functions_give_batches():
 ])  # fmt: skip
 def test_what_cannot_be_iterated_again_is_refused(given, words):
     with pytest.raises(BadPlan, match=words):
-        Stream(given)
+        BatchStream(given)
 
 
 @pytest.mark.parametrize("given, words", [
@@ -106,4 +106,4 @@ def test_what_cannot_be_iterated_again_is_refused(given, words):
 ])  # fmt: skip
 def test_batches_that_are_none_are_refused(given, words):
     with pytest.raises(BadPlan, match=words):
-        list(Stream(given).epoch(0))
+        list(BatchStream(given).epoch(0))

@@ -11,10 +11,10 @@ import dcz
 from dcz import calibrate
 from dcz.codec.stages.share import simple_step
 from dcz.errors import BadPlan, UnsuitableModel
-from dcz.evaluation.batches import Batches
+from dcz.evaluation.batches import SampleBatches
 from dcz.plan import Plan, Rule, Settings
 from dcz.tuning import tune as tuning
-from dcz.tuning.session import Sampled
+from dcz.tuning.session import TuningSession
 from tests.models import arrays, model, normal, tensor
 from tests.train import samples
 
@@ -33,7 +33,7 @@ def inputs(count: int = 96, shape=(64,)) -> np.ndarray:
     return normal(count, *shape, seed=3) * 20
 
 
-def coarse(sampled: Sampled, step: float = 0.7) -> dict[str, np.ndarray]:
+def coarse(sampled: TuningSession, step: float = 0.7) -> dict[str, np.ndarray]:
     """Every weight rounded to multiples of `step` standard deviations, which then are moved at random."""
     new = {}
     for name in sampled.names:
@@ -46,10 +46,10 @@ def coarse(sampled: Sampled, step: float = 0.7) -> dict[str, np.ndarray]:
 
 def distill(source, x, plan=Plan(), schedule=LIVELY, new=None, fits=lambda values: True, **options):
     """What comes of spoilt values: (sampled, the values before, those after or None, the verdict)."""
-    sampled = Sampled(source, {source.graph.input[0].name: x}, plan, 1)
+    sampled = TuningSession(source, {source.graph.input[0].name: x}, plan, 1)
     new = coarse(sampled) if new is None else new(sampled)
     places = np.arange(len(x))
-    training, held = (Batches(sampled.network, places[part]) for part in (places % 4 != 3, places % 4 == 3))
+    training, held = (SampleBatches(sampled.network, places[part]) for part in (places % 4 != 3, places % 4 == 3))
     return sampled, new, *distilling.distill(sampled, new, training, held, fits, schedule, **options)
 
 

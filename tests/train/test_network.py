@@ -6,7 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import dcz
-from dcz.codec.stages.share import Shared
+from dcz.codec.stages.share import SharedWeights
 from dcz.errors import BadPlan, UnsuitableModel
 from tests.models import arrays, model, normal, tensor
 from tests.train.samples import clusters, convolutional, perceptron, transformer
@@ -38,7 +38,7 @@ def test_the_gradient_of_a_centroid_is_the_limit_of_differences(mask, movable):
     if mask is not None:
         weight.prune(mask)
     codes = np.arange(weight.kept, dtype=np.uint8) % 3
-    weight.share(Shared(np.array([-0.5, 0.1, 0.7]), codes), movable)
+    weight.share(SharedWeights(np.array([-0.5, 0.1, 0.7]), codes), movable)
     factors = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
     def of_centroids(values):
@@ -64,7 +64,7 @@ def test_the_gradient_of_a_centroid_is_the_sum_of_those_of_its_weights():
     dense, shared = weight_of(), weight_of()
     with torch.no_grad():
         dense.values.copy_(torch.tensor([0.5, -0.5] * 6))
-    shared.share(Shared(np.array([-0.5, 0.5]), np.array([1, 0] * 6, np.uint8)))
+    shared.share(SharedWeights(np.array([-0.5, 0.5]), np.array([1, 0] * 6, np.uint8)))
     for weight in (dense, shared):
         (weight() ** 3).sum().backward()
     assert torch.allclose(
@@ -110,19 +110,19 @@ def test_masks_and_codes_that_do_not_fit_are_refused():
     with pytest.raises(BadPlan, match="12 places"):
         weight.prune(np.ones(5, bool))
     with pytest.raises(BadPlan, match="codes for the 12 kept weights, not 5"):
-        weight.share(Shared(np.zeros(1), np.zeros(5, np.uint8)))
-    weight.share(Shared(np.zeros(1), np.zeros(12, np.uint8)))
+        weight.share(SharedWeights(np.zeros(1), np.zeros(5, np.uint8)))
+    weight.share(SharedWeights(np.zeros(1), np.zeros(12, np.uint8)))
     with pytest.raises(BadPlan, match="prune before that"):
         weight.prune(np.ones(12, bool))
     with pytest.raises(BadPlan, match="shared already"):
-        weight.share(Shared(np.zeros(1), np.zeros(12, np.uint8)))
+        weight.share(SharedWeights(np.zeros(1), np.zeros(12, np.uint8)))
 
 
 def test_a_state_brings_everything_back():
     weight = weight_of()
     weight.prune(some_mask())
     pruned, before = weight.state(), weight.numpy()
-    weight.share(Shared(np.array([0.25, 0.5]), np.arange(8, dtype=np.uint8) % 2), movable=True)
+    weight.share(SharedWeights(np.array([0.25, 0.5]), np.arange(8, dtype=np.uint8) % 2), movable=True)
     shared, centroids = weight.state(), weight.numpy()
     weight.restore(pruned)
     assert np.array_equal(weight.numpy(), before) and weight.kept == 8 and not weight.shared
@@ -242,7 +242,9 @@ def test_a_network_is_written_exactly_as_it_is(tmp_path):
     onnx.save(perceptron(), tmp_path / "net.onnx")
     network = Network(tmp_path / "net.onnx")
     network["fc1.weight"].prune(np.random.default_rng(0).random(64 * 128) < 0.1)
-    network["fc2.weight"].share(Shared(np.array([-0.125, 0.0, 0.25]), np.random.default_rng(1).integers(0, 3, 1280)))
+    network["fc2.weight"].share(
+        SharedWeights(np.array([-0.125, 0.0, 0.25]), np.random.default_rng(1).integers(0, 3, 1280))
+    )
     save_network(network, tmp_path / "net.dcz", {"settings": "by hand"})
     found, wanted = arrays(dcz.load(tmp_path / "net.dcz")), arrays(network.to_proto())
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)

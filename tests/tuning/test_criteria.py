@@ -8,8 +8,8 @@ import dcz
 from dcz.errors import BadPlan
 from dcz.evaluation import runtime
 from dcz.evaluation import samples as data
-from dcz.evaluation.batches import Batches
-from dcz.evaluation.predictor import Network
+from dcz.evaluation.batches import SampleBatches
+from dcz.evaluation.predictor import Predictor
 from dcz.tuning import criteria, tune
 from tests import models
 from tests.models import model, tensor
@@ -30,11 +30,11 @@ def echo(bias=(0, 0, 0, 0), batch: int | str = "n"):
     return runtime.session(proto.SerializeToString())
 
 
-def held(batch: int | str = "n", **arrays) -> tuple[Network, Batches, data.Samples]:
+def held(batch: int | str = "n", **arrays) -> tuple[Predictor, SampleBatches, data.Samples]:
     """A network that answers the class of each sample, those that are held out, and all that the data file has."""
     samples = data.Samples("x.npz", {"x": X, **arrays})
-    network = Network("net.onnx", echo(batch=batch), samples, None)
-    return network, Batches(network, HELD), samples
+    network = Predictor("net.onnx", echo(batch=batch), samples, None)
+    return network, SampleBatches(network, HELD), samples
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])

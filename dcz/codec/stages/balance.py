@@ -20,8 +20,8 @@ FEW = 1 << 12  # rows that a block has again and again
 SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
 
 
-class Rows:
-    """Which row each weight is in: see Tensor.rows. `places` (integers, flat, or arrays.Places) are those of the
+class RowIndex:
+    """Which row each weight is in: see Tensor.rows. `places` (integers, flat, or arrays.KeptPositions) are those of the
     weights in the tensor, None for all of it."""
 
     def __init__(self, shape: tuple[int, ...], rows: int, places=None):
@@ -44,7 +44,7 @@ class Rows:
         return np.repeat(np.arange(first, last), np.diff(edges))
 
 
-def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: Rows, slope: float) -> np.ndarray:
+def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float) -> np.ndarray:
     """Codes (uint8) near the given ones, with sums of errors near zero over the weights of each row.
 
     `weights` (float, flat, finite), `codes` (uint8) into `levels` (float64, ascending), `rows` their rows. `slope` is
@@ -69,7 +69,7 @@ def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: R
     return found
 
 
-def _sums(weights, codes, levels, rows: Rows, unit: float) -> tuple[np.ndarray, np.ndarray]:
+def _sums(weights, codes, levels, rows: RowIndex, unit: float) -> tuple[np.ndarray, np.ndarray]:
     """How many weights each row has, and its error in units (int64)."""
     count, sums = np.zeros(rows.count), np.zeros(rows.count)
     for start in range(0, len(weights), BLOCK):
@@ -98,7 +98,7 @@ def _changes(levels: np.ndarray) -> np.ndarray:
     return change
 
 
-def _candidates(weights, codes, levels, change, rows: Rows, slope: float, wanted: np.ndarray, reach: np.ndarray):
+def _candidates(weights, codes, levels, change, rows: RowIndex, slope: float, wanted: np.ndarray, reach: np.ndarray):
     """Weights whose move to the next level, the way their row wants, costs less than the row's `reach`: their places,
     rows and costs."""
     price, fixed = _prices(codes, len(levels)), np.full((2, 256), math.inf)
@@ -123,7 +123,7 @@ def _candidates(weights, codes, levels, change, rows: Rows, slope: float, wanted
 def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
     count = np.zeros(entries)
-    used = arrays.occurrences(codes)
+    used = arrays.count_codes(codes)
     count[: len(used)] = used
     return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
 

@@ -25,10 +25,10 @@ def encode(data: np.ndarray, itemsize: int) -> Block:
     best, least = None, len(data)
     for method, plain in [("deflated", data)] + ([("planes", Planes(data, itemsize))] if itemsize > 1 else []):
         for search in (False, True) if _repeats(plain) else (False,):
-            packed = deflate_parts((plain[part] for part in arrays.parts(len(plain))), search, least)
+            packed = deflate_parts((plain[part] for part in arrays.blocks(len(plain))), search, least)
             if packed is not None:
                 best, least = Block(method, packed), len(packed)
-    return best or Block("plain", b"".join(data[part].data for part in arrays.parts(len(data))))
+    return best or Block("plain", b"".join(data[part].data for part in arrays.blocks(len(data))))
 
 
 class Planes:

@@ -15,7 +15,7 @@ BLOCK = 1 << 16
 
 
 def number(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct ones of bit patterns (array or arrays.Numbers), ascending as integers, and the code (uint8) of each;
+    """The distinct ones of bit patterns (array or arrays.LazyValues), ascending as integers, and the code (uint8) of each;
     None of none, or over `most`."""
     known = np.unique(patterns[:4096])
     if not 1 <= len(known) <= most:
@@ -33,7 +33,7 @@ def number(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, 
             found = table[_hash(part, multiplier, shift)]
         codes[start : start + BLOCK] = found
     order = np.argsort(known)
-    return known[order], arrays.look_up(np.argsort(order).astype(np.uint8), codes, out=codes)
+    return known[order], arrays.remap(np.argsort(order).astype(np.uint8), codes, out=codes)
 
 
 def _hash_table(known: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -20,7 +20,7 @@ MIXED = 1 << 8  # no code: a bin that holds a threshold
 
 
 class Histogram:
-    """Counts and sums of weights (float, flat, finite; an array or arrays.Numbers) in equal bins, as running totals.
+    """Counts and sums of weights (float, flat, finite; an array or arrays.LazyValues) in equal bins, as running totals.
 
     An edge (int64) is a number of bins from the left; the totals at an edge are those of all bins before it. With
     `importance` (float64, one a weight) a weight counts that often. Of many weights one in `every` is enough, which
@@ -32,7 +32,7 @@ class Histogram:
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         core = _core(weights) if every > 1 else (-np.inf, np.inf)
-        for piece in arrays.parts(len(weights), BLOCK * min(every, 16)):
+        for piece in arrays.blocks(len(weights), BLOCK * min(every, 16)):
             part, often = weights[piece], None if importance is None else importance[piece]
             for times, taken in _taken(part, every, *core):
                 some, mass = part[taken], None if often is None else often[taken]
@@ -84,9 +84,9 @@ class Histogram:
 def _core(weights: np.ndarray) -> tuple[float, float]:
     """Between which values most of the weights lie."""
     every, some = max(1, len(weights) // BLOCK), []
-    for piece in arrays.parts(len(weights)):
+    for piece in arrays.blocks(len(weights)):
         part = weights[piece]
-        some.append(part[arrays.scattered(len(part), every)])
+        some.append(part[arrays.scattered_sample(len(part), every)])
     some = np.sort(np.concatenate(some))
     tail = len(some) // TAIL
     return float(some[tail]), float(some[-1 - tail])
@@ -99,6 +99,6 @@ def _taken(weights: np.ndarray, every: int, low: float, high: float) -> Iterator
         return
     outside = weights < low
     outside |= weights > high
-    places = arrays.scattered(len(weights), every)
+    places = arrays.scattered_sample(len(weights), every)
     yield every, places[~outside[places]]
     yield 1, np.flatnonzero(outside)

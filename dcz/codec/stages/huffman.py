@@ -65,7 +65,7 @@ def words(lengths: np.ndarray) -> np.ndarray:
 
 def count_symbols(symbols: np.ndarray) -> np.ndarray:
     """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
-    found = arrays.occurrences(symbols)
+    found = arrays.count_codes(symbols)
     return np.pad(found, (0, 256 - len(found)))
 
 
@@ -189,16 +189,16 @@ def _unpack(stream: Stream) -> np.ndarray:
     packed, width = np.frombuffer(stream.segments[0], np.uint8), stream.width
     table = None
     if 8 % width == 0:  # a byte holds whole symbols: those of each byte
-        table = _spread(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)
+        table = _unpack_symbols(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)
     symbols = np.empty(stream.count, np.uint8)
     for start in range(0, stream.count, SEGMENT):  # whole bytes each; a bit takes a byte on the way
         part = symbols[start : start + SEGMENT]
         held = packed[start * width // 8 : -(-(start + len(part)) * width // 8)]
-        part[:] = _spread(held, width, len(part)) if table is None else table[held].ravel()[: len(part)]
+        part[:] = _unpack_symbols(held, width, len(part)) if table is None else table[held].ravel()[: len(part)]
     return symbols
 
 
-def _spread(packed: np.ndarray, width: int, count: int) -> np.ndarray:
+def _unpack_symbols(packed: np.ndarray, width: int, count: int) -> np.ndarray:
     """The first `count` symbols of `width` bits each that are packed in bytes."""
     bits = np.unpackbits(packed, bitorder="little", count=count * width)
     padded = np.zeros((count, 8), np.uint8)

@@ -3,7 +3,7 @@
     weights  0.1 -0.7 0.0 0.4   sparsity 0.5   ->   keep 0 1 0 1
 
 Only magnitudes matter, and only their order; the weights that are kept do not change. Weights are arrays (float, flat),
-or arrays.Numbers, of which no more than a slice is in memory at a time.
+or arrays.LazyValues, of which no more than a slice is in memory at a time.
 """
 
 import math
@@ -26,9 +26,9 @@ def by_sparsity(weights: np.ndarray, sparsity: float) -> np.ndarray:
     if drop == 0:
         return np.ones(len(weights), bool)
     edge, below, alike = _select(weights, drop)
-    mask = arrays.where(weights, lambda part: _magnitude_bits(part) > edge)
+    mask = arrays.mask_where(weights, lambda part: _magnitude_bits(part) > edge)
     stay = alike - (drop - below)
-    for part in arrays.parts(len(weights)):
+    for part in arrays.blocks(len(weights)):
         if stay <= 0:
             break
         ties = np.flatnonzero(_magnitude_bits(weights[part]) == edge)[:stay]
@@ -43,7 +43,7 @@ def by_deviation(weights: np.ndarray, multiple: float) -> np.ndarray:
     The quality parameter of Han et al., "Learning both Weights and Connections", 2015, section 3.1.
     """
     least = np.float64(multiple * standard_deviation(weights))  # a plain float might overflow float32
-    return arrays.where(weights, lambda part: np.abs(part) > least)
+    return arrays.mask_where(weights, lambda part: np.abs(part) > least)
 
 
 def standard_deviation(weights: np.ndarray) -> float:
@@ -66,7 +66,7 @@ def typical_square(weights: np.ndarray, aside: float = 0.005) -> float:
     if rest == len(weights):
         return mean_square(weights)
     edge = _select(weights, rest)[0]
-    return mean_square(arrays.select(weights, arrays.where(weights, lambda part: _magnitude_bits(part) <= edge)))
+    return mean_square(arrays.select(weights, arrays.mask_where(weights, lambda part: _magnitude_bits(part) <= edge)))
 
 
 def _mean(weights: np.ndarray, term: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -92,7 +92,7 @@ def _select(weights, rank: int) -> tuple[int, int, int]:
     value = below = 0
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
         counts = np.zeros(1 << _DIGIT, np.int64)
-        for place in arrays.parts(len(weights), 1 << 18):
+        for place in arrays.blocks(len(weights), 1 << 18):
             part = _magnitude_bits(weights[place])
             if shift + _DIGIT < bits:
                 part = part[part >> (shift + _DIGIT) == value >> (shift + _DIGIT)]

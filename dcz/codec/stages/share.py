@@ -8,7 +8,7 @@ length of the code, for when codes are Huffman-coded anyway.
 The iterations run on a histogram (histogram.py), so that a step costs as much as the codebook has entries, however many
 the weights. Sums run in a fixed order: the same weights give the same codebook on every machine.
 
-Weights are arrays (float, flat, finite), or arrays.Numbers, of which no more than a slice is in memory at a time.
+Weights are arrays (float, flat, finite), or arrays.LazyValues, of which no more than a slice is in memory at a time.
 """
 
 import math
@@ -28,7 +28,7 @@ STEPS = 300  # Lloyd iterations at most; weights of real layers settle after 20 
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
+class SharedWeights:
     """Centroids (float64, ascending, every one used), and the code of every weight (uint8, in the weights' order)."""
 
     centroids: np.ndarray
@@ -40,7 +40,7 @@ class Shared:
 
 def kmeans(
     weights: np.ndarray, k: int, start: str = "cuberoot", seed: int = 0, importance: np.ndarray | None = None
-) -> Shared:
+) -> SharedWeights:
     """One-dimensional k-means of `weights` (float, flat, finite, not empty) with at most `k` <= 256 centroids.
 
     `importance` (float64, 0 or more, one a weight, not all 0) is what a weight's squared error counts for; None: the
@@ -87,17 +87,17 @@ def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -
     return histogram.quantiles(np.rint(1024 * np.cbrt(smooth)), middle)
 
 
-def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarray | None = None) -> Shared:
+def mean_centroids(weights: np.ndarray, codes: np.ndarray, importance: np.ndarray | None = None) -> SharedWeights:
     """The mean of the weights of each code that occurs, codes numbered anew without the others."""
     count, total = _sums(weights, codes, importance)
     used = np.flatnonzero(count)
-    return Shared(total[used] / count[used], _renumber(codes, used))
+    return SharedWeights(total[used] / count[used], _renumber(codes, used))
 
 
-def only_used(centroids: np.ndarray, codes: np.ndarray) -> Shared:
+def only_used(centroids: np.ndarray, codes: np.ndarray) -> SharedWeights:
     """Those of the centroids that a code points to."""
-    used = np.flatnonzero(arrays.occurrences(codes))
-    return Shared(centroids[used], _renumber(codes, used))
+    used = np.flatnonzero(arrays.count_codes(codes))
+    return SharedWeights(centroids[used], _renumber(codes, used))
 
 
 def _sums(
@@ -118,7 +118,7 @@ def _renumber(codes: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Codes as places in `used`, the ascending codes that occur."""
     if used[-1] == len(used) - 1:
         return codes
-    return arrays.look_up(np.searchsorted(used, np.arange(MOST_ENTRIES)).astype(np.uint8), codes)
+    return arrays.remap(np.searchsorted(used, np.arange(MOST_ENTRIES)).astype(np.uint8), codes)
 
 
 # -- entropy-constrained ----------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def simple_step(step: float) -> float:
     return math.ldexp(round(mantissa * 4096) / 4096, exponent)
 
 
-def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0, most: int = MOST_ENTRIES) -> Shared:
+def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0, most: int = MOST_ENTRIES) -> SharedWeights:
     """Round `weights` (float, flat, finite, not empty) to multiples of `step`, leaning toward the frequent ones.
 
     A weight goes to the level with the least squared error + slope * bits of its code, the slope being that of the
@@ -189,7 +189,7 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0, most: 
     low, high = arrays.extremes(weights)
     if max(-low, high) <= reach:
         return _on_grid(weights, step, zeros, most)
-    near = arrays.where(weights, lambda part: np.abs(part) <= reach)
+    near = arrays.mask_where(weights, lambda part: np.abs(part) <= reach)
     if np.count_nonzero(near) < len(weights) / 2:
         return _on_grid(weights, step, zeros, most)
     far = kmeans(arrays.select(weights, ~near), FAR)
@@ -199,16 +199,18 @@ def entropy_constrained(weights: np.ndarray, step: float, zeros: int = 0, most: 
     number = np.argsort(order).astype(np.uint8)
     codes = np.empty(len(weights), np.uint8)
     done = 0
-    for part in arrays.parts(len(weights)):
+    for part in arrays.blocks(len(weights)):
         inside, mixed = near[part], codes[part]
         stop = done + np.count_nonzero(inside)
         mixed[inside] = number[bulk.codes[done:stop]]
         mixed[~inside] = number[len(bulk.centroids) :][far.codes[part.start - done : part.stop - stop]]
         done = stop
-    return Shared(centroids[order], codes)
+    return SharedWeights(centroids[order], codes)
 
 
-def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int, histogram: Histogram | None = None) -> Shared:
+def _on_grid(
+    weights: np.ndarray, step: float, zeros: int, most: int, histogram: Histogram | None = None
+) -> SharedWeights:
     """`entropy_constrained` without outliers, with at most so many centroids; `histogram` is that of the weights."""
     histogram = histogram or Histogram(weights)
     span, reach = histogram.high - histogram.low, max(-histogram.low, histogram.high)
@@ -222,7 +224,7 @@ def _on_grid(weights: np.ndarray, step: float, zeros: int, most: int, histogram:
     return min(found, wider, key=lambda each: _cost(weights, each, rate_slope(step)))
 
 
-def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step: float, most: int) -> Shared:
+def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step: float, most: int) -> SharedWeights:
     """Weights shared by the levels of a grid, or by means where these are worth it or levels must be joined."""
     if len(grid.levels) > most:
         return mean_centroids(weights, histogram.codes(weights, _join_levels(histogram, grid.thresholds, most)))
@@ -232,20 +234,20 @@ def _nearest_levels(weights: np.ndarray, histogram: Histogram, grid: Grid, step:
     levels = grid.levels[used]
     means = np.where(levels == 0, 0.0, total[used] / count[used])
     saved_bits = math.fsum(count[used] * (means - levels) ** 2) / rate_slope(step)
-    return Shared(means if saved_bits > ENTRY_BITS * len(levels) else levels, _renumber(codes, used))
+    return SharedWeights(means if saved_bits > ENTRY_BITS * len(levels) else levels, _renumber(codes, used))
 
 
-def _cost(weights: np.ndarray, found: Shared, slope: float) -> float:
+def _cost(weights: np.ndarray, found: SharedWeights, slope: float) -> float:
     """Squared error + slope * bits, those of the codebook included: a ramp takes next to none."""
     error, every, seen = 0.0, max(1, len(weights) // ENOUGH), 0
-    for part in arrays.parts(len(weights), BLOCK):
-        places = arrays.scattered(part.stop - part.start, every)
+    for part in arrays.blocks(len(weights), BLOCK):
+        places = arrays.scattered_sample(part.stop - part.start, every)
         off = found.centroids.take(found.codes[part][places])
         np.subtract(weights[part][places], off, out=off)
         error += float(np.cumsum(np.multiply(off, off, out=off), out=off)[-1])
         seen += len(off)
     error *= len(weights) / seen
-    count = arrays.occurrences(found.codes)
+    count = arrays.count_codes(found.codes)
     gaps = np.diff(found.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
     bits = math.fsum(count * np.rint(np.log2(len(weights) / count) * 1024) / 1024)

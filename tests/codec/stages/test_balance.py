@@ -26,7 +26,7 @@ def sums(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, axis) -> np
 def test_no_row_is_off_by_more_than_half_a_step_and_few_weights_move(shape, rows, axis):
     weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     codes, levels = grid(weights)
-    found = balance.balanced(weights.ravel(), codes, levels, balance.Rows(shape, rows), 0.0)
+    found = balance.balanced(weights.ravel(), codes, levels, balance.RowIndex(shape, rows), 0.0)
     before, after = (np.abs(sums(weights, each, levels, axis)) for each in (codes, found))
     assert before.max() > 1 and after.max() <= 0.51
     steps = found.astype(int) - codes
@@ -38,7 +38,7 @@ def test_no_row_is_off_by_more_than_half_a_step_and_few_weights_move(shape, rows
 def test_the_weights_that_move_are_those_nearest_to_the_middle():
     weights = np.array([0.40, 0.40, 0.40, 0.48, 0.30, 0.02]) * STEP
     codes, levels = np.zeros(6, np.uint8), np.array([0.0, STEP])
-    found = balance.balanced(weights, codes, levels, balance.Rows((1, 6), 1), 0.0)
+    found = balance.balanced(weights, codes, levels, balance.RowIndex((1, 6), 1), 0.0)
     assert found.tolist() == [1, 0, 0, 1, 0, 0]  # the sum is two steps, and of equals the first moves
 
 
@@ -47,7 +47,7 @@ def test_pruned_places_stay_out_of_it():
     mask = np.random.default_rng(2).random(weights.size) < 0.3
     kept = weights.ravel()[mask]
     codes, levels = grid(kept)
-    found = balance.balanced(kept, codes, levels, balance.Rows(weights.shape, 1, np.flatnonzero(mask)), 0.0)
+    found = balance.balanced(kept, codes, levels, balance.RowIndex(weights.shape, 1, np.flatnonzero(mask)), 0.0)
     dense = np.zeros(weights.size)
     dense[mask] = levels[found] - kept
     assert np.abs(dense.reshape(weights.shape).sum(1)).max() <= 0.51 * STEP
@@ -56,7 +56,7 @@ def test_pruned_places_stay_out_of_it():
 def test_a_dear_code_moves_less():
     weights = np.random.default_rng(3).laplace(size=(64, 64)) * 0.3
     shared = share.entropy_constrained(weights.ravel(), STEP)
-    rows = balance.Rows(weights.shape, 1)
+    rows = balance.RowIndex(weights.shape, 1)
     free, priced = (
         balance.balanced(weights.ravel(), shared.codes, shared.centroids, rows, slope)
         for slope in (0.0, share.rate_slope(STEP))
@@ -73,4 +73,4 @@ def test_a_dear_code_moves_less():
 def test_with_one_level_there_is_nowhere_to_go(levels):
     weights = np.ones(4 * len(levels))
     codes = np.zeros(len(weights), np.uint8)
-    assert balance.balanced(weights, codes, np.array(levels), balance.Rows((2, 2), 1), 0.0) is codes
+    assert balance.balanced(weights, codes, np.array(levels), balance.RowIndex((2, 2), 1), 0.0) is codes

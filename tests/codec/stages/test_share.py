@@ -173,7 +173,7 @@ def test_k_means_leaves_almost_no_weight_at_another_centroid_than_the_nearest():
         shared = share.kmeans(weights, k)
         nearest = np.abs(weights.astype(np.float64)[:, None] - shared.centroids).argmin(axis=1)
         assert np.mean(nearest != shared.codes) < 0.002
-        moved = share.Shared(shared.centroids, nearest.astype(np.uint8))
+        moved = share.SharedWeights(shared.centroids, nearest.astype(np.uint8))
         assert squared_error(weights, shared) < 1.0001 * squared_error(weights, moved)
 
 
@@ -208,7 +208,7 @@ def test_codes_take_fewer_bits_than_uniform_rounding_and_k_means_of_the_same_err
 
     def uniform(step):
         codes = np.rint(weights / step).astype(np.int64)
-        return share.Shared(np.arange(codes.min(), codes.max() + 1) * step, codes - codes.min())
+        return share.SharedWeights(np.arange(codes.min(), codes.max() + 1) * step, codes - codes.min())
 
     low, high = 1e-4, 1.0
     for _ in range(40):
@@ -245,7 +245,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
     assert shared.centroids[shared.codes[-1]] == pytest.approx(outlier, abs=step)
     alone = share.entropy_constrained(weights[:-1], step)
     assert entropy(shared.codes[:-1]) == pytest.approx(entropy(alone.codes), abs=0.02)
-    assert squared_error(weights[:-1], share.Shared(shared.centroids, shared.codes[:-1])) == pytest.approx(
+    assert squared_error(weights[:-1], share.SharedWeights(shared.centroids, shared.codes[:-1])) == pytest.approx(
         squared_error(weights[:-1], alone), rel=0.02
     )
 
