@@ -86,7 +86,7 @@ class Values:
     """The numbers of a model's tensors by name, read when they are asked for."""
 
     def __init__(self, model: Model):
-        self._sites = {site.name: site for site in model.sites}
+        self._sites = {site.name: site for site in model.tensors}
 
     def __getitem__(self, name: str) -> np.ndarray:
         site = self._sites[name]

@@ -54,7 +54,9 @@ def compress(
     check_output(output, force)
     given = isinstance(model, (str, os.PathLike))
     loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
-    check_output(output, force, inputs=[loaded.path, *(site.external[0] for site in loaded.sites if site.external)])
+    check_output(
+        output, force, inputs=[loaded.path, *(tensor.external[0] for tensor in loaded.tensors if tensor.external)]
+    )
     place = os.fspath(output)
     with records(output, resume) as found:
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:

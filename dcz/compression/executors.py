@@ -23,8 +23,8 @@ MOST_WORKERS = 61  # processes that Windows lets one wait for
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """An executor; how many tasks it is worth having `prefetch`, and the bytes of tensors (`max_bytes`) that these may take;
-    on how many `threads` each task may work.
+    """An executor; how many tasks it is worth having `prefetch`, and the bytes of tensors (`max_bytes`) that these may
+    take; on how many `threads` each task may work.
 
     `folder`: where to put files for others to read, where it does not share our memory: its tasks carry paths and
     ranges of bytes, and no weights.

@@ -65,9 +65,9 @@ def pack(
     """
     from .. import model as onnx_model
 
-    plan.check_names(site.name for site in loaded.sites)
+    plan.check_names(tensor.name for tensor in loaded.tensors)
     folded = fold(loaded, plan)
-    jobs = _jobs(loaded.sites, plan, warn)
+    jobs = _jobs(loaded.tensors, plan, warn)
     metadata = {
         "writer": f"dcz {__version__}",
         "source-sha256": loaded.source_sha256,
@@ -76,17 +76,17 @@ def pack(
         **(metadata or {}),
     }
     with contextlib.ExitStack() as stack:
-        total = sum(sites[0].nbytes for sites, _ in jobs)
+        total = sum(tensors[0].nbytes for tensors, _ in jobs)
         there = records.begin(_fingerprint(loaded, jobs, plan), total)
         left = jobs[len(there) :]
         where = {}
         if pool.folder is not None:
-            where = stack.enter_context(_laid_out([sites[0] for sites, _ in left], pool.folder))
+            where = stack.enter_context(_laid_out([tensors[0] for tensors, _ in left], pool.folder))
         tasks = (
-            (site, (task(site, settings, where.get(id(site))), pool.threads), site.nbytes)
-            for (site, *_), settings in left
+            (tensor, (task(tensor, settings, where.get(id(tensor))), pool.threads), tensor.nbytes)
+            for (tensor, *_), settings in left
         )
-        done = [(sites[0], kept) for (sites, _), kept in zip(jobs, there)]
+        done = [(tensors[0], kept) for (tensors, _), kept in zip(jobs, there)]
         made = _add(records, in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes))
         entries = _entries(itertools.chain(done, made), total, progress, warn)
     prunes = any(settings.sparsity is not None or settings.threshold is not None for _, settings in jobs)
@@ -103,54 +103,58 @@ def pack(
 
 
 @contextlib.contextmanager
-def _laid_out(sites: list, folder: str) -> Iterator[dict[int, tuple[str, int, int]]]:
-    """Where others can read the bytes of each site, by its id: external data where it is, the rest in a file that goes
+def _laid_out(tensors: list, folder: str) -> Iterator[dict[int, tuple[str, int, int]]]:
+    """Where others can read the bytes of each tensor, by its id: external data where it is, the rest in a file that goes
     at the end."""
-    found = {id(site): (os.path.realpath(site.external[0]), *site.external[1:]) for site in sites if site.external}
+    found = {
+        id(tensor): (os.path.realpath(tensor.external[0]), *tensor.external[1:])
+        for tensor in tensors
+        if tensor.external
+    }
     with scratch(folder) as file:
         with writing(file.name):
-            for site in sites:
-                if id(site) not in found:
-                    found[id(site)] = (file.name, file.tell(), site.nbytes)
-                    file.write(site.read())
+            for tensor in tensors:
+                if id(tensor) not in found:
+                    found[id(tensor)] = (file.name, file.tell(), tensor.nbytes)
+                    file.write(tensor.read())
             sync(file)
         yield found
 
 
 def _add(records: Records, results: Iterator) -> Iterator[tuple]:
-    """Write each record behind the one before it; the sites, and what there is to say of their records."""
-    for site, written in results:
+    """Write each record behind the one before it; the tensors, and what there is to say of their records."""
+    for tensor, written in results:
         crc = crc32(written.record)
         kept = Kept(written.encoding, len(written.record), crc, written.tensor_crc, written.warning)
         records.add(kept, written.record)
         del written  # before the next one is made
-        yield site, kept
+        yield tensor, kept
 
 
 def _entries(found: Iterable[tuple], total: int, progress: Callable, warn: Callable) -> list[Entry]:
     """What the directory will say of each site's record."""
     entries, done = [], 0
-    for site, kept in found:
+    for tensor, kept in found:
         if kept.warning:
             warn(kept.warning)
         sizes = kept.encoding, kept.length, kept.record_crc, kept.tensor_crc
-        entries.append(Entry(site.name, site.dtype, site.shape, *sizes))
-        done += site.nbytes
-        progress(site.name, done, total)
+        entries.append(Entry(tensor.name, tensor.dtype, tensor.shape, *sizes))
+        done += tensor.nbytes
+        progress(tensor.name, done, total)
     return entries
 
 
 def _fingerprint(loaded, jobs: list, plan: Plan) -> bytes:
     """A digest of all that the records depend on: the source (external data by size and time), what is to be done with
     each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it."""
-    outside = sorted({site.external[0] for site in loaded.sites if site.external})
+    outside = sorted({tensor.external[0] for tensor in loaded.tensors if tensor.external})
     try:
         stats = [(os.path.basename(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in outside]
     except OSError as error:
         raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
     asked = [
-        (site.name, site.dtype.code, site.shape, site.rows, (site.external or ("",))[1:], repr(settings))
-        for (site, *_), settings in jobs
+        (tensor.name, tensor.dtype.code, tensor.shape, tensor.rows, (tensor.external or ("",))[1:], repr(settings))
+        for (tensor, *_), settings in jobs
     ]
     versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
     return hashlib.sha256(repr((versions, loaded.source_sha256, plan, stats, asked)).encode()).digest()
@@ -161,58 +165,58 @@ def _graph(loaded, jobs: list, place: str) -> bytes:
     from .. import model as onnx_model
 
     lifted = set()
-    for number, (sites, _) in enumerate(jobs):
-        for site in sites:
-            site.replace_with_reference(number)
-            lifted.add(id(site))
-    for site in loaded.sites:
-        if id(site) not in lifted:
-            site.inline_external_data()
+    for number, (tensors, _) in enumerate(jobs):
+        for tensor in tensors:
+            tensor.replace_with_reference(number)
+            lifted.add(id(tensor))
+    for tensor in loaded.tensors:
+        if id(tensor) not in lifted:
+            tensor.inline_external_data()
     return onnx_model.serialize(loaded.proto, place)
 
 
-def _jobs(sites: list, plan: Plan, warn: Callable[[str], None]) -> list[tuple[list, Settings]]:
-    """The records to write: the sites that share each (same content, same settings), and those settings."""
+def _jobs(tensors: list, plan: Plan, warn: Callable[[str], None]) -> list[tuple[list, Settings]]:
+    """The records to write: the tensors that share each (same content, same settings), and those settings."""
     from ..model import INLINE_BYTES
 
-    chosen = _settings(sites, plan)
+    chosen = _settings(tensors, plan)
     alike = defaultdict(list)
-    for number, (site, settings) in enumerate(zip(sites, chosen)):
-        if site.nbytes and (site.nbytes >= INLINE_BYTES or not settings.lossless):
-            alike[site.dtype, site.shape, settings].append((number, site))
+    for number, (tensor, settings) in enumerate(zip(tensors, chosen)):
+        if tensor.nbytes and (tensor.nbytes >= INLINE_BYTES or not settings.lossless):
+            alike[tensor.dtype, tensor.shape, settings].append((number, tensor))
     jobs = []
     for (_, _, settings), group in alike.items():
         same = defaultdict(list)
-        for number, site in group:  # most tensors differ from all others in shape: only the rest is worth a digest
-            same[hashlib.sha256(site.read()).digest() if len(group) > 1 else b""].append((number, site))
-        jobs += [(members[0][0], [site for _, site in members], settings) for members in same.values()]
+        for number, tensor in group:  # most tensors differ from all others in shape: only the rest is worth a digest
+            same[hashlib.sha256(tensor.read()).digest() if len(group) > 1 else b""].append((number, tensor))
+        jobs += [(members[0][0], [tensor for _, tensor in members], settings) for members in same.values()]
     jobs = [(members, settings) for _, members, settings in sorted(jobs, key=lambda job: job[0])]
     _warn_of_exact(jobs, plan, warn)
     return jobs
 
 
-def _settings(sites: list, plan: Plan) -> list[Settings]:
+def _settings(tensors: list, plan: Plan) -> list[Settings]:
     """What to do with each site; a quality for the whole model is spread over its tensors."""
-    elements = [site.nbytes * 8 // site.dtype.bits for site in sites]
+    elements = [tensor.nbytes * 8 // tensor.dtype.bits for tensor in tensors]
     chosen = [
-        plan.settings(site.name, site.is_weight, size) if site.dtype.real and size else LOSSLESS
-        for site, size in zip(sites, elements)
+        plan.settings(tensor.name, tensor.is_weight, size) if tensor.dtype.real and size else LOSSLESS
+        for tensor, size in zip(tensors, elements)
     ]
     if plan.default.quality is not None:
-        spread = [n for n, site in enumerate(sites) if chosen[n] is plan.default and plan.rule(site.name) is None]
-        squares = [_mean_square(sites[number]) for number in spread]
+        spread = [n for n, tensor in enumerate(tensors) if chosen[n] is plan.default and plan.rule(tensor.name) is None]
+        squares = [_mean_square(tensors[number]) for number in spread]
         qualities = quality.by_size([elements[number] for number in spread], squares, plan.default.quality)
         for number, decibels in zip(spread, qualities):
             chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
 
 
-def _mean_square(site) -> float:
+def _mean_square(tensor) -> float:
     """The mean square of a tensor's weights by some of them: a rough scale is all that is wanted. 0 where float64 does
     not hold it: such a tensor stays exact."""
-    patterns = site.read().view(site.dtype.pattern)
+    patterns = tensor.read().view(tensor.dtype.pattern)
     every = max(1, len(patterns) // SAMPLED)
-    some = values(patterns[::every], site.dtype).astype(np.float64)
+    some = values(patterns[::every], tensor.dtype).astype(np.float64)
     with np.errstate(over="ignore"):
         square = prune.typical_square(some[np.isfinite(some)])
     return square if math.isfinite(square) else 0.0
@@ -220,9 +224,11 @@ def _mean_square(site) -> float:
 
 def _warn_of_exact(jobs: list, plan: Plan, warn: Callable[[str], None]) -> None:
     total = sum(group[0].nbytes for group, _ in jobs)
-    for (site, *_), settings in jobs:
-        exact = settings.lossless and site.dtype.real and not plan.default.lossless
-        if exact and site.nbytes > 0.05 * total and not plan.settings(site.name, True, 1 << 62).lossless:
-            users = ", ".join(sorted({operator for operator, _ in site.uses})) or "no operator"
-            why = f"fewer than {plan.min_weights} weights" if site.is_weight else f"used by {users}"
-            warn(f"{site.name}: {site.nbytes} bytes stay exact, being {why}; --include '{site.name}' compresses it")
+    for (tensor, *_), settings in jobs:
+        exact = settings.lossless and tensor.dtype.real and not plan.default.lossless
+        if exact and tensor.nbytes > 0.05 * total and not plan.settings(tensor.name, True, 1 << 62).lossless:
+            users = ", ".join(sorted({operator for operator, _ in tensor.uses})) or "no operator"
+            why = f"fewer than {plan.min_weights} weights" if tensor.is_weight else f"used by {users}"
+            warn(
+                f"{tensor.name}: {tensor.nbytes} bytes stay exact, being {why}; --include '{tensor.name}' compresses it"
+            )

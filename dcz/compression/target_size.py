@@ -103,7 +103,7 @@ def compress_to_size(
         return SizeTrial(quality, file(quality, at(plan, quality)).nbytes)
 
     with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        best = seek(measure, max_bytes, _begin(_load(model).sites, plan, max_bytes))
+        best = seek(measure, max_bytes, _begin(_load(model).tensors, plan, max_bytes))
         chosen = at(plan, best.quality)
         if best.nbytes < (1 - TOLERANCE) * max_bytes:
             chosen, best = _fill(file, plan, best, max_bytes)
@@ -171,10 +171,10 @@ def at(plan: Plan, quality: float) -> Plan:
     return replace(plan, default=overlay(plan.default, {"quality": quality}))
 
 
-def _begin(sites: list, plan: Plan, max_bytes: int) -> float:
+def _begin(tensors: list, plan: Plan, max_bytes: int) -> float:
     """The quality to begin with: from the bits a weight that the budget leaves when all else stays exact."""
-    sizes = [(site, site.nbytes * 8 // site.dtype.bits) for site in sites if site.dtype.real]
-    weights = sum(size for site, size in sizes if plan.settings(site.name, site.is_weight, size) is plan.default)
+    sizes = [(tensor, tensor.nbytes * 8 // tensor.dtype.bits) for tensor in tensors if tensor.dtype.real]
+    weights = sum(size for tensor, size in sizes if plan.settings(tensor.name, tensor.is_weight, size) is plan.default)
     return DECIBELS_PER_BIT * (8 * max_bytes / weights) - 1.5 if weights else BEST_QUALITY
 
 

@@ -48,9 +48,11 @@ class Task:
         return Tensor(self.name, self.dtype, self.shape, data, self.rows)
 
 
-def task(site, settings: Settings, where: tuple[str, int, int] | None = None) -> Task:
+def task(tensor, settings: Settings, where: tuple[str, int, int] | None = None) -> Task:
     """What is to be done with a site (model.Site), whose bytes lie `where`, if another process shall read them."""
-    return Task(site.name, site.dtype, site.shape, site.rows, where or site.external or site.read(), settings)
+    return Task(
+        tensor.name, tensor.dtype, tensor.shape, tensor.rows, where or tensor.external or tensor.read(), settings
+    )
 
 
 def encode_task(task: Task, threads: int = 1) -> "Written":

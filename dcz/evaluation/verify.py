@@ -89,29 +89,29 @@ def verify(
 
 
 def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
-    theirs = {site.name: site for site in decoded.sites}
+    theirs = {tensor.name: tensor for tensor in decoded.tensors}
     found = []
-    for site in original.sites:
-        other = theirs.get(site.name)
-        if other is None or (other.dtype, other.shape) != (site.dtype, site.shape):
+    for tensor in original.tensors:
+        other = theirs.get(tensor.name)
+        if other is None or (other.dtype, other.shape) != (tensor.dtype, tensor.shape):
             raise UnsuitableModel(
-                f"{path}: was not made from this model: tensor {site.name!r} is missing or has another shape"
+                f"{path}: was not made from this model: tensor {tensor.name!r} is missing or has another shape"
             )
-        found.append(TensorDifference(site.name, _decibels(site, other)))
-    if extra := theirs.keys() - {site.name for site in original.sites}:
+        found.append(TensorDifference(tensor.name, _decibels(tensor, other)))
+    if extra := theirs.keys() - {tensor.name for tensor in original.tensors}:
         raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {sorted(extra)[0]!r}")
     return tuple(found)
 
 
-def _decibels(site, other) -> float:
-    x, y = site.read(), other.read()
+def _decibels(tensor, other) -> float:
+    x, y = tensor.read(), other.read()
     if np.array_equal(x, y):
         return float("inf")
-    if not site.dtype.real:
+    if not tensor.dtype.real:
         return float("-inf")
     signal = error = 0.0
     for part in arrays.blocks(len(x)):
-        a, b = (values(data[part].view(site.dtype.pattern), site.dtype).astype(np.float64) for data in (x, y))
+        a, b = (values(data[part].view(tensor.dtype.pattern), tensor.dtype).astype(np.float64) for data in (x, y))
         signal, error = signal + float((a * a).sum()), error + float(((a - b) ** 2).sum())
     return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
 

@@ -97,12 +97,12 @@ class _Work:
             self.reads.update([annotation.tensor_name, *(e.value for e in annotation.quant_parameter_tensor_names)])
         sparse = {sparse.values.name for sparse in self.graph.sparse_initializer}
         given = {info.name for info in self.graph.input} | sparse
-        self.sites = {
-            value: site
-            for value, site in tensors_by_value(model).items()
-            if value not in given and site.external is None and site.dtype.name in _FOLDED
+        self.tensors = {
+            value: model_tensor
+            for value, model_tensor in tensors_by_value(model).items()
+            if value not in given and model_tensor.external is None and model_tensor.dtype.name in _FOLDED
         }
-        self.taken = {*self.makers, *given, *self.sites, *(tensor.name for tensor in self.graph.initializer)}
+        self.taken = {*self.makers, *given, *self.tensors, *(tensor.name for tensor in self.graph.initializer)}
         self.taken.update(self.reads)
         self.gone: set[str] = set()  # values that nobody reads any more
         self.new: list[TensorProto] = []
@@ -123,7 +123,7 @@ class _Work:
         weight = self._own(layer, 1)
         bias = self._own(layer, 2)
         has_bias = len(layer.input) > 2 and bool(layer.input[2])
-        vectors = [self.sites.get(name) for name in norm.input[1:]]
+        vectors = [self.tensors.get(name) for name in norm.input[1:]]
         if self.reads[norm.input[0]] != 1 or weight is None or None in vectors or (has_bias and bias is None):
             return None
         view = _view(layer, weight.shape)
@@ -140,7 +140,7 @@ class _Work:
     def _own(self, node: NodeProto, operand: int) -> ModelTensor | None:
         """The tensor that is an operand of this node alone."""
         name = node.input[operand] if len(node.input) > operand else ""
-        return self.sites.get(name) if self.reads[name] == 1 else None
+        return self.tensors.get(name) if self.reads[name] == 1 else None
 
     def _name(self, bias: str, weight: str) -> str:
         """What to call a layer's new bias: as the normalisation's, if that is read by nothing else."""
@@ -153,8 +153,8 @@ class _Work:
 
     def names(self, pair: _Pair) -> tuple[str, ...]:
         """The names of all tensors of a pair but the weight, and that of the new bias."""
-        sites = [*pair.vectors, *([pair.bias] if pair.bias else [])]
-        return (*dict.fromkeys([*(site.name for site in sites), pair.name]),)
+        model_tensors = [*pair.vectors, *([pair.bias] if pair.bias else [])]
+        return (*dict.fromkeys([*(model_tensor.name for model_tensor in model_tensors), pair.name]),)
 
     def fold(self, pair: _Pair) -> bool:
         """Fold a pair, unless its numbers do not allow it."""
@@ -175,7 +175,7 @@ class _Work:
             self.new.append(TensorProto(name=pair.name, data_type=kind, dims=shape, raw_data=bias.tobytes()))
             self.taken.add(pair.name)
             self.reads[pair.name] += 1
-            self.sites.pop(pair.name, None)  # whose numbers are the old ones: no second normalisation is folded in
+            self.tensors.pop(pair.name, None)  # whose numbers are the old ones: no second normalisation is folded in
             del layer.input[2:]
             layer.input.append(pair.name)
         for attribute in layer.attribute:
@@ -237,8 +237,8 @@ def _folded(pair: _Pair) -> tuple[np.ndarray, np.ndarray] | None:
     return patterns[0].view(np.uint8), patterns[1].view(np.uint8)
 
 
-def _numbers(site: ModelTensor) -> np.ndarray:
-    return values(site.read().view(site.dtype.pattern), site.dtype).astype(np.float64).reshape(site.shape)
+def _numbers(model_tensor: ModelTensor) -> np.ndarray:
+    return model_tensor.values().astype(np.float64)
 
 
 def _whole(node: NodeProto) -> dict[str, int]:

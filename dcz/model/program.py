@@ -19,7 +19,7 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from ..errors import UnsuitableModel
-from ..tensor import DTYPES, values
+from ..tensor import DTYPES
 from .extract import captured
 from .tensors import Model, ModelTensor
 from .uses import TensorUses, named
@@ -89,12 +89,12 @@ def program(model: Model, path: str | os.PathLike, opaque: bool = False) -> Prog
         _refuse(proto, place)
     graph = proto.graph
     constants, weights = {}, {}
-    sites = tensors_by_value(model)
+    model_tensors = tensors_by_value(model)
     for name, tensor in _tensors(proto):
-        site = sites.get(name)
-        if site is not None:
-            weights[name] = site.name
-        constants[name] = _array(name, tensor, site, place, opaque)
+        model_tensor = model_tensors.get(name)
+        if model_tensor is not None:
+            weights[name] = model_tensor.name
+        constants[name] = _array(name, tensor, model_tensor, place, opaque)
     inputs = tuple(_input(info, place, opaque) for info in graph.input if info.name not in constants)
     sparse = [sparse.values.name for sparse in graph.sparse_initializer]
     nodes = [Node(name, "Constant", OPAQUE, (), (name,), {}) for name in sparse]
@@ -136,11 +136,11 @@ def _refuse(proto: ModelProto, place: str) -> None:
 
 
 def tensors_by_value(model: Model) -> dict[str, ModelTensor]:
-    """The sites of the main graph's tensors, by value name."""
-    sites = {site.name: site for site in model.sites}
+    """The main graph's tensors, by value name."""
+    model_tensors = {model_tensor.name: model_tensor for model_tensor in model.tensors}
     survey = TensorUses(model.proto)
     found = [(held.value[1], name) for name, held in named(survey) if held.value and held.value[0] is survey.main]
-    return {value: sites[name] for value, name in found if name in sites}
+    return {value: model_tensors[name] for value, name in found if name in model_tensors}
 
 
 def _tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributeProto]]:
@@ -152,10 +152,10 @@ def _tensors(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributePr
 
 
 def _array(
-    name: str, tensor: TensorProto | AttributeProto, site: ModelTensor | None, place: str, opaque: bool
+    name: str, tensor: TensorProto | AttributeProto, model_tensor: ModelTensor | None, place: str, opaque: bool
 ) -> np.ndarray:
-    if site is not None and site.dtype.real:
-        return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
+    if model_tensor is not None and model_tensor.dtype.real:
+        return model_tensor.values()
     if isinstance(tensor, AttributeProto):
         given = _value(tensor)
         floating = tensor.type in (AttributeProto.FLOAT, AttributeProto.FLOATS)
@@ -164,8 +164,8 @@ def _array(
         if opaque:
             return np.array(given, object)
         raise UnsuitableModel(f"{place}: tensor {name!r} holds text, which dcz cannot train")
-    if site is not None and site.dtype.bits >= 8 and hasattr(np, site.dtype.name):
-        return site.read().view(site.dtype.name).reshape(site.shape)
+    if model_tensor is not None and model_tensor.dtype.bits >= 8 and hasattr(np, model_tensor.dtype.name):
+        return model_tensor.read().view(model_tensor.dtype.name).reshape(model_tensor.shape)
     kind = DTYPES[tensor.data_type].name if tensor.data_type in DTYPES else f"of type {tensor.data_type}"
     if not hasattr(np, kind) and kind != "bfloat16" and not opaque:
         raise UnsuitableModel(f"{place}: tensor {name!r} is {kind}, which dcz cannot train")

@@ -87,8 +87,8 @@ def inline_tensors(proto: ModelProto, place: str) -> list[ModelTensor]:
     found = []
     for name, held in named(TensorUses(proto)):
         if not isinstance(held.proto, TensorProto) or held.proto.data_location != TensorProto.EXTERNAL:
-            site = tensor_from_proto(name, held.proto, None, place)
-            found += [site] if site else []
+            model_tensor = tensor_from_proto(name, held.proto, None, place)
+            found += [model_tensor] if model_tensor else []
     return found
 
 

@@ -12,7 +12,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content, mapped
-from ..tensor import DTYPES, Dtype
+from ..tensor import DTYPES, Dtype, values
 from .uses import WEIGHT_INPUTS, TensorUses, named
 
 # Tensors of fewer bytes stay in the graph: a record would cost about as much as they do.
@@ -69,6 +69,10 @@ class ModelTensor:
         typed = np.array(getattr(self.proto, self.field))
         return typed.astype(TYPED[self.dtype.name][1]).view(np.uint8)
 
+    def values(self) -> np.ndarray:
+        """The numbers of a tensor of a real type, in its shape: see tensor.values."""
+        return values(self.read().view(self.dtype.pattern), self.dtype).reshape(self.shape)
+
     def replace_with_reference(self, record: int) -> None:
         """Replace the data by a reference to a record."""
         proto = self.proto
@@ -98,7 +102,7 @@ class Model:
     """A model in memory (without its external data), its tensors in a fixed order, and what it was read from."""
 
     proto: ModelProto
-    sites: list[ModelTensor]
+    tensors: list[ModelTensor]
     source_bytes: int
     source_sha256: str
     path: str | None  # None where it was given in memory
@@ -106,7 +110,7 @@ class Model:
     def refresh(self) -> None:
         """Look for the tensors anew, after `proto` has changed."""
         folder = None if self.path is None else os.path.dirname(os.path.abspath(self.path))
-        self.sites = list(_sites(self.proto, folder, self.path or "the model"))
+        self.tensors = list(_model_tensors(self.proto, folder, self.path or "the model"))
 
 
 def load(path: str | os.PathLike) -> Model:
@@ -120,10 +124,10 @@ def load(path: str | os.PathLike) -> Model:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     proto = _parse(data, path)
-    sites = list(_sites(proto, os.path.dirname(os.path.abspath(path)), path))
-    external = sum(site.external[2] for site in sites if site.external)
+    model_tensors = list(_model_tensors(proto, os.path.dirname(os.path.abspath(path)), path))
+    external = sum(model_tensor.external[2] for model_tensor in model_tensors if model_tensor.external)
     digest = hashlib.sha256(data).hexdigest()
-    return Model(proto, sites, len(data) + external, digest, os.fspath(path))
+    return Model(proto, model_tensors, len(data) + external, digest, os.fspath(path))
 
 
 def from_proto(proto: ModelProto) -> Model:
@@ -132,7 +136,7 @@ def from_proto(proto: ModelProto) -> Model:
         raise UnsuitableModel(f"a model is a path or an onnx.ModelProto, not {type(proto).__name__}")
     data = serialize(proto, "the model")
     copy = _parse(data, "the model")
-    return Model(copy, list(_sites(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
+    return Model(copy, list(_model_tensors(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
 
 
 def original(
@@ -140,7 +144,7 @@ def original(
 ) -> bytes | None:
     """The bytes that `loaded` was made from, had again; None where they cannot be had, lie in several files, or are not
     `wanted` at a glance."""
-    if any(site.external for site in loaded.sites):
+    if any(model_tensor.external for model_tensor in loaded.tensors):
         return None
     if isinstance(model, ModelProto):
         data = serialize(model, "the model")
@@ -170,14 +174,14 @@ def _parse(data: bytes, path) -> ModelProto:
     return proto
 
 
-def _sites(proto: ModelProto, folder: str | None, path) -> Iterator[ModelTensor]:
-    survey = TensorUses(proto)
-    for name, held in named(survey):
-        site = tensor_from_proto(name, held.proto, folder, path)
-        if site is not None:
-            site.uses = survey.uses(held.value)
-            site.rows = survey.rows(held.value)
-            yield site
+def _model_tensors(proto: ModelProto, folder: str | None, path) -> Iterator[ModelTensor]:
+    found = TensorUses(proto)
+    for name, held in named(found):
+        model_tensor = tensor_from_proto(name, held.proto, folder, path)
+        if model_tensor is not None:
+            model_tensor.uses = found.uses(held.value)
+            model_tensor.rows = found.rows(held.value)
+            yield model_tensor
 
 
 def tensor_from_proto(name: str, proto, folder: str | None, path) -> ModelTensor | None:

@@ -179,24 +179,23 @@ def _inspect_onnx(path: str | os.PathLike) -> Report:
 
     loaded = model.load(path)
     rows = []
-    for site in loaded.sites:
-        elements = site.nbytes * 8 // site.dtype.bits
-        kept = _nonzero(site, elements)
-        plain = site.nbytes
-        role = "weight" if site.is_weight and site.dtype.real else "exact"
+    for tensor in loaded.tensors:
+        elements = tensor.nbytes * 8 // tensor.dtype.bits
+        kept = _nonzero(tensor, elements)
+        plain = tensor.nbytes
+        role = "weight" if tensor.is_weight and tensor.dtype.real else "exact"
         rows.append(
-            TensorReport(site.name, site.dtype.name, site.shape, role, elements, kept, plain, plain, plain, plain)
+            TensorReport(tensor.name, tensor.dtype.name, tensor.shape, role, elements, kept, plain, plain, plain, plain)
         )
     total = sum(row.original for row in rows)
     size = loaded.source_bytes
     return Report(os.fspath(path), "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))
 
 
-def _nonzero(site, elements: int) -> int:
-    if not site.dtype.real:
+def _nonzero(tensor, elements: int) -> int:
+    if not tensor.dtype.real:
         return elements
-    patterns = site.read().view(site.dtype.pattern)
-    return int(np.count_nonzero(values(patterns, site.dtype)))
+    return int(np.count_nonzero(tensor.values()))
 
 
 def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[float, float]]]:

@@ -81,19 +81,19 @@ class Tensors(Mapping):
             yield name, self[name]
 
     def _others(self) -> dict[str, object]:
-        """What only the graph names: entries under further names, and the sites of small tensors."""
+        """What only the graph names: entries under further names, and small tensors."""
         if self._in_graph is None:
             from .. import model
 
             proto, references = skeleton(self._archive)
             try:
-                sites = model.inline_tensors(proto, self._archive.path)
+                tensors = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:
                 raise CorruptFile("graph-reference", str(error)) from error
             found: dict[str, object] = {}
             for number, entry in enumerate(self._archive.directory.entries):
                 found |= {reference.name: entry for reference in references[number]}
-            found |= {site.name: site for site in sites}
+            found |= {tensor.name: tensor for tensor in tensors}
             self._in_graph = {name: thing for name, thing in found.items() if name not in self._entries}
         return self._in_graph
 

@@ -42,10 +42,10 @@ class Schedule:
 class Trainee:
     """The network with calibrated values, and the original one that teaches it.
 
-    `original` is the model as it was, `calibration_model` the one with what a plan's rules make of it, `new` calibrated values
-    for its tensors. Those that `shared` names keep their few values, each weight the one that it has; other tensors,
-    biases and those of normalisations, are trained as they are; those that `frozen` (a predicate on names) names are
-    not. Raises UnsuitableModel, naming the operator, where the graph cannot be trained.
+    `original` is the model as it was, `calibration_model` the one with what a plan's rules make of it, `new` calibrated
+    values for its tensors. Those that `shared` names keep their few values, each weight the one that it has; other
+    tensors, biases and those of normalisations, are trained as they are; those that `frozen` (a predicate on names)
+    names are not. Raises UnsuitableModel, naming the operator, where the graph cannot be trained.
     """
 
     def __init__(

@@ -42,15 +42,15 @@ class Network(torch.nn.Module):
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
         self.program = onnx_model.program(self.source, self.place)
         self.graph = Graph(self.program)
-        sites = {site.name: site for site in self.source.sites}
+        tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self._values = {}  # the graph's name of each trained value -> its Weight
         found = {}
         for value, name in self.program.weights.items():
-            site, array = sites[name], self.program.constants[value]
-            if value in self.graph.fixed or not _is_trained(site, array) or frozen(name):
+            tensor, array = tensors[name], self.program.constants[value]
+            if value in self.graph.fixed or not _is_trained(tensor, array) or frozen(name):
                 continue
             if name not in found:
-                found[name] = Weight(name, array, site.is_weight, site.dtype.name)
+                found[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name)
             self._values[value] = found[name]
         self.weights = torch.nn.ModuleList(found.values())
         self._by_name = found
@@ -132,12 +132,12 @@ class Network(torch.nn.Module):
         return onnx_model.with_values(self.source, {weight.name: weight.numpy() for weight in self})
 
 
-def _is_trained(site, array: np.ndarray) -> bool:
+def _is_trained(tensor, array: np.ndarray) -> bool:
     """Whether a tensor is a weight or a bias, and no constant of arithmetic."""
-    if not site.dtype.real or not array.size or not np.isfinite(array).all():
+    if not tensor.dtype.real or not array.size or not np.isfinite(array).all():
         return False
-    is_bias = any(operand in BIAS_INPUTS.get(operator, ()) for operator, operand in site.uses)
-    return site.is_weight or (is_bias and array.size > 1)
+    is_bias = any(operand in BIAS_INPUTS.get(operator, ()) for operator, operand in tensor.uses)
+    return tensor.is_weight or (is_bias and array.size > 1)
 
 
 def _fits(wanted: tuple, shape: torch.Size) -> bool:

@@ -86,7 +86,7 @@ def retrain(
     _check_outputs(output, checkpoint, force, _files(model, data, labels, plan, *held))
     with torch_threads(recipe.threads):
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
-        _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.sites if s.external])
+        _check_outputs(output, checkpoint, force, [s.external[0] for s in task.network.source.tensors if s.external])
         state = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
         save = (lambda state: checkpoints.write(checkpoint, task.stamp, state)) if checkpoint is not None else None
         with checkpoints.restoring(checkpoint) if state is not None else contextlib.nullcontext():

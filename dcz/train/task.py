@@ -37,7 +37,7 @@ class TrainingTask:
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
         self.network = Network(model, frozen=self._is_frozen)
-        self.plan.check_names(site.name for site in self.network.source.sites)
+        self.plan.check_names(tensor.name for tensor in self.network.source.tensors)
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}

@@ -89,11 +89,11 @@ def distill(
 
 
 def _trainee(sampled: TuningSession, new: Mapping[str, np.ndarray]) -> train.Trainee:
-    plan, sites = sampled.plan, sampled.sites
+    plan, tensors = sampled.plan, sampled.tensors
 
     def frozen(name: str) -> bool:
         """What the plan names, and weights that stay exact."""
-        return plan.excludes(name) or plan.rule(name) is not None or (sites[name].is_weight and name not in new)
+        return plan.excludes(name) or plan.rule(name) is not None or (tensors[name].is_weight and name not in new)
 
     if not new:  # only to know whether it can be trained
         return train.Trainee(sampled.source, sampled.calibration_model, {}, (), lambda name: name not in sampled.names)

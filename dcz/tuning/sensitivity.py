@@ -148,12 +148,12 @@ def measure(
 
 def _row(network, name: str, bits, sparsities, found: list, curve: allocate.Curve, step: float) -> TensorSensitivity:
     moved = [each[name] for each in found]
-    site = network.sites[name]
+    tensor = network.tensors[name]
     near = int(np.argmin(np.abs(curve.steps - step)))
     numbers = network.values(name).ravel()
     deviation = prune.standard_deviation(numbers[numbers != 0]) or 1.0  # as codec has it: zeros have no error
     by_bits, by_sparsity = dict(zip(bits, moved)), dict(zip(sparsities, moved[len(bits) :]))
     used = float(curve.bits[near]) / curve.elements
     return TensorSensitivity(
-        name, site.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation))
+        name, tensor.shape, curve.elements, by_bits, by_sparsity, used, min(WIDEST, max(FINEST, step / deviation))
     )

@@ -31,9 +31,9 @@ class TuningSession:
     """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
 
     `source` is the model that is compressed, `folded` of whose BatchNormalizations are in the layers before them, and
-    `unfolded` the ModelProto that it was, if any are; `calibration_model` is the one that runs: the tensors that the plan's rules
-    name are in it as these leave them, and what the plan names is hidden from calibration, biases too. `data` is all
-    that was given, `network.samples` what the model takes of it.
+    `unfolded` the ModelProto that it was, if any are; `calibration_model` is the one that runs: the tensors that the
+    plan's rules name are in it as these leave them, and what the plan names is hidden from calibration, biases too.
+    `data` is all that was given, `network.samples` what the model takes of it.
     """
 
     def __init__(self, model, inputs, plan: Plan | Settings | str | os.PathLike | None, threads: int):
@@ -43,15 +43,15 @@ class TuningSession:
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
         self.plan, self.threads = as_plan(plan), threads
         self.path = self.source.path or "the model"
-        self.plan.check_names(site.name for site in self.source.sites)
+        self.plan.check_names(tensor.name for tensor in self.source.tensors)
         original = onnx_model.with_values(self.source, {})
         self.folded = fold(self.source, self.plan)
         self.unfolded = original if self.folded else None
-        self.sites = {site.name: site for site in self.source.sites}
-        self.names = [site.name for site in self.source.sites if self._is_calibrated(site)]
+        self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
+        self.names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
         if not self.names:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
-        self.weights = sum(math.prod(self.sites[name].shape) for name in self.names)
+        self.weights = sum(math.prod(self.tensors[name].shape) for name in self.names)
         self.session = self._session(original)
         self.data = _samples(inputs)
         self.network = Predictor(self.path, self.session, self.data, None)
@@ -60,40 +60,39 @@ class TuningSession:
             pass  # refused now if one does not fit, not after minutes of work
         self.calibration_model = self._advisor()
 
-    def _is_calibrated(self, site) -> bool:
+    def _is_calibrated(self, tensor) -> bool:
         """Whether the plan's default goes for a tensor, and there is something to choose."""
-        if not site.dtype.real or self.plan.rule(site.name) is not None:
+        if not tensor.dtype.real or self.plan.rule(tensor.name) is not None:
             return False
-        if self.plan.settings(site.name, site.is_weight, math.prod(site.shape)).lossless:
+        if self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless:
             return False
-        numbers = self.values(site.name)
+        numbers = self.values(tensor.name)
         return numbers.size > 0 and bool(np.isfinite(numbers).all()) and bool((numbers != numbers.flat[0]).any())
 
     def _advisor(self):
         from .. import model as onnx_model
 
-        hidden = {name for name in self.sites if self.plan.excludes(name) or self.plan.rule(name) is not None}
+        hidden = {name for name in self.tensors if self.plan.excludes(name) or self.plan.rule(name) is not None}
         if not hidden:
             return self.source
         ruled = {}
         for name in hidden:
             settings = self.plan.settings(name, True, 1 << 62)
-            if self.sites[name].dtype.real and not settings.lossless:
+            if self.tensors[name].dtype.real and not settings.lossless:
                 ruled[name] = self.compressed(name, settings)
         made = onnx_model.from_proto(onnx_model.with_values(self.source, ruled))
-        shown = [site for site in made.sites if site.name not in hidden]
-        return dataclasses.replace(made, sites=shown, path=self.source.path)
+        shown = [tensor for tensor in made.tensors if tensor.name not in hidden]
+        return dataclasses.replace(made, tensors=shown, path=self.source.path)
 
     def values(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are in the model."""
-        site = self.sites[name]
-        return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
+        return self.tensors[name].values()
 
     def compressed(self, name: str, settings: Settings) -> np.ndarray:
         """A tensor's numbers as compress would give them back."""
-        site = self.sites[name]
-        coded = encode(Tensor(name, site.dtype, site.shape, site.read(), site.rows), settings)[0].data
-        return values(coded.view(site.dtype.pattern), site.dtype).reshape(site.shape)
+        tensor = self.tensors[name]
+        coded = encode(Tensor(name, tensor.dtype, tensor.shape, tensor.read(), tensor.rows), settings)[0].data
+        return values(coded.view(tensor.dtype.pattern), tensor.dtype).reshape(tensor.shape)
 
     def batches(self, count: int) -> SampleBatches:
         """`count` samples, if there are so many."""

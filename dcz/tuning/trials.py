@@ -131,5 +131,5 @@ class Trials(TuningSession):
     def moved(self) -> tuple[int, int]:
         """How many biases and BatchNormalization means of the best trial are new."""
         beside = self.values_of_best.keys() - set(self.names)
-        means = sum(("BatchNormalization", 3) in self.sites[name].uses for name in beside)
+        means = sum(("BatchNormalization", 3) in self.tensors[name].uses for name in beside)
         return len(beside) - means, means

@@ -27,9 +27,6 @@ from .criteria import Accuracy
 from .trials import Trial, Trials
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from .distill import Distilled
 
 DROP = 0.01  # where no goal is named
@@ -97,7 +94,7 @@ def tune(
     check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
     plan = _undecided(as_plan(plan))
     run = Trials(model, inputs, labels, plan, thread_count(threads), progress, trial)
-    check_output(output, force, inputs=[site.external[0] for site in run.source.sites if site.external])
+    check_output(output, force, inputs=[tensor.external[0] for tensor in run.source.tensors if tensor.external])
     if distill:
         from .distill import check
 
@@ -183,7 +180,7 @@ def _try_size(run: Trials, bits: float, max_bytes: int, exact: tuple[str, ...] =
 
 def _guess(run: Trials, max_bytes: int) -> float:
     """Bits a weight, by what the file takes besides."""
-    besides = run.file({name: np.zeros(run.sites[name].shape, np.float32) for name in run.names}).nbytes
+    besides = run.file({name: np.zeros(run.tensors[name].shape, np.float32) for name in run.names}).nbytes
     return min(MOST_BITS, max(LEAST_BITS, 8 * (max_bytes - besides) / run.weights))
 
 

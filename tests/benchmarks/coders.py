@@ -44,26 +44,26 @@ class Coded:
 def weights(path: Path) -> list[list[model.ModelTensor]]:
     """The tensors that dcz compresses by default, equal ones together."""
     plan, same = Plan(), defaultdict(list)
-    for site in model.load(path).sites:
+    for weight in model.load(path).tensors:
         if (
-            site.dtype.real
-            and not plan.settings(site.name, site.is_weight, site.nbytes * 8 // site.dtype.bits).lossless
+            weight.dtype.real
+            and not plan.settings(weight.name, weight.is_weight, weight.nbytes * 8 // weight.dtype.bits).lossless
         ):
-            same[site.dtype, site.shape, hashlib.sha256(site.read()).digest()].append(site)
+            same[weight.dtype, weight.shape, hashlib.sha256(weight.read()).digest()].append(weight)
     return list(same.values())
 
 
 def rest(path: Path) -> int:
     """The bytes of everything but those tensors, deflated: what a codec of weights leaves to be shipped as well."""
     loaded, plan = model.load(path), Plan()
-    for site in loaded.sites:
+    for weight in loaded.tensors:
         if (
-            site.dtype.real
-            and not plan.settings(site.name, site.is_weight, site.nbytes * 8 // site.dtype.bits).lossless
+            weight.dtype.real
+            and not plan.settings(weight.name, weight.is_weight, weight.nbytes * 8 // weight.dtype.bits).lossless
         ):
-            site.lift(0)
+            weight.replace_with_reference(0)
         else:
-            site.settle()
+            weight.inline_external_data()
     return len(zlib.compress(model.serialize(loaded.proto, "the rest"), 9))
 
 
@@ -72,7 +72,7 @@ def _decoded(path: Path, label: str, packed: Path, seconds: float) -> Coded:
     began = time.perf_counter()
     restored = dcz.decompress(packed, packed.with_suffix(".onnx"))
     decoding = time.perf_counter() - began
-    names = {site.name for group in weights(path) for site in group}
+    names = {weight.name for group in weights(path) for weight in group}
     coded = sum(row.huffman for row in dcz.inspect(packed).rows if row.name in names)
     return Coded(label, restored, packed.stat().st_size, coded, seconds, decoding)
 
@@ -133,9 +133,9 @@ def nncodec(path: Path, qps: list[int], folder: Path) -> Iterator[Coded]:
     """nncodec on the same tensors; `file` adds the rest of the model, deflated: nncodec holds the weights alone."""
     groups, beside = weights(path), rest(path)
     arrays = {
-        str(number): np.asarray(tensor.values(site.read().view(site.dtype.pattern), site.dtype), np.float32)
-        .reshape(site.shape)
-        for number, (site, *_) in enumerate(groups)
+        str(number): np.asarray(tensor.values(weight.read().view(weight.dtype.pattern), weight.dtype), np.float32)
+        .reshape(weight.shape)
+        for number, (weight, *_) in enumerate(groups)
     }  # fmt: skip
     np.savez(folder / "weights.npz", **arrays)
     command = [NNCODEC, SCRIPT, folder / "weights.npz", folder, *qps]
@@ -143,7 +143,7 @@ def nncodec(path: Path, qps: list[int], folder: Path) -> Iterator[Coded]:
         for line in run.stdout:
             said = json.loads(line)
             with np.load(folder / f"{said['qp']}.npz") as file:
-                values = {site.name: file[str(n)] for n, group in enumerate(groups) for site in group}
+                values = {weight.name: file[str(n)] for n, group in enumerate(groups) for weight in group}
             restored = folder / "nncodec.onnx"
             restored.write_bytes(model.serialize(model.with_values(model.load(path), values), "the model"))
             times = (said["encode"], said["decode"])

@@ -60,7 +60,7 @@ def compressed_shares(path: Path, packed: Path) -> tuple[float, float]:
 
     A record of less than half its tensor's bytes counts as well: shared values that repeat may be deflated in the end.
     """
-    sites = [site for site in model.load(path).sites if site.dtype.real]
+    weights = [weight for weight in model.load(path).tensors if weight.dtype.real]
     rows = dcz.inspect(packed).rows
     with Archive(packed) as archive:
         references = decompress.skeleton(archive)[1]
@@ -68,9 +68,9 @@ def compressed_shares(path: Path, packed: Path) -> tuple[float, float]:
     done = {ref.held.name for number, refs in references.items() for ref in refs if small[number]}
 
     def share(some: list[model.ModelTensor]) -> float:
-        return sum(site.nbytes for site in some if site.name in done) / sum(site.nbytes for site in some)
+        return sum(weight.nbytes for weight in some if weight.name in done) / sum(weight.nbytes for weight in some)
 
-    return share(sites), share([site for site in sites if site.is_weight])
+    return share(weights), share([weight for weight in weights if weight.is_weight])
 
 
 def main() -> None:

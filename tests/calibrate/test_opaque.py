@@ -119,7 +119,7 @@ def looped():
 def test_what_is_read_out_of_sight_is_rounded_plainly_the_rest_by_its_inputs(make):
     net, x = from_proto(make()), 20 * normal(64, 8, seed=9)
     assert [layer.site for layer in layers.find(made(make()))] == ["w0", "w2"]
-    sites = [site.name for site in net.sites if site.name.startswith("w")]
+    sites = [site.name for site in net.tensors if site.name.startswith("w")]
     steps = dict.fromkeys(sites, 0.05)
     new = calibrate.calibrated(net, [{"x": x[:40]}, {"x": x[40:]}], steps)
     off = {name: np.abs(new[name] - 4 * normal(8, 8, seed=int(name[1]))).max() for name in sites}
@@ -135,7 +135,7 @@ def test_what_is_read_out_of_sight_is_rounded_plainly_the_rest_by_its_inputs(mak
 @pytest.mark.parametrize("where", PLACES)
 def test_weights_in_every_corner_of_a_model_are_calibrated(where):
     net = from_proto(place(where))
-    names = [site.name for site in net.sites if site.dtype.real and site.shape[:1] != () and site.nbytes > 512]
+    names = [site.name for site in net.tensors if site.dtype.real and site.shape[:1] != () and site.nbytes > 512]
     new = calibrate.calibrated(net, [{"x": INPUT}], dict.fromkeys(names, 0.02))
     (y,), (found,) = run(net.proto, x=INPUT), run(with_values(net, new), x=INPUT)
     assert new.keys() == set(names) and 0 < np.square(found - y).mean() < 0.2 * np.square(y).mean()

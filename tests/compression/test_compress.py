@@ -671,7 +671,9 @@ def test_a_record_that_does_not_decode_is_never_put_in_place(net, old, monkeypat
 
 def test_a_graph_that_refers_to_the_wrong_records_is_never_put_in_place(net, old, monkeypatch):
     honest = onnx_model.ModelTensor.replace_with_reference
-    monkeypatch.setattr(onnx_model.ModelTensor, "replace_with_reference", lambda site, record: honest(site, record + 1))
+    monkeypatch.setattr(
+        onnx_model.ModelTensor, "replace_with_reference", lambda weight, record: honest(weight, record + 1)
+    )
     with pytest.raises(CorruptFile, match="graph-reference"):
         dcz.compress(net, old.path)
     assert old.untouched()
@@ -702,8 +704,8 @@ def test_functions_within_functions_are_followed_in_bounded_time():
     functions.append(models.function(f"f{depth}", ["a"], ["c"], [helper.make_node("Identity", ["a"], ["c"])]))
     nodes = [helper.make_node("f0", ["w"], ["v"], domain="local"), models.matmul("v")]
     proto = models.model(nodes, initializers=[models.tensor("w", models.WEIGHT)], functions=functions)
-    (site,) = onnx_model.from_proto(proto).sites
-    assert site.is_weight
+    (weight,) = onnx_model.from_proto(proto).tensors
+    assert weight.is_weight
 
 
 def test_a_limit_is_checked_before_the_graph_is_parsed(packed, monkeypatch):

@@ -55,8 +55,8 @@ def folded(proto, count: int = 1, **options) -> onnx.ModelProto:
     assert onnx_model.fold(loaded, **options) == count
     if proto.ir_version >= 4:
         onnx.checker.check_model(loaded.proto)
-    names = {site.name for site in loaded.sites}
-    assert names == {site.name for site in onnx_model.from_proto(loaded.proto).sites}
+    names = {weight.name for weight in loaded.tensors}
+    assert names == {weight.name for weight in onnx_model.from_proto(loaded.proto).tensors}
     return loaded.proto
 
 

@@ -93,7 +93,7 @@ def test_a_constant_is_linked_with_its_site_whatever_the_names_are():
     function = helper.make_function("local", "f", ["a"], ["b"], [constant("w", WEIGHT), matmul("w", "b")], [])
     proto = model([matmul()], X, Y, [tensor("w", WEIGHT * 2)], [function], ["local"])
     loaded = from_proto(proto)
-    assert sorted(site.name for site in loaded.sites) == ["w", "w~2"]
+    assert sorted(weight.name for weight in loaded.tensors) == ["w", "w~2"]
     found = program(loaded, "net.onnx")
     assert found.weights == {"w": "w"} and (found.constants["w"] == WEIGHT * 2).all()
 
@@ -201,7 +201,7 @@ def test_external_data_comes_inside(tmp_path):
     changed = with_values(loaded, {"w": WEIGHT * 2})
     assert (array_of(changed, "w") == WEIGHT * 2).all() and (array_of(changed, "v") == WEIGHT).all()
     assert not any(each.external_data for each in changed.graph.initializer)
-    assert all(site.external for site in loaded.sites)  # the loaded model is as it was
+    assert all(weight.external for weight in loaded.tensors)  # the loaded model is as it was
     from_proto(changed)
 
 

@@ -236,8 +236,8 @@ def plain(path) -> onnx.ModelProto:
 
 
 def test_external_data_is_mapped_not_read(tmp_path):
-    (site,) = onnx_model.load(external(tmp_path)).sites
-    data = site.read()
+    (weight,) = onnx_model.load(external(tmp_path)).tensors
+    data = weight.read()
     assert data.tobytes() == models.WEIGHT.tobytes()
     assert not data.flags.owndata and type(data.base).__name__ in ("mmap", "memoryview")
 
@@ -262,7 +262,7 @@ def test_external_data_may_lie_in_a_subfolder_and_behind_a_link_within_the_folde
     path = external(tmp_path, location="sub/link.bin")
     (path.parent / "sub").mkdir()
     (path.parent / "sub" / "link.bin").symlink_to("../w.bin")
-    assert onnx_model.load(path).sites[0].read().tobytes() == models.WEIGHT.tobytes()
+    assert onnx_model.load(path).tensors[0].read().tobytes() == models.WEIGHT.tobytes()
 
 
 def test_source_bytes_count_the_external_data(tmp_path):
@@ -429,15 +429,15 @@ BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }
 )  # fmt: skip
 def test_weights_are_what_operators_use_as_weights(nodes, weights):
     proto = models.parsed(f"(float[1,16] x) => (float[1,16] y) {{ {nodes} }}", FUNCTIONS)
-    sites = onnx_model.from_proto(proto).sites
-    assert sites and {site.name for site in sites if site.is_weight} == set(weights.split())
+    found = onnx_model.from_proto(proto).tensors
+    assert found and {each.name for each in found if each.is_weight} == set(weights.split())
 
 
 def test_a_weight_inside_a_function_may_leave_it_by_any_call():
     source = '<domain: "local", opset_import: ["" : 19]> w () => (t) { t = Constant <value_floats = [1.0, 2.0]>() }'
     proto = models.parsed("(float[2] x) => (float y) { a = local.w()  y = MatMul(x, a) }", source)
-    (site,) = onnx_model.from_proto(proto).sites
-    assert site.is_weight
+    (weight,) = onnx_model.from_proto(proto).tensors
+    assert weight.is_weight
 
 
 def test_functions_that_call_each_other_in_a_circle_end():
@@ -447,7 +447,7 @@ def test_functions_that_call_each_other_in_a_circle_end():
     <domain: "local", opset_import: ["" : 19]> b (w) => (t) { u = local.a(w)  t = MatMul(u, w) }
     """
     proto = models.parsed("(float x) => (float y) { y = local.a(W) }", circle)
-    assert onnx_model.from_proto(proto).sites[0].is_weight
+    assert onnx_model.from_proto(proto).tensors[0].is_weight
 
 
 # -- nothing else touched ----------------------------------------------------------------------------------------------
@@ -554,9 +554,9 @@ def test_tensors_whose_data_does_not_fit_their_dims_are_refused_by_name(tensor, 
 def lifted(place="initializer", **change) -> tuple[onnx.ModelProto, list]:
     """A graph whose weight is in record 0, and (dtype, shape) of that record; `change` spoils the reference."""
     loaded = onnx_model.from_proto(models.place(place))
-    site = loaded.sites[0]
-    site.replace_with_reference(0)
-    tensor = site.proto if isinstance(site.proto, TensorProto) else site.proto.t
+    weight = loaded.tensors[0]
+    weight.replace_with_reference(0)
+    tensor = weight.proto if isinstance(weight.proto, TensorProto) else weight.proto.t
     for name, value in change.items():
         if name in ("key", "value"):
             setattr(tensor.external_data[0], name, value)
@@ -564,7 +564,7 @@ def lifted(place="initializer", **change) -> tuple[onnx.ModelProto, list]:
             tensor.dims[:] = value
         else:
             setattr(tensor, name, value)
-    return loaded.proto, [(site.dtype.code, site.shape)]
+    return loaded.proto, [(weight.dtype.code, weight.shape)]
 
 
 @pytest.mark.parametrize("place", ["initializer", "float_data", "constant_floats"])
@@ -645,10 +645,10 @@ ROWS = {
 def test_a_layer_tells_which_elements_are_summed_up(name):
     node, rows = ROWS[name]
     proto = models.model([node], {"x": [4, 4]}, {"y": [4, 4]}, [models.tensor("w", models.normal(4, 4))])
-    assert [site.rows for site in onnx_model.from_proto(proto).sites if site.name == "w"] == [rows]
+    assert [weight.rows for weight in onnx_model.from_proto(proto).tensors if weight.name == "w"] == [rows]
 
 
 def test_readers_that_differ_tell_nothing_of_rows():
     nodes = [ROWS["Gemm"][0], helper.make_node("Gemm", ["x", "w"], ["z"], transB=1)]
     proto = models.model(nodes, {"x": [4, 4]}, {"y": [4, 4], "z": [4, 4]}, [models.tensor("w", models.normal(4, 4))])
-    assert [site.rows for site in onnx_model.from_proto(proto).sites if site.name == "w"] == [0]
+    assert [weight.rows for weight in onnx_model.from_proto(proto).tensors if weight.name == "w"] == [0]

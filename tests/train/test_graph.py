@@ -76,8 +76,8 @@ def test_a_few_steps_of_descent_lessen_the_loss_and_the_written_model_agrees(tmp
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] * 0.8
-    sites = {graph.program.weights[name]: leaf.detach().numpy() for name, leaf in tensors.items()}
-    (tmp_path / "net.onnx").write_bytes(with_values(loaded, sites).SerializeToString())
+    weights = {graph.program.weights[name]: leaf.detach().numpy() for name, leaf in tensors.items()}
+    (tmp_path / "net.onnx").write_bytes(with_values(loaded, weights).SerializeToString())
     (expected,) = runtime.run(runtime.session(tmp_path / "net.onnx", 1), {"x": inputs})
     found = graph({"x": torch.from_numpy(inputs)}, tensors)["y"].detach().numpy()
     assert np.allclose(found, expected, rtol=1e-4, atol=1e-5)
@@ -274,7 +274,7 @@ def same_answers(path: Path, inputs: dict[str, np.ndarray]) -> None:
     for result, wanted in zip(found.values(), expected, strict=True):
         assert np.abs(result.detach().numpy() - wanted).max() <= 1e-4 * np.abs(wanted).max()
     sum((each * each).sum() for each in found.values()).backward()
-    weights = {site.name for site in loaded.sites if site.is_weight and site.dtype.real}
+    weights = {weight.name for weight in loaded.tensors if weight.is_weight and weight.dtype.real}
     trained = {graph.program.weights[name] for name, leaf in tensors.items() if leaf.grad is not None}
     assert weights and weights <= trained
 

@@ -15,8 +15,8 @@ BLOCK = 1 << 16
 
 
 def number(patterns: np.ndarray, most: int = MOST_ENTRIES) -> tuple[np.ndarray, np.ndarray] | None:
-    """The distinct ones of bit patterns (array or arrays.LazyValues), ascending as integers, and the code (uint8) of each;
-    None of none, or over `most`."""
+    """The distinct ones of bit patterns (array or arrays.LazyValues), ascending as integers, and the code (uint8) of
+    each; None of none, or over `most`."""
     known = np.unique(patterns[:4096])
     if not 1 <= len(known) <= most:
         return None
