@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import FileAccess, UnsuitableModel
-from ..files import Content, mapped
-from ..tensor import DTYPES, Dtype, values
+from ..files import Content, FileRange, mapped
+from ..tensor import DTYPES, Dtype, Tensor, values
 from .uses import WEIGHT_INPUTS, TensorUses, named
 
 # Tensors of fewer bytes stay in the graph: a record would cost about as much as they do.
@@ -73,6 +73,11 @@ class ModelTensor:
         """The numbers of a tensor of a real type, in its shape: see tensor.values."""
         return values(self.read().view(self.dtype.pattern), self.dtype).reshape(self.shape)
 
+    def tensor(self, source: FileRange | None = None) -> Tensor:
+        """The same as a value, with its bytes or the range of a file that holds them: `source`, or its external data."""
+        source = source or (FileRange(*self.external) if self.external else None)
+        return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows)
+
     def replace_with_reference(self, record: int) -> None:
         """Replace the data by a reference to a record."""
         proto = self.proto
@@ -111,6 +116,11 @@ class Model:
         """Look for the tensors anew, after `proto` has changed."""
         folder = None if self.path is None else os.path.dirname(os.path.abspath(self.path))
         self.tensors = list(_model_tensors(self.proto, folder, self.path or "the model"))
+
+
+def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
+    """The model that a caller gives: the path of an ONNX file, or a ModelProto. Raises as `load` and `from_proto`."""
+    return load(model) if isinstance(model, (str, os.PathLike)) else from_proto(model)
 
 
 def load(path: str | os.PathLike) -> Model:
