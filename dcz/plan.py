@@ -96,6 +96,7 @@ class Settings:
         return " ".join(f"{name}={value}" for name, value, default in pairs if value != default)
 
 
+ANY_SIZE = 1 << 62  # elements: for what a plan says of a tensor, were it large
 PRUNING = ("sparsity", "threshold")
 SHARING = ("bits", "step", "quality", "rate")
 # Decibels of weight error that change few answers of a network: see tests/benchmarks/RESULTS.md.

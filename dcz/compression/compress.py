@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import BadPlan, CorruptFile
 from ..files import check_output, replacing
@@ -19,11 +20,14 @@ from .executors import open_pool
 from .journal import records
 from .records import Packed, Packing
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 def compress(
-    model,
-    output: str | os.PathLike,
-    plan: Plan | Settings | str | os.PathLike | None = None,
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
+    plan: Plan | Settings | str | os.PathLike[str] | None = None,
     *,
     threads: int | None = None,
     executor: Executor | None = None,
@@ -38,15 +42,20 @@ def compress(
     """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
 
     `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
-    alone changes nothing. Tensors are tasks: of `threads` (default: all cores), or of one of these: an `executor`, any
-    concurrent.futures.Executor; so many `workers`, processes of this machine; the Dask `cluster` whose scheduler has
-    that address (see executors.assembled). The bytes of the file do not depend on who works. `progress` is told a
-    tensor's name, the bytes of tensors done, and those in all; `warn` gets sentences. `force` replaces an `output` that
-    exists. `metadata` takes the place of what the file would say of its source, where `model` was made from another,
-    and of its settings. With `resume`, records are kept in `output` + ".partial" as they are made, until `output` is in
-    its place: the same call goes on from there, to the same bytes, after it was killed or the disk was full. None: from
-    1 GB of tensors on. What was written is read back and decoded before it takes its place; where anything fails, an
-    older `output` stays as it was. Raises DczError.
+    alone changes nothing.
+
+    Tensors are the tasks: of `threads` (default: all cores), or of one of these: an `executor`, any
+    concurrent.futures.Executor; `workers` processes of this machine; the Dask `cluster` whose scheduler has that
+    address (see executors.open_pool). The bytes of the file do not depend on which it is.
+
+    `progress` is called with a tensor's name, the bytes of tensors done, and those in all; `warn` with sentences.
+    `force` replaces an `output` that exists. `metadata` replaces what the file would say of its source, where `model`
+    was made from another one, and of its settings. With `resume`, records are kept in `output` + ".partial" until
+    `output` is in its place: after a kill or a full disk the same call goes on from there, to the same bytes; None:
+    from 1 GB of tensors on.
+
+    What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
+    as it was. Raises DczError.
     """
     plan, threads = as_plan(plan), thread_count(threads)
     check_output(output, force)
@@ -60,7 +69,7 @@ def compress(
     return Path(output)
 
 
-def as_plan(plan: Plan | Settings | str | os.PathLike | None) -> Plan:
+def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
     """A plan from any of the ways to give one; None: the default."""
     if isinstance(plan, (str, os.PathLike)):
         return load_plan(plan)

@@ -1,15 +1,16 @@
 """A running Dask cluster as an executor.
 
-with connected("tcp://10.0.0.1:8786") as (executor, cores):
-    executor.submit(function, *arguments).result()        on some worker; on another one, should that die
+    with connected("tcp://10.0.0.1:8786") as (executor, cores):
+        executor.submit(function, *arguments).result()        on some worker, or on another one if that dies
 
-Workers need the same dcz, numpy and zlib as this machine, or the file would not be the same bytes.
+Workers need the same dcz, numpy and zlib as this machine: others could make other bytes.
 """
 
 import contextlib
 import platform
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +19,16 @@ from ..deflate import ZLIB
 from ..errors import LostWorkers, MissingBackend
 
 PROTOCOL = 2  # of tasks, which are pickled by the names of modules and classes: another number where these change
-PATIENCE = 20  # seconds for a scheduler to answer, and for a first worker to be there
-RETRIES = 2  # of a task that failed by its worker's fault; Dask itself tries one whose worker died three times more
+PATIENCE = 20  # seconds to wait for the scheduler's answer, and for a first worker
+RETRIES = 2  # of a task that failed by its worker's fault; Dask itself retries one whose worker died three times
 
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[tuple[Executor, int]]:
     """An executor on the cluster whose scheduler is at `address`, and the threads of all its workers.
 
-    Raises MissingBackend without dask.distributed, LostWorkers where no scheduler answers, where it has no workers or
-    others than this machine's dcz can use, and where it is lost, or its workers die of a task.
+    Raises MissingBackend without dask.distributed; LostWorkers where no scheduler answers, where it has no workers or
+    unsuitable ones, where the cluster is lost, or where a task kills its workers.
     """
     try:
         import distributed
@@ -51,19 +52,19 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
         raise LostWorkers(f"{address}: the cluster was lost: {error or type(error).__name__}; try again") from error
 
 
-def _check(client, address: str) -> None:
-    """Raise LostWorkers where the cluster has no workers, or some that would make other bytes."""
+def _check(client: Any, address: str) -> None:
+    """Raise LostWorkers where the cluster has no workers, or some that could make other bytes."""
     import distributed
 
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
-        found = client.run(versions)
+        versions_of = client.run(versions)
     except (OSError, distributed.TimeoutError) as error:
         raise LostWorkers(f"{address}: no worker came in {PATIENCE} s; start one: dask worker {address}") from error
     except (ImportError, AttributeError) as error:  # no dcz there, or one without this function
         raise LostWorkers(f"{address}: a worker has not this dcz: {error}; install {__version__} there") from error
     own = versions()
-    for worker, theirs in found.items():
+    for worker, theirs in versions_of.items():
         others = [f"{name} {theirs.get(name)}, not {own[name]}" for name in own if theirs.get(name) != own[name]]
         if others:
             raise LostWorkers(
@@ -72,7 +73,7 @@ def _check(client, address: str) -> None:
 
 
 def versions() -> dict[str, str]:
-    """All that the bytes of a record depend on but for the tensor and its settings, and what tasks are pickled as."""
+    """What the bytes of a record depend on beside the tensor and its settings, and the protocol of pickled tasks."""
     return {
         "dcz": __version__,
         "tasks": str(PROTOCOL),

@@ -1,7 +1,7 @@
-"""Who compresses tensors: threads, processes, a cluster, or any executor that is given.
+"""Who compresses tensors: threads, processes, a cluster, or any executor of the caller's.
 
-with assembled(threads=2) as crew:                                  crew.executor, crew.ahead, ...
-with assembled(threads=2, workers=4, folder="out") as crew:         four processes, which read weights from files
+with open_pool(threads=2) as pool: ...                             pool.executor, pool.prefetch, ...
+with open_pool(threads=2, workers=4, folder="out") as pool: ...    four processes, which read weights from files
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from ..errors import BadPlan, LostWorkers
 from ..parallel import MAX_BYTES_IN_FLIGHT
 from . import dask_cluster as dask
 
-MOST_WORKERS = 61  # processes that Windows lets one wait for
+MAX_WORKERS = 61  # processes that Windows can wait for
 
 
 @dataclass(frozen=True)
 class WorkerPool:
-    """An executor; how many tasks it is worth having `prefetch`, and the bytes of tensors (`max_bytes`) that these may
-    take; on how many `threads` each task may work.
+    """An executor, and how to use it.
 
-    `folder`: where to put files for others to read, where it does not share our memory: its tasks carry paths and
-    ranges of bytes, and no weights.
+    `prefetch`: tasks to submit before the first result is waited for; `max_bytes`: of tensors in flight together;
+    `threads`: those that each task may use. `folder`: where to put weights for workers that do not share this process's
+    memory, None for those that do; tasks for such workers carry ranges of files instead of weights.
     """
 
     executor: Executor
@@ -43,14 +43,16 @@ def open_pool(
     executor: Executor | None = None,
     workers: int | None = None,
     cluster: str | None = None,
-    folder: str | os.PathLike = ".",
+    folder: str | os.PathLike[str] = ".",
 ) -> Iterator[WorkerPool]:
-    """Threads of this process, unless one of the others is given: an `executor` of any kind, which stays open; so many
-    `workers`, processes of this machine; the address of a Dask `cluster`, whose workers see the files of this machine,
-    and `folder`, under the same paths.
+    """A pool of `threads` of this process, or of one of the others.
 
-    Raises BadPlan where several are given, or a number of workers is none; LostWorkers where processes die or the
-    cluster is lost; MissingBackend where it wants a package.
+    `executor`: any concurrent.futures.Executor, which stays open. `workers`: processes of this machine, which share the
+    threads. `cluster`: the address of a Dask scheduler, whose workers see the files of this machine, and `folder`,
+    under the same paths.
+
+    Raises BadPlan for several of them, or an impossible number of workers; LostWorkers where processes die or the
+    cluster is lost; MissingBackend without Dask.
     """
     if sum(given is not None for given in (executor, workers, cluster)) > 1:
         raise BadPlan("give one of an executor, workers and a cluster")
@@ -62,7 +64,7 @@ def open_pool(
             yield WorkerPool(pool, workers, max(1, threads // workers), MAX_BYTES_IN_FLIGHT * workers, folder)
     elif cluster is not None:
         with dask.connected(cluster) as (pool, cores):
-            yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder)  # one at work, and one on the way
+            yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder)  # one running, one queued
     else:
         with ThreadPoolExecutor(threads) as pool:
             yield WorkerPool(pool, threads, threads)
@@ -70,8 +72,8 @@ def open_pool(
 
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor]:
-    if not isinstance(workers, int) or not 1 <= workers <= MOST_WORKERS:
-        raise BadPlan(f"workers is a whole number from 1 to {MOST_WORKERS}, not {workers!r}")
+    if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+        raise BadPlan(f"workers is a whole number from 1 to {MAX_WORKERS}, not {workers!r}")
     # Spawned ones share no locks with our threads, as forked ones would.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_depend_on_parent)
     try:
@@ -85,11 +87,13 @@ def _processes(workers: int) -> Iterator[Executor]:
 
 
 def _depend_on_parent() -> None:
-    """Leave interrupts to the parent, and end when it is killed: the pool's own pipes would never tell."""
+    """Leave interrupts to the parent process, and end when it is killed, which the pool's own pipes do not report."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after_parent, daemon=True).start()
 
 
 def _end_after_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..codec import quality
 from ..codec.stages import prune
-from ..plan import BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
+from ..plan import ANY_SIZE, BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
 LARGE = 0.05  # of a model's bytes: a tensor that stays exact and has more is worth a warning
-ANY_SIZE = 1 << 62  # elements: what a plan says of a tensor, were it large
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ def jobs(tensors: Sequence["ModelTensor"], plan: Plan, warn: Callable[[str], Non
     for (_, _, settings), group in alike.items():
         same: dict[bytes, list[tuple[int, ModelTensor]]] = defaultdict(list)
         for number, tensor in group:  # most tensors differ from all others in shape: only the rest is worth a digest
-            same[hashlib.sha256(tensor.read()).digest() if len(group) > 1 else b""].append((number, tensor))
+            same[hashlib.sha256(tensor.read().data).digest() if len(group) > 1 else b""].append((number, tensor))
         numbered += [
             (members[0][0], Job(tuple(tensor for _, tensor in members), settings)) for members in same.values()
         ]

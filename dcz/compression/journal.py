@@ -1,10 +1,9 @@
-"""The records of a file in the making: in a file without a name, or in a journal beside the output, from which the same
-command goes on after it was killed.
+"""The records of a file in the making, in a nameless file or in a journal, from which a killed command resumes.
 
     net.dcz.partial     DCZ-PART | fingerprint | head, warning, record | head, warning, record | ...
 
-A journal is believed only as far as all agrees: the fingerprint (source, settings, versions), the checksum of each
-head and of each record. What was not finished is cut off. It is removed once the output is in its place.
+A journal is used up to the first record that does not agree with its fingerprint (source, settings, versions) and
+checksums; what follows is cut off. It is removed once the output is in its place.
 """
 
 import contextlib
@@ -23,87 +22,98 @@ from ..files import spooled, writing
 
 try:
     import fcntl
-except ImportError:  # no locks there: two commands that write the same output at a time are the user's affair
-    fcntl = None
+except ImportError:  # no locks on this system: two commands that write the same output are the user's responsibility
+    fcntl = None  # type: ignore[assignment]
 
 MAGIC = b"DCZ-PART"
 FINGERPRINT = 32  # bytes
 # Encoding, the record's length and CRC-32, the tensor's CRC-32, the warning's length; CRC-32 of these and the warning.
 _HEAD = struct.Struct("<BQIIHI")
-WORTH = 1 << 30  # bytes of tensors from which a journal is kept unless asked for: minutes of work
-PIECE = 1 << 20
+DEFAULT_FROM = 1 << 30  # bytes of tensors from which a journal is kept by default: minutes of work
+CHUNK = 1 << 20  # bytes read or copied at a time
 MAX_WARNING = (1 << 16) - 1  # bytes
 
 
 class Records:
     """The records of what will become `output`, in their order.
 
-    `resume`: whether to keep a journal beside it, and to go on from one; None: where the work is worth that.
+    `resume`: whether to keep a journal beside it, and to resume from one; None: from DEFAULT_FROM bytes on.
     """
 
     def __init__(self, output: str | os.PathLike, resume: bool | None):
         self.output, self.resume = os.fspath(output), resume
         self.path = Path(f"{os.path.realpath(output)}.partial")
-        self.kept = 0  # records that are safe
+        self.resumable = 0  # records that a journal holds
         self._stack = contextlib.ExitStack()
-        self._file: BinaryIO | None = None
-        self._places: list[tuple[int, int]] | None = None  # in a journal: where records lie, and their lengths
+        self._open: BinaryIO | None = None
+        self._ranges: list[tuple[int, int]] | None = None  # in a journal: offset and length of each record
 
     @property
     def is_journal(self) -> bool:
         """Whether the records lie in a journal."""
-        return self._places is not None
+        return self._ranges is not None
 
     def begin(self, fingerprint: bytes, nbytes: int) -> list[tuple[RecordInfo, str]]:
-        """Get ready for the records of tensors of so many bytes; what a journal has of them already, and the
-        warnings that came with them."""
-        if self.resume or (self.resume is None and nbytes >= WORTH):
-            self._file = _open(self.path)
-        if self._file is None and self.resume:
-            raise FileAccess(
-                f"{self.path}: is no journal of yours, or at work for another command; move it away, or do not resume"
-            )
-        if self._file is None:  # not wanted, or the name is taken
-            self._file = self._stack.enter_context(spooled(self.output))
+        """Get ready for the records of tensors of `nbytes` bytes together.
+
+        Returns what a journal has of them already, with the warnings that they came with.
+        """
+        file = None
+        if self.resume or (self.resume is None and nbytes >= DEFAULT_FROM):
+            file = _open(self.path)
+            if file is None and self.resume:
+                raise FileAccess(
+                    f"{self.path}: is no journal of yours, or at work for another command; move it away, or do not "
+                    "resume"
+                )
+        if file is None:  # not asked for, or the name is taken
+            self._open = self._stack.enter_context(spooled(self.output))
             return []
-        self._stack.callback(_close, self._file)
+        self._open = file
+        self._stack.callback(_close, file)
         with writing(self.output):
-            found, self._places = _read(self._file, fingerprint)
-            if not found:
-                self._file.seek(0)
-                self._file.truncate()
-                self._file.write(MAGIC + fingerprint)
-                self._file.flush()
-        self.kept = len(found)
-        return found
+            known, self._ranges = _read(file, fingerprint)
+            if not known:
+                file.seek(0)
+                file.truncate()
+                file.write(MAGIC + fingerprint)
+                file.flush()
+        self.resumable = len(known)
+        return known
+
+    @property
+    def _file(self) -> BinaryIO:
+        """The open file; `begin` comes first."""
+        assert self._open is not None
+        return self._open
 
     def add(self, record: Record) -> None:
-        """The next record. Raises FileAccess where the disk does not take it."""
+        """Append a record. Raises FileAccess where it cannot be written."""
         with writing(self.output):
-            if self._places is not None:
+            if self._ranges is not None:
                 warning, info = record.warning.encode()[:MAX_WARNING], record.info
                 head = _HEAD.pack(info.encoding, info.length, info.record_crc, info.tensor_crc, len(warning), 0)[:-4]
                 self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
-                self._places.append((self._file.tell(), record.info.length))
+                self._ranges.append((self._file.tell(), record.info.length))
             self._file.write(record.data)
-            if self._places is not None:
+            if self._ranges is not None:
                 self._file.flush()
-                self.kept += 1
+                self.resumable += 1
 
     def copy(self, target: BinaryIO) -> None:
         """Write all records to `target`."""
-        if self._places is None:
+        if self._ranges is None:
             self._file.seek(0)
-            shutil.copyfileobj(self._file, target, PIECE)
+            shutil.copyfileobj(self._file, target, CHUNK)
             return
-        for place, length in self._places:
-            self._file.seek(place)
-            for start in range(0, length, PIECE):
-                target.write(self._file.read(min(PIECE, length - start)))
+        for offset, length in self._ranges:
+            self._file.seek(offset)
+            for start in range(0, length, CHUNK):
+                target.write(self._file.read(min(CHUNK, length - start)))
 
     def close(self, keep: bool) -> None:
-        """Let go of the records; a journal stays only if it is to be kept and there is something in it."""
-        if self._places is not None and not (keep and self.kept):
+        """Close the file; a journal stays only with `keep`, and if it holds a record."""
+        if self._ranges is not None and not (keep and self.resumable):
             with contextlib.suppress(OSError):
                 self.path.unlink()
         self._stack.close()
@@ -113,33 +123,32 @@ class Records:
 def records(output: str | os.PathLike, resume: bool | None) -> Iterator[Records]:
     """`Records` for as long as `output` is in the making.
 
-    A journal stays where an interrupt, a full disk or too little memory ends that, and what is raised says so.
+    A journal stays where an interrupt, a full disk, lost workers or too little memory ends that; the exception says so.
     """
-    found = Records(output, resume)
+    store = Records(output, resume)
     keep = True
     try:
-        yield found
+        yield store
         keep = False
-        if not found.is_journal:
-            _remove_stale(found.path)
+        if not store.is_journal:
+            _remove_stale(store.path)
     except (FileAccess, LostWorkers) as error:
-        if found.is_journal and found.kept:
-            raise type(error)(f"{error}; the same command goes on from {found.path.name}") from error
+        if store.is_journal and store.resumable:
+            raise type(error)(f"{error}; the same command goes on from {store.path.name}") from error
         raise
     except (KeyboardInterrupt, MemoryError, SystemExit) as error:
-        if found.is_journal and found.kept:
-            error.add_note(f"the same command goes on from {found.path.name}")
+        if store.is_journal and store.resumable:
+            error.add_note(f"the same command goes on from {store.path.name}")
         raise
-    except BaseException:  # a fault that would come again, or be believed
+    except BaseException:  # a fault that would recur, or corrupt the resumed file
         keep = False
         raise
     finally:
-        found.close(keep)
+        store.close(keep)
 
 
 def _open(path: Path) -> BinaryIO | None:
-    """The journal of this name, locked; None where it cannot be had: something else has the name, or another command
-    writes it."""
+    """The journal of this name, locked; None where something else has the name, or another command writes it."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         file = os.fdopen(os.open(path, flags, 0o600), "r+b")
@@ -152,15 +161,15 @@ def _open(path: Path) -> BinaryIO | None:
 
 
 def _close(file: BinaryIO) -> None:
-    with contextlib.suppress(OSError):  # a full disk, of which the caller knows already
+    with contextlib.suppress(OSError):  # a full disk, which the caller has reported already
         file.close()
 
 
 def _is_ours(file: BinaryIO) -> bool:
-    """Whether a file is empty, or begins as a journal does, and belongs to whoever runs this."""
-    found = os.fstat(file.fileno())
-    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    return mine and stat.S_ISREG(found.st_mode) and file.read(len(MAGIC)) in (b"", MAGIC)
+    """Whether a file is empty, or begins as a journal does, and belongs to the user."""
+    status = os.fstat(file.fileno())
+    mine = not hasattr(os, "getuid") or status.st_uid == os.getuid()
+    return mine and stat.S_ISREG(status.st_mode) and file.read(len(MAGIC)) in (b"", MAGIC)
 
 
 def _lock(file: BinaryIO) -> bool:
@@ -180,24 +189,25 @@ def _remove_stale(path: Path) -> None:
 
 
 def _read(file: BinaryIO, fingerprint: bytes) -> tuple[list[tuple[RecordInfo, str]], list[tuple[int, int]]]:
-    """What a journal has, as far as it can be believed, and where those records lie; the rest is cut off."""
-    found, places = [], []
+    """What a journal has up to the first fault, and the offset and length of each record; the rest is cut off."""
+    known: list[tuple[RecordInfo, str]] = []
+    ranges: list[tuple[int, int]] = []
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if file.read(len(MAGIC) + FINGERPRINT) != MAGIC + fingerprint:
-        return found, places
+        return known, ranges
     end = file.tell()
-    while (known := _read_record(file, size)) is not None:
-        found.append(known)
-        end, length = file.tell(), known[0].length
-        places.append((end - length, length))
+    while (entry := _read_record(file, size)) is not None:
+        known.append(entry)
+        end, length = file.tell(), entry[0].length
+        ranges.append((end - length, length))
     file.seek(end)
     file.truncate()
-    return found, places
+    return known, ranges
 
 
 def _read_record(file: BinaryIO, size: int) -> tuple[RecordInfo, str] | None:
-    """The record at which `file` stands, which it is read to the end of; None where it is not whole."""
+    """Read the record at the file's position; None where it is not whole, or damaged."""
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None
@@ -205,9 +215,9 @@ def _read_record(file: BinaryIO, size: int) -> tuple[RecordInfo, str] | None:
     warning = file.read(warning_length)
     if crc32(warning, crc32(head[:-4])) != crc or length > size - file.tell():
         return None
-    found = 0
-    for start in range(0, length, PIECE):
-        found = crc32(file.read(min(PIECE, length - start)), found)
-    if found != record_crc:
+    actual = 0
+    for start in range(0, length, CHUNK):
+        actual = crc32(file.read(min(CHUNK, length - start)), actual)
+    if actual != record_crc:
         return None
     return RecordInfo(encoding, length, record_crc, tensor_crc), warning.decode(errors="ignore")

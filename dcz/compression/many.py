@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import SEVERAL, BadPlan, FileAccess, exit_code, message
 from ..format.container import Archive
@@ -36,7 +37,7 @@ class Outcome:
         """What the command would exit with for this model alone."""
         return 0 if self.error is None else exit_code(self.error)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return {
             "model": str(self.model),
@@ -50,32 +51,32 @@ class Outcome:
 
 
 def compress_all(
-    models: Iterable[str | os.PathLike],
-    folder: str | os.PathLike | None = None,
+    models: Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str] | None = None,
     compress: Callable[[Path, Path], object] = compress_one,
     *,
     done: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Compress each of the ONNX files `models` into `folder`, which is made where it does not exist.
+    """Compress each of the ONNX files `models` into `folder`, which is created where it does not exist.
 
     `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
-    dcz.tune. An error that it raises becomes the model's outcome, of which `done` is told before the next model begins.
-    See `outputs` for names. Raises BadPlan where two models would become one file, FileAccess where the folder cannot
-    be made; nothing has been written then.
+    dcz.tune. An error that it raises becomes the model's outcome; `done` is called with it before the next model
+    begins. See `outputs` for names. Raises BadPlan where two models would become one file, FileAccess where the folder
+    cannot be made; nothing has been written then.
     """
-    places = outputs(models, folder)
+    targets = outputs(models, folder)
     try:
-        for output in {output.parent for output in places.values()} if folder is not None else ():
-            output.mkdir(parents=True, exist_ok=True)
+        for parent in {output.parent for output in targets.values()} if folder is not None else ():
+            parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise FileAccess(f"{folder}: no such folder can be made: {why}") from error
     outcomes = []
-    for model, output in places.items():
+    for model, output in targets.items():
         try:
             outcomes.append(_outcome(model, output, compress))
         except KeyboardInterrupt as error:
-            error.add_note(f"{len(outcomes)} of {len(places)} models were dealt with before it")
+            error.add_note(f"{len(outcomes)} of {len(targets)} models were dealt with before it")
             raise
         done(outcomes[-1])
     return outcomes
@@ -87,46 +88,46 @@ def _outcome(model: Path, output: Path, compress: Callable[[Path, Path], object]
         with Archive(output) as archive:
             before = int(archive.directory.metadata["source-bytes"])
             return Outcome(model, output, before, archive.directory.file_size)
-    except BrokenPipeError:  # of a progress display whose reader has gone: nobody wants the rest
+    except BrokenPipeError:  # of a progress display whose reader is gone: nobody waits for the rest
         raise
-    except Exception as error:  # a fault of dcz, too, is that of one model
+    except Exception as error:  # a bug of dcz, too, stops one model only
         return Outcome(model, output, error=error)
 
 
-def outputs(models: Iterable[str | os.PathLike], folder: str | os.PathLike | None = None) -> dict[Path, Path]:
+def outputs(models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str] | None = None) -> dict[Path, Path]:
     """The .dcz file of each model, in their order: `folder`/NAME.dcz, or, without a folder, beside the model.
 
     Models of one name keep as much of their folders as tells them apart: a/net.onnx and b/net.onnx become a/net.dcz
     and b/net.dcz in `folder`. A model that is given twice counts once. Raises BadPlan where two would become one file.
     """
-    models = list({os.path.abspath(model): Path(model) for model in reversed(list(models))}.values())[::-1]
+    paths = list({os.path.abspath(model): Path(model) for model in reversed(list(models))}.values())[::-1]
     if folder is None:
-        found = {model: model.parent / f"{model.stem}.dcz" for model in models}
+        targets = {model: model.parent / f"{model.stem}.dcz" for model in paths}
     else:
-        alike = defaultdict(list)
-        for model in models:
-            alike[_caseless(model.stem)].append(model)
-        names = {model: name for group in alike.values() for model, name in _apart(group).items()}
-        found = {model: Path(folder, names[model]) for model in models}
+        by_name = defaultdict(list)
+        for model in paths:
+            by_name[_caseless(model.stem)].append(model)
+        names = {model: name for group in by_name.values() for model, name in _distinct_names(group).items()}
+        targets = {model: Path(folder, names[model]) for model in paths}
     first: dict[str, Path] = {}
-    for model, output in found.items():
+    for model, output in targets.items():
         rival = first.setdefault(_caseless(os.path.abspath(output)), model)
         if rival != model:
             raise BadPlan(f"{rival} and {model} would both become {output}: compress one of them by itself, with -o")
-    return found
+    return targets
 
 
 def _caseless(name: str) -> str:
-    """Names that are one file on some system."""
+    """Equal for names that are one file on some system."""
     return name.casefold()
 
 
-def _apart(models: list[Path]) -> dict[Path, Path]:
-    """Names (relative, with the suffix .dcz) of models whose own are alike, with as few folders as all that differ."""
+def _distinct_names(models: list[Path]) -> dict[Path, Path]:
+    """Relative names, with the suffix .dcz, of models of one name: with as few parent folders as tell them apart."""
     parents = {model: Path(os.path.abspath(model)).parent.parts[1:] for model in models}
-    most, count = max(map(len, parents.values())), 0
-    wanted = len(set(parents.values()))
-    while count < most and len({_tail(each, count) for each in parents.values()}) < wanted:
+    depth, count = max(map(len, parents.values())), 0
+    folders = len(set(parents.values()))
+    while count < depth and len({_tail(parts, count) for parts in parents.values()}) < folders:
         count += 1
     return {model: Path(*_tail(parents[model], count), f"{model.stem}.dcz") for model in models}
 
@@ -136,6 +137,6 @@ def _tail(parts: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 
 def common_exit_code(outcomes: Iterable[Outcome]) -> int:
-    """0 where all went well; the code of the failures where they have one in common, else SEVERAL."""
+    """0 where all succeeded; the code of the failures where they have one in common, else SEVERAL."""
     codes = {outcome.exit_code for outcome in outcomes} - {0}
     return codes.pop() if len(codes) == 1 else SEVERAL if codes else 0

@@ -11,9 +11,9 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class RecordStore(Protocol):
     def add(self, record: Record) -> None:
         """Take the next record."""
 
-    def copy(self, target) -> None:
+    def copy(self, target: BinaryIO) -> None:
         """Write all records to a file."""
 
 
@@ -162,8 +162,10 @@ class Packing:
         return onnx_model.serialize(self._loaded.proto, place)
 
 
-def _encoded(todo: Sequence[Job], records: RecordStore, pool: WorkerPool) -> Iterator[tuple[RecordInfo, str]]:
-    """Have the pool make each record, and write it behind the one before it; what there is to say of each."""
+def _encoded(
+    todo: Sequence[Job], records: RecordStore, pool: WorkerPool
+) -> Generator[tuple[RecordInfo, str], None, None]:
+    """Have the pool make each record, add it to `records`, and yield what the directory says of it, and its warning."""
     with contextlib.ExitStack() as stack:
         ranges: dict[int, FileRange] = {}
         if pool.folder is not None:
@@ -191,7 +193,7 @@ def _laid_out(tensors: Iterable["ModelTensor"], folder: str) -> Iterator[dict[in
                     ranges[id(tensor)] = FileRange(os.path.realpath(tensor.external[0]), *tensor.external[1:])
                 else:
                     ranges[id(tensor)] = FileRange(file.name, file.tell(), tensor.nbytes)
-                    file.write(tensor.read())
+                    file.write(tensor.read().data)
             sync(file)
         yield ranges
 

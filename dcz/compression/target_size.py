@@ -2,18 +2,18 @@
 
     compress_to_size("net.onnx", "net.dcz", 1_500_000)      quality 31.27 dB: 1,496,112 bytes
 
-Every trial is the size of a whole file, to the byte. 6 dB take about one bit a weight: that says where to begin, and a
-secant on the size's logarithm does the rest in four or five trials. Where the size has steps, the best trial so far is
-kept; what it leaves of the budget is filled with tensors that are kept exactly.
+Every trial measures a whole file, to the byte. 6 dB take about one bit a weight: that gives the first trial, and regula
+falsi on the logarithm of the size takes four or five more. Where the size has steps, the best trial is kept, and what
+it leaves of the budget is filled with tensors that stay exact.
 """
 
 import glob
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..encoded import Record, RecordInfo
 from ..errors import BadPlan
@@ -24,12 +24,17 @@ from .compress import as_plan, compress
 from .executors import WorkerPool, open_pool
 from .records import Packing
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from ..model import ModelTensor
+
 TOLERANCE = 0.01  # of the budget, which may be left unused
-TRIALS = 20
-FINEST = 1e-3  # decibels: nearer qualities are not told apart
+MAX_TRIALS = 20
+MIN_DIFFERENCE = 1e-3  # decibels: nearer qualities are taken for the same
 DECIBELS_PER_BIT = 20 * math.log10(2)
-FILLINGS = 4  # rounds in which exact tensors are added
-RISE = 16.0  # decibels for e times the bytes, at 3 bits a weight: only a first step
+MAX_FILL_ROUNDS = 4  # in which exact tensors are added
+DECIBELS_PER_E = 16.0  # for e times the bytes, at 3 bits a weight: only a first step
 
 
 @dataclass(frozen=True)
@@ -64,10 +69,10 @@ class NoRecords:
 
 
 def compress_to_size(
-    model,
-    output: str | os.PathLike,
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
     max_bytes: int | None = None,
-    plan: Plan | Settings | str | os.PathLike | None = None,
+    plan: Plan | Settings | str | os.PathLike[str] | None = None,
     *,
     ratio: float | None = None,
     threads: int | None = None,
@@ -81,65 +86,66 @@ def compress_to_size(
 ) -> SizeTrial:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
-    `ratio` says the same as a share: the model is to become so many times smaller.
+    `ratio` gives the size as a share instead: how many times smaller than the model.
 
-    The plan's default quality is what is sought: its default may prune, but not share in another way; tensors that its
-    rules name are compressed as these say. Where more than a percent is left, be it that the best quality takes no more
-    or that sizes have steps, the model is kept exactly if that fits, or else as many of its tensors as do. `trial` is
-    told of each trial. For the rest see dcz.compress. Raises BadPlan where no quality meets the budget, saying
-    which is the smallest file; an older `output` stays as it was.
+    The plan's default quality is what is searched for: its default may prune, but not share in another way; tensors
+    that its rules name are compressed as these say. Where more than a percent is left, because the best quality takes
+    no more or sizes have steps, the model is kept exactly if that fits, or else as many of its tensors as do. `trial`
+    is called with each trial. For the rest see dcz.compress. Raises BadPlan where no quality meets the budget, with the
+    size of the smallest file; an older `output` stays as it was.
     """
-    given = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
-    check_output(output, force, inputs=[model] if given else [])
+    is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
+    check_output(output, force, inputs=[model] if is_file else [])
     max_bytes = _budget(model, max_bytes, ratio)
-    plan = _sought(as_plan(plan))
+    plan = _searchable(as_plan(plan))
     threads = thread_count(threads)
 
-    def file(quality: float, plan: Plan) -> MeasuredFile:
-        found = measured(model, plan, pool, progress)
-        trial(SizeTrial(quality, found.nbytes))
-        return found
+    def measure(quality: float, plan: Plan) -> MeasuredFile:
+        file = measured(model, plan, pool, progress)
+        trial(SizeTrial(quality, file.nbytes))
+        return file
 
-    def measure(quality: float) -> SizeTrial:
-        return SizeTrial(quality, file(quality, at(plan, quality)).nbytes)
+    def measure_quality(quality: float) -> SizeTrial:
+        return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
     with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        best = seek(measure, max_bytes, _begin(Packing(model, plan).tensors, plan, max_bytes))
-        chosen = at(plan, best.quality)
+        best = seek(measure_quality, max_bytes, _first_quality(Packing(model, plan).tensors, plan, max_bytes))
+        chosen = at_quality(plan, best.quality)
         if best.nbytes < (1 - TOLERANCE) * max_bytes:
-            chosen, best = _fill(file, plan, best, max_bytes)
-    more = {"threads": threads, "workers": workers, "cluster": cluster, "force": force, "resume": resume}
-    more |= {"progress": progress, "warn": warn}
-    compress(model, output, chosen, **more)
+            chosen, best = _fill(measure, plan, best, max_bytes)
+    compress(
+        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
+        force=force, resume=resume,
+    )  # fmt: skip
     return best
 
 
 def seek(
-    measure: Callable[[float], SizeTrial], max_bytes: int, begin: float = (WORST_QUALITY + BEST_QUALITY) / 2
+    measure: Callable[[float], SizeTrial], max_bytes: int, first: float = (WORST_QUALITY + BEST_QUALITY) / 2
 ) -> SizeTrial:
-    """The trial of the most bytes within `max_bytes`, qualities between WORST_QUALITY and BEST_QUALITY being tried.
+    """The trial of the most bytes within `max_bytes`, of qualities between WORST_QUALITY and BEST_QUALITY.
 
-    `begin` is a guess. Raises BadPlan, which says the smallest size, where none fits.
+    `first` is a guess. Raises BadPlan, with the smallest size, where none fits.
     """
-    low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, begin)))
+    low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, first)))
     if high is None:
         return low
-    aim = math.log(max_bytes * (1 - TOLERANCE / 3))
+    goal = math.log(max_bytes * (1 - TOLERANCE / 3))
     side = 0
     weight_low = weight_high = 1.0
-    for _ in range(TRIALS):
-        if low.nbytes >= (1 - TOLERANCE) * max_bytes or high.quality - low.quality < FINEST:
+    for _ in range(MAX_TRIALS):
+        if low.nbytes >= (1 - TOLERANCE) * max_bytes or high.quality - low.quality < MIN_DIFFERENCE:
             break
-        # Regula falsi, the end that stays put being given less weight (Illinois), within the middle nine tenths.
-        below, above = weight_low * (aim - math.log(low.nbytes)), weight_high * (math.log(high.nbytes) - aim)
-        share = below / (below + above) if below + above > 0 else 0.5
-        share = min(0.95, max(0.05, share))
-        found = measure(round(low.quality + share * (high.quality - low.quality), 5))
-        if found.nbytes <= max_bytes:
-            low, weight_low, weight_high = found, 1.0, weight_high / 2 if side < 0 else 1.0
+        # Regula falsi in the Illinois variant (Dowell and Jarratt, 1971): the end that stays is given half the weight.
+        below, above = weight_low * (goal - math.log(low.nbytes)), weight_high * (math.log(high.nbytes) - goal)
+        fraction = below / (below + above) if below + above > 0 else 0.5
+        fraction = min(0.95, max(0.05, fraction))
+        middle = measure(round(low.quality + fraction * (high.quality - low.quality), 5))
+        if middle.nbytes <= max_bytes:
+            low, weight_low, weight_high = middle, 1.0, weight_high / 2 if side < 0 else 1.0
             side = -1
         else:
-            high, weight_high, weight_low = found, 1.0, weight_low / 2 if side > 0 else 1.0
+            high, weight_high, weight_low = middle, 1.0, weight_low / 2 if side > 0 else 1.0
             side = 1
     return low
 
@@ -148,31 +154,31 @@ def _bracket(
     measure: Callable[[float], SizeTrial], max_bytes: int, quality: float
 ) -> tuple[SizeTrial, SizeTrial | None]:
     """Two trials, one that fits and one that does not; where BEST_QUALITY fits, that one and None."""
-    found, step = measure(quality), 0.0
+    last, step = measure(quality), 0.0
     while True:
-        fits = found.nbytes <= max_bytes
-        close = fits and found.nbytes >= (1 - TOLERANCE) * max_bytes
-        if close or (fits and found.quality == BEST_QUALITY):
-            return found, None
-        if not fits and found.quality == WORST_QUALITY:
+        fits = last.nbytes <= max_bytes
+        close = fits and last.nbytes >= (1 - TOLERANCE) * max_bytes
+        if close or (fits and last.quality == BEST_QUALITY):
+            return last, None
+        if not fits and last.quality == WORST_QUALITY:
             raise BadPlan(
                 f"no quality makes the file as small as {max_bytes:,} bytes: at {WORST_QUALITY:g} dB it has "
-                f"{found.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
+                f"{last.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
             )
         # 6 dB a bit: what is missing, a little more so that the goal comes between, and more each time.
-        step = max(2 * step, 1.5 + 1.2 * abs(RISE * math.log(max_bytes / found.nbytes)))
-        before, at = found, found.quality + step if fits else found.quality - step
-        found = measure(min(BEST_QUALITY, max(WORST_QUALITY, at)))
-        if fits != (found.nbytes <= max_bytes):
-            return (before, found) if fits else (found, before)
+        step = max(2 * step, 1.5 + 1.2 * abs(DECIBELS_PER_E * math.log(max_bytes / last.nbytes)))
+        next_quality = last.quality + step if fits else last.quality - step
+        before, last = last, measure(min(BEST_QUALITY, max(WORST_QUALITY, next_quality)))
+        if fits != (last.nbytes <= max_bytes):
+            return (before, last) if fits else (last, before)
 
 
-def at(plan: Plan, quality: float) -> Plan:
+def at_quality(plan: Plan, quality: float) -> Plan:
     """`plan` with this default quality."""
     return replace(plan, default=overlay(plan.default, {"quality": quality}))
 
 
-def _begin(tensors: list, plan: Plan, max_bytes: int) -> float:
+def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: int) -> float:
     """The quality to begin with: from the bits a weight that the budget leaves when all else stays exact."""
     sizes = [(tensor, tensor.nbytes * 8 // tensor.dtype.bits) for tensor in tensors if tensor.dtype.real]
     weights = sum(size for tensor, size in sizes if plan.settings(tensor.name, tensor.is_weight, size) is plan.default)
@@ -180,52 +186,56 @@ def _begin(tensors: list, plan: Plan, max_bytes: int) -> float:
 
 
 def _fill(
-    file: Callable[[float, Plan], MeasuredFile], plan: Plan, best: SizeTrial, max_bytes: int
+    measure: Callable[[float, Plan], MeasuredFile], plan: Plan, best: SizeTrial, max_bytes: int
 ) -> tuple[Plan, SizeTrial]:
     """The model kept exactly; or the best trial with exact tensors, the largest first, as far as the budget goes."""
     exact = replace(plan, default=LOSSLESS)
-    whole = file(math.inf, exact)
+    whole = measure(math.inf, exact)
     if whole.nbytes <= max_bytes:
         return exact, SizeTrial(math.inf, whole.nbytes)
-    chosen, kept = at(plan, best.quality), ()
-    found = file(best.quality, chosen)
-    for _ in range(FILLINGS):
-        more = fitting(whole, found, max_bytes) if found.nbytes < (1 - TOLERANCE) * max_bytes else ()
+    chosen = at_quality(plan, best.quality)
+    file = measure(best.quality, chosen)
+    kept: tuple[str, ...] = ()
+    for _ in range(MAX_FILL_ROUNDS):
+        more = fitting(whole, file, max_bytes) if file.nbytes < (1 - TOLERANCE) * max_bytes else ()
         while more:  # the graph and other tensors may change a little with them: the last may not fit after all
-            filled = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept + more)))
-            trial = file(best.quality, filled)
-            if found.nbytes < trial.nbytes <= max_bytes:
-                kept, found = kept + more, trial
+            filled = measure(best.quality, _keeping(chosen, plan, kept + more))
+            if file.nbytes < filled.nbytes <= max_bytes:
+                kept, file = kept + more, filled
                 break
             more = more[:-1]
         if not more:
             break
-    if kept:
-        chosen = replace(chosen, exclude=(*plan.exclude, *map(glob.escape, kept)))
-    return chosen, SizeTrial(best.quality, found.nbytes)
+    return _keeping(chosen, plan, kept) if kept else chosen, SizeTrial(best.quality, file.nbytes)
 
 
-def fitting(whole: MeasuredFile, found: MeasuredFile, max_bytes: int) -> tuple[str, ...]:
-    """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first; none that were
+def _keeping(chosen: Plan, plan: Plan, names: tuple[str, ...]) -> Plan:
+    """`chosen`, which excludes what `plan` does, with the tensors of these names excluded too."""
+    return replace(chosen, exclude=(*plan.exclude, *map(glob.escape, names)))
+
+
+def fitting(whole: MeasuredFile, file: MeasuredFile, max_bytes: int) -> tuple[str, ...]:
+    """The tensors that can be as in the exact file `whole` and not as in `file`, the largest first; none that were
     folded away, as these come back with the weights that they belong to."""
     costs = {
-        name: nbytes - found.tensor_bytes[name]
+        name: nbytes - file.tensor_bytes[name]
         for name, nbytes in whole.tensor_bytes.items()
-        if name in found.tensor_bytes
+        if name in file.tensor_bytes
     }
-    chosen, room = (), max_bytes - found.nbytes
+    chosen: tuple[str, ...] = ()
+    spare = max_bytes - file.nbytes
     for name in sorted((name for name in costs if costs[name] > 0), key=lambda name: (-costs[name], name)):
-        if costs[name] <= room:
-            chosen, room = (*chosen, name), room - costs[name]
+        if costs[name] <= spare:
+            chosen, spare = (*chosen, name), spare - costs[name]
     return chosen
 
 
-def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
+def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: int | None, ratio: float | None) -> int:
     """The bytes that the file may take."""
-    if (max_bytes is None) == (ratio is None):
-        raise BadPlan("give a size or a ratio, and not both")
-    if ratio is None:
+    if max_bytes is not None and ratio is None:
         return max_bytes
+    if max_bytes is not None or ratio is None:
+        raise BadPlan("give a size or a ratio, and not both")
     if not 0 < ratio < math.inf:
         raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
     from ..model import open_model
@@ -233,7 +243,8 @@ def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
     return int(open_model(model).source_bytes / ratio)
 
 
-def _sought(plan: Plan) -> Plan:
+def _searchable(plan: Plan) -> Plan:
+    """The plan, if its default leaves the quality to the search; raises BadPlan."""
     default = plan.default
     given = [name for name in SHARING if getattr(default, name) is not None and name != "quality"]
     given += [] if default.quality in (None, SAFE_QUALITY) else ["quality"]
@@ -244,7 +255,7 @@ def _sought(plan: Plan) -> Plan:
 
 
 def measured(
-    model,
+    model: "str | os.PathLike[str] | ModelProto",
     plan: Plan,
     pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..arguments import parse_size
 from ..errors import BadPlan
@@ -36,14 +37,16 @@ class Verdict:
     def __bool__(self) -> bool:
         return self.holds
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         largest = [{"name": row.name, "shape": row.shape, "bytes": row.huffman} for row in self.largest]
         budgets = [asdict(budget) for budget in self.budgets]
         return {"path": self.path, "holds": self.holds, "budgets": budgets, "largest": largest}
 
 
-def check(path: str | os.PathLike, *, max_size: int | str | None = None, min_ratio: float | None = None) -> Verdict:
+def check(
+    path: str | os.PathLike[str], *, max_size: int | str | None = None, min_ratio: float | None = None
+) -> Verdict:
     """Hold a `.dcz` or `.onnx` file (its external data included) against budgets; raises DczError.
 
     `max_size` is in bytes, or a string such as "7MB" or "1.5 MiB"; `min_ratio` is how many times smaller than its

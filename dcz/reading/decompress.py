@@ -1,14 +1,15 @@
 """`.dcz` files back to tensors and models.
 
-net.dcz -> records -> codec.decode, a few ahead -> tensors, each against its checksum -> net.onnx
+net.dcz -> records -> codec.decode, a few ahead -> tensors, each checked against its CRC-32 -> net.onnx
 """
 
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -20,10 +21,16 @@ from ..files import check_output, replacing, sync
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from ..model import Reference
+
+Engine = Callable[..., np.ndarray]  # decodes a stream: huffman.decode, or decode_slowly to check it
 EXTERNAL_DATA = ("auto", "never", "always")
 
 
-def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffman.decode) -> np.ndarray:
+def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine: Engine = huffman.decode) -> np.ndarray:
     """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see codec.decode."""
     encoded = archive.encoded(entry)
     try:
@@ -37,31 +44,31 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffm
 
 
 def decode_all(
-    archive: Archive, threads: int | None = None, engine=huffman.decode
+    archive: Archive, threads: int | None = None, engine: Engine = huffman.decode
 ) -> Iterator[tuple[Entry, np.ndarray]]:
-    """Every tensor of a file in order, a few decoded ahead: see parallel.in_order, for memory too."""
+    """Every tensor of a file in order, a few decoded ahead: parallel.in_order says how many, and how much memory."""
     threads = thread_count(threads)
     with ThreadPoolExecutor(threads) as pool:
         jobs = ((entry, (archive, entry, threads, engine), entry.nbytes) for entry in archive.directory.entries)
         yield from in_order(pool, decode_tensor, jobs, threads)
 
 
-def skeleton(archive: Archive):
-    """The graph of a file as a ModelProto, and the references (model.Reference) to each of its records, by number."""
+def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference]]]":
+    """The graph of a file as a ModelProto, and the references to each of its records, by number."""
     from .. import model
 
     proto = model.parse_graph(archive.graph(), archive.path)
     records = [(entry.dtype.code, entry.shape) for entry in archive.directory.entries]
-    references = defaultdict(list)
+    references: dict[int, list[model.Reference]] = defaultdict(list)
     for reference in model.references(proto, records, archive.path):
         references[reference.record].append(reference)
     return proto, references
 
 
-def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: int | None = None):
+def load(path: str | os.PathLike[str], *, threads: int | None = None, max_bytes: int | None = None) -> "ModelProto":
     """The model in a `.dcz` file as an onnx.ModelProto, all its tensors inside.
 
-    `max_bytes` refuses, before anything is decoded, a file that would decode to more. Raises DczError.
+    A file that would decode to more than `max_bytes` is refused before anything is decoded. Raises DczError.
     """
     from .. import model
 
@@ -77,8 +84,8 @@ def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: int 
 
 
 def decompress(
-    path: str | os.PathLike,
-    output: str | os.PathLike,
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     external_data: str = "auto",
     threads: int | None = None,
@@ -89,9 +96,9 @@ def decompress(
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
     `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
-    "auto" does that up to 2 GB. `max_bytes` refuses, before anything is decoded, a file that would decode to more.
-    `progress` is told a tensor's name, the bytes of tensors done, and those in all. `force` replaces files that exist.
-    Raises DczError, older files staying as they were.
+    "auto" does that up to 2 GB. A file that would decode to more than `max_bytes` is refused before anything is
+    decoded. `progress` is called with a tensor's name, the bytes of tensors done, and those in all. `force` replaces
+    files that exist. Raises DczError; older files stay as they were.
     """
     from .. import model
 
@@ -101,7 +108,7 @@ def decompress(
     with Archive(path) as archive, contextlib.ExitStack() as stack:
         proto, references, nbytes = _skeleton_within(archive, max_bytes)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
-        files = []
+        files: list[BinaryIO] = []
         for target in (output, data_path) if outside else (output,):
             check_output(target, force, inputs=[path])
             files.append(stack.enter_context(replacing(target)))
@@ -123,23 +130,26 @@ def decompress(
     return Path(output)
 
 
-def _skeleton_within(archive: Archive, most: int | None):
-    """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `most`."""
+def _skeleton_within(
+    archive: Archive, max_bytes: int | None
+) -> "tuple[ModelProto, Mapping[int, list[Reference]], int]":
+    """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `max_bytes`."""
     directory = archive.directory
 
     def check(nbytes: int) -> int:
-        if most is not None and nbytes > most:
-            raise UnsuitableModel(f"{archive.path}: decodes to {nbytes} bytes, more than the limit of {most}")
+        if max_bytes is not None and nbytes > max_bytes:
+            raise UnsuitableModel(f"{archive.path}: decodes to {nbytes} bytes, more than the limit of {max_bytes}")
         return nbytes
 
     check(directory.graph_plain + sum(entry.nbytes for entry in directory.entries))  # before the graph is parsed
     proto, references = skeleton(archive)
-    repeated = sum(directory.entries[number].nbytes * len(found) for number, found in references.items())
-    return proto, references, check(directory.graph_plain + repeated)
+    inside = sum(directory.entries[number].nbytes * len(uses) for number, uses in references.items())
+    return proto, references, check(directory.graph_plain + inside)
 
 
-def _append(file, data: np.ndarray, alignment: int) -> int:
+def _append(file: BinaryIO, data: np.ndarray, alignment: int) -> int:
+    """Write `data` at the next multiple of `alignment`, and return where that is."""
     file.write(b"\0" * (-file.tell() % alignment))
     offset = file.tell()
-    file.write(data)
+    file.write(data.data)
     return offset

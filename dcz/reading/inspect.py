@@ -11,6 +11,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from ..errors import BadPlan
 from ..format import record
 from ..format.container import Archive, Entry, is_dcz
 from ..tensor import values
+
+if TYPE_CHECKING:
+    from ..model import ModelTensor
 
 PURPOSES = ("weights", "index", "codebook", "tables")
 
@@ -96,7 +100,7 @@ class Report:
         """How many times smaller than its source the file is."""
         return self.source_bytes / self.file_bytes if self.source_bytes and self.file_bytes else None
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         plain = dataclasses.asdict(self)
         plain["tensors"] = plain.pop("rows")
@@ -106,12 +110,12 @@ class Report:
 _SUMMED = ("elements", "original", "prune", "share", "huffman")
 
 
-def inspect(path: str | os.PathLike) -> Report:
+def inspect(path: str | os.PathLike[str]) -> Report:
     """Measure a `.dcz` file, or an `.onnx` model before it is compressed. Raises DczError."""
     return _inspect_dcz(path) if is_dcz(path) else _inspect_onnx(path)
 
 
-def _inspect_dcz(path: str | os.PathLike) -> Report:
+def _inspect_dcz(path: str | os.PathLike[str]) -> Report:
     with Archive(path) as archive:
         directory = archive.directory
         rows = tuple(_row(archive, entry) for entry in directory.entries)
@@ -142,7 +146,8 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
     if isinstance(encoded, Stored):
         return row
     itemsize = entry.dtype.bits // 8
-    kept, gaps, changes = elements, 0, {}
+    kept, gaps = elements, 0
+    changes: dict[str, Any] = {}
     if isinstance(encoded, (Sparse, Pruned)):
         index = encoded.index
         kept, gaps = index.kept, fixed_bytes(index.gaps.count, index.gap_bits)
@@ -153,15 +158,14 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
             changes["index_bits_share"] = index.gap_bits * index.gaps.count / kept
             changes["index_bits_huffman"] = 8 * parts["index"] / kept
         changes["prune"] = changes["share"] = kept * itemsize + gaps
-    if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
+    if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:
         width = code_width(encoded.codebook)
         changes["share"] = fixed_bytes(kept, width) + gaps + parts["codebook"]
         if kept:
             changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
         changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
-    if isinstance(encoded, Shared) and not codebook_patterns(encoded.codebook, entry.dtype).all():
-        kept = None
-    return dataclasses.replace(row, kept=kept, **changes)
+    zero_is_shared = isinstance(encoded, Shared) and not codebook_patterns(encoded.codebook, entry.dtype).all()
+    return dataclasses.replace(row, kept=None if zero_is_shared else kept, **changes)
 
 
 def fixed_bytes(count: int, width: int) -> int:
@@ -174,7 +178,7 @@ def code_width(codebook: Codebook) -> int:
     return max(1, (codebook.count - 1).bit_length())
 
 
-def _inspect_onnx(path: str | os.PathLike) -> Report:
+def _inspect_onnx(path: str | os.PathLike[str]) -> Report:
     from .. import model
 
     loaded = model.load(path)
@@ -192,16 +196,16 @@ def _inspect_onnx(path: str | os.PathLike) -> Report:
     return Report(os.fspath(path), "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))
 
 
-def _nonzero(tensor, elements: int) -> int:
+def _nonzero(tensor: "ModelTensor", elements: int) -> int:
     if not tensor.dtype.real:
         return elements
     return int(np.count_nonzero(tensor.values()))
 
 
-def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[float, float]]]:
-    """For each tensor whose name matches: its shared values and the share of codes that each gets.
+def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tuple[float, float]]]:
+    """For each tensor whose name matches: its shared values, and the fraction of the codes that each gets.
 
-    The shares are those that the Huffman words imply, 2^-length: about right, and nothing needs decoding. Tensors
+    Fractions are those that the lengths of the Huffman words imply, 2^-length: estimates that need no decoding. Tensors
     without a codebook are left out. Raises BadPlan where no name matches.
     """
     found = {}
@@ -211,16 +215,21 @@ def histogram(path: str | os.PathLike, pattern: str) -> dict[str, list[tuple[flo
             raise BadPlan(f"the pattern {pattern!r} matches no tensor of {path}")
         for entry in entries:
             encoded = archive.encoded(entry)
-            if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
+            if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:
                 numbers = values(codebook_patterns(encoded.codebook, entry.dtype), entry.dtype).astype(float)
-                found[entry.name] = list(zip(numbers.tolist(), _shares(encoded.codes, len(numbers)).tolist()))
+                found[entry.name] = list(
+                    zip(numbers.tolist(), _code_fractions(encoded.codes, len(numbers)).tolist(), strict=True)
+                )
     return found
 
 
-def _shares(codes: Stream, entries: int) -> np.ndarray:
-    if codes.form == "huffman":
+def _code_fractions(codes: Stream, entries: int) -> np.ndarray:
+    """The fraction (float64) of the codes that each entry gets, as far as the lengths of the Huffman words tell."""
+    fractions: np.ndarray = np.full(entries, 1.0 / entries)
+    if codes.form == "constant":
+        fractions = np.where(np.arange(entries) == codes.symbol, 1.0, 0.0)
+    elif codes.lengths is not None:
         lengths = codes.lengths[:entries].astype(float)
-        shares = np.where(lengths > 0, 2.0**-lengths, 0.0)
-        return shares / shares.sum()
-    shares = np.full(entries, 1.0 / entries)
-    return np.where(np.arange(entries) == codes.symbol, 1.0, 0.0) if codes.form == "constant" else shares
+        fractions = np.where(lengths > 0, 2.0**-lengths, 0.0)
+        fractions = fractions / fractions.sum()
+    return fractions

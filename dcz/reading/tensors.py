@@ -6,6 +6,7 @@ with dcz.open("net.dcz") as tensors:
 
 import os
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,28 +15,31 @@ from ..format.container import Archive, Entry
 from ..tensor import Dtype, values
 from .decompress import decode_all, decode_tensor, skeleton
 
-MOST_AXES = 64  # of a numpy array; the format has up to 255
+if TYPE_CHECKING:
+    from ..model import ModelTensor
+
+MAX_AXES = 64  # of a numpy array; the format has up to 255
 
 
-class Tensors(Mapping):
+class Tensors(Mapping[str, np.ndarray]):
     """The tensors of an open `.dcz` file by name, each decoded when it is asked for and not kept.
 
     Looking one up reads its record and nothing else; a big one is decoded by several threads. `items()` and `values()`
-    decode a few tensors ahead on all cores, at most parallel.ROOM bytes of them. Small tensors live in the graph, and
-    so do the further names of a tensor that is written once; the graph is read when a name is not in the directory, or
-    when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as their packed
-    bytes. A context manager; threads may share it.
+    decode a few tensors ahead on all cores, at most parallel.MAX_BYTES_IN_FLIGHT of them. Small tensors live in the
+    graph, and so do the further names of a tensor that is written once; the graph is read when a name is not in the
+    directory, or when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as
+    their packed bytes. A context manager; threads may share it.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self._archive = Archive(path)
         self._entries = {entry.name: entry for entry in self._archive.directory.entries}
-        self._in_graph: dict[str, object] | None = None
+        self._in_graph: dict[str, Entry | ModelTensor] | None = None
 
     def __enter__(self) -> "Tensors":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -48,12 +52,12 @@ class Tensors(Mapping):
         return dict(self._archive.directory.metadata)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        found = self._entries.get(name) or self._others()[name]
-        if isinstance(found, Entry):
-            data = decode_tensor(self._archive, found, os.cpu_count() or 1)
+        tensor = self._entries.get(name) or self._others()[name]
+        if isinstance(tensor, Entry):
+            data = decode_tensor(self._archive, tensor, os.cpu_count() or 1)
         else:
-            data = found.read()
-        return to_array(data, found.dtype, found.shape)
+            data = tensor.read()
+        return to_array(data, tensor.dtype, tensor.shape)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._others()
@@ -65,22 +69,22 @@ class Tensors(Mapping):
     def __len__(self) -> int:
         return len(self._entries) + len(self._others())
 
-    def items(self) -> ItemsView:
+    def items(self) -> ItemsView[str, np.ndarray]:
         """Names and arrays; a few are decoded ahead."""
         return _Items(self)
 
-    def values(self) -> ValuesView:
+    def values(self) -> ValuesView[np.ndarray]:
         """The arrays alone; a few are decoded ahead."""
         return _Values(self)
 
     def decoded(self) -> Iterator[tuple[str, np.ndarray]]:
-        """What `items()` goes through."""
+        """The pairs of `items()`."""
         for entry, data in decode_all(self._archive):
             yield entry.name, to_array(data, entry.dtype, entry.shape)
         for name in self._others():
             yield name, self[name]
 
-    def _others(self) -> dict[str, object]:
+    def _others(self) -> "dict[str, Entry | ModelTensor]":
         """What only the graph names: entries under further names, and small tensors."""
         if self._in_graph is None:
             from .. import model
@@ -90,7 +94,7 @@ class Tensors(Mapping):
                 tensors = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:
                 raise CorruptFile("graph-reference", str(error)) from error
-            found: dict[str, object] = {}
+            found: dict[str, Entry | model.ModelTensor] = {}
             for number, entry in enumerate(self._archive.directory.entries):
                 found |= {reference.name: entry for reference in references[number]}
             found |= {tensor.name: tensor for tensor in tensors}
@@ -98,20 +102,24 @@ class Tensors(Mapping):
         return self._in_graph
 
 
-class _Items(ItemsView):
+class _Items(ItemsView[str, np.ndarray]):
+    _mapping: Tensors
+
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         return self._mapping.decoded()
 
 
-class _Values(ValuesView):
+class _Values(ValuesView[np.ndarray]):
+    _mapping: Tensors
+
     def __iter__(self) -> Iterator[np.ndarray]:
         return (array for _, array in self._mapping.decoded())
 
 
 def to_array(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...]) -> np.ndarray:
     """A tensor's bytes as an array of the nearest numpy type: see Tensors."""
-    if len(shape) > MOST_AXES:
-        raise UnsuitableModel(f"numpy arrays have at most {MOST_AXES} axes; this tensor has {len(shape)}")
+    if len(shape) > MAX_AXES:
+        raise UnsuitableModel(f"numpy arrays have at most {MAX_AXES} axes; this tensor has {len(shape)}")
     if dtype.name == "bfloat16":
         return values(data.view("<u2"), dtype).reshape(shape)
     if dtype.bits < 8 or dtype.name.startswith("float8"):

@@ -159,7 +159,7 @@ def test_small_models_leave_nothing_behind(net, tmp_path):
 
 
 def test_from_a_size_on_a_journal_is_kept_unasked(net, whole, encoded, monkeypatch):
-    monkeypatch.setattr(journal, "WORTH", 50_000)
+    monkeypatch.setattr(journal, "DEFAULT_FROM", 50_000)
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -211,7 +211,7 @@ def test_what_is_not_ours_is_not_touched(net, whole, tmp_path, kind, monkeypatch
         partial.mkdir() if kind == "a folder" else partial.symlink_to(target)
     with pytest.raises(FileAccess, match="net.dcz.partial: is no journal"):
         again(net)
-    monkeypatch.setattr(journal, "WORTH", 1)
+    monkeypatch.setattr(journal, "DEFAULT_FROM", 1)
     assert again(net, resume=None) == whole
     assert partial.is_dir() if kind == "a folder" else partial.read_bytes() in (b"theirs", b"DCZ-PART of another")
 
