@@ -1,4 +1,4 @@
-"""Which BatchNormalizations a plan lets be folded into the layers before them (model.fold).
+"""Which BatchNormalizations a plan lets be folded into the layers before them (model.fold_batchnorms).
 
     fold(loaded, Plan())   ->  35; `loaded` has so many nodes less
     fold(loaded, Plan(LOSSLESS))  ->  0
@@ -31,7 +31,7 @@ def fold(loaded, plan: Plan) -> int:
             return False
         return not is_shared(Tensor(weight.name, weight.dtype, weight.shape, weight.read(), weight.rows))
 
-    return onnx_model.fold(loaded, wanted)
+    return onnx_model.fold_batchnorms(loaded, wanted)
 
 
 def noted(metadata: Mapping[str, str], folded: int) -> dict[str, str]:

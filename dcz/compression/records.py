@@ -93,7 +93,7 @@ def pack(
     graph = _graph(loaded, jobs, place)
     head = container.write_head(graph, noted(metadata, folded), entries)
     size = len(head) + sum(entry.length for entry in entries)
-    original = None if prunes else onnx_model.original(model, loaded, lambda data: may_deflate_below(data, size))
+    original = None if prunes else onnx_model.reread_source(model, loaded, lambda data: may_deflate_below(data, size))
     if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
         whole = container.write_head(original, metadata, [])
         if len(whole) < size:
