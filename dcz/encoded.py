@@ -97,6 +97,38 @@ class Pruned:
 
 
 Encoded = Stored | Shared | Sparse | Pruned
+ENCODINGS = ("stored", "shared", "sparse", "pruned")  # by number (spec, section 3)
+EXPANSION = 1 << 16  # decoded bytes for a byte of record, at most
+
+
+def encoding_name(encoded: Encoded) -> str:
+    """The word for an encoding: stored, shared, sparse or pruned."""
+    return type(encoded).__name__.lower()
+
+
+def may_expand(nbytes: int, record_length: int) -> bool:
+    """Whether the format allows a record of this length to decode to `nbytes` bytes."""
+    return nbytes <= EXPANSION * record_length
+
+
+@dataclass(frozen=True)
+class RecordInfo:
+    """What the directory says of a tensor's record: its encoding (a place in ENCODINGS), its length in bytes, the
+    CRC-32 of its bytes, and that of the bytes of the decoded tensor."""
+
+    encoding: int
+    length: int
+    record_crc: int
+    tensor_crc: int
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A tensor's record, serialised; what the directory says of it; and a warning for the user, or ""."""
+
+    data: bytes
+    info: RecordInfo
+    warning: str = ""
 
 
 def table_nibbles(lengths: np.ndarray) -> list[int]:

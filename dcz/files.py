@@ -12,11 +12,19 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from .errors import FileAccess
 
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
+
+
+class FileRange(NamedTuple):
+    """`length` bytes from `offset` on in the file `path`."""
+
+    path: str
+    offset: int
+    length: int
 
 
 def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[str | os.PathLike | None] = ()) -> None:

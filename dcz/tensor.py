@@ -3,11 +3,17 @@
 values(np.array([0x3f80], "<u2"), BFLOAT16)   ->   1.0        round_to(np.array([1.0]), BFLOAT16)   ->   0x3f80
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from .errors import FileAccess
+from .files import FileRange, mapped
+
+BLOCK = 1 << 16  # elements looked at at a time: what is made of them stays in cache
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,12 @@ def largest(dtype: Dtype) -> float:
     return float(values(round_to(np.array([np.inf]), dtype) - 1, dtype)[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tensor:
-    """One tensor of a model: `data` is its bytes as ONNX's raw_data has them (uint8, flat).
+    """One tensor of a model.
 
+    `source` is its bytes as ONNX's raw_data has them (uint8, flat), or the range of a file that holds them: then the
+    tensor is a few hundred bytes itself, and other processes and machines can be given it.
     `rows` says which elements its layer sums up for one output: those of a row, where the first so many axes number the
     rows, or, for -1, the last axis. 0: not known.
     """
@@ -83,13 +91,31 @@ class Tensor:
     name: str
     dtype: Dtype
     shape: tuple[int, ...]
-    data: np.ndarray
+    source: np.ndarray | FileRange
     rows: int = 0
+
+    @functools.cached_property
+    def data(self) -> np.ndarray:
+        """Its bytes (uint8, flat), mapped where they lie in a file. Raises FileAccess."""
+        if isinstance(self.source, np.ndarray):
+            return self.source
+        try:
+            return np.frombuffer(mapped(*self.source), np.uint8)
+        except (OSError, ValueError) as error:
+            place = self.source.path
+            raise FileAccess(f"{place}: the data of tensor {self.name!r} cannot be read: {error}") from error
 
     @property
     def patterns(self) -> np.ndarray:
         """The elements' bit patterns, flat, row-major."""
         return self.data.view(self.dtype.pattern)
+
+    @functools.cached_property
+    def is_finite(self) -> bool:
+        """Whether its elements, of a real type, are neither infinities nor NaN."""
+        patterns = self.patterns
+        blocks = (patterns[start : start + BLOCK] for start in range(0, len(patterns), BLOCK))
+        return all(np.isfinite(values(block, self.dtype)).all() for block in blocks)
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:

@@ -1,23 +1,39 @@
-"""A tensor that was pruned and shared -> the encodings of it that are worth writing (spec, section 5).
+"""A tensor that was pruned and shared -> the encodings that are worth writing, and the smallest of them (spec, section 5).
 
     mask 0 1 0 0 1, codes 1 0   ->   Sparse(index, codebook, codes)  or  Shared(codebook, codes with one for zero)
 
-Which is smaller is told by counting symbols; where that is too close, both are made, and the bytes decide.
+An encoding that cannot win by far, as counts of symbols or a probe tell, is not made; of the others the bytes decide.
 """
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import arrays
-from ..encoded import MOST_ENTRIES, Codebook, Encoded, Index, Pruned, Shared, Sparse, Stored, codebook_patterns
+from ..encoded import (
+    MOST_ENTRIES,
+    Codebook,
+    Encoded,
+    Index,
+    Pruned,
+    Shared,
+    Sparse,
+    Stored,
+    codebook_patterns,
+    may_expand,
+)
 from ..tensor import Dtype, Tensor, matrix_shape, round_to, values
-from .stages import block, huffman, index
+from .stages import block, code_length, huffman, index
 
 CLOSE = 2048  # bytes by which codebooks and tables of two encodings may differ
+DEFLATES_NEAR = 1.1  # times the coded symbols: where a probe deflates to more, all of the tensor does not win
 WIDTHS = tuple(range(2, 9))  # bits of a gap
+
+# The pieces of the record of an encoding, each under its purpose: see format.record.parts.
+Serialize = Callable[[Encoded], Sequence[tuple[str, bytes | memoryview]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ class Coded:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An encoding, and the bytes of the tensor that it must decode to: uint8, flat, an array or what gives slices."""
+    """An encoding, and the bytes of the tensor that it must decode to (uint8, flat)."""
 
     encoded: Encoded
     source: np.ndarray | arrays.LazyBytes
@@ -59,17 +75,34 @@ class Candidate:
         return self.source[:]
 
 
+def smallest(candidates: Sequence[Candidate], tensor: Tensor, serialize: Serialize) -> tuple[Candidate, bytes]:
+    """The candidate whose record takes the fewest bytes, and these; of equal ones the first.
+
+    A record may be so short only that the format lets it expand to the tensor.
+    """
+    best, pieces, least = None, None, math.inf
+    for candidate in candidates:
+        parts = [data for _, data in serialize(candidate.encoded)]
+        size = sum(map(len, parts))
+        if size < least and may_expand(len(tensor.data), size):
+            best, pieces, least = candidate, parts, size
+    if best is None or pieces is None:  # tensors that are zero almost everywhere; deflate stays within the limit
+        best = store(candidates[0].source, tensor.dtype)
+        pieces = [data for _, data in serialize(best.encoded)]
+    return best, b"".join(pieces)
+
+
 def store(data: np.ndarray | arrays.LazyBytes, dtype: Dtype) -> Candidate:
     """`data` (uint8, flat) exactly as it is."""
     return Candidate(Stored(block.encode(data, max(1, dtype.bits // 8))), data)
 
 
 def of_pruned(
-    tensor: Tensor, mask: np.ndarray, index_bits: int | None = None, map: huffman.Map = map
+    tensor: Tensor, mask: np.ndarray, index_bits: int | None = None, run_parts: huffman.RunParts = map
 ) -> list[Candidate]:
     """The encodings of `tensor` with exact values at the kept places of `mask` (bool, flat) and zeros elsewhere."""
     shape, patterns, itemsize = matrix_shape(tensor.shape), tensor.patterns, tensor.dtype.bits // 8
-    places = _index(mask.reshape(shape), index_bits, map)
+    places = _index(mask.reshape(shape), index_bits, run_parts)
     kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), places.column_major)
     encoded = Pruned(places, block.encode(kept.view(np.uint8), itemsize))
     zero = patterns.dtype.type(0)
@@ -77,10 +110,29 @@ def of_pruned(
     return [Candidate(encoded, data), store(data, tensor.dtype)]
 
 
-def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: huffman.Map = map) -> list[Candidate]:
-    """The encodings of `tensor` (its dtype and shape) with shared values: sparse, shared or both.
+def of_coded(
+    tensor: Tensor, coded: Coded, pruned: bool, index_bits: int | None = None, run_parts: huffman.RunParts = map
+) -> list[Candidate]:
+    """The encodings of `tensor` with shared values, and those that deflate finds repeats in, which the paper does not.
 
-    `index_bits` fixes the width of gaps; `map` may spread segments over threads.
+    Deflated are the values that sharing gives, and, unless they were to be `pruned`, those that the tensor had.
+    """
+    shared = of_distinct(tensor, coded, index_bits, run_parts)
+    promising = DEFLATES_NEAR * stream_bytes(shared[0].encoded)
+    for data in (shared[0].source,) if pruned else (tensor.data, shared[0].source):
+        # The second look is for layers whose rows differ in density: the one in the middle may be nearly empty.
+        looks = (block.probe(data, tensor.dtype.bits // 8, pieces) for pieces in (1, 16))
+        if len(data) <= block.PROBE or all(look * len(data) < promising for look in looks):
+            shared.append(store(data, tensor.dtype))
+    return shared
+
+
+def of_distinct(
+    tensor: Tensor, coded: Coded, index_bits: int | None = None, run_parts: huffman.RunParts = map
+) -> list[Candidate]:
+    """The encodings of `tensor` (its dtype and shape) by codes: sparse, shared or both.
+
+    `index_bits` fixes the width of gaps; `run_parts` may spread segments over threads.
     """
     kept, places = len(coded.codes), len(coded.mask)
     counts = huffman.count_symbols(coded.codes)
@@ -92,27 +144,27 @@ def of_coded(tensor: Tensor, coded: Coded, index_bits: int | None = None, map: h
         with_zero = counts.copy()
         with_zero[len(coded.entries) % MOST_ENTRIES] += places - kept
         dense = huffman.stream_bits(with_zero) / 8
-    found: list[Encoded] = []
+    encodings: list[Shared | Sparse] = []
     if dense == math.inf or (kept < places and _may_be_sparse(tensor, coded, counts, dense)):
-        found.append(_sparse(tensor, coded, index_bits, map))
-    if dense < math.inf and (not found or stream_bytes(found[0]) + CLOSE > dense):
-        found.append(_shared(tensor, coded, counts, map))
+        encodings.append(_sparse(tensor, coded, index_bits, run_parts))
+    if dense < math.inf and (not encodings or stream_bytes(encodings[0]) + CLOSE > dense):
+        encodings.append(_shared(tensor, coded, counts, run_parts))
     decoded = arrays.LazyBytes(places, tensor.dtype.bits // 8, functools.partial(coded.dense_codes, coded.entries))
-    return [Candidate(encoded, decoded) for encoded in found]
+    return [Candidate(encoded, decoded) for encoded in encodings]
 
 
 def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
     """Whether leaving out the zeros may take fewer bytes than the `dense` ones of coding them like any other value."""
     kept, places = len(coded.codes), len(coded.mask)
     # Independent places cost their entropy; clustered ones a few percent less, empty rows and columns next to nothing.
-    independent = _entropy_bytes(counts) + _entropy_bytes(np.array([kept, places - kept]))
+    independent = code_length.entropy_bits(counts) / 8 + code_length.entropy_bits(np.array([kept, places - kept])) / 8
     if kept < 0.75 * places and independent < 1.15 * dense + 256:
         return True
     matrix = coded.mask.reshape(matrix_shape(tensor.shape))
     return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
-def _shared(tensor: Tensor, coded: Coded, count_codes: np.ndarray, map: huffman.Map) -> Shared:
+def _shared(tensor: Tensor, coded: Coded, count_codes: np.ndarray, run_parts: huffman.RunParts) -> Shared:
     entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
     if zeros:
         entries = np.append(entries, tensor.dtype.pattern.type(0))
@@ -121,12 +173,12 @@ def _shared(tensor: Tensor, coded: Coded, count_codes: np.ndarray, map: huffman.
     counts[number] = count_codes[: len(number)]
     counts[number[-1]] += zeros
     codes = arrays.LazyBytes(len(coded.mask), 1, lambda part: coded.dense_codes(number, part, number[-1]))
-    return Shared(codebook, huffman.encode(codes, map, counts))
+    return Shared(codebook, huffman.encode(codes, run_parts, counts))
 
 
-def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, map: huffman.Map) -> Sparse:
+def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> Sparse:
     mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    places = _index(mask, index_bits, map)
+    places = _index(mask, index_bits, run_parts)
     if not places.kept:
         return Sparse(places, None, None)
     codebook, number = codebook_of(coded.entries, tensor.dtype)
@@ -135,28 +187,23 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, map: huffman.M
         dense = np.empty(mask.shape, np.uint8)
         dense[mask] = codes
         codes = index.in_reading_order(dense, mask, True)
-    return Sparse(places, codebook, huffman.encode(codes, map))
+    return Sparse(places, codebook, huffman.encode(codes, run_parts))
 
 
-def _index(mask: np.ndarray, index_bits: int | None, map: huffman.Map) -> Index:
+def _index(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunParts) -> Index:
     """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, by the bits it takes."""
     widths = WIDTHS if index_bits is None else (index_bits,)
     best, best_bytes = None, math.inf
     for layout in index.layouts(mask):
         for width, count in index.count_symbols(layout.gaps(), widths).items():
-            if _entropy_bytes(count) + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
+            if code_length.entropy_bits(count) / 8 + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
                 continue
             nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
             if nbytes < best_bytes:
                 best, best_bytes = (layout, width, count), nbytes
     layout, width, count = best
-    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), map, count)
+    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), run_parts, count)
     return Index(width, layout.column_major, layout.rows, layout.columns, np.count_nonzero(mask), gaps)
-
-
-def _entropy_bytes(counts: np.ndarray) -> float:
-    counts = counts[counts > 0]
-    return float((counts * np.log2(counts.sum() / counts)).sum()) / 8
 
 
 def stream_bytes(encoded: Shared | Sparse) -> int:

@@ -18,7 +18,7 @@ PART = 1 << 20  # pairs of codes that one thread decodes at a time
 
 
 def decode(
-    encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], map: huffman.Map = map, engine=huffman.decode
+    encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], run_parts: huffman.RunParts = map, engine=huffman.decode
 ) -> np.ndarray:
     """The tensor's bytes (uint8, flat). `engine` decodes streams: `huffman.decode`, or `decode_slowly` to check it.
 
@@ -27,10 +27,10 @@ def decode(
     nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
     if isinstance(encoded, Stored):
         return block.decode(encoded.block, nbytes, itemsize)
-    run = partial(_symbols, engine=partial(engine, map=map) if engine is huffman.decode else engine)
+    run = partial(_symbols, engine=partial(engine, run_parts=run_parts) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # refused, if need be, before codes take memory
-        return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), map)
+        return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), run_parts)
     result = np.zeros(math.prod(shape), dtype.pattern)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
@@ -50,7 +50,7 @@ def _symbols(stream: Stream, alphabet: int, engine) -> np.ndarray:
     return symbols
 
 
-def _decode_shared(entries: np.ndarray, codes: np.ndarray, map: huffman.Map = map) -> np.ndarray:
+def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.RunParts = map) -> np.ndarray:
     """Entries of `codes`, two codes at a time through a table of all pairs."""
     itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
@@ -69,7 +69,7 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, map: huffman.Map = ma
                 stop = min(start + CHUNK, len(source))
                 np.take(pair_table, source[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
 
-        for _ in map(fill, range(0, len(source), PART)):
+        for _ in run_parts(fill, range(0, len(source), PART)):
             pass
     result[paired:] = table[codes[paired:]]
     return result.view(np.uint8)

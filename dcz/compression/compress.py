@@ -17,7 +17,7 @@ from ..plan import load as load_plan
 from ..reading.decompress import decode_all, skeleton
 from .executors import open_pool
 from .journal import records
-from .records import Packed, pack
+from .records import Packed, Packing
 
 
 def compress(
@@ -48,20 +48,14 @@ def compress(
     1 GB of tensors on. What was written is read back and decoded before it takes its place; where anything fails, an
     older `output` stays as it was. Raises DczError.
     """
-    from .. import model as onnx_model
-
     plan, threads = as_plan(plan), thread_count(threads)
     check_output(output, force)
-    given = isinstance(model, (str, os.PathLike))
-    loaded = onnx_model.load(model) if given else onnx_model.from_proto(model)
-    check_output(
-        output, force, inputs=[loaded.path, *(tensor.external[0] for tensor in loaded.tensors if tensor.external)]
-    )
+    packing = Packing(model, plan)
+    check_output(output, force, inputs=packing.files)
     place = os.fspath(output)
-    with records(output, resume) as found:
+    with records(output, resume) as store:
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-            options = {"place": place, "pool": pool, "progress": progress, "warn": warn, "metadata": metadata}
-            packed = pack(model, loaded, plan, found, **options)
+            packed = packing.pack(store, place=place, pool=pool, progress=progress, warn=warn, metadata=metadata)
         _write_and_check(place, packed, threads)
     return Path(output)
 

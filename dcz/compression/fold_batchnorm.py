@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from ..codec.encode import is_shared
 from ..plan import Plan
-from ..tensor import Tensor
 
 
 def fold(loaded, plan: Plan) -> int:
@@ -29,7 +28,7 @@ def fold(loaded, plan: Plan) -> int:
         settings = plan.settings(weight.name, True, 1 << 62)
         if settings.shares_nothing or any(map(plan.names, names)):
             return False
-        return not is_shared(Tensor(weight.name, weight.dtype, weight.shape, weight.read(), weight.rows))
+        return not is_shared(weight.tensor())
 
     return onnx_model.fold_batchnorms(loaded, wanted)
 

@@ -13,11 +13,11 @@ import shutil
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ..deflate import crc32
+from ..encoded import Record, RecordInfo
 from ..errors import FileAccess, LostWorkers
 from ..files import spooled, writing
 
@@ -32,17 +32,7 @@ FINGERPRINT = 32  # bytes
 _HEAD = struct.Struct("<BQIIHI")
 WORTH = 1 << 30  # bytes of tensors from which a journal is kept unless asked for: minutes of work
 PIECE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What there is to say of a record (see container.Entry), and the warning that came with it."""
-
-    encoding: int
-    length: int
-    record_crc: int
-    tensor_crc: int
-    warning: str = ""
+MAX_WARNING = (1 << 16) - 1  # bytes
 
 
 class Records:
@@ -64,8 +54,9 @@ class Records:
         """Whether the records lie in a journal."""
         return self._places is not None
 
-    def begin(self, fingerprint: bytes, nbytes: int) -> list[Kept]:
-        """Get ready for the records of tensors of so many bytes; what a journal has of them already."""
+    def begin(self, fingerprint: bytes, nbytes: int) -> list[tuple[RecordInfo, str]]:
+        """Get ready for the records of tensors of so many bytes; what a journal has of them already, and the
+        warnings that came with them."""
         if self.resume or (self.resume is None and nbytes >= WORTH):
             self._file = _open(self.path)
         if self._file is None and self.resume:
@@ -86,15 +77,15 @@ class Records:
         self.kept = len(found)
         return found
 
-    def add(self, kept: Kept, record: bytes) -> None:
+    def add(self, record: Record) -> None:
         """The next record. Raises FileAccess where the disk does not take it."""
         with writing(self.output):
             if self._places is not None:
-                warning = kept.warning.encode()[: (1 << 16) - 1]
-                head = _HEAD.pack(kept.encoding, kept.length, kept.record_crc, kept.tensor_crc, len(warning), 0)[:-4]
+                warning, info = record.warning.encode()[:MAX_WARNING], record.info
+                head = _HEAD.pack(info.encoding, info.length, info.record_crc, info.tensor_crc, len(warning), 0)[:-4]
                 self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
-                self._places.append((self._file.tell(), kept.length))
-            self._file.write(record)
+                self._places.append((self._file.tell(), record.info.length))
+            self._file.write(record.data)
             if self._places is not None:
                 self._file.flush()
                 self.kept += 1
@@ -188,7 +179,7 @@ def _remove_stale(path: Path) -> None:
             path.unlink()
 
 
-def _read(file: BinaryIO, fingerprint: bytes) -> tuple[list[Kept], list[tuple[int, int]]]:
+def _read(file: BinaryIO, fingerprint: bytes) -> tuple[list[tuple[RecordInfo, str]], list[tuple[int, int]]]:
     """What a journal has, as far as it can be believed, and where those records lie; the rest is cut off."""
     found, places = [], []
     size = file.seek(0, os.SEEK_END)
@@ -196,22 +187,22 @@ def _read(file: BinaryIO, fingerprint: bytes) -> tuple[list[Kept], list[tuple[in
     if file.read(len(MAGIC) + FINGERPRINT) != MAGIC + fingerprint:
         return found, places
     end = file.tell()
-    while (kept := _read_record(file, size)) is not None:
-        found.append(kept)
-        end = file.tell()
-        places.append((end - kept.length, kept.length))
+    while (known := _read_record(file, size)) is not None:
+        found.append(known)
+        end, length = file.tell(), known[0].length
+        places.append((end - length, length))
     file.seek(end)
     file.truncate()
     return found, places
 
 
-def _read_record(file: BinaryIO, size: int) -> Kept | None:
+def _read_record(file: BinaryIO, size: int) -> tuple[RecordInfo, str] | None:
     """The record at which `file` stands, which it is read to the end of; None where it is not whole."""
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None
-    encoding, length, record_crc, tensor_crc, said, crc = _HEAD.unpack(head)
-    warning = file.read(said)
+    encoding, length, record_crc, tensor_crc, warning_length, crc = _HEAD.unpack(head)
+    warning = file.read(warning_length)
     if crc32(warning, crc32(head[:-4])) != crc or length > size - file.tell():
         return None
     found = 0
@@ -219,4 +210,4 @@ def _read_record(file: BinaryIO, size: int) -> Kept | None:
         found = crc32(file.read(min(PIECE, length - start)), found)
     if found != record_crc:
         return None
-    return Kept(encoding, length, record_crc, tensor_crc, warning.decode(errors="ignore"))
+    return RecordInfo(encoding, length, record_crc, tensor_crc), warning.decode(errors="ignore")

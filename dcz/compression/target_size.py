@@ -13,15 +13,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
+from ..encoded import Record, RecordInfo
 from ..errors import BadPlan
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 from .compress import as_plan, compress
 from .executors import WorkerPool, open_pool
-from .journal import Kept
-from .records import pack
+from .records import Packing
 
 TOLERANCE = 0.01  # of the budget, which may be left unused
 TRIALS = 20
@@ -40,26 +41,26 @@ class SizeTrial:
 
 
 @dataclass(frozen=True)
-class File:
+class MeasuredFile:
     """The bytes of a file, and of each of its records, by tensor."""
 
     nbytes: int
-    records: dict[str, int]
+    tensor_bytes: dict[str, int]
 
 
-class Sink:
-    """Takes the place of journal.Records: it counts the records' bytes, and keeps nothing."""
+class NoRecords:
+    """Takes the place of journal.Records where only the bytes of a file are wanted: it keeps nothing."""
 
-    def __init__(self):
-        self.nbytes = 0
-
-    def begin(self, fingerprint: bytes, nbytes: int) -> list:
+    def begin(self, fingerprint: bytes, nbytes: int) -> list[tuple[RecordInfo, str]]:
         """Nothing is there yet."""
         return []
 
-    def add(self, kept: Kept, record: bytes) -> None:
-        """Count a record."""
-        self.nbytes += len(record)
+    def add(self, record: Record) -> None:
+        """Forget a record."""
+
+    def copy(self, target: BinaryIO) -> None:
+        """Nothing could be written."""
+        raise ValueError("records that were not kept cannot be written")
 
 
 def compress_to_size(
@@ -94,7 +95,7 @@ def compress_to_size(
     plan = _sought(as_plan(plan))
     threads = thread_count(threads)
 
-    def file(quality: float, plan: Plan) -> File:
+    def file(quality: float, plan: Plan) -> MeasuredFile:
         found = measured(model, plan, pool, progress)
         trial(SizeTrial(quality, found.nbytes))
         return found
@@ -103,7 +104,7 @@ def compress_to_size(
         return SizeTrial(quality, file(quality, at(plan, quality)).nbytes)
 
     with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        best = seek(measure, max_bytes, _begin(_load(model).tensors, plan, max_bytes))
+        best = seek(measure, max_bytes, _begin(Packing(model, plan).tensors, plan, max_bytes))
         chosen = at(plan, best.quality)
         if best.nbytes < (1 - TOLERANCE) * max_bytes:
             chosen, best = _fill(file, plan, best, max_bytes)
@@ -178,7 +179,9 @@ def _begin(tensors: list, plan: Plan, max_bytes: int) -> float:
     return DECIBELS_PER_BIT * (8 * max_bytes / weights) - 1.5 if weights else BEST_QUALITY
 
 
-def _fill(file: Callable[[float, Plan], File], plan: Plan, best: SizeTrial, max_bytes: int) -> tuple[Plan, SizeTrial]:
+def _fill(
+    file: Callable[[float, Plan], MeasuredFile], plan: Plan, best: SizeTrial, max_bytes: int
+) -> tuple[Plan, SizeTrial]:
     """The model kept exactly; or the best trial with exact tensors, the largest first, as far as the budget goes."""
     exact = replace(plan, default=LOSSLESS)
     whole = file(math.inf, exact)
@@ -202,10 +205,14 @@ def _fill(file: Callable[[float, Plan], File], plan: Plan, best: SizeTrial, max_
     return chosen, SizeTrial(best.quality, found.nbytes)
 
 
-def fitting(whole: File, found: File, max_bytes: int) -> tuple[str, ...]:
+def fitting(whole: MeasuredFile, found: MeasuredFile, max_bytes: int) -> tuple[str, ...]:
     """The tensors that can be as in the exact file `whole` and not as in `found`, the largest first; none that were
     folded away, as these come back with the weights that they belong to."""
-    costs = {name: nbytes - found.records[name] for name, nbytes in whole.records.items() if name in found.records}
+    costs = {
+        name: nbytes - found.tensor_bytes[name]
+        for name, nbytes in whole.tensor_bytes.items()
+        if name in found.tensor_bytes
+    }
     chosen, room = (), max_bytes - found.nbytes
     for name in sorted((name for name in costs if costs[name] > 0), key=lambda name: (-costs[name], name)):
         if costs[name] <= room:
@@ -221,13 +228,9 @@ def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
         return max_bytes
     if not 0 < ratio < math.inf:
         raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
-    return int(_load(model).source_bytes / ratio)
+    from ..model import open_model
 
-
-def _load(model):
-    from .. import model as onnx_model
-
-    return onnx_model.load(model) if isinstance(model, (str, os.PathLike)) else onnx_model.from_proto(model)
+    return int(open_model(model).source_bytes / ratio)
 
 
 def _sought(plan: Plan) -> Plan:
@@ -246,15 +249,7 @@ def measured(
     pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     metadata: Mapping[str, str] | None = None,
-) -> File:
-    """The file that `plan` makes of a model, which is not written; for the rest see records.pack."""
-    sink, records = Sink(), {}
-
-    def note(name: str, done: int, total: int) -> None:
-        records[name] = sink.nbytes - sum(records.values())
-        progress(name, done, total)
-
-    loaded = _load(model)  # packing uses it up
-    options = {"place": "the file", "pool": pool, "progress": note, "metadata": metadata}
-    packed = pack(model, loaded, plan, sink, **options)
-    return File(packed.nbytes, records)
+) -> MeasuredFile:
+    """The file that `plan` makes of a model, which is not written; for the rest see Packing.pack."""
+    packed = Packing(model, plan).pack(NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata)
+    return MeasuredFile(packed.nbytes, packed.tensor_bytes)

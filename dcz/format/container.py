@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from ..deflate import crc32, deflate, inflate
-from ..encoded import Encoded
+from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
 from ..tensor import DTYPES, Dtype
 from . import record
 from .fields import Reader, string, u8, u32, varint
-from .record import ENCODINGS
 
 MAGIC = b"\x89DCZ\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
 HEADER = 24  # bytes
 DIRECTORY_LIMIT = 1 << 26  # plain bytes
 GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
-EXPANSION = 1 << 16  # decoded bytes for a byte of record
 
 
 @dataclass(frozen=True)
@@ -33,10 +31,7 @@ class Entry:
     name: str
     dtype: Dtype
     shape: tuple[int, ...]
-    encoding: int
-    length: int
-    record_crc: int
-    tensor_crc: int
+    info: RecordInfo
     offset: int = 0
 
     @property
@@ -57,11 +52,6 @@ class Directory:
     entries: tuple[Entry, ...]
     version: tuple[int, int] = (MAJOR, MINOR)
     file_size: int = field(default=0, compare=False)
-
-
-def may_expand(nbytes: int, record_length: int) -> bool:
-    """Whether the format allows a record of this length to decode to `nbytes` bytes."""
-    return nbytes <= EXPANSION * record_length
 
 
 def is_dcz(path: str | os.PathLike) -> bool:
@@ -90,7 +80,8 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
     for entry in entries:
         plain += string(entry.name) + u8(entry.dtype.code) + u8(len(entry.shape))
         plain += b"".join(varint(dim) for dim in entry.shape)
-        plain += u8(entry.encoding) + varint(entry.length) + u32(entry.record_crc) + u32(entry.tensor_crc)
+        info = entry.info
+        plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
     stored = min(bytes(plain), deflate(plain), key=len)
     head = MAGIC + u8(MAJOR) + u8(MINOR) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
@@ -143,8 +134,8 @@ class Archive:
 
     def record(self, entry: Entry) -> bytes:
         """The bytes of a tensor's record, its checksum verified."""
-        stored = self._read(entry.offset, entry.length)
-        if crc32(stored) != entry.record_crc:
+        stored = self._read(entry.offset, entry.info.length)
+        if crc32(stored) != entry.info.record_crc:
             raise CorruptFile("record-crc", f"{self.place(entry)}: its record does not have its checksum")
         return stored
 
@@ -152,7 +143,7 @@ class Archive:
         """What a tensor's record holds, laid out but not decoded."""
         stored = self.record(entry)
         try:
-            return record.read(stored, entry.encoding, entry.dtype, entry.shape)
+            return record.read(stored, entry.info.encoding, entry.dtype, entry.shape)
         except CorruptFile as error:
             raise error.within(self.place(entry)) from error.__cause__
 
@@ -231,7 +222,7 @@ def _parse(plain: bytes, at: int, version: tuple[int, int], file_size: int) -> t
         entry = _parse_entry(reader, at)
         _expect_new(entry.name, entries)
         entries[entry.name] = entry
-        at += entry.length
+        at += entry.info.length
     reader.end("directory-trailing")
     directory = Directory(
         metadata, graph_offset, graph_stored, graph_plain, graph_crc, tuple(entries.values()), version, file_size
@@ -255,7 +246,8 @@ def _parse_entry(reader: Reader, offset: int) -> Entry:
     encoding = reader.u8()
     if encoding >= len(ENCODINGS) or (ENCODINGS[encoding] != "stored" and not dtype.real):
         raise CorruptFile("encoding", f"tensor {name!r}: encoding {encoding} is unknown, or not for {dtype.name}")
-    entry = Entry(name, dtype, shape, encoding, reader.varint(), reader.u32(), reader.u32(), offset)
-    if not may_expand(entry.nbytes, entry.length):
-        raise CorruptFile("expansion", f"tensor {name!r}: {entry.nbytes} bytes said to come from {entry.length}")
+    info = RecordInfo(encoding, reader.varint(), reader.u32(), reader.u32())
+    entry = Entry(name, dtype, shape, info, offset)
+    if not may_expand(entry.nbytes, info.length):
+        raise CorruptFile("expansion", f"tensor {name!r}: {entry.nbytes} bytes said to come from {info.length}")
     return entry

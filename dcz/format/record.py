@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from ..encoded import (
+    ENCODINGS,
     END,
     SEGMENT,
     Block,
@@ -26,15 +27,9 @@ from ..errors import CorruptFile
 from ..tensor import Dtype, matrix_shape
 from .fields import Reader, bitmap, float32, u8, varint
 
-ENCODINGS = ("stored", "shared", "sparse", "pruned")
 METHODS = ("plain", "deflated", "planes")
 STREAM_FORMS = ("constant", "packed", "huffman")
 CODEBOOK_FORMS = ("native", "half", "ramp")
-
-
-def encoding_name(encoded: Encoded) -> str:
-    """The word for an encoding: stored, shared, sparse or pruned."""
-    return type(encoded).__name__.lower()
 
 
 def write(encoded: Encoded) -> bytes:

@@ -20,7 +20,7 @@ external_data   data in files beside the model         nodes           what sing
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
-from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, reread_source, serialize
+from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
 from .replace import with_values
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
@@ -29,5 +29,6 @@ from .tensors import INLINE_BYTES, ModelTensor
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors", "load",
-    "make_external", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "with_values",
+    "make_external", "open_model", "parse_graph", "read_program", "reread_source", "restore_data", "serialize",
+    "with_values",
 ]  # fmt: skip

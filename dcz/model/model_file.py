@@ -32,6 +32,11 @@ class Model:
         self.tensors = list(find_tensors(self.proto, folder, self.path or "the model"))
 
 
+def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
+    """The model that a caller gives: the path of an ONNX file, or a ModelProto. Raises as `load` and `from_proto`."""
+    return load(model) if isinstance(model, (str, os.PathLike)) else from_proto(model)
+
+
 def load(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file. External data stays where it is until a tensor is read.
 

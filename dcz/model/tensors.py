@@ -7,7 +7,8 @@ import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import UnsuitableModel
-from ..tensor import DTYPES, Dtype, values
+from ..files import FileRange
+from ..tensor import DTYPES, Dtype, Tensor, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
 from .uses import WEIGHT_INPUTS, TensorUses
@@ -60,6 +61,11 @@ class ModelTensor:
     def values(self) -> np.ndarray:
         """The numbers of a tensor of a real type, in its shape: see tensor.values."""
         return values(self.read().view(self.dtype.pattern), self.dtype).reshape(self.shape)
+
+    def tensor(self, source: FileRange | None = None) -> Tensor:
+        """The same as a value, with its bytes, or the range of a file that holds them: `source` or external data."""
+        source = source or (FileRange(*self.external) if self.external else None)
+        return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows)
 
     def replace_with_reference(self, record: int) -> None:
         """Change `proto`: replace the data by a reference to a record (spec, section 4)."""

@@ -27,9 +27,9 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine=huffm
     """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see codec.decode."""
     encoded = archive.encoded(entry)
     try:
-        with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as map:
-            data = decode(encoded, entry.dtype, entry.shape, map, engine)
-        if crc32(data) != entry.tensor_crc:
+        with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as run_parts:
+            data = decode(encoded, entry.dtype, entry.shape, run_parts, engine)
+        if crc32(data) != entry.info.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:
         raise error.within(archive.place(entry)) from error.__cause__

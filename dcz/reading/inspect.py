@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from ..encoded import Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
+from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
 from ..errors import BadPlan
 from ..format import record
 from ..format.container import Archive, Entry, is_dcz
@@ -136,8 +136,8 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
     for purpose, data in record.parts(encoded):
         parts[purpose] += len(data)
     row = TensorReport(
-        entry.name, entry.dtype.name, entry.shape, record.ENCODINGS[entry.encoding], elements, elements,
-        entry.nbytes, entry.nbytes, entry.nbytes, entry.length, parts=parts,
+        entry.name, entry.dtype.name, entry.shape, ENCODINGS[entry.info.encoding], elements, elements,
+        entry.nbytes, entry.nbytes, entry.nbytes, entry.info.length, parts=parts,
     )  # fmt: skip
     if isinstance(encoded, Stored):
         return row

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import calibrate
 from ..calibrate import allocate
-from ..codec.encode import encode
+from ..codec.encode import quantize
 from ..compression.compress import as_plan
 from ..compression.fold_batchnorm import fold
 from ..errors import BadPlan, UnsuitableModel
@@ -24,7 +24,7 @@ from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, open_samples
 from ..plan import Plan, Settings
-from ..tensor import Tensor, values
+from ..tensor import values
 
 
 class TuningSession:
@@ -91,8 +91,9 @@ class TuningSession:
     def compressed(self, name: str, settings: Settings) -> np.ndarray:
         """A tensor's numbers as compress would give them back."""
         tensor = self.tensors[name]
-        coded = encode(Tensor(name, tensor.dtype, tensor.shape, tensor.read(), tensor.rows), settings)[0].data
-        return values(coded.view(tensor.dtype.pattern), tensor.dtype).reshape(tensor.shape)
+        return values(quantize(tensor.tensor(), settings).view(tensor.dtype.pattern), tensor.dtype).reshape(
+            tensor.shape
+        )
 
     def batches(self, count: int) -> SampleBatches:
         """`count` samples, if there are so many."""

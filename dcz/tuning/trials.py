@@ -18,7 +18,7 @@ from ..calibrate import allocate
 from ..compression.compress import compress
 from ..compression.executors import open_pool
 from ..compression.fold_batchnorm import noted
-from ..compression.target_size import File, measured
+from ..compression.target_size import MeasuredFile, measured
 from ..errors import BadPlan
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.samples import Samples
@@ -102,7 +102,7 @@ class Trials(TuningSession):
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
-    def file(self, new: Mapping[str, np.ndarray]) -> File:
+    def file(self, new: Mapping[str, np.ndarray]) -> MeasuredFile:
         """What the file with these values takes."""
         proto, plan = self._changed(new)
         with open_pool(self.threads) as pool:

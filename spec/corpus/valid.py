@@ -7,7 +7,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto
 
-from dcz.encoded import Block, Codebook, Index, Pruned, Shared, Sparse, Stored, Stream
+from dcz.encoded import (
+    ENCODINGS,
+    Block,
+    Codebook,
+    Index,
+    Pruned,
+    RecordInfo,
+    Shared,
+    Sparse,
+    Stored,
+    Stream,
+    encoding_name,
+)
 from dcz.format import container, record
 from dcz.tensor import DTYPES
 
@@ -397,10 +409,10 @@ def writers() -> Iterator[Valid]:
     ]
     tensors, entries = [], []
     for name, dtype, dims, value, data in encoded:
-        written, encoding = record.write(value), record.ENCODINGS.index(record.encoding_name(value))
+        written, encoding = record.write(value), ENCODINGS.index(encoding_name(value))
         tensors.append(Tensor(name, dtype, dims, encoding, written, data))
         crcs = zlib.crc32(written), zlib.crc32(data)
-        entries.append(container.Entry(name, DTYPES[dtype], dims, encoding, len(written), *crcs))
+        entries.append(container.Entry(name, DTYPES[dtype], dims, RecordInfo(encoding, len(written), *crcs)))
     head = container.write_head(b"", {"writer": "dcz"}, entries)
     assert head[12:16] == head[16:20], "zlib has had a hand in these bytes"
     yield "writer", head + b"".join(tensor.record for tensor in tensors), tensors

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 
 from dcz import arrays
-from dcz.codec import candidates as encodings
-from dcz.codec import decode, encode
+from dcz.codec import candidates, decode, encode
 from dcz.codec.stages import huffman, index, prune
-from dcz.encoded import Block, Codebook, Index, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
+from dcz.encoded import (
+    ENCODINGS,
+    Block,
+    Codebook,
+    Index,
+    Pruned,
+    Shared,
+    Sparse,
+    Stored,
+    Stream,
+    codebook_patterns,
+    encoding_name,
+)
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
@@ -66,17 +77,17 @@ def smallest(candidates):
 
 
 def compress(tensor, settings):
-    return smallest(encode.encode(tensor, settings))
+    return smallest(encode.encodings(tensor, settings))
 
 
 def reread(encoded, dtype, shape):
     written = record.write(encoded)
-    return record.read(written, record.ENCODINGS.index(record.encoding_name(encoded)), dtype, shape)
+    return record.read(written, ENCODINGS.index(encoding_name(encoded)), dtype, shape)
 
 
 def check(tensor, settings):
     """Every candidate decodes to its data, in memory and by way of its bytes, in both engines."""
-    candidates = encode.encode(tensor, settings)
+    candidates = encode.encodings(tensor, settings)
     for candidate in candidates:
         assert candidate.data.dtype == np.uint8 and candidate.data.shape == tensor.data.shape
         for encoded in (candidate.encoded, reread(candidate.encoded, tensor.dtype, tensor.shape)):
@@ -127,9 +138,9 @@ def test_big_tensors_survive_odd_lengths_and_threads_change_nothing(dtype):
     # More than one segment of codes, and more than one block of pairs in the decoder.
     given = gaussian((2**18 + 2**16 + 1,), dtype)
     for settings in (Settings(bits=5), Settings(sparsity=0.9, bits=5)):
-        plain = encode.encode(given, settings)
+        plain = encode.encodings(given, settings)
         with ThreadPoolExecutor(3) as pool:
-            threaded = encode.encode(given, settings, pool.map)
+            threaded = encode.encodings(given, settings, pool.map)
             for one, other in zip(plain, threaded, strict=True):
                 assert record.write(one.encoded) == record.write(other.encoded)
                 assert np.array_equal(decode.decode(other.encoded, dtype, given.shape, pool.map), one.data)
@@ -167,7 +178,7 @@ def test_lossless_is_exact_to_the_bit(kind, dtype):
 def test_a_tensor_that_is_not_finite_stays_exact(settings, dtype):
     for bad in (np.inf, -np.inf, np.nan):
         given = tensor(np.append(np.random.default_rng(1).normal(0, 1, 999), bad), dtype)
-        assert not encode.is_finite(given)
+        assert not given.is_finite
         for candidate in check(given, settings):
             assert np.array_equal(candidate.data, given.data)
 
@@ -297,7 +308,7 @@ def test_float64_whose_squares_float64_cannot_hold_stays_exact(scale):
 
 
 def codebook_of(given, settings):
-    return next(c.encoded.codebook for c in encode.encode(given, settings) if hasattr(c.encoded, "codebook"))
+    return next(c.encoded.codebook for c in encode.encodings(given, settings) if hasattr(c.encoded, "codebook"))
 
 
 @pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=by_name)
@@ -360,9 +371,9 @@ def test_the_density_decides_between_shared_and_sparse():
 def test_a_code_without_an_entry_is_refused(entries):
     given = gaussian((10, 30))
     codes = np.append(np.zeros(299, np.uint8), np.uint8(entries))
-    coded = encodings.Coded(np.ones(300, bool), codes, given.patterns[:entries])
+    coded = candidates.Coded(np.ones(300, bool), codes, given.patterns[:entries])
     with pytest.raises(ValueError, match="beyond"):
-        encodings.of_coded(given, coded)
+        candidates.of_distinct(given, coded)
 
 
 def test_the_smaller_of_both_is_found_near_the_crossing():
@@ -373,8 +384,8 @@ def test_the_smaller_of_both_is_found_near_the_crossing():
         weights = arrays.LazyValues(given.patterns, given.dtype)
         coded = encode._share(given, weights, encode._prune(weights, settings), settings)
         counts = np.bincount(coded.codes, minlength=256)
-        shared = encodings._shared(given, coded, counts, map)
-        forced = [shared, encodings._sparse(given, coded, settings.index_bits, map)]
+        shared = candidates._shared(given, coded, counts, map)
+        forced = [shared, candidates._sparse(given, coded, settings.index_bits, map)]
         assert len(compress(given, settings)[0]) == min(len(record.write(encoded)) for encoded in forced)
 
 
@@ -396,7 +407,7 @@ def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
     def nbytes(index):
         return sum(len(part) for _, part in record._index_parts(index))
 
-    found = encodings._index(mask, None, map)
+    found = candidates._index(mask, None, map)
     others = []
     for layout in index.layouts(mask):
         for width in range(2, 9):
@@ -473,7 +484,7 @@ def test_what_was_compressed_once_compresses_to_the_same_again(settings):
 def test_the_same_tensor_gives_the_same_bytes():
     given = gaussian((70, 80))
     for settings in SETTINGS:
-        assert compress(given, settings)[0] == compress(replace(given, data=given.data.copy()), settings)[0]
+        assert compress(given, settings)[0] == compress(replace(given, source=given.data.copy()), settings)[0]
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
@@ -531,10 +542,10 @@ def test_outliers_neither_cost_the_other_weights_nor_keep_them_exact(outliers):
 def test_a_lone_zero_costs_no_index(settings):
     """256 values leave no code for zero: an index of one bit a weight would be the dearer way to say where it is."""
     weights = np.random.default_rng(0).laplace(size=1 << 17).astype(np.float32)
-    without = encode.encode(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
+    without = encode.encodings(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
     weights[1000] = 0
-    found = encode.encode(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
+    found = encode.encodings(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
     assert isinstance(found[0].encoded, Shared)
-    sizes = [encodings.stream_bytes(each[0].encoded) for each in (without, found)]
+    sizes = [candidates.stream_bytes(each[0].encoded) for each in (without, found)]
     assert sizes[1] < 1.01 * sizes[0]
     assert found[0].data.view(np.float32)[1000] == 0

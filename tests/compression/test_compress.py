@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz import files, parallel
 from dcz import model as onnx_model
-from dcz.compression import task as worker
+from dcz.compression import task
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
 from dcz.format import container
 from dcz.format.container import Archive
@@ -155,7 +156,10 @@ def test_compressing_what_was_decompressed_changes_no_bit_and_no_size(settings, 
     restored = dcz.decompress(first, tmp_path / "restored.onnx")
     second = dcz.compress(restored, tmp_path / "second.dcz", plan)
     assert dcz.load(second) == onnx.load(restored)
-    sizes = [[(entry.name, entry.encoding, entry.length) for entry in models.entries(path)] for path in (first, second)]
+    sizes = [
+        [(entry.name, entry.info.encoding, entry.info.length) for entry in models.entries(path)]
+        for path in (first, second)
+    ]
     assert len(sizes[0]) >= 8 and sizes[0] == sizes[1]
 
 
@@ -327,7 +331,7 @@ def test_looking_a_tensor_up_reads_its_record_and_no_more(name, counted, packed)
     tensors, file = counted
     (entry,) = (entry for entry in models.entries(packed) if entry.name == name)
     tensors[name]
-    assert file.count == entry.length
+    assert file.count == entry.info.length
 
 
 def test_asking_whether_a_tensor_is_there_decodes_nothing(counted):
@@ -483,7 +487,7 @@ def test_an_interrupt_half_way_leaves_the_old_output_and_no_other_file(error, ta
 
 
 def test_tensors_that_wait_are_not_compressed_after_an_interrupt(net, old, monkeypatch):
-    honest, begun, gate = worker.encode_tensor, [], threading.Event()
+    honest, begun, gate = task.encode, [], threading.Event()
 
     def encode(*arguments):
         begun.append(arguments)
@@ -493,7 +497,7 @@ def test_tensors_that_wait_are_not_compressed_after_an_interrupt(net, old, monke
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(worker, "encode_tensor", encode)
+    monkeypatch.setattr(task, "encode", encode)
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(KeyboardInterrupt):
             dcz.compress(net, old.path, executor=pool, threads=2, progress=interrupt)
@@ -657,13 +661,13 @@ def test_a_graph_whose_own_tensors_do_not_fit_is_corrupt(tmp_path):
 
 
 def test_a_record_that_does_not_decode_is_never_put_in_place(net, old, monkeypatch):
-    honest = worker.encode_tensor
+    honest = task.encode
 
-    def wrong(tensor, settings, threads=1):
-        written = honest(tensor, settings, threads)
-        return worker.Written(written.record, written.encoding, written.tensor_crc ^ 1)
+    def wrong(*arguments):
+        record = honest(*arguments)
+        return replace(record, info=replace(record.info, tensor_crc=record.info.tensor_crc ^ 1))
 
-    monkeypatch.setattr(worker, "encode_tensor", wrong)
+    monkeypatch.setattr(task, "encode", wrong)
     with pytest.raises(CorruptFile, match="tensor-crc"):
         dcz.compress(net, old.path)
     assert old.untouched()

@@ -66,7 +66,7 @@ def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
 
     def note(pool, function, jobs, *limits):
         for key, arguments, _ in jobs:
-            sent.append(arguments[0].data)
+            sent.append(arguments[0].source)
             yield key, function(*arguments)
 
     monkeypatch.setattr(records, "in_order", note)
@@ -125,14 +125,14 @@ def test_a_cluster_gives_the_same_bytes(cluster, net, expected, tmp_path):
     assert len(told) >= 8 and told[-1][1] == told[-1][2] and os.listdir(tmp_path) == ["net.dcz"]
 
 
-def _slowly(task, threads):
+def _slowly(tensor, settings, threads):
     """Tell who is at work, and take long enough to be killed."""
     import time
 
-    folder = Path(task.data[0]).parent
+    folder = Path(tensor.source.path).parent
     (folder / f"{os.getpid()}.pid").touch()
     time.sleep(0.5)
-    return records.encode_task(task, threads)
+    return records.encode_task(tensor, settings, threads)
 
 
 @pytest.mark.filterwarnings("ignore")

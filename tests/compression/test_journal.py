@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -53,13 +54,13 @@ def partial(net, tmp_path) -> Path:
 @pytest.fixture
 def encoded(monkeypatch) -> list[str]:
     """The names of the tensors that are encoded from now on."""
-    honest, names = task.encode_tensor, []
+    honest, names = task.encode, []
 
     def encode(tensor, *more):
         names.append(tensor.name)
         return honest(tensor, *more)
 
-    monkeypatch.setattr(task, "encode_tensor", encode)
+    monkeypatch.setattr(task, "encode", encode)
     return names
 
 
@@ -188,13 +189,13 @@ def test_a_full_disk_keeps_what_was_made_and_the_old_output(net, whole, encoded,
 
 
 def test_a_fault_of_ours_leaves_no_journal_that_would_bring_it_again(net, tmp_path, monkeypatch):
-    honest = task.encode_tensor
+    honest = task.encode
 
     def wrong(*arguments):
-        written = honest(*arguments)
-        return task.Written(written.record, written.encoding, written.tensor_crc ^ 1)
+        record = honest(*arguments)
+        return replace(record, info=replace(record.info, tensor_crc=record.info.tensor_crc ^ 1))
 
-    monkeypatch.setattr(task, "encode_tensor", wrong)
+    monkeypatch.setattr(task, "encode", wrong)
     with pytest.raises(CorruptFile):
         again(net)
     assert sorted(os.listdir(tmp_path)) == ["net.onnx", "net.onnx.data"]

@@ -10,10 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import dcz
 from dcz.compression import target_size
-from dcz.compression.journal import Kept
+from dcz.compression.executors import open_pool
 from dcz.compression.target_size import SizeTrial, seek
 from dcz.errors import BadPlan
 from dcz.plan import BEST_QUALITY, WORST_QUALITY, Plan, Rule, Settings
+from tests import models
 from tests.networks import perceptron
 
 
@@ -128,9 +129,12 @@ def test_what_the_best_quality_leaves_is_filled_with_exact_tensors(tmp_path):
     assert 0 < sum(before[name] == after[name] for name in before) < len(before)
 
 
-def test_the_sink_counts():
-    sink = target_size.Sink()
-    assert sink.begin(b"", 100) == []
-    for record in (b"abc", b"de"):
-        sink.add(Kept(0, len(record), 0, 0), record)
-    assert sink.nbytes == 5
+def test_a_measured_file_has_the_bytes_of_the_written_one_and_of_each_record(tmp_path):
+    model, plan = models.dense(models.normal(64, 96), models.normal(96, 32, seed=1)), Plan()
+    with open_pool(1) as pool:
+        found = target_size.measured(model, plan, pool)
+    path = dcz.compress(model, tmp_path / "net.dcz", plan)
+    assert found.nbytes == path.stat().st_size
+    assert found.tensor_bytes == {entry.name: entry.info.length for entry in models.entries(path)}
+    with pytest.raises(ValueError, match="cannot be written"):
+        target_size.NoRecords().copy(None)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dcz.encoded import EXPANSION, RecordInfo, may_expand
 from dcz.errors import CorruptFile, FileAccess, UnsupportedFile
-from dcz.format.container import EXPANSION, Archive, Entry, may_expand, read_directory, write_head
+from dcz.format.container import Archive, Entry, read_directory, write_head
 from dcz.tensor import DTYPES, FLOAT32
 
 # spec/FORMAT.md, section 12, up to the record, and the record.
@@ -20,13 +21,14 @@ HEAD = bytes.fromhex(
 )
 GRAPH = HEAD[58:]
 RECORD = bytes.fromhex("01 05 0A 02 03 33 13 01 03 43 53 72 01 01 00 BC 00 38 01 01 0D")
-ENTRY = Entry("w", FLOAT32, (4, 6), 2, 21, 0xC2368F30, 0xF1002EC2)
+ENTRY = Entry("w", FLOAT32, (4, 6), RecordInfo(2, 21, 0xC2368F30, 0xF1002EC2))
 
 
 def entry(name: str, record: bytes, **changes) -> Entry:
     fields = {"dtype": DTYPES[3], "shape": (len(record),), "encoding": 0, "length": len(record)}
     fields |= {"record_crc": zlib.crc32(record), "tensor_crc": 0} | changes
-    return Entry(name, **fields)
+    dtype, shape = fields.pop("dtype"), fields.pop("shape")
+    return Entry(name, dtype, shape, RecordInfo(**fields))
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -53,8 +55,8 @@ def test_the_page_s_file_is_read(tmp_path):
         assert (directory.graph_offset, directory.graph_stored, directory.graph_plain) == (58, 30, 30)
         assert directory.file_size == 109
         (found,) = directory.entries
-        assert (found.name, found.dtype, found.shape, found.encoding) == ("w", FLOAT32, (4, 6), 2)
-        assert (found.offset, found.length, found.nbytes) == (88, 21, 96)
+        assert (found.name, found.dtype, found.shape, found.info.encoding) == ("w", FLOAT32, (4, 6), 2)
+        assert (found.offset, found.info.length, found.nbytes) == (88, 21, 96)
         assert archive.record(found) == RECORD
         assert archive.graph() == GRAPH
 
@@ -81,7 +83,7 @@ def test_every_type_and_shape_comes_back(code, shape):
     wanted = entry("w", b"", dtype=DTYPES[code], shape=shape, length=1000)
     head = write_head(b"", {}, [wanted])
     (found,) = read_directory(io.BytesIO(head + bytes(1000))).entries
-    assert (found.dtype, found.shape, found.length) == (DTYPES[code], shape, 1000)
+    assert (found.dtype, found.shape, found.info.length) == (DTYPES[code], shape, 1000)
 
 
 def test_the_same_values_have_the_same_bytes():

@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 
-from dcz.encoded import END, SEGMENT, Block, Codebook, Encoded, Index, Pruned, Shared, Sparse, Stored, Stream
+from dcz.encoded import (
+    ENCODINGS,
+    END,
+    SEGMENT,
+    Block,
+    Codebook,
+    Encoded,
+    Index,
+    Pruned,
+    Shared,
+    Sparse,
+    Stored,
+    Stream,
+    encoding_name,
+)
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64
@@ -77,8 +91,8 @@ def same(one, other) -> bool:
 
 
 def read(encoded: Encoded | None, coded: bytes, dtype=FLOAT32, shape=(4, 2), encoding: str = "") -> Encoded:
-    encoding = encoding or record.encoding_name(encoded)
-    return record.read(coded, record.ENCODINGS.index(encoding), dtype, shape)
+    encoding = encoding or encoding_name(encoded)
+    return record.read(coded, ENCODINGS.index(encoding), dtype, shape)
 
 
 @pytest.mark.parametrize("case", KNOWN)
@@ -221,5 +235,5 @@ def test_random_bytes_are_laid_out_or_refused(encoding):
         except CorruptFile as error:
             reasons.add(error.reason)
         else:
-            assert record.encoding_name(encoded) == record.ENCODINGS[encoding]
+            assert encoding_name(encoded) == ENCODINGS[encoding]
     assert "truncated" in reasons

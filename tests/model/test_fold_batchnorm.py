@@ -445,7 +445,7 @@ def test_a_size_is_met_and_what_is_left_filled_with_exact_layers(source, tmp_pat
 
 
 def test_exact_tensors_are_none_that_were_folded_away():
-    whole, found = target_size.File(100, {"w": 60, "m": 20}), target_size.File(30, {"w": 20})
+    whole, found = target_size.MeasuredFile(100, {"w": 60, "m": 20}), target_size.MeasuredFile(30, {"w": 20})
     assert target_size.fitting(whole, found, 1000) == ("w",)
 
 

@@ -40,7 +40,7 @@ def roundtrip(proto, tmp_path, plan=LOSSLESS):
 def test_weights_are_found_and_compressed_wherever_they_sit(place, tmp_path):
     restored, entries = roundtrip(models.place(place), tmp_path, plan=None)
     assert {entry.name for entry in entries} == models.PLACES[place][1]
-    assert all(entry.encoding for entry in entries if entry.dtype.real), "a weight was stored as it is"
+    assert all(entry.info.encoding for entry in entries if entry.dtype.real), "a weight was stored as it is"
     (exact,), (close,) = models.run(models.place(place), x=models.INPUT), models.run(restored, x=models.INPUT)
     assert 0 < np.abs(exact - close).max() < 0.1 * exact.std()
 
@@ -109,7 +109,7 @@ def test_the_four_real_types_are_compressed_and_come_back_in_their_own_field(dty
     raw = real_tensor(dtype)
     proto = models.bag(raw if field == "raw" else in_typed_field(raw, *TYPED[dtype.name]))
     restored, (entry,) = roundtrip(proto, tmp_path, ALL)
-    assert entry.encoding and entry.length < entry.nbytes / 2
+    assert entry.info.encoding and entry.info.length < entry.nbytes / 2
     assert models.without_data(restored) == models.without_data(proto)
     (tensor,) = restored.graph.initializer
     found = tensor if field == "raw" else models.patterns("w", dtype, tensor.dims, typed_bytes(tensor, dtype))
@@ -129,7 +129,7 @@ def test_every_other_type_comes_back_exactly(dtype, tmp_path):
     data = np.random.default_rng(1).integers(0, 256, dtype.nbytes(shape), np.uint8)
     proto = models.bag(models.patterns("w", dtype, shape, data))
     restored, entries = roundtrip(proto, tmp_path, ALL)
-    assert restored == proto and all(entry.encoding == 0 for entry in entries)
+    assert restored == proto and all(entry.info.encoding == 0 for entry in entries)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_empty_tensors_survive(tmp_path):
 @pytest.mark.parametrize("shape", [(300,), (1, 1, 300), (300, 1), (4, 5, 6, 7), (1, 300, 1)])
 def test_weights_of_any_rank_are_compressed(shape, tmp_path):
     restored, (entry,) = roundtrip(models.bag(models.tensor("w", models.normal(*shape))), tmp_path, ALL)
-    assert entry.encoding and models.arrays(restored)["w"].shape == shape
+    assert entry.info.encoding and models.arrays(restored)["w"].shape == shape
 
 
 def test_a_rule_may_compress_a_single_number(tmp_path):
@@ -466,7 +466,7 @@ def test_lossy_changes_the_numbers_of_weights_and_nothing_else(tmp_path):
     proto = models.everything()
     restored, entries = roundtrip(proto, tmp_path, ALL)
     onnx.checker.check_model(restored)
-    assert sum(entry.encoding > 0 for entry in entries) > 10 and restored != proto
+    assert sum(entry.info.encoding > 0 for entry in entries) > 10 and restored != proto
     assert models.without_data(restored) == models.without_data(proto)
 
 

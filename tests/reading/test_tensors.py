@@ -48,7 +48,7 @@ def test_one_tensor_costs_the_directory_and_its_own_bytes(packed, reads):
     reads.clear()
     with dcz.open(packed) as tensors:
         assert tensors["w3"].shape == (400, 400)
-        assert reads == [(0, HEADER), (HEADER, directory.graph_offset - HEADER), (wanted.offset, wanted.length)]
+        assert reads == [(0, HEADER), (HEADER, directory.graph_offset - HEADER), (wanted.offset, wanted.info.length)]
         assert sum(nbytes for _, nbytes in reads) < directory.file_size / 5
         reads.clear()
         tensors["w5"], tensors["w3"], "w1" in tensors
@@ -60,7 +60,9 @@ def test_going_through_all_reads_each_byte_once(packed, reads):
         one_by_one = {name: tensors[name] for name in tensors}
         reads.clear()
         together = dict(tensors.items())
-        assert sum(nbytes for _, nbytes in reads) == sum(entry.length for entry in tensors._archive.directory.entries)
+        assert sum(nbytes for _, nbytes in reads) == sum(
+            entry.info.length for entry in tensors._archive.directory.entries
+        )
         assert list(together) == list(one_by_one)
         for name, array in zip(tensors, tensors.values()):
             assert np.array_equal(together[name], one_by_one[name]) and np.array_equal(array, one_by_one[name])

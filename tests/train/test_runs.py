@@ -395,4 +395,4 @@ def test_progress_is_told_batch_by_batch(tmp_path):
     ends = [state for state in told if state.is_end]
     assert [(state.phase, state.epoch) for state in ends] == [("prune", 1), ("prune", 2), ("share", 1)]
     assert all(state.batches == 6 for state in told) and len(told) == 7 * 3
-    assert ends[-1].bytes == pytest.approx(sum(each.length for each in entries(tmp_path / "net.dcz")), rel=0.5)
+    assert ends[-1].bytes == pytest.approx(sum(each.info.length for each in entries(tmp_path / "net.dcz")), rel=0.5)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ... import arrays
+from . import code_length
 
 UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
 BLOCK = 1 << 16
@@ -121,11 +122,11 @@ def _candidates(weights, codes, levels, change, rows: RowIndex, slope: float, wa
 
 
 def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
-    """Bits of each code, rounded so that a processor whose log2 differs in its last bit makes the same decisions."""
+    """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
     used = arrays.count_codes(codes)
     count[: len(used)] = used
-    return np.rint(np.log2(len(codes) / np.maximum(count, 0.5)) * 1024) / 1024
+    return code_length.stable_lengths(count, len(codes))
 
 
 def _moved(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:

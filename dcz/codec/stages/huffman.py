@@ -9,6 +9,7 @@ the same bytes independently (`decode_slowly`).
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ...errors import CorruptFile
 
 LIMIT = 12  # bits of the longest word that is written; longer ones would save less than 0.1 % on weight codes
 
-Map = Callable[[Callable, Iterable], Iterable]
+RunParts = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
 def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
@@ -97,8 +98,8 @@ def packed_width(counts: np.ndarray) -> int:
     return max(1, int(np.flatnonzero(counts)[-1]).bit_length())
 
 
-def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None) -> Stream:
-    """Code `symbols` (uint8, flat) as the smallest of the three forms; `map` may spread segments over threads.
+def encode(symbols: np.ndarray, run_parts: RunParts = map, counts: np.ndarray | None = None) -> Stream:
+    """Code `symbols` (uint8, flat) as the smallest of the three forms; `run_parts` may spread segments over threads.
 
     With their `counts`, no more than a segment of the symbols is asked for at a time: they may be made then.
     """
@@ -111,7 +112,7 @@ def encode(symbols: np.ndarray, map: Map = map, counts: np.ndarray | None = None
     lengths = code_lengths(_with_end(counts))
     tables = _JointTable(lengths)
     starts = range(0, len(symbols), SEGMENT)
-    segments = map(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
+    segments = run_parts(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
     return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
 
 
@@ -164,8 +165,8 @@ def pack(symbols: np.ndarray, width: int) -> Stream:
     return Stream("packed", len(symbols), width=width, segments=(bytes(packed),))
 
 
-def decode(stream: Stream, map: Map = map) -> np.ndarray:
-    """The symbols of a stream (uint8[count]); `map` may spread segments over threads.
+def decode(stream: Stream, run_parts: RunParts = map) -> np.ndarray:
+    """The symbols of a stream (uint8[count]); `run_parts` may spread segments over threads.
 
     Raises CorruptFile `segment` where the bits do not hold exactly the symbols that they should.
     """
@@ -180,7 +181,7 @@ def decode(stream: Stream, map: Map = map) -> np.ndarray:
         part = symbols[number * SEGMENT : (number + 1) * SEGMENT]
         part[:] = np.frombuffer(_inflate(header, stream.segments[number], len(part)), np.uint8)
 
-    for _ in map(fill, range(len(stream.segments))):
+    for _ in run_parts(fill, range(len(stream.segments))):
         pass
     return symbols
 

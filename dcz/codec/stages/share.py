@@ -18,6 +18,7 @@ import numpy as np
 
 from ... import arrays
 from ...encoded import MOST_ENTRIES
+from . import code_length
 from .histogram import BINS, BLOCK, Histogram
 
 NEAR, FAR = 1 << 11, 32  # levels from zero to an outlier, and centroids for outliers
@@ -161,7 +162,7 @@ def grid_bits(histogram: Histogram, step: float, zeros: int = 0) -> float:
         count = np.append(count, zeros)
     count = count[count > 0]
     total = math.fsum(count)
-    return math.fsum(count * np.rint(np.log2(total / count) * 1024) / 1024) / total
+    return code_length.stable_bits(count, total) / total
 
 
 def simple_step(step: float) -> float:
@@ -250,7 +251,7 @@ def _cost(weights: np.ndarray, found: SharedWeights, slope: float) -> float:
     count = arrays.count_codes(found.codes)
     gaps = np.diff(found.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
-    bits = math.fsum(count * np.rint(np.log2(len(weights) / count) * 1024) / 1024)
+    bits = code_length.stable_bits(count, len(weights))
     return error + slope * (bits + (0 if is_ramp else ENTRY_BITS * len(count)))
 
 
@@ -268,9 +269,7 @@ def fit_grid(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
         count = histogram.between(histogram.count, histogram.edges(thresholds))
         if lowest <= 0 <= highest:
             count[-lowest] += zeros
-        share = np.maximum(count, 0.5) / (histogram.count[-1] + zeros)
-        # Rounded so that a processor whose log2 differs in its last bit makes the same decisions.
-        bits = np.rint(-np.log2(share) * 1024) / 1024
+        bits = code_length.stable_lengths(count, histogram.count[-1] + zeros)
         shift = np.clip(rate_slope(step) * np.diff(bits) / (2 * step), -step / 2, step / 2)
         moved = np.maximum.accumulate(half_way + shift)
         if np.array_equal(moved, thresholds):

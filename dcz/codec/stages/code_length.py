@@ -1,0 +1,38 @@
+"""How long the words of an entropy code are, from the counts of its symbols alone: -log2 of a symbol's share.
+
+    counts 3 1   ->   ideal_lengths 0.415 2.0   entropy_bits 3.245
+
+Huffman codes come near to that (huffman.coded_bits measures them); decisions that weigh error against bits need no more.
+"""
+
+import math
+
+import numpy as np
+
+STEPS = 1024  # of a bit, to which lengths are rounded where bytes depend on them
+
+
+def ideal_lengths(counts: np.ndarray, total: float) -> np.ndarray:
+    """Bits (float64) of the word of each symbol that occurs `counts` times in `total`; 0 counts as a half."""
+    lengths: np.ndarray = -np.log2(np.maximum(counts, 0.5) / total)
+    return lengths
+
+
+def stable_lengths(counts: np.ndarray, total: float) -> np.ndarray:
+    """The same rounded, so that a processor whose log2 differs in its last bit makes the same decisions."""
+    lengths: np.ndarray = np.rint(ideal_lengths(counts, total) * STEPS) / STEPS
+    return lengths
+
+
+def stable_bits(counts: np.ndarray, total: float) -> float:
+    """Bits of all symbols together, by `stable_lengths`, summed exactly; `counts` are positive."""
+    return math.fsum(counts * stable_lengths(counts, total))
+
+
+def entropy_bits(counts: np.ndarray) -> float:
+    """The entropy of all symbols together, in bits (Shannon, "A mathematical theory of communication", 1948).
+
+    Not rounded: for estimates that no byte depends on.
+    """
+    counts = counts[counts > 0]
+    return float((counts * np.log2(counts.sum() / counts)).sum())
