@@ -13,8 +13,7 @@ import numpy as np
 
 from ..codec.stages import share
 from ..evaluation import runtime
-from ..model import Model, with_values
-from ..model import program as program_of
+from ..model import Model, read_program, with_values
 from ..tensor import values
 from . import gptq
 from .hessian import Moments, join, split
@@ -56,7 +55,7 @@ def calibrated(
     (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
     Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
-    program = program_of(model, model.path or "the model", opaque=True)
+    program = read_program(model, model.path or "the model", opaque=True)
     old = Values(model)
     layers = [layer for layer in find(program) if layer.site in steps]
     known = {layer.site for layer in layers}

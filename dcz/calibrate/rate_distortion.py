@@ -10,8 +10,7 @@ import numpy as np
 
 from ..codec.stages import prune
 from ..evaluation import runtime
-from ..model import Model, with_values
-from ..model import program as program_of
+from ..model import Model, read_program, with_values
 from . import allocate
 from .divergence import Divergence
 from .gptq import finest
@@ -34,7 +33,7 @@ def divergences(
 
     `trials`: the name of a tensor -> new values for it, and for others that go with it.
     """
-    program = program_of(model, model.path or "the model", opaque=True)
+    program = read_program(model, model.path or "the model", opaque=True)
     plain = with_values(model, {})
     layers = [layer for layer in find(program) if layer.site in trials]
     names = program.outputs
@@ -77,7 +76,7 @@ def curves(
     old = Values(model)
     weights = {name: old[name].ravel() for name in sites}
     total = bits * sum(each.size for each in weights.values())
-    program = program_of(model, model.path or "the model", opaque=True)
+    program = read_program(model, model.path or "the model", opaque=True)
     biases = {layer.site: layer.bias for layer in find(program)}
     # at first as if an error harmed as much as it is large beside the layer's weights
     found = {name: _guess(each) for name, each in weights.items()}

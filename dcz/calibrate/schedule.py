@@ -21,7 +21,7 @@ from numpy import ndarray
 from .. import files
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
-from ..model import Program, cut
+from ..model import Program, extract_subgraph
 from .layers import Layer
 from .operands import Operands
 
@@ -129,7 +129,7 @@ class Front:
         for batch in self:
             new = [name for name in names if name not in batch]
             if new and session is None:
-                piece = cut(model, batch, new)
+                piece = extract_subgraph(model, batch, new)
                 session = runtime.session(piece.SerializeToString(), self._threads)
                 used = [value.name for value in session.get_inputs()]
             values = dict(zip(new, _run(session, {name: batch[name] for name in used}, new))) if new else {}

@@ -34,7 +34,7 @@ def fold(loaded: "Model", plan: Plan) -> int:
             return False
         return not is_shared(weight.tensor())
 
-    return onnx_model.fold(loaded, may_fold)
+    return onnx_model.fold_batchnorms(loaded, may_fold)
 
 
 def noted(metadata: Mapping[str, str], folded: int) -> dict[str, str]:

@@ -122,7 +122,7 @@ class Packing:
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None
         if not any(job.prunes for job in todo):
-            original = onnx_model.original(self._model, loaded, lambda data: may_deflate_below(data, size))
+            original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
         if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
             whole = container.write_head(original, metadata, [])
             if len(whole) < size:

@@ -78,10 +78,10 @@ def verify(
             restored = Path(folder, "model.onnx")
             decompress(path, restored, external_data="always", threads=threads)
             if deep:
-                onnx_model.check(restored, str(path))
+                onnx_model.check_model(restored, str(path))
             if against is not None:
                 original, found = onnx_model.load(against), onnx_model.load(restored)
-                folded = onnx_model.fold(original, like=found.proto) if says_folded else 0
+                folded = onnx_model.fold_batchnorms(original, folded_like=found.proto) if says_folded else 0
                 tensors = _compare_tensors(original, found, path)
                 outputs, note = _compare_outputs(restored, against, inputs)
     decoded = sum(entry.nbytes for entry in entries)

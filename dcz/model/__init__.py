@@ -1,39 +1,34 @@
-"""The only home of `import onnx`: tensors out of a model, and back in.
+"""ONNX models: the only home of `import onnx`.
 
-    model = load("net.onnx")          every tensor of the model, wherever it sits, as a `ModelTensor`
-    site.read() -> bytes              from raw_data, a typed field, floats of a Constant, or external data
-    site.lift(17)                     the tensor's data is replaced by a reference to record 17 (spec, section 4)
-    references(proto, ...), fill(...)   the same backwards
-    program(model, path)              the graph without onnx's types, for those who execute it
-    with_values(model, {name: array})   a copy with new values in some tensors
-    fold(model)                         its BatchNormalizations into the layers before them
-    cut(proto, given, wanted)           the piece of a model between some values and others
+    model = load("net.onnx")                      every tensor of the model, wherever it is stored, as a `ModelTensor`
+    tensor.read()                                 its bytes, from raw_data, a typed field, a Constant, or external data
+    tensor.replace_with_reference(17)             record 17 takes the place of its data (spec, section 4)
+    find_references(proto, ...), restore_data()   the reverse
+    with_values(model, {name: array})             a copy with new values in some tensors
+    fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
+    read_program(model, path)                     the graph without onnx's types, for code that executes it
+    extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
 
-What counts as a weight is decided by who uses a tensor: see uses.WEIGHT_INPUTS.
+tensors         one tensor, and its bytes              replace         new values for tensors
+model_file      load, serialize, check                 layer_and_norm  the arithmetic of folding
+uses            who uses a tensor; what is a weight    fold_batchnorm  folding, in the graph
+skeleton        the graph of a .dcz file               program         the graph as plain Python values
+data_fields     protobuf fields of data                extract         a part of the graph
+external_data   data in files beside the model         nodes           what single nodes say
 """
 
-from .extract import cut
-from .fold_batchnorm import fold
-from .program import Input, Node, Program, program
+from .external_data import ALIGNMENT
+from .extract import extract_subgraph
+from .fold_batchnorm import fold_batchnorms
+from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
+from .program import Input, Node, Program, read_program
 from .replace import with_values
-from .skeleton import Reference, check, fill, inline_tensors, parse_graph, point_outside, references
-from .tensors import (
-    ALIGNMENT,
-    INLINE_BYTES,
-    MOST_DIMS,
-    PROTOBUF_LIMIT,
-    Model,
-    ModelTensor,
-    from_proto,
-    load,
-    open_model,
-    original,
-    serialize,
-)
-from .uses import WEIGHT_INPUTS, TensorUses
+from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
+from .tensors import INLINE_BYTES, ModelTensor
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",
-    "Reference", "ModelTensor", "TensorUses", "check", "cut", "fill", "fold", "from_proto", "inline_tensors", "load", "open_model", "original",
-    "parse_graph", "point_outside", "program", "references", "serialize", "with_values",
+    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
+    "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors", "load",
+    "make_external", "open_model", "parse_graph", "read_program", "reread_source", "restore_data", "serialize",
+    "with_values",
 ]  # fmt: skip

@@ -10,9 +10,12 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import BadPlan, UnsuitableModel
 from ..tensor import round_to
-from ..tensor import values as numbers_of
-from .tensors import TYPED, Model, ModelTensor
-from .uses import TensorUses, named
+from ..tensor import values as to_numbers
+from . import external_data
+from .data_fields import append_to_field
+from .model_file import Model
+from .tensors import ModelTensor
+from .uses import TensorUses
 
 
 def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
@@ -20,47 +23,47 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     had.
 
     `values` are real numbers in the tensors' shapes; they are rounded to the tensors' own types. External data is
-    brought inside, that of other tensors too, so that the copy stands alone. Raises BadPlan for a name that the model
-    has not, a tensor that is not of a real type, or another shape; UnsuitableModel for a number too large for the type.
+    copied into the model, that of other tensors too, so that the copy stands alone. Raises BadPlan for a name that the
+    model does not have, a tensor that is not of a real type, or another shape; UnsuitableModel for a number too large
+    for the type.
     """
-    model_tensors = {model_tensor.name: model_tensor for model_tensor in model.tensors}
-    data = {name: _bytes(model_tensors.get(name), name, array) for name, array in values.items()}
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    data = {name: _rounded_bytes(tensors.get(name), name, array) for name, array in values.items()}
     copy = ModelProto()
     copy.CopyFrom(model.proto)
-    for name, held in named(TensorUses(copy)):
-        model_tensor = model_tensors.get(name)
-        if name in data:
-            put(held.proto, model_tensor, data[name])
-        elif model_tensor is not None and model_tensor.external is not None:
-            put(held.proto, model_tensor, model_tensor.read())
+    for name, slot in TensorUses(copy).named_slots():
+        tensor = tensors.get(name)
+        if tensor is not None and name in data:
+            replace_data(slot.proto, tensor, data[name])
+        elif tensor is not None and tensor.external is not None:
+            replace_data(slot.proto, tensor, tensor.read())
     return copy
 
 
-def _bytes(model_tensor: ModelTensor | None, name: str, array: np.ndarray) -> np.ndarray:
-    if model_tensor is None:
+def _rounded_bytes(tensor: ModelTensor | None, name: str, array: np.ndarray) -> np.ndarray:
+    if tensor is None:
         raise BadPlan(f"the model has no tensor {name!r} to take new values")
-    if not model_tensor.dtype.real:
-        raise BadPlan(f"tensor {name!r} is {model_tensor.dtype.name}; only real types take new values")
-    if np.shape(array) != model_tensor.shape:
-        raise BadPlan(f"tensor {name!r} has the shape {model_tensor.shape}; the new values have {np.shape(array)}")
+    if not tensor.dtype.real:
+        raise BadPlan(f"tensor {name!r} is {tensor.dtype.name}; only real types take new values")
+    if np.shape(array) != tensor.shape:
+        raise BadPlan(f"tensor {name!r} has the shape {tensor.shape}; the new values have {np.shape(array)}")
     numbers = np.asarray(array, np.float64).ravel()
-    patterns = round_to(numbers, model_tensor.dtype)
-    grown = np.isfinite(numbers) & ~np.isfinite(numbers_of(patterns, model_tensor.dtype))
-    if grown.any():
+    patterns = round_to(numbers, tensor.dtype)
+    overflows = np.isfinite(numbers) & ~np.isfinite(to_numbers(patterns, tensor.dtype))
+    if overflows.any():
         raise UnsuitableModel(
-            f"tensor {name!r}: {numbers[grown][0]:.6g} is too large for its type, {model_tensor.dtype.name}"
+            f"tensor {name!r}: {numbers[overflows][0]:.6g} is too large for its type, {tensor.dtype.name}"
         )
     return np.ascontiguousarray(patterns).view(np.uint8)
 
 
-def put(proto: TensorProto | AttributeProto, model_tensor: ModelTensor, data: np.ndarray) -> None:
-    """Put a tensor's bytes (uint8, flat) into the field that they came from; external data is brought inside."""
-    if model_tensor.field == "raw_data":
-        if model_tensor.external is not None:
-            proto.ClearField("external_data")
-            proto.ClearField("data_location")
-        proto.raw_data = data.tobytes()
-        return
-    kind = "<f4" if model_tensor.field == "floats" else TYPED[model_tensor.dtype.name][1]
-    proto.ClearField(model_tensor.field)
-    getattr(proto, model_tensor.field).extend(data.view(kind).tolist())
+def replace_data(proto: TensorProto | AttributeProto, tensor: ModelTensor, data: np.ndarray) -> None:
+    """Change `proto`, which is `tensor`'s or a copy of it: put `data` (uint8, flat) in the place of the data it has.
+
+    External data becomes raw_data.
+    """
+    if isinstance(proto, TensorProto) and tensor.external is not None:
+        external_data.clear(proto)
+    if tensor.field != "raw_data":
+        proto.ClearField(tensor.field)
+    append_to_field(proto, tensor.field, tensor.dtype, data)

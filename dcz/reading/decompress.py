@@ -60,7 +60,7 @@ def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference
     proto = model.parse_graph(archive.graph(), archive.path)
     records = [(entry.dtype.code, entry.shape) for entry in archive.directory.entries]
     references: dict[int, list[model.Reference]] = defaultdict(list)
-    for reference in model.references(proto, records, archive.path):
+    for reference in model.find_references(proto, records, archive.path):
         references[reference.record].append(reference)
     return proto, references
 
@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None, max_bytes:
         number = 0
         for _, data in decode_all(archive, threads):
             for reference in references[number]:
-                model.fill(reference, data)
+                model.restore_data(reference, data)
             del data  # before the next one is made
             number += 1
     return proto
@@ -116,11 +116,11 @@ def decompress(
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
             offset = None
             for reference in references[number]:
-                if outside and reference.held.own_file and reference.field == "raw_data":
+                if outside and reference.slot.is_initializer and reference.field == "raw_data":
                     offset = _append(files[1], data, model.ALIGNMENT) if offset is None else offset
-                    model.point_outside(reference, data_path.name, offset, len(data))
+                    model.make_external(reference, data_path.name, offset, len(data))
                 else:
-                    model.fill(reference, data)
+                    model.restore_data(reference, data)
             del data  # before the next one is made
             done, number = done + entry.nbytes, number + 1
             progress(entry.name, done, total)

@@ -1,6 +1,6 @@
 """An ONNX graph as a differentiable function of its tensors, by name.
 
-graph = Graph(program(load("net.onnx"), "net.onnx"))
+graph = Graph(read_program(load("net.onnx"), "net.onnx"))
 weight = torch.tensor(graph.program.constants["fc1.weight"], requires_grad=True)
 graph({"x": batch}, {"fc1.weight": weight})["logits"].sum().backward()
 """

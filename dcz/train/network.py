@@ -40,7 +40,7 @@ class Network(torch.nn.Module):
         given = isinstance(model, (str, os.PathLike))
         self.place = os.fspath(model) if given else place
         self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
-        self.program = onnx_model.program(self.source, self.place)
+        self.program = onnx_model.read_program(self.source, self.place)
         self.graph = Graph(self.program)
         tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self._values = {}  # the graph's name of each trained value -> its Weight

@@ -65,7 +65,7 @@ def compressed_shares(path: Path, packed: Path) -> tuple[float, float]:
     with Archive(packed) as archive:
         references = decompress.skeleton(archive)[1]
     small = [row.compressed or row.huffman < row.original / 2 for row in rows]
-    done = {ref.held.name for number, refs in references.items() for ref in refs if small[number]}
+    done = {ref.slot.name for number, refs in references.items() for ref in refs if small[number]}
 
     def share(some: list[model.ModelTensor]) -> float:
         return sum(weight.nbytes for weight in some if weight.name in done) / sum(weight.nbytes for weight in some)

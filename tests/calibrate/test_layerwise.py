@@ -12,12 +12,12 @@ from dcz.calibrate import allocate, gptq, hessian, im2col, layers, layerwise
 from dcz.calibrate.divergence import Divergence
 from dcz.calibrate.schedule import Front, stages
 from dcz.errors import FileAccess, UnsuitableModel
-from dcz.model import from_proto, program, with_values
+from dcz.model import from_proto, read_program, with_values
 from tests.models import model, normal, run, tensor
 
 
 def layer_of(proto):
-    (found,) = layers.find(program(from_proto(proto), "net.onnx"))
+    (found,) = layers.find(read_program(from_proto(proto), "net.onnx"))
     return found
 
 
@@ -158,7 +158,7 @@ def test_weights_that_serve_several_nodes_are_one_layer():
     proto = model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, [tensor("w", normal(4, 4))])
     layer = layer_of(proto)
     assert [value for value, _ in layer.uses] == ["x", "h"]
-    (stage,) = stages(program(from_proto(proto), ""), [layer])
+    (stage,) = stages(read_program(from_proto(proto), ""), [layer])
     assert stage.values == ("x",)
 
 
@@ -334,7 +334,7 @@ def test_a_calibrated_network_errs_less_than_a_rounded_one():
     assert all(len(np.unique(array)) <= 256 for array in new.values())
     (y,) = run(net.proto, x=x)
     (found,) = run(with_values(net, new), x=x)
-    old = program(net, "").constants
+    old = read_program(net, "").constants
     (plain,) = run(with_values(net, {name: np.rint(old[name] / step) * step for name, step in STEPS.items()}), x=x)
     assert np.square(found - y).mean() < 0.5 * np.square(plain - y).mean()
 
@@ -351,7 +351,7 @@ def test_biases_take_the_mean_error():
 def test_groups_are_told_by_fewer_places(each, places, monkeypatch):
     monkeypatch.setattr(layerwise, "FEWEST", 8)
     monkeypatch.setattr(layerwise, "EACH", each)
-    found = layers.find(program(network(), "net.onnx"))[:2]
+    found = layers.find(read_program(network(), "net.onnx"))[:2]
     given = [{"x": normal(16, 3, 8, 8), "r0": normal(16, 16, 8, 8, seed=1)}]
     gathered = layerwise._gather(found, given, None, 16)
     assert [gathered[layer.site].weight for layer in found] == [16 * 64, 16 * places]
@@ -366,7 +366,7 @@ def test_batches_of_any_size_give_the_same():
 
 def test_layers_are_met_in_order_on_what_was_decided_before():
     net = network()
-    prog = program(net, "")
+    prog = read_program(net, "")
     found = stages(prog, layers.find(prog))
     assert [[layer.site for layer in stage.layers] for stage in found] == [["w0"], ["w1"], ["w2"]]
     assert [stage.values for stage in found] == [("x",), ("r0",), ("f",)]

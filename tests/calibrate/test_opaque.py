@@ -9,12 +9,12 @@ from dcz import calibrate
 from dcz.calibrate import allocate, layers
 from dcz.calibrate.schedule import stages
 from dcz.errors import UnsuitableModel
-from dcz.model import cut, from_proto, program, with_values
+from dcz.model import extract_subgraph, from_proto, read_program, with_values
 from tests.models import INPUT, PLACES, function, graph, model, normal, place, run, sparse, tensor
 
 
 def made(proto):
-    return program(from_proto(proto), "net.onnx", opaque=True)
+    return read_program(from_proto(proto), "net.onnx", opaque=True)
 
 
 def node(op, inputs, output, **attributes):
@@ -165,7 +165,7 @@ def test_text_goes_from_one_piece_of_the_network_to_the_next():
     new = calibrate.calibrated(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02, "v": 0.02})
     assert new.keys() == {"w", "v"}
     words = np.array([["a"], ["bcd"]])
-    piece = cut(model([node("Identity", "s", "o")], {}, {"o": None}), {"s": words}, ["o"])
+    piece = extract_subgraph(model([node("Identity", "s", "o")], {}, {"o": None}), {"s": words}, ["o"])
     assert piece.graph.input[0].type.tensor_type.elem_type == TensorProto.STRING
 
 

@@ -8,7 +8,7 @@ from dcz import calibrate
 from dcz.calibrate import im2col, layers
 from dcz.calibrate.operands import Operands, View
 from dcz.calibrate.schedule import stages
-from dcz.model import from_proto, program, with_values
+from dcz.model import from_proto, read_program, with_values
 from tests.models import constant, model, normal, run, tensor
 
 ints = np.array
@@ -19,7 +19,7 @@ def node(op, inputs, output, **attributes):
 
 
 def found(proto):
-    return layers.find(program(from_proto(proto), "net.onnx"))
+    return layers.find(read_program(from_proto(proto), "net.onnx"))
 
 
 # -- views -------------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_values_of_constants_alone_are_not_held():
         node("Add", "h table", "k"),
         node("Add", "k noise", "y"),
     ]
-    prog = program(from_proto(model(nodes, {"x": [4, 4]}, {"y": None}, [
+    prog = read_program(from_proto(model(nodes, {"x": [4, 4]}, {"y": None}, [
         tensor("w", normal(4, 4)), tensor("c", normal(4, 4)),
     ])), "")  # fmt: skip
     assert Operands(prog).fixed == {"w", "c", "table", "v"}

@@ -52,7 +52,7 @@ def conv(**changes) -> onnx.ModelProto:
 
 def folded(proto, count: int = 1, **options) -> onnx.ModelProto:
     loaded = onnx_model.from_proto(proto)
-    assert onnx_model.fold(loaded, **options) == count
+    assert onnx_model.fold_batchnorms(loaded, **options) == count
     if proto.ir_version >= 4:
         onnx.checker.check_model(loaded.proto)
     names = {weight.name for weight in loaded.tensors}
@@ -181,10 +181,10 @@ def test_what_lost_its_use_goes_and_what_others_use_stays():
     assert [info.name for info in made.graph.value_info] == ["n"]
     assert arrays(made).keys() == {"W", "W2", "W.bias", "b"}  # the first found b in use; the second had it alone
     assert_alike(chain(), made, x=IMAGE)
-    only = folded(chain(), 1, wanted=lambda weight, names: weight.name == "W2")
+    only = folded(chain(), 1, may_fold=lambda weight, names: weight.name == "W2")
     assert arrays(only).keys() == {"W", "W2", "W2.bias", *"sbmv"}
     assert_alike(chain(), only, x=IMAGE)
-    assert folded(chain(), 1, like=only) == only
+    assert folded(chain(), 1, folded_like=only) == only
 
 
 def test_a_new_name_is_taken_by_nothing_else():
@@ -294,7 +294,7 @@ def test_what_may_not_be_folded_stays_as_it_is(case):
     folded(proto)
     STAYS[case](proto)
     loaded = onnx_model.from_proto(proto)
-    assert onnx_model.fold(loaded) == 0 and loaded.proto == proto
+    assert onnx_model.fold_batchnorms(loaded) == 0 and loaded.proto == proto
 
 
 @pytest.mark.parametrize(
@@ -309,19 +309,19 @@ def test_what_may_not_be_folded_stays_as_it_is(case):
 )
 def test_other_layers_stay(proto):
     loaded = onnx_model.from_proto(proto)
-    assert onnx_model.fold(loaded) == 0 and loaded.proto == proto
+    assert onnx_model.fold_batchnorms(loaded) == 0 and loaded.proto == proto
 
 
 def test_external_data_stays(tmp_path):
     path = models.save(conv(), tmp_path / "net.onnx", location="net.data")
-    assert onnx_model.fold(onnx_model.load(path)) == 0
+    assert onnx_model.fold_batchnorms(onnx_model.load(path)) == 0
 
 
 def test_statistics_that_two_outputs_need_are_no_inference():
     proto = conv()
     proto.opset_import[0].version = 8
     proto.graph.node[1].output.extend(["mean", "var"])
-    assert onnx_model.fold(onnx_model.from_proto(proto)) == 0
+    assert onnx_model.fold_batchnorms(onnx_model.from_proto(proto)) == 0
 
 
 def test_a_second_normalisation_stays():

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dcz.errors import BadPlan, UnsuitableModel
-from dcz.model import from_proto, load, program, serialize, with_values
+from dcz.model import from_proto, load, read_program, serialize, with_values
 from tests.models import WEIGHT, bag, constant, matmul, model, normal, place, sparse, tensor, typed
 
 X = {"x": [1, 128]}
@@ -15,7 +15,7 @@ Y = {"y": [1, 64]}
 
 
 def made(proto):
-    return program(from_proto(proto), "net.onnx")
+    return read_program(from_proto(proto), "net.onnx")
 
 
 def array_of(proto: onnx.ModelProto, name: str) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_a_constant_is_linked_with_its_site_whatever_the_names_are():
     proto = model([matmul()], X, Y, [tensor("w", WEIGHT * 2)], [function], ["local"])
     loaded = from_proto(proto)
     assert sorted(weight.name for weight in loaded.tensors) == ["w", "w~2"]
-    found = program(loaded, "net.onnx")
+    found = read_program(loaded, "net.onnx")
     assert found.weights == {"w": "w"} and (found.constants["w"] == WEIGHT * 2).all()
 
 
@@ -105,7 +105,7 @@ def test_initializers_that_are_inputs_too_are_no_inputs():
 
 def test_external_data_is_read(tmp_path):
     onnx.save(bag(tensor("w", WEIGHT)), tmp_path / "net.onnx", save_as_external_data=True, size_threshold=0)
-    assert (program(load(tmp_path / "net.onnx"), "net.onnx").constants["w"] == WEIGHT).all()
+    assert (read_program(load(tmp_path / "net.onnx"), "net.onnx").constants["w"] == WEIGHT).all()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_constants_take_new_values(value):
 
 def test_the_models_own_values_change_nothing():
     loaded = from_proto(model([matmul()], X, Y, [tensor("w", WEIGHT)]))
-    assert with_values(loaded, program(loaded, "net.onnx").constants) == loaded.proto
+    assert with_values(loaded, read_program(loaded, "net.onnx").constants) == loaded.proto
     assert with_values(loaded, {}) == loaded.proto
 
 

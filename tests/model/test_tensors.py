@@ -2,6 +2,7 @@
 
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -572,8 +573,8 @@ def test_a_reference_names_its_field_and_record(place):
     proto, records = lifted(place)
     types = [attribute.type for node in proto.graph.node for attribute in node.attribute]
     assert onnx.AttributeProto.FLOATS not in types, "a tensor stands for the floats"
-    (reference,) = onnx_model.references(proto, records, "net.dcz")
-    onnx_model.fill(reference, models.WEIGHT.reshape(-1).view(np.uint8))
+    (reference,) = onnx_model.find_references(proto, records, "net.dcz")
+    onnx_model.restore_data(reference, models.WEIGHT.reshape(-1).view(np.uint8))
     assert proto == models.place(place)
 
 
@@ -598,7 +599,7 @@ def test_a_reference_names_its_field_and_record(place):
 def test_a_reference_that_does_not_fit_is_refused(place, change):
     proto, records = lifted(place, **change)
     with pytest.raises(CorruptFile) as refused:
-        onnx_model.references(proto, records, "net.dcz")
+        onnx_model.find_references(proto, records, "net.dcz")
     assert refused.value.reason == "graph-reference"
 
 
@@ -609,7 +610,7 @@ def test_a_reference_has_exactly_one_entry(count):
     del proto.graph.initializer[0].external_data[:]
     proto.graph.initializer[0].external_data.extend([entry] * count)
     with pytest.raises(CorruptFile, match="graph-reference"):
-        onnx_model.references(proto, records, "net.dcz")
+        onnx_model.find_references(proto, records, "net.dcz")
 
 
 @pytest.mark.parametrize("dtype, dims", [(TensorProto.DOUBLE, [8192]), (TensorProto.FLOAT, [128, 64])])
@@ -617,7 +618,7 @@ def test_floats_of_a_constant_are_one_row_of_float32(dtype, dims):
     """A record that agrees with the reference does not make it one that can be restored."""
     proto, _ = lifted("constant_floats", data_type=dtype, dims=dims)
     with pytest.raises(CorruptFile, match="graph-reference"):
-        onnx_model.references(proto, [(dtype, tuple(dims))], "net.dcz")
+        onnx_model.find_references(proto, [(dtype, tuple(dims))], "net.dcz")
 
 
 def test_a_graph_that_is_no_model_is_refused():
@@ -652,3 +653,9 @@ def test_readers_that_differ_tell_nothing_of_rows():
     nodes = [ROWS["Gemm"][0], helper.make_node("Gemm", ["x", "w"], ["z"], transB=1)]
     proto = models.model(nodes, {"x": [4, 4]}, {"y": [4, 4], "z": [4, 4]}, [models.tensor("w", models.normal(4, 4))])
     assert [weight.rows for weight in onnx_model.from_proto(proto).tensors if weight.name == "w"] == [0]
+
+
+def test_no_function_has_the_name_of_a_module_of_the_room():
+    """It would hide the module, or be hidden by it, whichever is imported last."""
+    modules = {path.stem for path in Path(onnx_model.__file__).parent.glob("*.py")}
+    assert modules.isdisjoint(onnx_model.__all__)

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from dcz.errors import BadPlan, UnsuitableModel
 from dcz.evaluation import runtime
-from dcz.model import from_proto, load, program, with_values
+from dcz.model import from_proto, load, read_program, with_values
 from tests import ROOT
 from tests.models import constant, dense, model, normal, tensor
 
@@ -24,7 +24,7 @@ DATA = Path(os.environ.get("DCZ_DATA", ROOT.parent / "shared" / "data"))
 
 
 def graph_of(proto) -> Graph:
-    return Graph(program(from_proto(proto), "net.onnx"))
+    return Graph(read_program(from_proto(proto), "net.onnx"))
 
 
 def lenet():
@@ -64,7 +64,7 @@ def test_gradients_of_all_weights_are_the_limits_of_differences():
 
 def test_a_few_steps_of_descent_lessen_the_loss_and_the_written_model_agrees(tmp_path):
     loaded = from_proto(lenet())
-    graph = Graph(program(loaded, "net.onnx"))
+    graph = Graph(read_program(loaded, "net.onnx"))
     inputs, labels = normal(32, 1, 6, 6, seed=9) * 20, torch.arange(32) % 5
     tensors = leaves(graph)
     optimizer = torch.optim.Adam(tensors.values(), lr=0.01)
@@ -99,7 +99,7 @@ def test_a_constant_nodes_tensor_is_trained_like_an_initializer(value):
     operator = "MatMul" if isinstance(value, np.ndarray) else "Mul"
     nodes = [constant("w", value), helper.make_node(operator, ["x", "w"], ["y"])]
     loaded = from_proto(model(nodes, {"x": None}, {"y": None}))
-    graph = Graph(program(loaded, "net.onnx"))
+    graph = Graph(read_program(loaded, "net.onnx"))
     assert graph.program.weights == {"w": "w"}
     leaf = leaves(graph)["w"]
     x = torch.ones(3, 6 if operator == "MatMul" else 3)
@@ -267,7 +267,7 @@ def test_shapes_that_do_not_fit_name_the_node():
 def same_answers(path: Path, inputs: dict[str, np.ndarray]) -> None:
     """The graph and onnxruntime agree to 1e-4 of the largest answer; a gradient reaches every weight."""
     loaded = load(path)
-    graph = Graph(program(loaded, path.name))
+    graph = Graph(read_program(loaded, path.name))
     expected = runtime.run(runtime.session(path, 1), inputs)
     tensors = leaves(graph)
     found = graph({name: torch.from_numpy(x) for name, x in inputs.items()}, tensors)

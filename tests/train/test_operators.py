@@ -8,7 +8,7 @@ from onnx import helper
 
 from dcz.errors import UnsuitableModel
 from dcz.evaluation import runtime
-from dcz.model import from_proto, program
+from dcz.model import from_proto, read_program
 from tests.models import tensor
 from tests.train.cases import CASES, CHANNELS, IMAGE, SCALES, SWITCH, A, Case, case, ints, numbers, recurrent, scalar
 
@@ -39,7 +39,7 @@ def build(of: Case, constants: bool):
 
 
 def graph_of(model) -> Graph:
-    return Graph(program(from_proto(model), "net.onnx"))
+    return Graph(read_program(from_proto(model), "net.onnx"))
 
 
 @pytest.mark.parametrize("constants", [True, False], ids=["constants", "inputs"])

@@ -1,0 +1,38 @@
+"""The protobuf fields that hold a tensor's data, read and written as bytes.
+
+read_field(proto, "int32_data", FLOAT16)            the bytes (uint8, flat) that raw_data would have
+append_to_field(proto, "int32_data", FLOAT16, data)  changes `proto`: the reverse
+"""
+
+import numpy as np
+from onnx import AttributeProto, TensorProto
+
+from ..tensor import Dtype
+
+# By element type: the TensorProto field for data outside raw_data, and the numpy type of an element of raw_data.
+# float16 and bfloat16 lie in int32_data as bit patterns. Other types have typed fields too, but hardly any exporter
+# uses them: such tensors stay in the graph.
+TYPED_FIELDS = {
+    "float32": ("float_data", "<f4"), "float64": ("double_data", "<f8"), "int64": ("int64_data", "<i8"),
+    "int32": ("int32_data", "<i4"), "float16": ("int32_data", "<u2"), "bfloat16": ("int32_data", "<u2"),
+}  # fmt: skip
+FLOATS = "floats"  # the AttributeProto field of a Constant's `value_floats`
+
+
+def read_field(proto: TensorProto | AttributeProto, field: str, dtype: Dtype) -> np.ndarray:
+    """The data in a field, as the bytes (uint8, flat) that raw_data would have."""
+    if field == "raw_data":
+        return np.frombuffer(proto.raw_data, np.uint8)
+    return np.array(getattr(proto, field)).astype(_element(field, dtype)).view(np.uint8)
+
+
+def append_to_field(proto: TensorProto | AttributeProto, field: str, dtype: Dtype, data: np.ndarray) -> None:
+    """Change `proto`: set its raw_data to `data` (uint8, flat), or append the elements to one of the other fields."""
+    if field == "raw_data":
+        proto.raw_data = data.tobytes()
+    else:
+        getattr(proto, field).extend(data.view(_element(field, dtype)).tolist())
+
+
+def _element(field: str, dtype: Dtype) -> str:
+    return "<f4" if field == FLOATS else TYPED_FIELDS[dtype.name][1]

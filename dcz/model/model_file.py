@@ -1,0 +1,126 @@
+"""Models read from a file or from memory, and their bytes."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import ModelProto
+
+from ..errors import FileAccess, UnsuitableModel
+from ..files import Content
+from .tensors import ModelTensor, find_tensors
+
+PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
+
+
+@dataclass(eq=False)
+class Model:
+    """A model in memory (without its external data), its tensors in a fixed order, and what it was read from."""
+
+    proto: ModelProto
+    tensors: list[ModelTensor]
+    source_bytes: int
+    source_sha256: str
+    path: str | None  # None where it was given in memory
+
+    def refresh(self) -> None:
+        """Change `tensors`: find them again, after `proto` has changed."""
+        folder = None if self.path is None else _folder(self.path)
+        self.tensors = list(find_tensors(self.proto, folder, self.path or "the model"))
+
+
+def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
+    """The model that a caller gives: the path of an ONNX file, or a ModelProto. Raises as `load` and `from_proto`."""
+    return load(model) if isinstance(model, (str, os.PathLike)) else from_proto(model)
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read an ONNX file. External data stays where it is until a tensor is read.
+
+    Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is missing, misshapen, or outside
+    the model's folder.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    label = os.fspath(path)
+    proto = _parse(data, label)
+    tensors = list(find_tensors(proto, _folder(label), label))
+    external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
+    return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
+
+
+def from_proto(proto: ModelProto) -> Model:
+    """A model from memory, which is copied; it may not have external data. Raises UnsuitableModel as `load` does."""
+    if not isinstance(proto, ModelProto):
+        raise UnsuitableModel(f"a model is a path or an onnx.ModelProto, not {type(proto).__name__}")
+    data = serialize(proto, "the model")
+    copy = _parse(data, "the model")
+    return Model(copy, list(find_tensors(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
+
+
+def reread_source(
+    model: str | os.PathLike[str] | ModelProto, loaded: Model, is_useful: Callable[[bytes | Content], bool]
+) -> bytes | None:
+    """The bytes that `loaded` was made from, read from `model` again: a Model does not keep them.
+
+    `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model has
+    external data or comes through a pipe, and where the file has changed or can no longer be read.
+    """
+    if any(tensor.external for tensor in loaded.tensors):
+        return None
+    if isinstance(model, ModelProto):
+        data = serialize(model, "the model")
+        return data if is_useful(data) else None
+    try:
+        if not Path(model).is_file():  # a pipe gives its bytes only once
+            return None
+        with Content(model) as content:
+            if not is_useful(content):
+                return None
+        data = Path(model).read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == loaded.source_sha256 else None
+
+
+def serialize(proto: ModelProto, label: str) -> bytes:
+    """The model's bytes; the same for the same model.
+
+    Raises UnsuitableModel, which calls the model `label`, for 2 GB or more.
+    """
+    try:
+        return bytes(proto.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError) as error:
+        raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data: {error}") from error
+
+
+def check_model(path: str | os.PathLike[str], label: str) -> None:
+    """Raise UnsuitableModel where onnx.checker finds a fault in the ONNX file `path`, which messages call `label`."""
+    from onnx import checker
+
+    try:
+        checker.check_model(os.fspath(path))
+    except (checker.ValidationError, ValueError) as error:
+        raise UnsuitableModel(f"{label}: onnx.checker refuses the model: {error}") from error
+
+
+def _parse(data: bytes, label: str) -> ModelProto:
+    if data[:4] == b"\x89DCZ":
+        raise UnsuitableModel(f"{label}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise UnsuitableModel(f"{label}: not an ONNX model: {error}") from error
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.initializer or proto.graph.output):
+        raise UnsuitableModel(f"{label}: not an ONNX model: it holds no graph")
+    return proto
+
+
+def _folder(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
