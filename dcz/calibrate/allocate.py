@@ -2,7 +2,7 @@
 
     steps_for_bits({"fc1": estimate_curve(weights, 0.1, divergence=0.02), ...}, bits=500_000)   ->   {"fc1": 0.07, ...}
 
-Of all choices of steps with so many bits, that of least total distortion has the same slope on every tensor's
+Of all choices of steps with as many bits, that of least total distortion has the same slope on every tensor's
 rate-distortion curve (Shoham and Gersho, "Efficient bit allocation for an arbitrary set of quantizers", 1988; of
 Gaussian sources: reverse water-filling, Cover and Thomas, "Elements of information theory", section 10.3.3).
 """
@@ -37,7 +37,7 @@ class Curve:
 
 
 def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, min_step: float = 0.0) -> Curve:
-    """The curve of a tensor (flat, float) whose rounding at `trial_step` moved the answers by `divergence`.
+    """The curve of a tensor (flat, float) whose rounding at `trial_step` changes the answers by `divergence`.
 
     Bits are the entropy of the codes; distortion grows with the square of the step, as the error of fine uniform
     rounding does. No step is below `min_step`.

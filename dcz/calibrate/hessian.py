@@ -4,7 +4,7 @@
     accumulator.add(x, lowering)                             of a Conv, say: x [n, 3, 8, 8], and its im2col
     accumulator.statistics().hessian(centered=True)          [1, 27, 27]
 
-The loss of weights Q in the place of W is tr((W - Q) H (W - Q)T): up to a factor of 2, H is the Hessian that GPTQ and
+The loss of weights Q instead of W is tr((W - Q) H (W - Q)T): up to a factor of 2, H is the Hessian that GPTQ and
 the optimal brain surgeon speak of.
 """
 
@@ -14,9 +14,7 @@ import numpy as np
 
 from .im2col import ALL_POSITIONS, Lowering
 
-PERCDAMP = (
-    0.01  # of the mean of diag(H), added to the diagonal: 256 samples do not tell all (GPTQ, section 3.3, step 3)
-)
+PERCDAMP = 0.01  # of the mean of diag(H), added to the diagonal, as in GPTQ
 MAX_FEATURES = 4096  # numbers of x that share an H; of more, H is block diagonal
 MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for H
 
@@ -26,7 +24,7 @@ class InputStatistics:
     """Sums (float64) over `count` positions of inputs x of `features` = k numbers, cut into `parts` of equal width.
 
     `total` [groups, k]: of x. `products` [groups * parts, k / parts, k / parts]: of x xT, part by part. Where
-    calibration is asymmetric, with x0 the input that the original network has in the place of x, `original_total`: of
+    calibration is asymmetric, with x0 the input that the original network has instead of x, `original_total`: of
     x0, and `cross_products`: of x0 xT; else None.
     """
 
@@ -74,8 +72,7 @@ class InputStatistics:
         `asymmetry` - 1 + PERCDAMP) times the mean of diag(H): 1 is the damped least squares solution, toward 0 V goes
         to W, which is symmetric calibration.
         """
-        if self.cross_products is None:
-            raise ValueError("an asymmetric target needs the original network's inputs")
+        assert self.cross_products is not None, "an asymmetric target needs the original network's inputs"
         hessian = self.hessian(centered)
         cross = self.cross_products / self.count
         cross = cross - (self._outer(self.original_mean, self.mean) if centered else 0.0)
@@ -88,9 +85,8 @@ class InputStatistics:
 
     def _outer(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """a bT, part by part."""
-        product: np.ndarray = split_features(a[:, :, None], self.parts, 1) @ np.swapaxes(
-            split_features(b[:, :, None], self.parts, 1), 1, 2
-        )
+        columns, rows = (split_features(each[:, :, None], self.parts, 1) for each in (a, b))
+        product: np.ndarray = columns @ np.swapaxes(rows, 1, 2)
         return product
 
 
@@ -155,7 +151,7 @@ class Accumulator:
 def damp(hessian: np.ndarray) -> np.ndarray:
     """`hessian` (float64) with PERCDAMP of its mean diagonal added to the diagonal, so that it can be inverted.
 
-    GPTQ, section 3.3, step 3.
+    GPTQ, section 3.3, step 3: what 256 samples say is not to be trusted fully.
     """
     size = hessian.shape[1]
     mean = np.einsum("gkk->g", hessian) / size

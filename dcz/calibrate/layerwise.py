@@ -17,7 +17,7 @@ from ..model import program as program_of
 from . import gptq
 from .hessian import Accumulator, InputStatistics, join_features, split_features
 from .layers import Layer, find_layers
-from .schedule import ActivationCache, LayerGroup, layer_groups, prefetch
+from .schedule import ActivationCache, layer_groups, prefetch
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
 MAX_POSITIONS, MIN_SAMPLE_POSITIONS = 1 << 18, 64  # that a layer's statistics are from; of each sample at least
@@ -67,34 +67,24 @@ def quantize_layers(
         if options.asymmetry:
             original_cache = stack.enter_context(ActivationCache(cache, threads=options.threads))
         for group in layer_groups(program, layers):
-            for layer, statistics in _statistics_of_group(model, new, group, cache, original_cache):
+            quantized, original = with_values(model, new), with_values(model, {})
+            cache.advance(quantized, group.values)
+            if original_cache is not None:
+                original_cache.advance(original, group.values)
+            # where weights serve several nodes, the inputs of the later ones are those that the original weights give
+            inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
+            input_batches = cache.compute(quantized, inputs)
+            original_batches = None if original_cache is None else original_cache.compute(original, inputs)
+            statistics = gather_statistics(group.layers, input_batches, original_batches, cache.samples)
+            for layer in group.layers:
                 bias = None
                 if layer.bias is not None:
                     bias = new[layer.bias] if layer.bias in new else tensors[layer.bias].values()
-                weights = tensors[layer.tensor].values()
-                new |= _quantize_layer(layer, weights, bias, statistics, steps[layer.tensor], options)
+                weights, step = tensors[layer.tensor].values(), steps[layer.tensor]
+                new |= _quantize_layer(layer, weights, bias, statistics[layer.tensor], step, options)
                 done += 1
                 progress(layer.tensor, done, len(steps))
     return new
-
-
-def _statistics_of_group(
-    model: Model,
-    new: Mapping[str, np.ndarray],
-    group: LayerGroup,
-    cache: ActivationCache,
-    original_cache: ActivationCache | None,
-) -> list[tuple[Layer, InputStatistics]]:
-    """Each layer of a group with the statistics of its inputs, both networks' activations advanced to them."""
-    quantized, original = with_values(model, new), with_values(model, {})
-    cache.advance(quantized, group.values)
-    if original_cache is not None:
-        original_cache.advance(original, group.values)
-    # where weights serve several nodes, the inputs of the later ones are those that the original weights give
-    inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
-    original_batches = None if original_cache is None else original_cache.compute(original, inputs)
-    statistics = gather_statistics(group.layers, cache.compute(quantized, inputs), original_batches, cache.samples)
-    return [(layer, statistics[layer.tensor]) for layer in group.layers]
 
 
 def gather_statistics(

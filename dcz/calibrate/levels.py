@@ -16,7 +16,7 @@ from ..encoded import MOST_ENTRIES
 
 OUTLIER_LEVELS = 32  # for outliers, where a uniform grid would need more entries than a codebook holds
 MAX_BULK_LEVELS = MOST_ENTRIES - OUTLIER_LEVELS - 4  # for the other weights then
-MAX_FITTED_LEVELS = 64  # levels that least squares moves: the most frequent ones
+MAX_FITTED_LEVELS = 64  # levels that least squares fits: the most frequent ones
 BULK_QUANTILES = (0.0005, 0.9995)  # weights between these are no outliers
 
 
@@ -125,7 +125,7 @@ def fit_levels(
     S_a = (codes == a), the loss tr(ET H E) is quadratic in the levels; changes d of least loss solve A d = b, where
     A[a, c] = <S_a, H S_c> and b[a] = <S_a, H E>.
 
-    None where there is nothing to move, or the codebook's bits cost more than the fit saves: entries off the grid take
+    None where there is nothing to fit, or the codebook's bits cost more than the fit saves: entries off the grid take
     16 bits (float16) or 32.
     """
     count = np.bincount(codes.ravel(), minlength=len(levels))

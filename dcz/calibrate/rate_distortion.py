@@ -94,10 +94,10 @@ def measure_curves(
         steps = allocate.steps_for_bits(curves, total)
         new = quantize_layers(model, batches, steps, options)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
-        moved = measure_divergences(model, trial_batches, trials, options.threads)
-        floor = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
+        divergences = measure_divergences(model, trial_batches, trials, options.threads)
+        floor = max(divergences.values(), default=0.0) * 1e-6  # what changes nothing here may do so on other inputs
         curves = {
-            name: allocate.estimate_curve(weights[name], step, max(moved[name], floor), min_step(weights[name]))
+            name: allocate.estimate_curve(weights[name], step, max(divergences[name], floor), min_step(weights[name]))
             for name, step in steps.items()
         }
     return curves

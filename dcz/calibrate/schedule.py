@@ -30,7 +30,15 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Batch = TypeVar("Batch")
-Place = tuple[int, np.dtype, tuple[int, ...]]  # in the file: offset, dtype and shape of an array
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in the temporary file: its bytes begin at `offset`, in C order."""
+
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class ActivationCache:
     def __init__(self, batches: Iterable[runtime.Inputs], folder: str | None = None, threads: int = 0):
         self._folder, self._threads = folder, threads
         count = operator.length_hint(batches)
-        self._file, self._places = _spool((dict(batch) for batch in batches), count, folder)
+        self._file, self._batches = _spool((dict(batch) for batch in batches), count, folder)
 
     def close(self) -> None:
         """Delete the file."""
@@ -95,28 +103,28 @@ class ActivationCache:
         self.close()
 
     def __iter__(self) -> Iterator[runtime.Inputs]:
-        for places in self._places:
+        for stored in self._batches:
             batch = {}
-            for name, (offset, dtype, shape) in places.items():
-                self._file.seek(offset)
-                batch[name] = np.fromfile(self._file, dtype, int(np.prod(shape))).reshape(shape)
+            for name, array in stored.items():
+                self._file.seek(array.offset)
+                batch[name] = np.fromfile(self._file, array.dtype, int(np.prod(array.shape))).reshape(array.shape)
             yield batch
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._batches)
 
     @property
     def samples(self) -> int:
         """Samples in all batches: the longest first axis of each."""
-        lengths = ([shape[0] for _, _, shape in places.values() if shape] for places in self._places)
+        lengths = ([array.shape[0] for array in stored.values() if array.shape] for stored in self._batches)
         return sum(max(each, default=1) for each in lengths)
 
     def advance(self, model: "ModelProto", names: Iterable[str]) -> None:
         """Hold the values of these names, as `model` computes them, instead of those held so far."""
         computed = map(_storable, self.compute(model, tuple(names)))
-        file, places = _spool(computed, len(self), self._folder)
+        file, stored = _spool(computed, len(self), self._folder)
         self.close()
-        self._file, self._places = file, places
+        self._file, self._batches = file, stored
 
     def compute(self, model: "ModelProto", names: Sequence[str]) -> Iterator[runtime.Inputs]:
         """The values of these names, batch by batch."""
@@ -168,32 +176,32 @@ def _storable(batch: dict[str, Any]) -> runtime.Inputs:
 
 def _spool(
     batches: Iterable[runtime.Inputs], count: int, folder: str | None
-) -> tuple[BufferedRandom, list[dict[str, Place]]]:
-    """Write batches, about `count`, to a new temporary file: that, and where in it the values of each batch lie."""
+) -> tuple[BufferedRandom, list[dict[str, StoredArray]]]:
+    """Write batches, about `count`, to a new temporary file: that, and where in it the arrays of each batch lie."""
     with files.temporary(folder):
         file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)
-    places: list[dict[str, Place]] = []
+    stored: list[dict[str, StoredArray]] = []
     try:
         for batch in batches:
             nbytes = sum(array.nbytes for array in batch.values())
-            with files.temporary(folder, nbytes * max(count, len(places) + 1)):
-                places.append(_write(batch, file))
+            with files.temporary(folder, nbytes * max(count, len(stored) + 1)):
+                stored.append(_write(batch, file))
     except BaseException:
         with contextlib.suppress(OSError):  # of what could not be written
             file.close()
         raise
-    return file, places
+    return file, stored
 
 
-def _write(batch: runtime.Inputs, file: BufferedRandom) -> dict[str, Place]:
-    """Append a batch to the file; returns where each value lies."""
-    places = {}
+def _write(batch: runtime.Inputs, file: BufferedRandom) -> dict[str, StoredArray]:
+    """Append a batch to the file; returns where each of its arrays lies."""
+    stored = {}
     for name, array in batch.items():
         if array.dtype.hasobject:
             raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
-        places[name] = (file.tell(), array.dtype, array.shape)
+        stored[name] = StoredArray(file.tell(), array.dtype, array.shape)
         file.write(
             np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         )  # tofile loses bytes where a disk is full
     file.flush()
-    return places
+    return stored

@@ -9,6 +9,7 @@ from dcz.calibrate import im2col, layers
 from dcz.calibrate.operands import View, find_operands
 from dcz.calibrate.schedule import layer_groups
 from dcz.model import from_proto, program, with_values
+from tests.calibrate.cases import layer_of
 from tests.models import constant, model, normal, run, tensor
 
 ints = np.array
@@ -167,6 +168,27 @@ def test_means_take_the_mean_error(last):
     assert set(new) == {"w", "b"} and np.abs(off.mean(places)).max() < 1e-4 < np.abs(off).mean()
 
 
+def biased(nodes, bias, shape=(2, 4, 6, 6), weight=(5, 4, 3, 3), more=()):
+    initializers = [tensor("w", normal(*weight)), tensor("b", bias), *more]
+    return model(nodes, {"x": list(shape)}, {"y": None}, initializers)
+
+
+@pytest.mark.parametrize(
+    "nodes, bias, found",
+    [
+        ([("Conv", ["x", "w", "b"], ["y"])], (5,), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["h", "b"], ["y"])], (5, 1, 1), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["b", "h"], ["y"])], (1, 5, 1, 1), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["h", "b"], ["y"])], (4,), None),  # along the last axis
+        ([("Conv", ["x", "w", "b"], ["h"]), ("Mul", ["h", "b"], ["y"])], (1,), None),
+        ([("Conv", ["x", "w"], ["h"]), ("Mul", ["h", "b"], ["y"])], (5, 1, 1), None),
+    ],
+)
+def test_a_bias_is_what_is_added_to_one_layer_alone(nodes, bias, found):
+    proto = biased([helper.make_node(*node) for node in nodes], normal(*bias))
+    assert layer_of(proto).bias == found
+
+
 # -- tensors that serve several nodes ----------------------------------------------------------------------------------
 
 TIED = [
@@ -180,6 +202,15 @@ TIED = [
     ([node("MatMul", "c w", "h"), node("Add", "x h", "y")], []),  # no input of the model meets it
     ([node("MatMul", "w x", "h"), node("Gemm", "h w", "y", transB=1)], ["x", "h"]),
 ]
+
+
+def test_weights_that_serve_several_nodes_are_one_layer():
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "w"], ["y"])]
+    proto = model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, [tensor("w", normal(4, 4))])
+    layer = layer_of(proto)
+    assert [value for value, _ in layer.uses] == ["x", "h"]
+    (group,) = layer_groups(program(from_proto(proto), ""), [layer])
+    assert group.values == ("x",)
 
 
 @pytest.mark.parametrize("nodes, wanted", TIED)
