@@ -1,6 +1,10 @@
-"""How to spend bits over the tensors of a model, by what their errors do to its answers.
+"""Bit allocation: a step for each tensor, so that a bit buys as much everywhere.
 
-by_bits({"fc1": curve(weights, 0.1, divergence=0.02), ...}, bits=500_000)   ->   {"fc1": 0.07, ...}, a step for each
+    steps_for_bits({"fc1": estimate_curve(weights, 0.1, divergence=0.02), ...}, bits=500_000)   ->   {"fc1": 0.07, ...}
+
+Of all choices of steps with as many bits, that of least total distortion has the same slope on every tensor's
+rate-distortion curve (Shoham and Gersho, "Efficient bit allocation for an arbitrary set of quantizers", 1988; of
+Gaussian sources: reverse water-filling, Cover and Thomas, "Elements of information theory", section 10.3.3).
 """
 
 import math
@@ -12,56 +16,62 @@ import numpy as np
 from ..codec.stages import share
 from ..codec.stages.histogram import Histogram
 
-PER_OCTAVE, FINEST, COARSEST = 16, 96, 80  # steps of a curve: how many an octave, and how far from the one tried
+STEPS_PER_OCTAVE = 16
+FINER_STEPS, COARSER_STEPS = 96, 80  # of a curve, on either side of the step that was tried
+MIN_DIVERGENCE = 1e-30
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What a tensor of so many `elements` costs at each of its `steps` (float64, ascending): `bits` in all, and `harm`
-    to the answers."""
+    """The rate-distortion curve of a tensor of `elements` weights: at each of its `steps` (float64, ascending), the
+    `bits` of the whole tensor and the `distortion` of the network's answers (a Divergence)."""
 
     steps: np.ndarray
     bits: np.ndarray
-    harm: np.ndarray
+    distortion: np.ndarray
     elements: int
 
     def at(self, slope: float) -> int:
-        """The place of the step with the least harm + slope * bits."""
-        return int(np.argmin(self.harm + slope * self.bits))
+        """The index of the step with the least distortion + slope * bits."""
+        return int(np.argmin(self.distortion + slope * self.bits))
 
 
-def curve(weights: np.ndarray, trial: float, divergence: float, finest: float = 0.0) -> Curve:
-    """The curve of a tensor (flat, float) whose rounding at the step `trial` moved the answers by `divergence`.
+def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, min_step: float = 0.0) -> Curve:
+    """The curve of a tensor (flat, float) whose rounding at `trial_step` changes the answers by `divergence`.
 
-    Bits are the entropy of the codes; harm grows with the square of the step. No step is less than `finest`.
+    Bits are the entropy of the codes; distortion grows with the square of the step, as the error of fine uniform
+    rounding does. No step is below `min_step`.
     """
     histogram = Histogram(np.asarray(weights, np.float64))
-    steps = trial * np.exp2(np.arange(-FINEST, COARSEST + 1) / PER_OCTAVE)
-    steps = steps[steps >= finest]
+    steps = trial_step * np.exp2(np.arange(-FINER_STEPS, COARSER_STEPS + 1) / STEPS_PER_OCTAVE)
+    steps = steps[steps >= min_step]
     if not len(steps):
-        steps = np.array([trial])
+        steps = np.array([trial_step])
     bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)
-    return Curve(steps, bits, max(divergence, 1e-30) * (steps / trial) ** 2, len(weights))
+    return Curve(steps, bits, max(divergence, MIN_DIVERGENCE) * (steps / trial_step) ** 2, len(weights))
 
 
-def by_slope(curves: Mapping[str, Curve], slope: float) -> dict[str, float]:
+def steps_at_slope(curves: Mapping[str, Curve], slope: float) -> dict[str, float]:
     """The step of each tensor at which a bit more or less changes the answers by `slope`, the same for all."""
-    return {name: float(each.steps[each.at(slope)]) for name, each in curves.items()}
+    return {name: float(curve.steps[curve.at(slope)]) for name, curve in curves.items()}
 
 
-def by_bits(curves: Mapping[str, Curve], bits: float) -> dict[str, float]:
-    """The steps of equal slope at which all tensors together take about `bits`, or the nearest there is."""
-    low, high = -100.0, 100.0  # the logarithm of the slope
+def steps_for_bits(curves: Mapping[str, Curve], bits: float) -> dict[str, float]:
+    """The steps of equal slope at which all tensors together take about `bits`, or the nearest number there is.
+
+    By bisection of the slope's logarithm.
+    """
+    low, high = -100.0, 100.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _bits(curves, math.exp(middle)) > bits else (low, middle)
-    steps = by_slope(curves, math.exp(high))
-    # The curves' steps are a few percent apart: what they leave over makes all of them a little finer. Half the step is
-    # a bit more for each weight that is not zero; at most the way to the next one.
-    spare = (bits - _bits(curves, math.exp(high))) / max(1, sum(each.elements for each in curves.values()))
-    finer = 2 ** -min(1 / PER_OCTAVE, max(0.0, spare))
-    return {name: step * finer for name, step in steps.items()}
+        low, high = (middle, high) if _total_bits(curves, math.exp(middle)) > bits else (low, middle)
+    slope = math.exp(high)
+    # The curves' steps are a few percent apart: the bits that this leaves over make all of them a little finer. Half
+    # the step costs a bit for each weight that is not zero; at most the way to the next step.
+    spare = (bits - _total_bits(curves, slope)) / max(1, sum(curve.elements for curve in curves.values()))
+    finer = 2 ** -min(1 / STEPS_PER_OCTAVE, max(0.0, spare))
+    return {name: step * finer for name, step in steps_at_slope(curves, slope).items()}
 
 
-def _bits(curves: Mapping[str, Curve], slope: float) -> float:
-    return sum(float(each.bits[each.at(slope)]) for each in curves.values())
+def _total_bits(curves: Mapping[str, Curve], slope: float) -> float:
+    return sum(float(curve.bits[curve.at(slope)]) for curve in curves.values())

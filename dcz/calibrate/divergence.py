@@ -1,51 +1,59 @@
-"""How far answers move, whatever a network answers."""
+"""How far a network's answers move, whatever kind of answers it gives."""
+
+from typing import Any
 
 import numpy as np
 
-CERTAIN = 1e-12  # probabilities below this count as this
+MIN_PROBABILITY = 1e-12  # probabilities below this count as this
+MIN_VARIANCE = 1e-30
+INFINITE = 1e3  # what a position counts whose divergence is no finite number
 
 
 class Divergence:
-    """Adds up, over the places of all outputs, how far the second answers are from the first ones.
+    """Sums up, over the positions of all outputs, how far the second answers are from the first ones.
 
-    Rows of probabilities, or of scores for classes: the Kullback-Leibler divergence (nats). Other numbers: the squared
-    error by the variance of the first answers. Outputs that are no floats count nothing.
+    Rows of probabilities, or of logits: the Kullback-Leibler divergence KL(first || second) in nats. Other numbers: the
+    squared error over the variance of the first answers. Outputs that are no floats count nothing.
     """
 
-    def __init__(self):
-        self.total, self.places = 0.0, 0
+    def __init__(self) -> None:
+        self.total, self.positions = 0.0, 0
 
-    def add(self, before, after) -> None:
-        """Take in one output for one batch, of two networks."""
+    def add(self, before: Any, after: Any) -> None:
+        """Count one output for one batch, of two networks: arrays, or whatever else onnxruntime gives."""
         if not isinstance(before, np.ndarray) or before.dtype.kind != "f" or before.shape != np.shape(after):
             return
         shape = [dim for axis, dim in enumerate(before.shape) if axis == 0 or dim != 1]
         if not before.size or len(shape) < 1:
             return
-        # Of thousands of classes at a place, float32 is fast; its roundings come to 1e-6 nats.
+        # With thousands of classes at a position, float32 is fast; its rounding comes to 1e-6 nats.
         dtype = np.float64 if before.dtype == np.float64 else np.float32
         x, y = (np.asarray(array, dtype).reshape(shape) for array in (before, after))
         if len(shape) >= 2 and _are_probabilities(x):
-            p, q = (np.maximum(a, dtype(CERTAIN)) for a in (x, y))
-            places = (p * np.log(p / q)).sum(-1, dtype=np.float64)
+            p, q = (np.maximum(a, dtype(MIN_PROBABILITY)) for a in (x, y))
+            divergences = (p * np.log(p / q)).sum(-1, dtype=np.float64)
         elif len(shape) == 2:
-            places = _of_scores(x, y)
+            divergences = _of_logits(x, y)
         else:
-            places = np.square(x - y, dtype=np.float64).ravel() / max(float(x.var(dtype=np.float64)), 1e-30)
-        self.total += float(np.nan_to_num(places, nan=1e3, posinf=1e3).sum())
-        self.places += places.size
+            variance = max(float(x.var(dtype=np.float64)), MIN_VARIANCE)
+            divergences = np.square(x - y, dtype=np.float64).ravel() / variance
+        self.total += float(np.nan_to_num(divergences, nan=INFINITE, posinf=INFINITE).sum())
+        self.positions += divergences.size
 
     @property
     def mean(self) -> float:
-        return self.total / max(1, self.places)
+        """Of all positions; 0 of none."""
+        return self.total / max(1, self.positions)
 
 
 def _are_probabilities(rows: np.ndarray) -> bool:
     return bool((rows >= 0).all() and np.allclose(rows.sum(-1), 1, atol=1e-3))
 
 
-def _of_scores(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _of_logits(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """KL divergence of the softmax of each row [n, classes] -> [n], through log-sum-exp less the largest logit."""
     x, y = (np.asarray(array, np.float64) for array in (x, y))
     log_p, log_q = (a - a.max(1, keepdims=True) for a in (x, y))
     log_p, log_q = (a - np.log(np.exp(a).sum(1, keepdims=True)) for a in (log_p, log_q))
-    return (np.exp(log_p) * (log_p - log_q)).sum(1)
+    divergences: np.ndarray = (np.exp(log_p) * (log_p - log_q)).sum(1)
+    return divergences

@@ -1,107 +1,189 @@
-"""Sums over all columns that a layer sees: how many, their sum, and the sum of their products with each other."""
+"""Statistics of a layer's inputs x, summed over all samples: H = E[x xT], the mean, and what the original inputs were.
 
-import itertools
+    accumulator = Accumulator(groups=1, features=27, asymmetric=False)
+    accumulator.add(x, lowering)                             of a Conv, say: x [n, 3, 8, 8], and its im2col
+    accumulator.statistics().hessian(centered=True)          [1, 27, 27]
+
+The loss of weights Q instead of W is tr((W - Q) H (W - Q)T): up to a factor of 2, H is the Hessian that GPTQ and
+the optimal brain surgeon speak of.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from .im2col import MOST, Columns
+from .im2col import ALL_POSITIONS, Lowering
 
-LARGEST = 4096  # columns that are looked at together; longer ones are cut into blocks that ignore each other
-RIDGE = 0.01  # as gptq.DAMPING
+PERCDAMP = 0.01  # of the mean of diag(H), added to the diagonal, as in GPTQ
+MAX_FEATURES = 4096  # numbers of x that share an H; of more, H is block diagonal
+MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for H
 
-CONSTANT = 1e-6  # of the mean square, below which an input counts as constant
 
+@dataclass(frozen=True, eq=False)
+class InputStatistics:
+    """Sums (float64) over `count` positions of inputs x of `features` = k numbers, cut into `parts` of equal width.
 
-class Moments:
-    """Statistics of columns [groups, k, places]; those of more than LARGEST numbers are taken as more groups.
-
-    `most`: places of a sample that are looked at.
+    `total` [groups, k]: of x. `products` [groups * parts, k / parts, k / parts]: of x xT, part by part. Where
+    calibration is asymmetric, with x0 the input that the original network has instead of x, `original_total`: of
+    x0, and `cross_products`: of x0 xT; else None.
     """
 
-    def __init__(self, columns: Columns, most: int = MOST):
-        self.columns, self.most, self.parts, self.size = columns, most, 1, 0
-        self.weight, self.total, self.square = 0.0, None, None
-        self.other_total, self.cross = None, None
-
-    def add(self, x: np.ndarray, original: np.ndarray | None = None) -> None:
-        """Take in a batch of the layer's inputs; `original` is what the network as it was gives there."""
-        others = itertools.repeat(None) if original is None else self.columns.blocks(original, self.most)
-        for block, other in zip(self.columns.blocks(x, self.most), others):
-            groups, size = block.shape[:2]
-            if self.total is None:
-                self._start(groups, size, original is not None)
-            self.weight += block[0, 0].size
-            columns = self._add_total(self.total, block)
-            if len(columns) == 1:
-                self.square[0] += columns[0] @ columns[0].T  # which numpy knows to be symmetric
-            else:
-                self.square += columns @ np.swapaxes(columns, 1, 2)
-            if other is not None:
-                self.cross += self._add_total(self.other_total, other) @ np.swapaxes(columns, 1, 2)
-
-    def _start(self, groups: int, size: int, follows: bool) -> None:
-        self.size, self.parts = size, -(-size // LARGEST)
-        width = -(-size // self.parts)
-        self.total, self.other_total = np.zeros((groups, size)), np.zeros((groups, size))
-        self.square = np.zeros((groups * self.parts, width, width))
-        self.cross = np.zeros_like(self.square) if follows else None
-
-    def _add_total(self, total: np.ndarray, block: np.ndarray) -> np.ndarray:
-        """Add columns to their total; returns them cut into parts."""
-        columns = np.ascontiguousarray(block.reshape(*block.shape[:2], -1), np.float32)
-        total += columns @ np.ones(columns.shape[2], np.float32)
-        return split(columns, self.parts, 1)
+    features: int
+    parts: int
+    count: int
+    total: np.ndarray
+    products: np.ndarray
+    original_total: np.ndarray | None
+    cross_products: np.ndarray | None
 
     @property
     def mean(self) -> np.ndarray:
-        """[groups, k]"""
-        return self.total / self.weight
+        """E[x], [groups, k]."""
+        mean: np.ndarray = self.total / self.count
+        return mean
 
     @property
     def original_mean(self) -> np.ndarray:
-        """[groups, k]"""
-        return self.other_total / self.weight
+        """E[x0], [groups, k]; the mean of x where calibration is symmetric."""
+        if self.original_total is None:
+            return self.mean
+        mean: np.ndarray = self.original_total / self.count
+        return mean
 
-    def moment(self, centred: bool) -> np.ndarray:
+    def hessian(self, centered: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
-        found = self.square / self.weight
-        if not centred:
-            return found
+        hessian: np.ndarray = self.products / self.count
+        if not centered:
+            return hessian
         # An input that never varies would leave nothing at all, and no order among the columns.
-        floor = CONSTANT * np.diagonal(found, axis1=1, axis2=2).mean(1)
-        return found - self._product(self.mean, self.mean) + floor[:, None, None] * np.eye(found.shape[1])
+        floor = MIN_VARIANCE * np.diagonal(hessian, axis1=1, axis2=2).mean(1)
+        covariance: np.ndarray = (
+            hessian - self._outer(self.mean, self.mean) + floor[:, None, None] * np.eye(hessian.shape[1])
+        )
+        return covariance
 
-    def target(self, weights: np.ndarray, centred: bool, trust: float) -> np.ndarray:
-        """Weights [groups, rows, k] that give on the present inputs about what `weights` give on the original ones.
+    def asymmetric_target(self, weights: np.ndarray, centered: bool, asymmetry: float) -> np.ndarray:
+        """Weights V [groups, rows, k] that give on the present inputs about what `weights` W give on the original ones.
 
-        The least squares solution, drawn toward `weights`: not at all for a `trust` of 1, wholly for 0.
+        Asymmetric reconstruction (Nagel et al., "Up or down? Adaptive rounding for post-training quantization", 2020;
+        Li et al., "GPTAQ: efficient finetuning-free quantization for asymmetric calibration", 2025): the layer's inputs
+        are those that the already quantized part gives, its target the original network's output. V is the minimum of
+        E|V x - W x0|^2 + ridge |V - W|^2, that is V = W (E[x0 xT] + ridge I) (H + ridge I)^-1. The ridge is (1 /
+        `asymmetry` - 1 + PERCDAMP) times the mean of diag(H): 1 is the damped least squares solution, toward 0 V goes
+        to W, which is symmetric calibration.
         """
-        moment = self.moment(centred)
-        cross = self.cross / self.weight - (self._product(self.original_mean, self.mean) if centred else 0.0)
-        size = moment.shape[1]
-        mean = np.maximum(np.einsum("gkk->g", moment) / size, 1e-30)
-        ridge = ((1 / trust - 1 + RIDGE) * mean)[:, None, None] * np.eye(size)
-        turned = np.linalg.solve(moment + ridge, np.swapaxes(split(weights, self.parts, 2) @ (cross + ridge), 1, 2))
-        return join(np.swapaxes(turned, 1, 2), self.parts, self.size, 2)
+        assert self.cross_products is not None, "an asymmetric target needs the original network's inputs"
+        hessian = self.hessian(centered)
+        cross = self.cross_products / self.count
+        cross = cross - (self._outer(self.original_mean, self.mean) if centered else 0.0)
+        size = hessian.shape[1]
+        mean = np.maximum(np.einsum("gkk->g", hessian) / size, 1e-30)
+        ridge = ((1 / asymmetry - 1 + PERCDAMP) * mean)[:, None, None] * np.eye(size)
+        right = split_features(weights, self.parts, 2) @ (cross + ridge)
+        target = np.linalg.solve(hessian + ridge, np.swapaxes(right, 1, 2))
+        return join_features(np.swapaxes(target, 1, 2), self.parts, self.features, 2)
 
-    def _product(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def _outer(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """a bT, part by part."""
-        return split(a[:, :, None], self.parts, 1) @ np.swapaxes(split(b[:, :, None], self.parts, 1), 1, 2)
+        columns, rows = (split_features(each[:, :, None], self.parts, 1) for each in (a, b))
+        product: np.ndarray = columns @ np.swapaxes(rows, 1, 2)
+        return product
 
 
-def split(array: np.ndarray, parts: int, axis: int) -> np.ndarray:
-    """[groups, ..., k, ...] as [groups * parts, ..., k / parts, ...], filled up with zeros."""
+class Accumulator:
+    """Sums up InputStatistics batch by batch. It owns its sums and adds to them in place: of a layer with many inputs
+    they may take a gigabyte."""
+
+    def __init__(self, groups: int, features: int, asymmetric: bool):
+        self._features, self._parts, self._count = features, -(-features // MAX_FEATURES), 0
+        width = -(-features // self._parts)
+        self._total = np.zeros((groups, features))
+        self._products = np.zeros((groups * self._parts, width, width))
+        self._original_total = np.zeros((groups, features)) if asymmetric else None
+        self._cross_products = np.zeros_like(self._products) if asymmetric else None
+
+    def add(
+        self, x: np.ndarray, lowering: Lowering, max_positions: int = ALL_POSITIONS, original: np.ndarray | None = None
+    ) -> None:
+        """Count a batch `x` of the layer's inputs, of about `max_positions` positions of each sample.
+
+        `original`: the same inputs in the original network, where calibration is asymmetric.
+        """
+        blocks = lowering.blocks(x, max_positions)
+        if original is None:
+            for block in blocks:
+                self._add_block(block)
+        else:
+            for block, original_block in zip(blocks, lowering.blocks(original, max_positions), strict=True):
+                self._add_cross_products(self._add_block(block), original_block)
+
+    def _add_block(self, block: np.ndarray) -> np.ndarray:
+        """Count an im2col matrix [groups, k, samples, positions]; returns it flattened, in parts."""
+        x = _flattened(block)
+        self._count += x.shape[2]
+        self._total += _sum(x)
+        x = split_features(x, self._parts, 1)
+        if len(x) == 1:
+            self._products[0] += x[0] @ x[0].T  # which numpy knows to be symmetric
+        else:
+            self._products += x @ np.swapaxes(x, 1, 2)
+        return x
+
+    def _add_cross_products(self, x: np.ndarray, original_block: np.ndarray) -> None:
+        assert self._original_total is not None and self._cross_products is not None
+        x0 = _flattened(original_block)
+        self._original_total += _sum(x0)
+        self._cross_products += split_features(x0, self._parts, 1) @ np.swapaxes(x, 1, 2)
+
+    def statistics(self) -> InputStatistics:
+        """What was summed up; nothing may be added afterwards."""
+        return InputStatistics(
+            self._features,
+            self._parts,
+            self._count,
+            self._total,
+            self._products,
+            self._original_total,
+            self._cross_products,
+        )
+
+
+def damp(hessian: np.ndarray) -> np.ndarray:
+    """`hessian` (float64) with PERCDAMP of its mean diagonal added to the diagonal, so that it can be inverted.
+
+    GPTQ, section 3.3, step 3: what 256 samples say is not to be trusted fully.
+    """
+    size = hessian.shape[1]
+    mean = np.einsum("gkk->g", hessian) / size
+    mean = np.maximum(mean, max(float(mean.mean()) * 1e-3, 1e-30))  # a group that never saw anything
+    damped: np.ndarray = hessian + (PERCDAMP * mean)[:, None, None] * np.eye(size)
+    return damped
+
+
+def _flattened(block: np.ndarray) -> np.ndarray:
+    """An im2col matrix as [groups, k, positions of all samples] (float32)."""
+    return np.ascontiguousarray(block.reshape(*block.shape[:2], -1), np.float32)
+
+
+def _sum(x: np.ndarray) -> np.ndarray:
+    """Over all positions: [groups, k]."""
+    total: np.ndarray = x @ np.ones(x.shape[2], np.float32)
+    return total
+
+
+def split_features(array: np.ndarray, parts: int, axis: int) -> np.ndarray:
+    """[groups, ..., k, ...] as [groups * parts, ..., k / parts, ...], padded with zeros."""
     if parts == 1:
         return array
     size = array.shape[axis]
     width = -(-size // parts)
-    filled = np.pad(array, [(0, parts * width - size if place == axis else 0) for place in range(array.ndim)])
-    apart = filled.reshape(*array.shape[:axis], parts, width, *array.shape[axis + 1 :])
+    padded = np.pad(array, [(0, parts * width - size if each == axis else 0) for each in range(array.ndim)])
+    apart = padded.reshape(*array.shape[:axis], parts, width, *array.shape[axis + 1 :])
     return np.moveaxis(apart, axis, 1).reshape(-1, *array.shape[1:axis], width, *array.shape[axis + 1 :])
 
 
-def join(array: np.ndarray, parts: int, size: int, axis: int) -> np.ndarray:
-    """`split` undone, the filling cut off."""
+def join_features(array: np.ndarray, parts: int, size: int, axis: int) -> np.ndarray:
+    """`split_features` undone, the padding cut off."""
     if parts == 1:
         return array
     apart = array.reshape(-1, parts, *array.shape[1:])

@@ -1,12 +1,11 @@
-"""Every layer of a network rounded, in order, on the inputs that the rounded part before it gives.
+"""Layer-wise quantization: every layer in order, on the inputs that the quantized part before it gives.
 
-calibrated(model, batches, {"conv1.weight": 0.02})      ->   {name: new values}, those of biases too
+quantize_layers(model, batches, {"conv1.weight": 0.02})      ->   {name: new values}, those of biases too
 """
 
 import contextlib
-import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,35 +13,35 @@ import numpy as np
 from ..codec.stages import share
 from ..evaluation import runtime
 from ..model import Model, read_program, with_values
-from ..tensor import values
 from . import gptq
-from .hessian import Moments, join, split
-from .layers import Layer, find
-from .schedule import Front, ahead, stages
+from .hessian import Accumulator, InputStatistics, join_features, split_features
+from .layers import Layer, find_layers
+from .schedule import ActivationCache, layer_groups, prefetch
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
-COLUMNS, FEWEST = 1 << 18, 64  # places that a layer's statistics are gathered from, and of each sample at least
-EACH = 256  # of them for each number of a column, where every group has statistics of its own
+MAX_POSITIONS, MIN_SAMPLE_POSITIONS = 1 << 18, 64  # that a layer's statistics are from; of each sample at least
+POSITIONS_PER_FEATURE = 256  # at most, where every group has statistics of its own
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to round.
+    """How to quantize.
 
-    `eagerness`, `sweeps`, `fit`: see gptq.compensated. `follow`, 0 to 1: how far layers make good what those before
-    them did wrong (Moments.target); 0 saves running the original network beside the rounded one. `threads` of
-    onnxruntime, 0 for all cores.
+    `rate_weight`, `sweeps`, `fit_levels`: see gptq.quantize. `asymmetry`, 0 to 1: how far layers compensate the errors
+    of those before them (InputStatistics.asymmetric_target); 0 is symmetric calibration, which saves running the
+    original network beside the quantized one. `round_biases`: to numbers that compress well. `threads` of onnxruntime,
+    0 for all cores.
     """
 
-    eagerness: float = 1.0
+    rate_weight: float = 1.0
     sweeps: int = 2
-    fit: bool = True
-    follow: float = 0.5
+    fit_levels: bool = True
+    asymmetry: float = 0.5
     round_biases: bool = True
     threads: int = 0
 
 
-def calibrated(
+def quantize_layers(
     model: Model,
     batches: Iterable[runtime.Inputs],
     steps: Mapping[str, float],
@@ -56,87 +55,126 @@ def calibrated(
     Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
     program = read_program(model, model.path or "the model", opaque=True)
-    old = Values(model)
-    layers = [layer for layer in find(program) if layer.site in steps]
-    known = {layer.site for layer in layers}
-    found = {site: _plain(old[site], step) for site, step in steps.items() if site not in known}
-    done = len(found)
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    layers = [layer for layer in find_layers(program) if layer.tensor in steps]
+    calibrated = {layer.tensor for layer in layers}
+    new = {name: _quantize_data_free(tensors[name].values(), steps[name]) for name in steps if name not in calibrated}
+    done = len(new)
     with contextlib.ExitStack() as stack:
-        front = stack.enter_context(Front(batches, threads=options.threads))
-        original = stack.enter_context(Front(front, threads=options.threads)) if options.follow else None
-        for stage in stages(program, layers):
-            now, before = with_values(model, found), with_values(model, {})
-            front.advance(now, stage.values)
-            if original is not None:
-                original.advance(before, stage.values)
-            # of weights that serve several nodes, the later ones' inputs are those that the weights as they were give
-            seen = tuple(dict.fromkeys(value for layer in stage.layers for value, _ in layer.uses))
-            others = None if original is None else original.compute(before, seen)
-            moments = _gather(stage.layers, front.compute(now, seen), others, front.samples)
-            for layer in stage.layers:
-                bias = None if layer.bias is None else found.get(layer.bias, old[layer.bias])
-                found |= _solve(layer, old[layer.site], bias, moments[layer.site], steps[layer.site], options)
+        cache = stack.enter_context(ActivationCache(batches, threads=options.threads))
+        original_cache = None
+        if options.asymmetry:
+            original_cache = stack.enter_context(ActivationCache(cache, threads=options.threads))
+        for group in layer_groups(program, layers):
+            quantized, original = with_values(model, new), with_values(model, {})
+            cache.advance(quantized, group.values)
+            if original_cache is not None:
+                original_cache.advance(original, group.values)
+            # where weights serve several nodes, the inputs of the later ones are those that the original weights give
+            inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
+            input_batches = cache.compute(quantized, inputs)
+            original_batches = None if original_cache is None else original_cache.compute(original, inputs)
+            statistics = gather_statistics(group.layers, input_batches, original_batches, cache.samples)
+            for layer in group.layers:
+                bias = None
+                if layer.bias is not None:
+                    bias = new[layer.bias] if layer.bias in new else tensors[layer.bias].values()
+                weights, step = tensors[layer.tensor].values(), steps[layer.tensor]
+                new |= _quantize_layer(layer, weights, bias, statistics[layer.tensor], step, options)
                 done += 1
-                progress(layer.site, done, len(steps))
-    return found
+                progress(layer.tensor, done, len(steps))
+    return new
 
 
-class Values:
-    """The numbers of a model's tensors by name, read when they are asked for."""
+def gather_statistics(
+    layers: Sequence[Layer],
+    batches: Iterable[runtime.Inputs],
+    original_batches: Iterable[runtime.Inputs] | None,
+    samples: int,
+) -> dict[str, InputStatistics]:
+    """The statistics of each layer's inputs, by tensor, from batches of about `samples` samples in all.
 
-    def __init__(self, model: Model):
-        self._sites = {site.name: site for site in model.tensors}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        site = self._sites[name]
-        return values(site.read().view(site.dtype.pattern), site.dtype).reshape(site.shape)
-
-
-def _gather(
-    layers: Iterable[Layer], batches: Iterable[runtime.Inputs], original: Iterable[runtime.Inputs] | None, samples: int
-) -> dict[str, Moments]:
-    """The statistics of each layer's inputs, by site; layers that read the same columns alike share them."""
-    shared: dict[tuple, Moments] = {}
-    for layer in layers:
-        wanted = COLUMNS if layer.groups == 1 else min(COLUMNS, EACH * layer.length)
-        shared.setdefault(layer.uses, Moments(layer.uses[0][1], max(FEWEST, wanted // max(1, samples))))
-    others = itertools.repeat({}) if original is None else ahead(original)
-    for batch, other in zip(ahead(batches), others):
-        for uses, moments in shared.items():
-            for value, moments.columns in uses:  # each node has its own padding and strides
-                moments.add(batch[value], other.get(value))
-    return {layer.site: shared[layer.uses] for layer in layers}
+    Layers that lower the same inputs alike share them. `original_batches`: the same values of the original network,
+    where calibration is asymmetric.
+    """
+    asymmetric = original_batches is not None
+    accumulators = {layer.uses: Accumulator(layer.groups, layer.in_features, asymmetric) for layer in layers}
+    max_positions = {layer.uses: _max_sample_positions(layer, samples) for layer in layers}
+    for batch, original in _in_pairs(batches, original_batches):
+        for uses, accumulator in accumulators.items():
+            for value, lowering in uses:  # each node has its own padding and strides
+                original_input = None if original is None else original[value]
+                accumulator.add(batch[value], lowering, max_positions[uses], original_input)
+    return {layer.tensor: accumulators[layer.uses].statistics() for layer in layers}
 
 
-def _solve(
+def _max_sample_positions(layer: Layer, samples: int) -> int:
+    """How many positions of each sample a layer's statistics need."""
+    positions = MAX_POSITIONS
+    if layer.groups > 1:
+        positions = min(MAX_POSITIONS, POSITIONS_PER_FEATURE * layer.in_features)
+    return max(MIN_SAMPLE_POSITIONS, positions // max(1, samples))
+
+
+def _in_pairs(
+    batches: Iterable[runtime.Inputs], original_batches: Iterable[runtime.Inputs] | None
+) -> Iterator[tuple[runtime.Inputs, runtime.Inputs | None]]:
+    if original_batches is None:
+        yield from ((batch, None) for batch in prefetch(batches))
+    else:
+        yield from zip(prefetch(batches), prefetch(original_batches), strict=True)
+
+
+def _quantize_layer(
     layer: Layer,
     weights: np.ndarray,
     bias: np.ndarray | None,
-    moments: Moments,
+    statistics: InputStatistics,
     step: float,
     options: Options,
 ) -> dict[str, np.ndarray]:
     """New values for one layer's weights and its bias."""
-    before = layer.matrices(np.asarray(weights, np.float64))
-    centred, parts, size = bias is not None, moments.parts, before.shape[2]
-    target = moments.target(before, centred, options.follow) if options.follow else before
-    how = options.eagerness, options.sweeps, options.fit
-    rounded = gptq.compensated(split(target, parts, 2), moments.moment(centred), share.simple_step(step), *how)
-    after = join(rounded.values, parts, size, 2)
-    found = {layer.site: layer.tensor(after)}
-    if bias is not None:
-        wanted = moments.original_mean if options.follow else moments.mean
-        shift = before @ wanted[:, :, None] - after @ moments.mean[:, :, None]
-        new = np.asarray(bias, np.float64) + layer.factor * shift.reshape(bias.shape)
+    before = layer.to_matrices(np.asarray(weights, np.float64))
+    centered, parts = bias is not None, statistics.parts
+    target = before
+    if options.asymmetry:
+        target = statistics.asymmetric_target(before, centered, options.asymmetry)
+    quantized = gptq.quantize(
+        split_features(target, parts, 2),
+        statistics.hessian(centered),
+        share.simple_step(step),
+        options.rate_weight,
+        options.sweeps,
+        options.fit_levels,
+    )
+    after = join_features(quantized.values, parts, before.shape[2], 2)
+    new = {layer.tensor: layer.from_matrices(after)}
+    if layer.bias is not None and bias is not None:
+        corrected = _correct_bias(layer, bias, before, after, statistics)
         if options.round_biases:
-            fine = BIAS_STEP * abs(layer.factor) * step * math.sqrt(rounded.curvature)
-            fine = 2.0 ** math.floor(math.log2(fine))  # so that the numbers are short
-            new = np.rint(new / fine) * fine
-        found[layer.bias] = new
-    return found
+            bias_step = BIAS_STEP * abs(layer.bias_factor) * step * math.sqrt(quantized.curvature)
+            bias_step = 2.0 ** math.floor(math.log2(bias_step))  # so that the numbers are short
+            corrected = np.rint(corrected / bias_step) * bias_step
+        new[layer.bias] = corrected
+    return new
 
 
-def _plain(weights: np.ndarray, step: float) -> np.ndarray:
+def _correct_bias(
+    layer: Layer, bias: np.ndarray, before: np.ndarray, after: np.ndarray, statistics: InputStatistics
+) -> np.ndarray:
+    """The bias with which the mean output stays as it was: W E[x0] - Q E[x] is added to it.
+
+    Bias correction (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019,
+    section 4.2; Finkelstein, Almog and Grobman, "Fighting quantization bias with bias", 2019), with measured means.
+    `before` and `after`: W and Q [groups, rows, k].
+    """
+    shift = before @ statistics.original_mean[:, :, None] - after @ statistics.mean[:, :, None]
+    corrected: np.ndarray = np.asarray(bias, np.float64) + layer.bias_factor * shift.reshape(bias.shape)
+    return corrected
+
+
+def _quantize_data_free(weights: np.ndarray, step: float) -> np.ndarray:
     flat = np.asarray(weights, np.float64).ravel()
     shared = share.entropy_constrained(flat, share.simple_step(step))
-    return shared.centroids[shared.codes].reshape(weights.shape)
+    values: np.ndarray = shared.centroids[shared.codes].reshape(weights.shape)
+    return values

@@ -1,10 +1,11 @@
-"""How far a network's answers move when its tensors change, one at a time, and what a bit buys in each of them.
+"""What a bit buys in each tensor: how far a network's answers move when its tensors change, one at a time.
 
-found = curves(model, batches, names)                        measured at the output
-calibrated(model, batches, allocate.by_bits(found, total))   new values at equal slope
+curves = measure_curves(model, batches, names)                          measured at the output
+quantize_layers(model, batches, allocate.steps_for_bits(curves, bits))  new values at equal slope
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +14,20 @@ from ..evaluation import runtime
 from ..model import Model, read_program, with_values
 from . import allocate
 from .divergence import Divergence
-from .gptq import finest
-from .layers import find
-from .layerwise import Options, Values, calibrated
-from .schedule import Front, ahead, stages
+from .layers import find_layers
+from .layerwise import Options, quantize_layers
+from .levels import min_step
+from .schedule import ActivationCache, layer_groups, prefetch
 
-TRIED, FEWER = 64, 24  # samples on which each tensor is tried alone: its harm is known within a tenth; fewer will do
-MANY = 16  # where each sample has so many answers
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+# Samples on which each tensor is tried alone: its divergence is known within a tenth. Fewer will do where each sample
+# has many answers.
+TRIAL_SAMPLES, FEWER_TRIAL_SAMPLES, MANY_ANSWERS = 64, 24, 16
 
 
-def divergences(
+def measure_divergences(
     model: Model,
     batches: Iterable[runtime.Inputs],
     trials: Mapping[str, Mapping[str, np.ndarray]],
@@ -35,79 +40,82 @@ def divergences(
     """
     program = read_program(model, model.path or "the model", opaque=True)
     plain = with_values(model, {})
-    layers = [layer for layer in find(program) if layer.site in trials]
+    layers = [layer for layer in find_layers(program) if layer.tensor in trials]
     names = program.outputs
-    found = {}
-    with Front(batches, threads=threads) as front:
-        answers = list(front.compute(plain, names))
-        seen = {layer.site for layer in layers}
-        for site in (site for site in trials if site not in seen):
-            found[site] = _divergence(front, with_values(model, trials[site]), names, answers)
-            progress(site, len(found), len(trials))
-        for stage in stages(program, layers):
-            front.advance(plain, stage.values)
-            for layer in stage.layers:
-                found[layer.site] = _divergence(front, with_values(model, trials[layer.site]), names, answers)
-                progress(layer.site, len(found), len(trials))
-    return {site: found[site] for site in trials}
+    measured: dict[str, float] = {}
+    with ActivationCache(batches, threads=threads) as cache:
+        answers = list(cache.compute(plain, names))
+        of_layers = {layer.tensor for layer in layers}
+        for tensor in (tensor for tensor in trials if tensor not in of_layers):
+            measured[tensor] = _divergence(cache, with_values(model, trials[tensor]), names, answers)
+            progress(tensor, len(measured), len(trials))
+        for group in layer_groups(program, layers):
+            cache.advance(plain, group.values)
+            for layer in group.layers:
+                changed = with_values(model, trials[layer.tensor])
+                measured[layer.tensor] = _divergence(cache, changed, names, answers)
+                progress(layer.tensor, len(measured), len(trials))
+    return {tensor: measured[tensor] for tensor in trials}
 
 
-def _divergence(front: Front, changed, names: tuple[str, ...], answers: list) -> float:
+def _divergence(
+    cache: ActivationCache, changed: "ModelProto", names: Sequence[str], answers: Sequence[runtime.Inputs]
+) -> float:
+    """The mean divergence of the changed model's answers from `answers`."""
     total = Divergence()
-    for before, after in zip(answers, ahead(front.compute(changed, names))):
+    for before, after in zip(answers, prefetch(cache.compute(changed, names)), strict=True):
         for name in names:
             total.add(before[name], after[name])
     return total.mean
 
 
-def curves(
+def measure_curves(
     model: Model,
-    batches: list[runtime.Inputs],
-    sites: Iterable[str],
+    batches: Sequence[runtime.Inputs],
+    names: Iterable[str],
     bits: float = 3.5,
-    options: Options = Options(sweeps=0, follow=0.0),
+    options: Options = Options(sweeps=0, asymmetry=0.0),
     rounds: int = 1,
 ) -> dict[str, allocate.Curve]:
-    """What each tensor costs at each step, in bits and in divergence of the answers: measured by rounding each alone,
-    at steps that give about `bits` a weight.
+    """The rate-distortion curve of each named tensor: bits, and divergence of the answers, measured by rounding each
+    tensor alone at steps that give about `bits` a weight.
 
     `rounds` after the first start from the steps that the one before found best.
     """
-    old = Values(model)
-    weights = {name: old[name].ravel() for name in sites}
-    total = bits * sum(each.size for each in weights.values())
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    weights = {name: tensors[name].values().ravel() for name in names}
+    total = bits * sum(flat.size for flat in weights.values())
     program = read_program(model, model.path or "the model", opaque=True)
-    biases = {layer.site: layer.bias for layer in find(program)}
-    # at first as if an error harmed as much as it is large beside the layer's weights
-    found = {name: _guess(each) for name, each in weights.items()}
-    few = _telling(model, batches, program.outputs)
+    biases = {layer.tensor: layer.bias for layer in find_layers(program)}
+    curves = {name: _initial_curve(flat) for name, flat in weights.items()}
+    trial_batches = _trial_batches(model, batches, program.outputs)
     for _ in range(rounds):
-        steps = allocate.by_bits(found, total)
-        new = calibrated(model, batches, steps, options)
+        steps = allocate.steps_for_bits(curves, total)
+        new = quantize_layers(model, batches, steps, options)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
-        moved = divergences(model, few, trials, options.threads)
-        least = max(moved.values(), default=0.0) * 1e-6  # what moves nothing here may move something elsewhere
-        found = {
-            name: allocate.curve(weights[name], step, max(moved[name], least), finest(weights[name]))
+        divergences = measure_divergences(model, trial_batches, trials, options.threads)
+        floor = max(divergences.values(), default=0.0) * 1e-6  # what changes nothing here may do so on other inputs
+        curves = {
+            name: allocate.estimate_curve(weights[name], step, max(divergences[name], floor), min_step(weights[name]))
             for name, step in steps.items()
         }
-    return found
+    return curves
 
 
-def _telling(model: Model, batches: list[runtime.Inputs], names: tuple[str, ...]) -> list[runtime.Inputs]:
+def _trial_batches(model: Model, batches: Sequence[runtime.Inputs], names: Sequence[str]) -> list[runtime.Inputs]:
     """Batches from all over the file, of as many samples as it takes to compare tensors."""
     size = max((len(array) for array in batches[0].values() if array.ndim), default=1)
     answers = Divergence()
-    with Front([batches[0]]) as front:
-        for batch in front.compute(with_values(model, {}), names):
+    with ActivationCache([batches[0]]) as cache:
+        for batch in cache.compute(with_values(model, {}), names):
             for name in names:
                 answers.add(batch[name], batch[name])
-    most = FEWER if answers.places >= MANY * size else TRIED
-    chosen = np.linspace(0, len(batches) - 1, min(len(batches), -(-most // size))).astype(int)
-    return [batches[number] for number in chosen]
+    samples = FEWER_TRIAL_SAMPLES if answers.positions >= MANY_ANSWERS * size else TRIAL_SAMPLES
+    chosen = np.linspace(0, len(batches) - 1, min(len(batches), -(-samples // size))).astype(int)
+    return [batches[index] for index in chosen]
 
 
-def _guess(weights: np.ndarray) -> allocate.Curve:
-    """As if a relative error of the weights harmed alike in every tensor."""
+def _initial_curve(weights: np.ndarray) -> allocate.Curve:
+    """As if a relative error of the weights did the same harm in every tensor."""
     deviation = float(np.sqrt(prune.typical_square(weights)))
-    return allocate.curve(weights, deviation, 1.0, finest(weights))
+    return allocate.estimate_curve(weights, deviation, 1.0, min_step(weights))

@@ -1,167 +1,172 @@
-"""A network's values, as far as they can be computed with what is decided so far, over all samples.
+"""The order in which layers are calibrated, and the network's activations over all samples as far as that has come.
 
-    stages(program, layers)         the layers in the order in which their inputs become known
-    Front(batches).advance(model, names)   from the values of one stage to those of the next, batch by batch
+    layer_groups(program, layers)                    the layers in the order in which their inputs become known
+    ActivationCache(batches).advance(model, names)   from the values of one group to those of the next, batch by batch
 
-Each part of the network is run once. The values between stages lie in a temporary file: memory holds one batch.
+Each part of the network is run once. The values between groups lie in a temporary file: memory holds one batch.
 Raises FileAccess where there is no room for that file.
 """
 
 import contextlib
 import operator
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from io import BufferedRandom
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy import ndarray
 
 from .. import files
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..model import Program, extract_subgraph
 from .layers import Layer
-from .operands import Operands
+from .operands import find_operands
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
-class Stage:
+class StoredArray:
+    """An array in the temporary file: its bytes begin at `offset`, in C order."""
+
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerGroup:
     """Layers whose inputs are known together, and the values (names) that all the rest of the network needs."""
 
     layers: tuple[Layer, ...]
     values: tuple[str, ...]
 
 
-def stages(program: Program, layers: list[Layer]) -> list[Stage]:
-    """Every layer once, in a stage of its first use. Values that hang on constants alone are not held: they change with
-    the tensors, and what needs them computes them."""
-    undecided = {layer.site: layer for layer in layers}
-    operands = Operands(program)
-    moved, fixed = operands.moved, operands.fixed
-    found = []
-    while undecided:
-        known = fixed | {given.name for given in program.inputs}
-        ready: list[Layer] = []
-        wanted: dict[str, None] = {}
+def layer_groups(program: Program, layers: Iterable[Layer]) -> list[LayerGroup]:
+    """Every layer once, in the group of its first use.
+
+    Values that depend on constants alone are not held: they change with the tensors, and are computed where they are
+    needed. Raises UnsuitableModel where the nodes are in no order in which they can run.
+    """
+    pending = {layer.tensor: layer for layer in layers}
+    operands = find_operands(program)
+    aliases, foldable = operands.aliases, operands.foldable
+    groups = []
+    while pending:
+        known = {*foldable, *(value.name for value in program.inputs)}
+        ready: dict[str, Layer] = {}
+        needed: dict[str, None] = {}
         for node in program.nodes:
-            if all(name in fixed for name in node.outputs if name):
+            if all(name in foldable for name in node.outputs if name):
                 continue
-            sites = [moved[name].site for name in node.inputs if name in moved]
-            others = all(name in known or not name for name in node.inputs)
-            blocking = [undecided[site] for site in sites if site in undecided]
-            if others and not blocking:
+            tensors = [aliases[name].tensor for name in node.inputs if name in aliases]
+            runnable = all(name in known or not name for name in node.inputs)
+            blocking = {tensor: pending[tensor] for tensor in tensors if tensor in pending}
+            if runnable and not blocking:
                 known.update(node.outputs)
                 continue
-            wanted.update(dict.fromkeys(name for name in node.inputs if name in known))
-            if others:
-                ready += [layer for layer in blocking if layer not in ready]
+            needed.update(dict.fromkeys(name for name in node.inputs if name in known))
+            if runnable:
+                ready.update(blocking)
         if not ready:
             raise UnsuitableModel(f"{program.place}: its nodes are in no order in which they can run: export it anew")
-        wanted.update(dict.fromkeys(name for name in program.outputs if name in known))
-        found.append(Stage(tuple(ready), tuple(name for name in wanted if name and name not in fixed)))
-        for layer in ready:
-            del undecided[layer.site]
-    return found
+        needed.update(dict.fromkeys(name for name in program.outputs if name in known))
+        values = tuple(name for name in needed if name and name not in foldable)
+        groups.append(LayerGroup(tuple(ready.values()), values))
+        pending = {tensor: layer for tensor, layer in pending.items() if tensor not in ready}
+    return groups
 
 
-class Front:
+class ActivationCache:
     """Values of all samples, batch by batch, in a temporary file that goes with the object."""
 
     def __init__(self, batches: Iterable[runtime.Inputs], folder: str | None = None, threads: int = 0):
-        self._folder, self._threads, self._file = folder, threads, None
-        self._spool((dict(batch) for batch in batches), operator.length_hint(batches))
-
-    def _spool(self, batches: Iterable[dict[str, ndarray]], count: int) -> None:
-        """Write batches, about `count`, to a new file that takes the place of the old one."""
-        with files.temporary(self._folder):
-            file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=self._folder)
-        places = []
-        try:
-            for batch in batches:
-                nbytes = sum(array.nbytes for array in batch.values())
-                with files.temporary(self._folder, nbytes * max(count, len(places) + 1)):
-                    places.append(_written(batch, file))
-        except BaseException:
-            with contextlib.suppress(OSError):  # of what could not be written
-                file.close()
-            raise
-        self.close()
-        self._file, self._places = file, places
+        self._folder, self._threads = folder, threads
+        count = operator.length_hint(batches)
+        self._file, self._batches = _spool((dict(batch) for batch in batches), count, folder)
 
     def close(self) -> None:
-        """Give the file back."""
-        if self._file is not None:
-            self._file.close()
+        """Delete the file."""
+        self._file.close()
 
-    def __enter__(self) -> "Front":
+    def __enter__(self) -> "ActivationCache":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[dict[str, ndarray]]:
-        for held in self._places:
+    def __iter__(self) -> Iterator[runtime.Inputs]:
+        for stored in self._batches:
             batch = {}
-            for name, (place, dtype, shape) in held.items():
-                self._file.seek(place)
-                batch[name] = np.fromfile(self._file, dtype, int(np.prod(shape))).reshape(shape)
+            for name, array in stored.items():
+                self._file.seek(array.offset)
+                batch[name] = np.fromfile(self._file, array.dtype, int(np.prod(array.shape))).reshape(array.shape)
             yield batch
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._batches)
 
     @property
     def samples(self) -> int:
         """Samples in all batches: the longest first axis of each."""
-        return sum(max((shape[0] for _, _, shape in held.values() if shape), default=1) for held in self._places)
+        lengths = ([array.shape[0] for array in stored.values() if array.shape] for stored in self._batches)
+        return sum(max(each, default=1) for each in lengths)
 
-    def advance(self, model, names: Iterable[str]) -> None:
-        """Put the values of these names in the place of those held, as `model` (a ModelProto) computes them."""
-        self._spool(map(_storable, self.compute(model, tuple(names))), len(self))
+    def advance(self, model: "ModelProto", names: Iterable[str]) -> None:
+        """Hold the values of these names, as `model` computes them, instead of those held so far."""
+        computed = map(_storable, self.compute(model, tuple(names)))
+        file, stored = _spool(computed, len(self), self._folder)
+        self.close()
+        self._file, self._batches = file, stored
 
-    def compute(self, model, names: tuple[str, ...]) -> Iterator[dict[str, ndarray]]:
+    def compute(self, model: "ModelProto", names: Sequence[str]) -> Iterator[runtime.Inputs]:
         """The values of these names, batch by batch."""
-        session = None
+        session, read = None, []
         for batch in self:
             new = [name for name in names if name not in batch]
             if new and session is None:
                 piece = extract_subgraph(model, batch, new)
                 session = runtime.session(piece.SerializeToString(), self._threads)
-                used = [value.name for value in session.get_inputs()]
-            values = dict(zip(new, _run(session, {name: batch[name] for name in used}, new))) if new else {}
-            yield {name: values[name] if name in values else batch[name] for name in names}
+                read = [value.name for value in session.get_inputs()]
+            values = dict(batch)
+            if session is not None and new:
+                values |= zip(new, _run(session, {name: batch[name] for name in read}, new), strict=True)
+            yield {name: values[name] for name in names}
 
 
-def ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The same batches, the next one being computed while the last one is looked at."""
-    batches = iter(batches)
+def prefetch(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches, the next one being computed in a thread while the last one is looked at."""
+    iterator = iter(batches)
     with ThreadPoolExecutor(1) as pool:
         try:
-            coming = pool.submit(next, batches, None)
+            coming = pool.submit(next, iterator, None)
             while (batch := coming.result()) is not None:
-                coming = pool.submit(next, batches, None)
+                coming = pool.submit(next, iterator, None)
                 yield batch
         finally:
             coming.cancel()
 
 
-def _run(session, batch: runtime.Inputs, names: list[str]) -> list:
+def _run(session: "InferenceSession", batch: runtime.Inputs, names: Sequence[str]) -> list[np.ndarray]:
     try:
         return runtime.run(session, batch)
     except UnsuitableModel as error:  # as for a type that numpy has not
-        wanted = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-        raise UnsuitableModel(f"{error}; calibration looks at {wanted}: compress it without --calibrate") from error
+        listed = ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+        raise UnsuitableModel(f"{error}; calibration looks at {listed}: compress it without --calibrate") from error
 
 
-def _storable(batch: dict) -> dict[str, ndarray]:
+def _storable(batch: dict[str, Any]) -> runtime.Inputs:
     """The batch, if a file can hold it; text as characters of fixed width."""
     for name, value in batch.items():
-        if not isinstance(value, ndarray) or value.dtype.kind not in "biufOU":
-            kind = str(value.dtype) if isinstance(value, ndarray) else f"a {type(value).__name__}"
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biufOU":
+            kind = str(value.dtype) if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
             raise UnsuitableModel(
                 f"value {name!r}, which later layers need, is {kind} and no tensor of numbers or text: such a model "
                 "cannot be calibrated; compress it without --calibrate"
@@ -169,13 +174,34 @@ def _storable(batch: dict) -> dict[str, ndarray]:
     return {name: value.astype(str) if value.dtype.kind == "O" else value for name, value in batch.items()}
 
 
-def _written(batch: dict[str, ndarray], file: BinaryIO) -> dict[str, tuple]:
-    """Where in the file each value lies that is now written there, its dtype and shape."""
-    held = {}
+def _spool(
+    batches: Iterable[runtime.Inputs], count: int, folder: str | None
+) -> tuple[BufferedRandom, list[dict[str, StoredArray]]]:
+    """Write batches, about `count`, to a new temporary file: that, and where in it the arrays of each batch lie."""
+    with files.temporary(folder):
+        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)
+    stored: list[dict[str, StoredArray]] = []
+    try:
+        for batch in batches:
+            nbytes = sum(array.nbytes for array in batch.values())
+            with files.temporary(folder, nbytes * max(count, len(stored) + 1)):
+                stored.append(_write(batch, file))
+    except BaseException:
+        with contextlib.suppress(OSError):  # of what could not be written
+            file.close()
+        raise
+    return file, stored
+
+
+def _write(batch: runtime.Inputs, file: BufferedRandom) -> dict[str, StoredArray]:
+    """Append a batch to the file; returns where each of its arrays lies."""
+    stored = {}
     for name, array in batch.items():
         if array.dtype.hasobject:
             raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
-        held[name] = (file.tell(), array.dtype, array.shape)
-        file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # tofile loses bytes where a disk is full
+        stored[name] = StoredArray(file.tell(), array.dtype, array.shape)
+        file.write(
+            np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        )  # tofile loses bytes where a disk is full
     file.flush()
-    return held
+    return stored

@@ -136,9 +136,11 @@ def measure(
             progress(name, number * total + done, len(ways) * total)
 
         with network.numerics_guard():
-            found.append(calibrate.divergences(network.calibration_model, batches, trials, network.threads, tell))
+            found.append(
+                calibrate.measure_divergences(network.calibration_model, batches, trials, network.threads, tell)
+            )
     curves = network.curves(batches)
-    steps = allocate.by_bits(curves, rate * network.weights)
+    steps = allocate.steps_for_bits(curves, rate * network.weights)
     rows = tuple(_row(network, name, bits, sparsities, found, curves[name], steps[name]) for name in network.names)
     result = Sensitivity(network.path, min(samples, network.count), rate, rows, network.plan)
     if output is not None:

@@ -101,9 +101,9 @@ class TuningSession:
 
     def curves(self, batches: SampleBatches) -> dict[str, allocate.Curve]:
         """What a bit buys in each tensor."""
-        options = calibrate.Options(sweeps=0, follow=0.0, threads=self.threads)  # quick: only tensors are compared
+        options = calibrate.Options(sweeps=0, asymmetry=0.0, threads=self.threads)  # quick: only tensors are compared
         with self.numerics_guard():
-            return calibrate.curves(self.calibration_model, batches, self.names, options=options)
+            return calibrate.measure_curves(self.calibration_model, batches, self.names, options=options)
 
     @contextlib.contextmanager
     def numerics_guard(self) -> Iterator[None]:

@@ -84,11 +84,11 @@ class Trials(TuningSession):
 
     def attempt(self, bits: float, judged: bool = False, exact: tuple[str, ...] = ()) -> tuple[Trial, dict]:
         """Calibrate at so many bits a weight, tensors named in `exact` staying so: what came of it, and the values."""
-        steps = allocate.by_bits(self.costs, bits * self.weights)
+        steps = allocate.steps_for_bits(self.costs, bits * self.weights)
         steps = {name: step for name, step in steps.items() if name not in exact}
         options = calibrate.Options(threads=self.threads)
         with self.numerics_guard():
-            new = calibrate.calibrated(self.calibration_model, self.samples, steps, options, self.progress)
+            new = calibrate.quantize_layers(self.calibration_model, self.samples, steps, options, self.progress)
         if not all(np.isfinite(array).all() for array in new.values()):
             raise self.numerics_error()
         judgement = self.judge(self.run_with(new)) if judged else {}

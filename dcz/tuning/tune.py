@@ -2,11 +2,11 @@
 
     tune("net.onnx", "net.dcz", "inputs.npz", max_bytes=500_000)
 
-One run over the samples measures what a bit buys in each tensor (calibrate.curves). Then, for some number of bits in
-all, every tensor gets the step at which a bit buys the same everywhere (allocate.by_bits), and is rounded so that its
-layer's outputs change least (calibrate.calibrated). The number of bits is what is sought: for a size by the bytes of
-the file, for a drop by the answers on samples that were held out of the calibration: how many stay, or, with labels,
-how many are right (judging).
+One run over the samples measures what a bit buys in each tensor (calibrate.measure_curves). Then, for some number of
+bits in all, every tensor gets the step at which a bit buys the same everywhere (allocate.steps_for_bits), and is
+rounded so that its layer's outputs change least (calibrate.quantize_layers). The number of bits is what is sought: for
+a size by the bytes of the file, for a drop by the answers on samples that were held out of the calibration: how many
+stay, or, with labels, how many are right (judging).
 """
 
 import math

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 
 from dcz import calibrate
 from dcz.calibrate import allocate, layers
-from dcz.calibrate.schedule import stages
+from dcz.calibrate.schedule import layer_groups
 from dcz.errors import UnsuitableModel
 from dcz.model import extract_subgraph, from_proto, read_program, with_values
 from tests.models import INPUT, PLACES, function, graph, model, normal, place, run, sparse, tensor
@@ -58,9 +58,9 @@ def test_a_name_that_a_subgraph_defines_is_its_own():
 
 def test_layers_around_a_condition_are_met_in_order():
     prog = made(conditional())
-    found = stages(prog, layers.find(prog))
-    assert [[layer.site for layer in stage.layers] for stage in found] == [["w0"], ["w2"]]
-    assert [stage.values for stage in found] == [("x",), ("k",)]
+    found = layer_groups(prog, layers.find_layers(prog))
+    assert [[layer.tensor for layer in group.layers] for group in found] == [["w0"], ["w2"]]
+    assert [group.values for group in found] == [("x",), ("k",)]
 
 
 def function_model():
@@ -118,25 +118,27 @@ def looped():
 @pytest.mark.parametrize("make", [conditional, function_model, contributed, scanned, looped])
 def test_what_is_read_out_of_sight_is_rounded_plainly_the_rest_by_its_inputs(make):
     net, x = from_proto(make()), 20 * normal(64, 8, seed=9)
-    assert [layer.site for layer in layers.find(made(make()))] == ["w0", "w2"]
-    sites = [site.name for site in net.tensors if site.name.startswith("w")]
-    steps = dict.fromkeys(sites, 0.05)
-    new = calibrate.calibrated(net, [{"x": x[:40]}, {"x": x[40:]}], steps)
-    off = {name: np.abs(new[name] - 4 * normal(8, 8, seed=int(name[1]))).max() for name in sites}
+    assert [layer.tensor for layer in layers.find_layers(made(make()))] == ["w0", "w2"]
+    names = [weight.name for weight in net.tensors if weight.name.startswith("w")]
+    steps = dict.fromkeys(names, 0.05)
+    new = calibrate.quantize_layers(net, [{"x": x[:40]}, {"x": x[40:]}], steps)
+    off = {name: np.abs(new[name] - 4 * normal(8, 8, seed=int(name[1]))).max() for name in names}
     assert off["w1"] < 0.03 and max(off.values()) < 0.3  # plain rounding leaves none but its own error
     (y,) = run(net.proto, x=x)
     (found,) = run(with_values(net, new), x=x)
     assert 0 < np.square(found - y).mean() < 0.1 * np.square(y).mean()
-    curves = calibrate.curves(net, [{"x": x}], ["w0", "w1", "w2"])
-    assert all(each.harm.min() > 0 for each in curves.values())
-    assert allocate.by_bits(curves, 4 * 192).keys() == {"w0", "w1", "w2"}
+    curves = calibrate.measure_curves(net, [{"x": x}], ["w0", "w1", "w2"])
+    assert all(each.distortion.min() > 0 for each in curves.values())
+    assert allocate.steps_for_bits(curves, 4 * 192).keys() == {"w0", "w1", "w2"}
 
 
 @pytest.mark.parametrize("where", PLACES)
 def test_weights_in_every_corner_of_a_model_are_calibrated(where):
     net = from_proto(place(where))
-    names = [site.name for site in net.tensors if site.dtype.real and site.shape[:1] != () and site.nbytes > 512]
-    new = calibrate.calibrated(net, [{"x": INPUT}], dict.fromkeys(names, 0.02))
+    names = [
+        weight.name for weight in net.tensors if weight.dtype.real and weight.shape[:1] != () and weight.nbytes > 512
+    ]
+    new = calibrate.quantize_layers(net, [{"x": INPUT}], dict.fromkeys(names, 0.02))
     (y,), (found,) = run(net.proto, x=INPUT), run(with_values(net, new), x=INPUT)
     assert new.keys() == set(names) and 0 < np.square(found - y).mean() < 0.2 * np.square(y).mean()
 
@@ -147,10 +149,10 @@ def test_sparse_tensors_are_constants_that_nobody_holds():
                   [tensor("w", normal(8, 8))])  # fmt: skip
     proto.graph.sparse_initializer.append(sparse("s", weight))
     net = from_proto(proto)
-    new = calibrate.calibrated(net, [{"x": normal(16, 8)}], {"w": 0.02})
+    new = calibrate.quantize_layers(net, [{"x": normal(16, 8)}], {"w": 0.02})
     assert new.keys() == {"w"}
     prog = made(proto)
-    assert [stage.values for stage in stages(prog, layers.find(prog))] == [("h",)]
+    assert [group.values for group in layer_groups(prog, layers.find_layers(prog))] == [("h",)]
 
 
 def test_text_goes_from_one_piece_of_the_network_to_the_next():
@@ -162,7 +164,7 @@ def test_text_goes_from_one_piece_of_the_network_to_the_next():
         node("Add", "k u", "y"),
     ]
     proto = model(nodes, {"x": ["n", 8]}, {"y": None}, [tensor("w", normal(8, 8)), tensor("v", normal(8, 8, seed=1))])
-    new = calibrate.calibrated(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02, "v": 0.02})
+    new = calibrate.quantize_layers(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02, "v": 0.02})
     assert new.keys() == {"w", "v"}
     words = np.array([["a"], ["bcd"]])
     piece = extract_subgraph(model([node("Identity", "s", "o")], {}, {"o": None}), {"s": words}, ["o"])
@@ -179,7 +181,7 @@ def test_values_that_no_file_holds_are_refused_with_a_remedy():
     ]
     proto = model(nodes, {"x": ["n", 8]}, {"y": None}, [tensor("w", normal(8, 8))])
     with pytest.raises(UnsuitableModel, match="value 's'.* a list .*without --calibrate"):
-        calibrate.calibrated(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02})
+        calibrate.quantize_layers(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02})
     nodes = [
         node("Cast", "x", "b", to=TensorProto.BFLOAT16),
         node("MatMul", "x w", "h"),
@@ -188,7 +190,7 @@ def test_values_that_no_file_holds_are_refused_with_a_remedy():
     ]
     proto = model(nodes, {"x": ["n", 8]}, {"y": None}, [tensor("w", normal(8, 8))])
     with pytest.raises(UnsuitableModel, match="bfloat16; calibration looks at 'b': .*without --calibrate"):
-        calibrate.calibrated(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02})
+        calibrate.quantize_layers(from_proto(proto), [{"x": normal(16, 8)}], {"w": 0.02})
 
 
 def test_constants_of_any_type_are_no_obstacle():
@@ -197,7 +199,7 @@ def test_constants_of_any_type_are_no_obstacle():
     nodes = [words, node("Cast", "odd", "f", to=TensorProto.FLOAT), node("MatMul", "x w", "y")]
     found = made(model(nodes, {"x": ["n", 8]}, {"y": None}, [odd, tensor("w", normal(8, 8))]))
     assert found.constants["odd"].shape == (2,) and found.constants["words"] == "a"
-    assert [layer.site for layer in layers.find(found)] == ["w"]
+    assert [layer.tensor for layer in layers.find_layers(found)] == ["w"]
 
 
 def test_a_function_of_the_model_by_an_operators_name_is_no_layer():
@@ -205,4 +207,4 @@ def test_a_function_of_the_model_by_an_operators_name_is_no_layer():
         "", "MatMul", ["a", "b"], ["c"], [node("Add", "a b", "c")], [helper.make_opsetid("", 19)]
     )
     proto = model([node("MatMul", "x w", "y")], {"x": [8, 8]}, {"y": None}, [tensor("w", normal(8, 8))], [body])
-    assert layers.find(made(proto)) == []
+    assert layers.find_layers(made(proto)) == []

@@ -6,9 +6,10 @@ from onnx import TensorProto, helper
 
 from dcz import calibrate
 from dcz.calibrate import im2col, layers
-from dcz.calibrate.operands import Operands, View
-from dcz.calibrate.schedule import stages
+from dcz.calibrate.operands import View, find_operands
+from dcz.calibrate.schedule import layer_groups
 from dcz.model import from_proto, read_program, with_values
+from tests.calibrate.cases import layer_of
 from tests.models import constant, model, normal, run, tensor
 
 ints = np.array
@@ -19,7 +20,7 @@ def node(op, inputs, output, **attributes):
 
 
 def found(proto):
-    return layers.find(read_program(from_proto(proto), "net.onnx"))
+    return layers.find_layers(read_program(from_proto(proto), "net.onnx"))
 
 
 # -- views -------------------------------------------------------------------------------------------------------------
@@ -46,11 +47,11 @@ def test_moved_weights_are_seen_as_their_node_sees_them(shape, nodes):
     last, weight, x = nodes[-1].output[0], 20 * normal(*shape), 20 * normal(64, 4, seed=1)
     proto = model([*nodes, node("MatMul", f"x {last}", "y")], {"x": ["n", 4]}, {"y": ["n", 6]}, [tensor("w", weight)])
     (layer,) = found(proto)
-    seen = layer.view.of(weight)
+    seen = layer.view.apply(weight)
     np.testing.assert_allclose(run(proto, x=x)[0], x @ seen, atol=1e-5)
     np.testing.assert_array_equal(layer.view.undo(seen), weight)
-    np.testing.assert_array_equal(layer.tensor(layer.matrices(weight)), weight)
-    new = calibrate.calibrated(from_proto(proto), [{"x": x}], {"w": 0.1}, calibrate.Options(eagerness=0))
+    np.testing.assert_array_equal(layer.from_matrices(layer.to_matrices(weight)), weight)
+    new = calibrate.quantize_layers(from_proto(proto), [{"x": x}], {"w": 0.1}, calibrate.Options(rate_weight=0))
     assert new["w"].shape == shape
     off, plain = (
         run(with_values(from_proto(proto), {"w": w}), x=x)[0] - x @ seen for w in (new["w"], np.rint(weight / 0.1) / 10)
@@ -76,14 +77,14 @@ def test_convs_over_one_axis_done_as_over_two():
     ]
     tensors = [tensor("w", normal(5, 4, 3)), tensor("b", normal(5, 1))]
     (layer,) = found(model(nodes, {"x": [2, 4, 9]}, {"y": None}, tensors))
-    assert (layer.site, layer.view.shape, layer.bias) == ("w", (5, 4, 1, 3), "b")
+    assert (layer.tensor, layer.view.shape, layer.bias) == ("w", (5, 4, 1, 3), "b")
 
 
 def test_moves_undone_one_by_one():
     view = View((2, 3, 4)).transposed((2, 0, 1)).reshaped((8, 3)).transposed((1, 0))
     array = np.arange(24).reshape(2, 3, 4)
-    np.testing.assert_array_equal(view.of(array), array.transpose(2, 0, 1).reshape(8, 3).T)
-    np.testing.assert_array_equal(view.undo(view.of(array)), array)
+    np.testing.assert_array_equal(view.apply(array), array.transpose(2, 0, 1).reshape(8, 3).T)
+    np.testing.assert_array_equal(view.undo(view.apply(array)), array)
     assert View((2, 3)).reshaped([2, 3]) == View((2, 3))
 
 
@@ -141,8 +142,8 @@ def test_the_bias_is_what_shifts_one_layer_alone(nodes, shape, wanted):
     tensors = [tensor("w", normal(5, 4, 3, 3)), tensor("m", normal(4, 5)), tensor("b", normal(*shape))]
     tensors += [tensor(name, 1 + normal(5) ** 2) for name in "scvd"]
     made = model(nodes, {"x": None}, {"y": None}, tensors)
-    (layer,) = (each for each in found(made) if each.site in "wm")
-    assert (layer.bias and (layer.bias, layer.factor)) == wanted
+    (layer,) = (each for each in found(made) if each.tensor in "wm")
+    assert (layer.bias and (layer.bias, layer.bias_factor)) == wanted
 
 
 def test_a_bias_of_one_number_belongs_to_one_row():
@@ -161,10 +162,31 @@ def test_means_take_the_mean_error(last):
     ])  # fmt: skip
     tensors = [tensor("w", 4 * normal(5, 4, 3, 3)), *(tensor(name, 1 + normal(5, seed=3)) for name in "scbv")]
     net, x = from_proto(model(nodes, {"x": ["n", 4, 6, 6]}, {"y": None}, tensors)), 20 * normal(32, 4, 6, 6) + 1
-    new = calibrate.calibrated(net, [{"x": x}], {"w": 0.3}, calibrate.Options(round_biases=False))
+    new = calibrate.quantize_layers(net, [{"x": x}], {"w": 0.3}, calibrate.Options(round_biases=False))
     off = run(with_values(net, new), x=x)[0] - run(net.proto, x=x)[0]
     places = (0, 2, 3) if last is BATCH_NORM else (0, 1, 2)
     assert set(new) == {"w", "b"} and np.abs(off.mean(places)).max() < 1e-4 < np.abs(off).mean()
+
+
+def biased(nodes, bias, shape=(2, 4, 6, 6), weight=(5, 4, 3, 3), more=()):
+    initializers = [tensor("w", normal(*weight)), tensor("b", bias), *more]
+    return model(nodes, {"x": list(shape)}, {"y": None}, initializers)
+
+
+@pytest.mark.parametrize(
+    "nodes, bias, found",
+    [
+        ([("Conv", ["x", "w", "b"], ["y"])], (5,), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["h", "b"], ["y"])], (5, 1, 1), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["b", "h"], ["y"])], (1, 5, 1, 1), "b"),
+        ([("Conv", ["x", "w"], ["h"]), ("Add", ["h", "b"], ["y"])], (4,), None),  # along the last axis
+        ([("Conv", ["x", "w", "b"], ["h"]), ("Mul", ["h", "b"], ["y"])], (1,), None),
+        ([("Conv", ["x", "w"], ["h"]), ("Mul", ["h", "b"], ["y"])], (5, 1, 1), None),
+    ],
+)
+def test_a_bias_is_what_is_added_to_one_layer_alone(nodes, bias, found):
+    proto = biased([helper.make_node(*node) for node in nodes], normal(*bias))
+    assert layer_of(proto).bias == found
 
 
 # -- tensors that serve several nodes ----------------------------------------------------------------------------------
@@ -182,13 +204,22 @@ TIED = [
 ]
 
 
+def test_weights_that_serve_several_nodes_are_one_layer():
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "w"], ["y"])]
+    proto = model(nodes, {"x": [3, 4]}, {"y": [3, 4]}, [tensor("w", normal(4, 4))])
+    layer = layer_of(proto)
+    assert [value for value, _ in layer.uses] == ["x", "h"]
+    (group,) = layer_groups(read_program(from_proto(proto), ""), [layer])
+    assert group.values == ("x",)
+
+
 @pytest.mark.parametrize("nodes, wanted", TIED)
 def test_a_tensor_is_a_layers_weights_where_every_use_is_seen(nodes, wanted):
     tensors = [tensor("w", 4 * normal(4, 4)), tensor("i", np.arange(4)), tensor("c", normal(4, 4))]
     proto = model(nodes, {"x": [4, 4]}, {"y": [4, 4]}, tensors)
-    made = [layer for layer in found(proto) if layer.site == "w"]
+    made = [layer for layer in found(proto) if layer.tensor == "w"]
     assert [value for layer in made for value, _ in layer.uses] == wanted
-    new = calibrate.calibrated(from_proto(proto), [{"x": 20 * normal(4, 4, seed=2)}], {"w": 0.02})
+    new = calibrate.quantize_layers(from_proto(proto), [{"x": 20 * normal(4, 4, seed=2)}], {"w": 0.02})
     assert np.abs(new["w"] - 4 * normal(4, 4)).max() < 0.05
 
 
@@ -203,7 +234,7 @@ def test_all_inputs_of_a_tied_tensor_count():
     nodes = [node("MatMul", "x w", "h"), node("MatMul", "h g", "k"), node("MatMul", "k w", "y")]
     proto = model(nodes, {"x": ["n", 2]}, {"y": None}, [tensor("w", normal(2, 2)), tensor("g", gain)])
     net = from_proto(proto)
-    new = calibrate.calibrated(net, [{"x": normal(64, 2, seed=1)}], {"w": 0.03}, calibrate.Options(follow=0.5))
+    new = calibrate.quantize_layers(net, [{"x": normal(64, 2, seed=1)}], {"w": 0.03}, calibrate.Options(asymmetry=0.5))
     off = np.abs(new["w"] - normal(2, 2))
     assert off[1].max() <= 0.015 + 1e-6  # rounded to the nearest: the first row makes up for nothing
 
@@ -224,9 +255,9 @@ def test_values_of_constants_alone_are_not_held():
     prog = read_program(from_proto(model(nodes, {"x": [4, 4]}, {"y": None}, [
         tensor("w", normal(4, 4)), tensor("c", normal(4, 4)),
     ])), "")  # fmt: skip
-    assert Operands(prog).fixed == {"w", "c", "table", "v"}
-    (stage,) = stages(prog, layers.find(prog))
-    assert set(stage.values) == {"x", "noise"}
+    assert find_operands(prog).foldable == {"w", "c", "table", "v"}
+    (group,) = layer_groups(prog, layers.find_layers(prog))
+    assert set(group.values) == {"x", "noise"}
 
 
 # -- recurrent layers --------------------------------------------------------------------------------------------------
@@ -246,10 +277,10 @@ def test_recurrent_weights_are_rounded_by_what_they_meet(op, gates, more):
     x = (normal(40, 7, 1, seed=2) * 20 * normal(5, seed=3) * 20 + normal(40, 7, 5, seed=4)).astype(np.float32)
     proto = model(nodes, {"x": ["n", 7, 5]}, {"y": None}, [tensor("w", w), tensor("r", r)])
     net = from_proto(proto)
-    seen = {layer.site: (layer.groups, layer.uses[0][0]) for layer in found(proto)}
+    seen = {layer.tensor: (layer.groups, layer.uses[0][0]) for layer in found(proto)}
     assert seen == {"w": (1, "t")} | ({} if op == "GRU" and not more else {"r": (2, "h")})
-    new = calibrate.calibrated(
-        net, [{"x": x[:24]}, {"x": x[24:]}], {"w": 0.3, "r": 0.3}, calibrate.Options(eagerness=0)
+    new = calibrate.quantize_layers(
+        net, [{"x": x[:24]}, {"x": x[24:]}], {"w": 0.3, "r": 0.3}, calibrate.Options(rate_weight=0)
     )
     plain = {"w": np.rint(w / 0.3) * 0.3, "r": np.rint(r / 0.3) * 0.3}
     (y,) = run(proto, x=x)

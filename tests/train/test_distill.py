@@ -199,13 +199,13 @@ def test_a_gain_is_told_from_chance(gains, same, refused):
 @pytest.fixture
 def spoilt(monkeypatch):
     """Calibration whose values are a little off, and few trials of it."""
-    calibrated = calibrate.calibrated
+    calibrated = calibrate.quantize_layers
 
     def off(*arguments, **options):
         found = calibrated(*arguments, **options)
         return {name: array * (0.7 if array.ndim > 1 else 1.0) for name, array in found.items()}
 
-    monkeypatch.setattr(calibrate, "calibrated", off)
+    monkeypatch.setattr(calibrate, "quantize_layers", off)
     monkeypatch.setattr(tuning, "PASSES", 3)
     monkeypatch.setattr(tuning, "TRIALS", 3)
 

@@ -1,0 +1,52 @@
+"""Statistics of layers' inputs, and what asymmetric calibration makes of them."""
+
+import numpy as np
+import pytest
+
+from dcz.calibrate import hessian, im2col
+from tests.models import normal
+
+
+def statistics_of(batches, originals=None) -> hessian.InputStatistics:
+    """Of the inputs [samples, k] of a dense layer."""
+    accumulator = hessian.Accumulator(1, batches[0].shape[1], originals is not None)
+    for index, batch in enumerate(batches):
+        accumulator.add(batch, im2col.Dense(), original=None if originals is None else originals[index])
+    return accumulator.statistics()
+
+
+@pytest.mark.parametrize("largest", [4096, 7])
+def test_statistics_are_those_of_all_inputs_however_they_come(largest, monkeypatch):
+    monkeypatch.setattr(hessian, "MAX_FEATURES", largest)
+    x = normal(40, 20, seed=3) + 0.1
+    whole = statistics_of([x])
+    parts = statistics_of([x[start : start + 9] for start in range(0, 40, 9)])
+    np.testing.assert_allclose(whole.hessian(True), parts.hessian(True), atol=1e-8)
+    square = x.T.astype(np.float64) @ x / 40
+    mean = x.mean(0, dtype=np.float64)
+    if largest > 20:
+        np.testing.assert_allclose(whole.hessian(False)[0], square, atol=1e-6)
+        np.testing.assert_allclose(whole.hessian(True)[0], square - np.outer(mean, mean), atol=1e-6)
+    else:  # three blocks of seven, the last filled up
+        np.testing.assert_allclose(whole.hessian(False)[1], square[7:14, 7:14], atol=1e-6)
+        np.testing.assert_allclose(whole.hessian(False)[2][:6, :6], square[14:, 14:], atol=1e-6)
+
+
+def test_the_asymmetric_target_compensates_the_errors_of_earlier_layers():
+    random = np.random.default_rng(0)
+    original = random.normal(size=(2000, 6)).astype(np.float32) + 1
+    present = (original @ np.diag([0.5, 1, 1, 2, 1, 1]) + 0.01 * random.normal(size=(2000, 6))).astype(np.float32)
+    statistics = statistics_of([present], [original])
+    weights = random.normal(size=(1, 3, 6))
+    target = statistics.asymmetric_target(weights, True, 1.0)
+    np.testing.assert_allclose(target[0] * [0.5, 1, 1, 2, 1, 1], weights[0], atol=0.1)
+    np.testing.assert_allclose(statistics.asymmetric_target(weights, True, 1e-9), weights, atol=1e-6)
+
+
+def test_splitting_is_undone():
+    array = normal(2, 3, 10)
+    for parts in (1, 2, 3, 4):
+        assert hessian.split_features(array, parts, 2).shape == (2 * parts, 3, -(-10 // parts))
+        np.testing.assert_array_equal(
+            hessian.join_features(hessian.split_features(array, parts, 2), parts, 10, 2), array
+        )
