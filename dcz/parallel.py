@@ -6,17 +6,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from .errors import BadPlan
+from .arguments import is_whole
+from .errors import InvalidArgument
 
 BIG = 1 << 22  # elements from which one tensor is worth several threads
 MAX_BYTES_IN_FLIGHT = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`, or all cores for None; raises BadPlan where it is no number of threads."""
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise BadPlan(f"threads is a whole number, 1 or more, not {threads!r}")
-    return threads or os.cpu_count() or 1
+    """`threads`, or all cores for None; raises InvalidArgument where it is no number of threads."""
+    if threads is None:
+        return os.cpu_count() or 1
+    if not is_whole(threads, 1):
+        raise InvalidArgument(f"threads is a whole number, 1 or more, not {threads!r}")
+    return int(threads)
 
 
 def in_order(

@@ -107,7 +107,7 @@ def command(
     """
     from dataclasses import replace
 
-    from ..arguments import parse_size
+    from ..arguments import optional_size
     from ..errors import BadPlan
     from ..plan import DROPS
     from ..reading.inspect import inspect
@@ -117,7 +117,7 @@ def command(
     options["preset"] = None if calibrate else preset
     plan = make_plan(config, include, exclude, lossless, no_share, options)
     plan = replace(plan, fold=False) if no_fold else plan
-    limit = None if max_size is None else parse_size(max_size)
+    limit = optional_size(max_size, minimum=1)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
     common = {"plan": plan, "threads": threads, "force": force, "resume": resume}

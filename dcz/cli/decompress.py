@@ -28,10 +28,8 @@ def command(file, output, external_data, max_bytes, threads, as_json, force) -> 
     """
     from pathlib import Path
 
-    from ..arguments import parse_size
     from ..reading.decompress import decompress
 
-    limit = None if max_bytes is None else parse_size(max_bytes)
     output = output or str(Path(file).with_suffix(".onnx"))
     paths = [Path(output), Path(f"{output}.data")]
     before = [_identity(path) for path in paths]
@@ -41,7 +39,7 @@ def command(file, output, external_data, max_bytes, threads, as_json, force) -> 
             output,
             external_data=external_data,
             threads=threads,
-            max_bytes=limit,
+            max_bytes=max_bytes,
             progress=tell,
             force=force,
         )

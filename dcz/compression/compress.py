@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
+from ..arguments import check_flag, check_metadata
 from ..errors import BadPlan, CorruptFile
 from ..files import check_output, replacing
 from ..format.container import Archive
@@ -50,6 +51,8 @@ def compress(
     """
     from .. import model as onnx_model
 
+    check_flag(resume, "resume")
+    check_metadata(metadata)
     plan, threads = as_plan(plan), thread_count(threads)
     check_output(output, force)
     given = isinstance(model, (str, os.PathLike))

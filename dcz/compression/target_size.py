@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..arguments import check_flag, check_ratio, optional_size, size_at_ratio
 from ..errors import BadPlan
 from ..files import check_output
 from ..parallel import thread_count
@@ -65,7 +66,7 @@ class Sink:
 def compress_to_size(
     model,
     output: str | os.PathLike,
-    max_bytes: int | None = None,
+    max_bytes: float | str | None = None,
     plan: Plan | Settings | str | os.PathLike | None = None,
     *,
     ratio: float | None = None,
@@ -80,7 +81,7 @@ def compress_to_size(
 ) -> SizeTrial:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
-    `ratio` says the same as a share: the model is to become so many times smaller.
+    Sizes may be text, such as "1.5MB". `ratio` says the same as a share: the model is to become so many times smaller.
 
     The plan's default quality is what is sought: its default may prune, but not share in another way; tensors that its
     rules name are compressed as these say. Where more than a percent is left, be it that the best quality takes no more
@@ -90,7 +91,8 @@ def compress_to_size(
     """
     given = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
     check_output(output, force, inputs=[model] if given else [])
-    max_bytes = _budget(model, max_bytes, ratio)
+    check_flag(resume, "resume")
+    max_bytes = _budget(model, optional_size(max_bytes, minimum=1), ratio)
     plan = _sought(as_plan(plan))
     threads = thread_count(threads)
 
@@ -217,11 +219,8 @@ def _budget(model, max_bytes: int | None, ratio: float | None) -> int:
     """The bytes that the file may take."""
     if (max_bytes is None) == (ratio is None):
         raise BadPlan("give a size or a ratio, and not both")
-    if ratio is None:
-        return max_bytes
-    if not 0 < ratio < math.inf:
-        raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
-    return int(_load(model).source_bytes / ratio)
+    check_ratio(ratio)
+    return max_bytes if ratio is None else size_at_ratio(_load(model).source_bytes, ratio)
 
 
 def _load(model):

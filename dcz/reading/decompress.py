@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import optional_size
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
@@ -58,15 +59,17 @@ def skeleton(archive: Archive):
     return proto, references
 
 
-def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: int | None = None):
+def load(path: str | os.PathLike, *, threads: int | None = None, max_bytes: float | str | None = None):
     """The model in a `.dcz` file as an onnx.ModelProto, all its tensors inside.
 
-    `max_bytes` refuses, before anything is decoded, a file that would decode to more. Raises DczError.
+    `max_bytes` (a number, or text such as "1MB") refuses, before anything is decoded, a file that would decode to more.
+    Raises DczError.
     """
     from .. import model
 
+    limit = optional_size(max_bytes)
     with Archive(path) as archive:
-        proto, references, _ = _skeleton_within(archive, max_bytes)
+        proto, references, _ = _skeleton_within(archive, limit)
         number = 0
         for _, data in decode_all(archive, threads):
             for reference in references[number]:
@@ -82,7 +85,7 @@ def decompress(
     *,
     external_data: str = "auto",
     threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: float | str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     force: bool = True,
 ) -> Path:
@@ -95,11 +98,12 @@ def decompress(
     """
     from .. import model
 
+    limit = optional_size(max_bytes)
     if external_data not in EXTERNAL_DATA:
         raise BadPlan(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
     with Archive(path) as archive, contextlib.ExitStack() as stack:
-        proto, references, nbytes = _skeleton_within(archive, max_bytes)
+        proto, references, nbytes = _skeleton_within(archive, limit)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
         files = []
         for target in (output, data_path) if outside else (output,):

@@ -13,6 +13,7 @@ import pytest
 
 import dcz
 from dcz import cli
+from tests import models
 from tests.networks import perceptron
 
 
@@ -114,6 +115,11 @@ def test_include_makes_a_weight_of_a_bias(run, model):
     (["compress", "net.onnx", "--preset", "tiny"], 2, "'tiny' is not one of"),
     (["compress", "net.onnx", "--preset", "lossless", "--calibrate", "x.npz"], 2, "nothing to calibrate"),
     (["compress", "net.onnx", "--preset", "small", "--calibrate", "x.npz", "--max-drop", "1"], 2, "and --max-drop"),
+    (["compress", "net.onnx", "--max-size", "0"], 2, "1 or more bytes"),
+    (["compress", "net.onnx", "--max-size", "1"], 2, "as small as 1 bytes: at 1 dB it has 1,"),
+    (["compress", "net.onnx", "--ratio", "1000000"], 2, "as small as 1 bytes: at 1 dB it has 1,"),
+    (["compress", "weightless.onnx", "--ratio", "1000000"], 2, "at 1 dB it has "),
+    (["compress", "weightless.onnx", "--max-size", "0"], 2, "1 or more bytes"),
     (["compress", "net.onnx", "--config", "missing.toml"], 6, "missing.toml"),
     (["compress", "net.onnx", "-o", "-"], 2, "./-"),
     (["compress", "-"], 2, "./-"),
@@ -136,6 +142,8 @@ def test_include_makes_a_weight_of_a_bias(run, model):
 def test_every_failure_has_its_code_and_says_why(refuses, model, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     Path("text.onnx").write_text("this is no model\n" * 50)
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    onnx.save(models.model(nodes, {"x": [4]}, {"y": [4]}, []), "weightless.onnx")
     refuses(arguments, code, words)
 
 
@@ -436,8 +444,6 @@ def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
 
 
 def test_repeating_tensors_are_deflated_whole_and_the_user_is_told(run, tmp_path):
-    from tests import models
-
     rolled = [models.tensor(f"w{i}", np.roll(models.WEIGHT[:64], i)) for i in range(40)]
     onnx.save(models.bag(*rolled), tmp_path / "net.onnx")
     code, out, err = run("compress", tmp_path / "net.onnx", "--include", "w*")
