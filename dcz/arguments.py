@@ -1,6 +1,7 @@
-"""Checks of what callers give: sizes as numbers or text, whole numbers, numbers, flags, texts.
+"""Checks of what callers give: sizes and shares as numbers or text, whole numbers, numbers, flags, texts.
 
 parse_size("7MB")   ->   7_000_000
+parse_share("98%")  ->   0.98
 
 Everything here raises InvalidArgument, with the value in its message.
 """
@@ -8,6 +9,7 @@ Everything here raises InvalidArgument, with the value in its message.
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import cast
 
@@ -69,6 +71,25 @@ def parse_size(size: float | str, minimum: int = 0) -> int:
 def optional_size(size: float | str | None, minimum: int = 0) -> int | None:
     """`parse_size`, or None for None."""
     return None if size is None else parse_size(size, minimum)
+
+
+def parse_share(text: str, bare_is_percent: bool = False) -> float:
+    """The share that "98%" or "0.98" stands for; with `bare_is_percent` a number without % is percent, too.
+
+    Of any range, and NaN for "nan": what a share may be is for the caller to check.
+    """
+    number = text.strip()
+    is_percent = number.endswith("%") or bare_is_percent
+    try:
+        value = Decimal(number.removesuffix("%").rstrip())
+        return float(value / 100 if is_percent else value)  # the float nearest to what is written, as 0.98 is
+    except (InvalidOperation, ValueError) as error:
+        raise InvalidArgument(f"{text!r} is no percentage, such as 98%") from error
+
+
+def as_percent(share: float) -> str:
+    """A share for people: 0.985 as 98.5%."""
+    return f"{100 * share:.6g}%"
 
 
 def check_ratio(ratio: float | None) -> None:
