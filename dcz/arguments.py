@@ -95,7 +95,7 @@ def as_percent(share: float) -> str:
 def check_ratio(ratio: float | None) -> None:
     """Raise InvalidArgument unless `ratio` says how many times smaller a file is to be, or is None."""
     if ratio is not None and not (is_number(ratio, 0) and 0 < ratio < math.inf):
-        raise InvalidArgument(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
+        raise InvalidArgument(f"a ratio is how many times smaller the file is to be, above 0, not {ratio!r}")
 
 
 def size_at_ratio(nbytes: int, ratio: float) -> int:

@@ -31,8 +31,8 @@ def in_order(
 ) -> Iterator[tuple]:
     """(key, function(*arguments)) for each (key, arguments, bytes that it takes), in order.
 
-    At most `prefetch` + 1 of them are alive, and no more than take `max_bytes` bytes (default: ROOM) together, or one
-    alone. A result is not kept: whoever asks for the next one does well to let go of the last.
+    At most `prefetch` + 1 of them are alive, and no more than take `max_bytes` bytes (default: MAX_BYTES_IN_FLIGHT)
+    together, or one alone. A result is not kept here: drop it before asking for the next one.
     """
     max_bytes = MAX_BYTES_IN_FLIGHT if max_bytes is None else max_bytes
     waiting: deque = deque()

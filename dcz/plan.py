@@ -103,8 +103,9 @@ SHARING = ("bits", "step", "quality", "rate")
 SAFE_QUALITY = 34.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)
-# Starting points for those who do not think in decibels; what each did to a real network is measured in
-# tests/benchmarks/RESULTS.md. Where inputs judge, a preset is the drop that they may show, as a share of them.
+# Starting points for those who do not think in decibels. What they do to a real network is measured in
+# tests/benchmarks/RESULTS.md. With calibration a preset is a drop instead (DROPS): the share of samples that may
+# change.
 PRESETS = {
     "lossless": LOSSLESS,
     "safe": DEFAULT,

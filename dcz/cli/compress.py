@@ -39,8 +39,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     metavar="DB",
     help=f"SQNR of the weights in dB (signal to quantization noise ratio), on average: {QUALITY}.",
 )
-@click.option("--max-size", metavar="SIZE", help="The most quality in so many bytes, such as 1.5MB, within 1 %.")
-@click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
+@click.option("--max-size", metavar="SIZE", help="The best quality within this size, such as 1.5MB, met within 1 %.")
+@click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller.")
 @click.option(
     "--calibrate",
     "--data",
@@ -53,8 +53,8 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     "--max-drop",
     type=Share(bare_is_percent=True),
     metavar="P%",
-    help="With --calibrate: percentage of answers that may change; with --labels, points of top-1 accuracy that may be lost; "
-    "default 1%.",
+    help="With --calibrate: percentage of answers that may change; with --labels, points of top-1 accuracy that may "
+    "be lost; default 1%.",
 )
 @labels_option
 @click.option(
@@ -88,12 +88,12 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @click.option(
     "--resume/--no-resume",
     default=None,
-    help="Whether the same command shall go on after it was stopped, from OUTPUT.partial; default: from 1 GB on.",
+    help="Whether the same command goes on from OUTPUT.partial after it was stopped; default: from 1 GB on.",
 )
 @no_fold_option
 @quiet_option
 @threads
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in so many processes, sharing --threads.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share --threads.")
 @click.option("--cluster", metavar="TCP://HOST:PORT", help="Work on a running Dask cluster (dcz[cluster]).")
 @as_json
 @force
@@ -131,7 +131,7 @@ def command(
 
     Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
     apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
-    stop the rest: it is told at the end, and the exit code is that of the failures, or 8 where these differ.
+    stop the rest: it is reported at the end, and the exit code is that of the failures, or 8 where these differ.
 
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
@@ -224,7 +224,7 @@ def _check_goal(
     rivals = [option for option, value in goals.items() if value is not None]
     if preset is not None and rivals:
         raise InvalidArgument(
-            f"--preset {preset} and {rivals[0]} each say what the result shall be: leave one of them out"
+            f"--preset {preset} and {rivals[0]} each say what the result is to be: leave one of them out"
         )
     if preset == "lossless" and calibrate is not None:
         raise InvalidArgument("--preset lossless leaves nothing to calibrate: leave one of them out")

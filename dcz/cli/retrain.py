@@ -90,7 +90,7 @@ class _Sections(click.Command):
     "--ramp", type=SHARE, metavar="P%", help="The percentage of epochs by which it is at its end; default 62%."
 )
 @click.option("--rounds", type=int, metavar="N", help="How many rounds --schedule steps takes; default 5.")
-@click.option("--prune-every", type=int, metavar="N", help="Prune after so many batches; default 45.")
+@click.option("--prune-every", type=int, metavar="N", help="Prune after every N batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
@@ -217,8 +217,8 @@ def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
     if not sys.stderr.isatty():
         yield _line
         return
-    from rich.console import Console
     from rich import progress
+    from rich.console import Console
 
     columns = (
         progress.TextColumn("{task.description}"),

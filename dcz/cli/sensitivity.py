@@ -20,8 +20,12 @@ Number = TypeVar("Number", int, float)
     metavar="X.NPZ",
     help="Samples without labels, some dozens: an array for each input by name.",
 )
-@click.option("--bits", default="2,3,4,6", show_default=True, help="Shared to so many bits, by k-means.")
-@click.option("--sparsity", default="50%,70%,90%", show_default=True, help="Pruned of such percentages of the weights.")
+@click.option(
+    "--bits", default="2,3,4,6", show_default=True, help="Numbers of bits to share each tensor to, by k-means."
+)
+@click.option(
+    "--sparsity", default="50%,70%,90%", show_default=True, help="Percentages of weights to prune in each tensor."
+)
 @click.option("--samples", type=click.IntRange(1), default=64, show_default=True, help="How many inputs to use.")
 @click.option("--rate", type=float, default=4.0, show_default=True, help="Bits a weight that the plan spends.")
 @option_with_aliases(
