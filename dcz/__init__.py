@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "PRESETS", "Plan", "Recipe",
-    "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress", "compress_all",
-    "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
+    "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers", "MissingBackend", "PRESETS",
+    "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress",
+    "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
-    "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "LostWorkers", "MissingBackend", "UnsuitableModel",
-               "UnsupportedFile"),
+    "errors": ("BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers", "MissingBackend",
+               "UnsuitableModel", "UnsupportedFile"),
     "plan": ("PRESETS", "Plan", "Rule", "Settings"),
     "compression.compress": ("compress",),
     "compression.many": ("compress_all",),
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         CorruptFile,
         DczError,
         FileAccess,
+        InvalidArgument,
         LostWorkers,
         MissingBackend,
         UnsuitableModel,

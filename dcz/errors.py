@@ -1,7 +1,7 @@
 """Every failure that dcz reports, and the exit code that a command gives for it.
 
     DczError
-      BadPlan           2   settings that contradict each other, or fit no tensor
+      InvalidArgument   2   an option, argument, plan or input data that dcz cannot take; BadPlan is its older name
       UnsuitableModel   3   the input is no ONNX model, or not one that dcz can take
       CorruptFile       4   a `.dcz` file that breaks the format, with the refusal's name (spec, section 9)
       UnsupportedFile   5   a `.dcz` file of a later major version
@@ -22,10 +22,13 @@ class DczError(Exception):
     exit_code = 1
 
 
-class BadPlan(DczError):
-    """Settings that contradict each other, are out of range, or match no tensor."""
+class InvalidArgument(DczError):
+    """An argument, an option, a plan or input data: out of range, contradictory, or fitting nothing."""
 
     exit_code = 2
+
+
+BadPlan = InvalidArgument  # the name where it is a plan that is bad; what caught it once catches all of them
 
 
 class UnsuitableModel(DczError):

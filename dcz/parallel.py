@@ -6,17 +6,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from .errors import BadPlan
+from .arguments import is_whole
+from .errors import InvalidArgument
 
 BIG = 1 << 22  # elements from which one tensor is worth several threads
 MAX_BYTES_IN_FLIGHT = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
 def thread_count(threads: int | None) -> int:
-    """`threads`, or all cores for None; raises BadPlan where it is no number of threads."""
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise BadPlan(f"threads is a whole number, 1 or more, not {threads!r}")
-    return threads or os.cpu_count() or 1
+    """`threads`, or all cores for None; raises InvalidArgument where it is no number of threads."""
+    if threads is None:
+        return os.cpu_count() or 1
+    if not is_whole(threads, 1):
+        raise InvalidArgument(f"threads is a whole number, 1 or more, not {threads!r}")
+    return int(threads)
 
 
 def in_order(
@@ -28,8 +31,8 @@ def in_order(
 ) -> Iterator[tuple]:
     """(key, function(*arguments)) for each (key, arguments, bytes that it takes), in order.
 
-    At most `prefetch` + 1 of them are alive, and no more than take `max_bytes` bytes (default: ROOM) together, or one
-    alone. A result is not kept: whoever asks for the next one does well to let go of the last.
+    At most `prefetch` + 1 of them are alive, and no more than take `max_bytes` bytes (default: MAX_BYTES_IN_FLIGHT)
+    together, or one alone. A result is not kept here: drop it before asking for the next one.
     """
     max_bytes = MAX_BYTES_IN_FLIGHT if max_bytes is None else max_bytes
     waiting: deque = deque()

@@ -1,7 +1,7 @@
 """What to do with each tensor: frozen settings, and the rules of a plan.toml that choose them by name.
 
 [default]
-quality = 34.0            # decibels; or preset = "balanced"
+quality = 34.0            # SQNR in decibels; or preset = "balanced"
 
 [[rule]]                  # the last rule that matches a tensor's name wins
 match = "classifier.*"
@@ -11,30 +11,27 @@ bits = 5
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
+from .arguments import expect, is_number, is_texts, is_whole
 from .errors import BadPlan, FileAccess
 
 STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
 WORST_QUALITY, BEST_QUALITY = 1.0, 44.0  # decibels; 256 shared values come no nearer to ordinary weights than that
+MAX_MIN_WEIGHTS = 2**62  # elements; no tensor has more
 
 
-def _number(value, low: float, high: float) -> bool:
-    return value is None or (isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high)
+def _is_number(value: object, low: float, high: float) -> bool:
+    return value is None or is_number(value, low, high)
 
 
-def _whole(value, low: int, high: int) -> bool:
-    return value is None or (isinstance(value, Integral) and not isinstance(value, bool) and low <= value <= high)
-
-
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
-        raise BadPlan(message)
+def _is_whole(value: object, low: int, high: int) -> bool:
+    return value is None or is_whole(value, low, high)
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,11 @@ class Settings:
 
     Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
     deviations of the tensor. Sharing (at most one) of the weights that pruning leaves: `bits` 1 to 8, k-means with
-    2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid whose error is this
-    many decibels below them; `rate`, a grid whose codes take about this many bits a weight. `share=False` keeps them
-    as they are. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps' width (None: the smallest
-    measured), `codebook` may be rounded to float16.
+    2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid of this SQNR (signal
+    to quantization noise ratio) in decibels; `rate`, a grid whose codes take about this many bits a weight.
+    `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps' width
+    (None: the smallest measured), `codebook` may be rounded to float16. Raises BadPlan for fields that are out of range
+    or contradict each other.
     """
 
     lossless: bool = False
@@ -62,28 +60,31 @@ class Settings:
     index_bits: int | None = None
     codebook: str = "auto"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         flags = isinstance(self.lossless, bool) and isinstance(self.share, bool)
-        _expect(flags, "lossless and share are true or false")
-        _expect(_number(self.sparsity, 0, 1) and self.sparsity != 1, "sparsity is a number from 0 to below 1")
-        _expect(_number(self.threshold, 0, 1e6), "threshold is a number of standard deviations, 0 or more")
-        _expect(_whole(self.bits, 1, 8), "bits is a whole number from 1 to 8")
-        _expect(_number(self.step, 1e-6, 1e3), "step is a number of standard deviations from 1e-6 to 1000")
-        _expect(
-            _number(self.quality, WORST_QUALITY, BEST_QUALITY),
+        expect(flags, "lossless and share are true or false")
+        expect(_is_number(self.sparsity, 0, 1) and self.sparsity != 1, "sparsity is a number from 0 to below 1")
+        expect(_is_number(self.threshold, 0, 1e6), "threshold is a number of standard deviations, 0 or more")
+        expect(_is_whole(self.bits, 1, 8), "bits is a whole number from 1 to 8")
+        expect(_is_number(self.step, 1e-6, 1e3), "step is a number of standard deviations from 1e-6 to 1000")
+        expect(
+            _is_number(self.quality, WORST_QUALITY, BEST_QUALITY),
             f"quality is a number of decibels from {WORST_QUALITY:g} to {BEST_QUALITY:g}",
         )
-        _expect(_number(self.rate, 0.01, 8), "rate is a number of bits a weight from 0.01 to 8")
-        _expect(self.init in STARTS, f"init is one of {', '.join(STARTS)}")
-        _expect(self.seed is not None and _whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
-        _expect(_whole(self.index_bits, 2, 8), "index_bits is a whole number from 2 to 8")
-        _expect(self.codebook in CODEBOOKS, f"codebook is one of {', '.join(CODEBOOKS)}")
-        _expect(self.sparsity is None or self.threshold is None, "give sparsity or threshold, not both")
+        expect(_is_number(self.rate, 0.01, 8), "rate is a number of bits a weight from 0.01 to 8")
+        expect(isinstance(self.init, str) and self.init in STARTS, f"init is one of {', '.join(STARTS)}")
+        expect(self.seed is not None and _is_whole(self.seed, 0, 2**32), "seed is a whole number, 0 or more")
+        expect(_is_whole(self.index_bits, 2, 8), "index_bits is a whole number from 2 to 8")
+        expect(
+            isinstance(self.codebook, str) and self.codebook in CODEBOOKS,
+            f"codebook is one of {', '.join(CODEBOOKS)}",
+        )
+        expect(self.sparsity is None or self.threshold is None, "give sparsity or threshold, not both")
         sharing = [name for name in SHARING if getattr(self, name) is not None]
-        _expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
-        _expect(self.share or not sharing, "share = false leaves no room for bits, step, quality or rate")
+        expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
+        expect(self.share or not sharing, "share = false leaves no room for bits, step, quality or rate")
         changes = self.sparsity is not None or self.threshold is not None or bool(sharing)
-        _expect(not (self.lossless and changes), "lossless = true leaves no room for pruning or sharing")
+        expect(not (self.lossless and changes), "lossless = true leaves no room for pruning or sharing")
 
     @property
     def shares_nothing(self) -> bool:
@@ -103,8 +104,9 @@ SHARING = ("bits", "step", "quality", "rate")
 SAFE_QUALITY = 34.0
 DEFAULT = Settings(quality=SAFE_QUALITY)
 LOSSLESS = Settings(lossless=True)
-# Starting points for those who do not think in decibels; what each did to a real network is measured in
-# tests/benchmarks/RESULTS.md. Where inputs judge, a preset is the drop that they may show, as a share of them.
+# Starting points for those who do not think in decibels. What they do to a real network is measured in
+# tests/benchmarks/RESULTS.md. With calibration a preset is a drop instead (DROPS): the share of samples that may
+# change.
 PRESETS = {
     "lossless": LOSSLESS,
     "safe": DEFAULT,
@@ -116,13 +118,17 @@ DROPS = {"safe": 0.005, "balanced": 0.01, "small": 0.05}
 
 @dataclass(frozen=True)
 class Rule:
-    """Settings for the tensors whose name matches one of the patterns (shell wildcards, case counts)."""
+    """Settings for the tensors whose name matches one of the patterns (shell wildcards, case counts).
+
+    `match` is a tuple of patterns: a single one is ("fc1.*",). Raises BadPlan for anything else.
+    """
 
     match: tuple[str, ...]
     settings: Settings
 
-    def __post_init__(self):
-        _expect(isinstance(self.match, tuple), f"match is a tuple of patterns, not {self.match!r}")
+    def __post_init__(self) -> None:
+        _check_patterns("match", self.match)
+        expect(isinstance(self.settings, Settings), f"a rule has dcz.Settings, not {self.settings!r}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,8 @@ class Plan:
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
     whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
     unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
-    these are shared, and nothing else of them is named (compression.fold_batchnorm).
+    these are shared, and nothing else of them is named (compression.fold_batchnorm). `include` and `exclude` are tuples
+    of patterns, as in Rule: a string alone is refused. Raises BadPlan for a field of another type.
     """
 
     default: Settings = DEFAULT
@@ -143,8 +150,14 @@ class Plan:
     min_weights: int = 256
     fold: bool = True
 
-    def __post_init__(self):
-        _expect(isinstance(self.fold, bool), "fold is true or false")
+    def __post_init__(self) -> None:
+        expect(isinstance(self.default, Settings), f"the default of a plan is dcz.Settings, not {self.default!r}")
+        are_rules = isinstance(self.rules, tuple) and all(isinstance(rule, Rule) for rule in self.rules)
+        expect(are_rules, f"rules is a tuple of dcz.Rule, not {self.rules!r}")
+        _check_patterns("include", self.include)
+        _check_patterns("exclude", self.exclude)
+        expect(is_whole(self.min_weights, 1, MAX_MIN_WEIGHTS), "min_weights is a whole number, 1 or more")
+        expect(isinstance(self.fold, bool), "fold is true or false")
 
     def settings(self, name: str, is_weight: bool, elements: int) -> Settings:
         """What to do with the tensor of this name."""
@@ -177,44 +190,44 @@ class Plan:
                 raise BadPlan(f"the pattern {pattern!r} matches no tensor of the model; {hint}")
 
 
-def overlay(settings: Settings, changes: dict) -> Settings:
+def overlay(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """`settings` with `changes`: a way of pruning or sharing that is given replaces the one that was there, and so do
     `share` false and `lossless` true, which are ways of doing neither; a `preset` stands for what it changes."""
     changes = _without_preset(changes)
-    plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
+    fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for group in (PRUNING, SHARING):
         if any(changes.get(name) is not None for name in group):
-            plain.update(dict.fromkeys(group), lossless=False)
+            fields.update(dict.fromkeys(group), lossless=False)
     if any(changes.get(name) is not None for name in SHARING):
-        plain["share"] = True
+        fields["share"] = True
     if changes.get("share") is False:
-        plain.update(dict.fromkeys(SHARING))
+        fields.update(dict.fromkeys(SHARING))
     if changes.get("lossless"):
-        plain.update(dict.fromkeys(PRUNING + SHARING))
-    unknown = changes.keys() - plain.keys()
+        fields.update(dict.fromkeys(PRUNING + SHARING))
+    unknown = changes.keys() - fields.keys()
     if unknown:
-        raise BadPlan(f"unknown setting {sorted(unknown)[0]!r}; known are preset, {', '.join(plain)}")
-    return Settings(**(plain | changes))
+        raise BadPlan(f"unknown setting {min(unknown)!r}; known are preset, {', '.join(fields)}")
+    return Settings(**(fields | changes))
 
 
-def _without_preset(changes: dict) -> dict:
+def _without_preset(changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes` with the settings of a preset in its place."""
     changes = dict(changes)
     name = changes.pop("preset", None)
     if name is None:
         return changes
-    _expect(isinstance(name, str) and name in PRESETS, f"preset is one of {', '.join(PRESETS)}, not {name!r}")
-    rivals = [each for each in SHARING if changes.get(each) is not None]
+    expect(isinstance(name, str) and name in PRESETS, f"preset is one of {', '.join(PRESETS)}, not {name!r}")
+    rivals = [field for field in SHARING if changes.get(field) is not None]
     rivals += ["share = false"] if changes.get("share") is False else []
     rivals += ["lossless"] if changes.get("lossless") else []
-    rivals += [each for each in PRUNING if PRESETS[name].lossless and changes.get(each) is not None]
+    rivals += [field for field in PRUNING if PRESETS[name].lossless and changes.get(field) is not None]
     if rivals:
         raise BadPlan(f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out")
     return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
 
 
 def load(path: str | Path, base: Settings = DEFAULT) -> Plan:
-    """The plan in a TOML file (see the example above); raises BadPlan or FileAccess."""
+    """The plan in a TOML file (see the module's example); raises BadPlan or FileAccess."""
     try:
         with open(path, "rb") as file:
             return parse(tomllib.load(file), base)
@@ -226,28 +239,33 @@ def load(path: str | Path, base: Settings = DEFAULT) -> Plan:
         raise BadPlan(f"{path}: {error}") from error
 
 
-def parse(table: dict, base: Settings = DEFAULT) -> Plan:
-    """A plan from the tables of a plan.toml."""
+def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
+    """A plan from the tables of a plan.toml, where a pattern alone may stand for a list; raises BadPlan."""
     unknown = table.keys() - {"default", "rule", "include", "exclude", "min_weights", "fold"}
-    _expect(not unknown, f"unknown key {sorted(unknown)[0]!r}" if unknown else "")
-    _expect(isinstance(table.get("default", {}), dict), "[default] is a table")
+    expect(not unknown, f"unknown key {min(unknown)!r}" if unknown else "")
+    expect(isinstance(table.get("default", {}), dict), "[default] is a table")
     default = overlay(base, table.get("default", {}))
     rules = table.get("rule", [])
-    _expect(isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules), "write each rule under [[rule]]")
+    expect(isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules), "write each rule under [[rule]]")
     parsed = []
     for rule in rules:
-        _expect("match" in rule, 'a rule needs match = "pattern"')
+        expect("match" in rule, 'a rule needs match = "pattern"')
         settings = {key: value for key, value in rule.items() if key != "match"}
         parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
-    least = table.get("min_weights", Plan.min_weights)
-    _expect(_whole(least, 1, 2**62), "min_weights is a whole number, 1 or more")
     include, exclude = (_patterns(table.get(key, [])) for key in ("include", "exclude"))
-    return Plan(default, tuple(parsed), include, exclude, least, table.get("fold", True))
+    min_weights, fold = table.get("min_weights", Plan.min_weights), table.get("fold", Plan.fold)
+    return Plan(default, tuple(parsed), include, exclude, min_weights, fold)
 
 
-def _patterns(given) -> tuple[str, ...]:
-    patterns = [given] if isinstance(given, str) else given
-    _expect(isinstance(patterns, list) and all(isinstance(p, str) for p in patterns), "patterns are strings")
+def _check_patterns(field: str, patterns: object) -> None:
+    """Raise BadPlan unless `patterns` is a tuple of str; a string would be taken for a pattern a character."""
+    expect(is_texts(patterns), f'{field} is a tuple of patterns, such as ("fc1.*",), not {patterns!r}')
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list) or not is_texts(tuple(patterns)):
+        raise BadPlan("patterns are strings")
     return tuple(patterns)
 
 

@@ -65,9 +65,10 @@ def test_presets_are_told_with_what_was_measured(capsys, monkeypatch):
         ratio, agreement = re.search(rf"\| preset {name} \| .* \| (\S+) \| (\S+) \|\n", results).groups()
         (other,) = re.findall(rf"\| quality {quality} \| .* \| (\S+) \|\n", results)
         agreement, other = (f"{100 * float(share):.2f} %" for share in (agreement, other))
-        assert re.search(rf"`{name}` \| {quality}.* \| {ratio} \| {agreement} \| {other} \| .*{drop}` \|", README), name
+        row = rf"`{name}` \| {quality}.* \| {ratio} \| {agreement} \| {other} \| .*{drop}%` \|"
+        assert re.search(row, README), name
         assert re.search(f"{name} +{quality}.*: {ratio} times smaller, .* {agreement}", told), name
-        assert re.search(rf"--max-drop: .*{name} {drop}\b", told)
+        assert re.search(rf"--max-drop: .*{name} {drop}%", told)
 
 
 def test_the_make_targets_exist():

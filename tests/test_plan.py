@@ -93,6 +93,29 @@ def test_settings_read_as_the_fields_that_differ_from_their_defaults():
     assert str(LOSSLESS) == "lossless=True"
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Rule("fc1.*", DEFAULT), "match is a tuple of patterns"),
+        (lambda: Rule((1,), DEFAULT), "match is a tuple of patterns"),
+        (lambda: Rule(("a",), None), "dcz.Settings, not None"),
+        (lambda: Plan(None), "dcz.Settings, not None"),
+        (lambda: Plan(rules=[Rule(("a",), DEFAULT)]), "rules is a tuple of dcz.Rule"),
+        (lambda: Plan(rules=(DEFAULT,)), "rules is a tuple of dcz.Rule"),
+        (lambda: Plan(include="w0"), r"""include is a tuple of patterns, such as \("fc1.\*",\), not 'w0'"""),
+        (lambda: Plan(exclude="w0"), "exclude is a tuple of patterns"),
+        (lambda: Plan(exclude=("w0", None)), "exclude is a tuple of patterns"),
+        (lambda: Plan(min_weights=0), "min_weights is a whole number"),
+        (lambda: Plan(min_weights=1.5), "min_weights is a whole number"),
+        (lambda: Plan(min_weights=None), "min_weights is a whole number"),
+        (lambda: Plan(fold=None), "fold is true or false"),
+    ],
+)
+def test_fields_of_plans_and_rules_of_another_type_are_refused(make, message):
+    with pytest.raises(BadPlan, match=message):
+        make()
+
+
 # -- overlay ----------------------------------------------------------------------------------------------------------
 
 

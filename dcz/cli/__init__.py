@@ -36,7 +36,7 @@ Exit codes:
 
 
 class _Commands(click.Group):
-    """Commands whose modules are imported when they are asked for."""
+    """Commands whose modules are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names, in the order of the help."""
@@ -66,6 +66,7 @@ def main() -> None:
 
 
 def _run() -> int:
+    """Run the command line, and return its exit code."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w"))
@@ -100,10 +101,11 @@ def _run() -> int:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What was added to an exception, or to the one that click made its own of."""
-    return [note for each in (error, error.__cause__) for note in getattr(each, "__notes__", [])]
+    """The notes of an exception, and of its cause: click raises Abort from KeyboardInterrupt."""
+    return [note for source in (error, error.__cause__) for note in getattr(source, "__notes__", [])]
 
 
 def _fail(message: str, code: int) -> int:
+    """Print an error to stderr; returns its exit code."""
     click.echo(f"dcz: error: {printable(message)}", err=True)
     return code

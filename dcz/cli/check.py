@@ -13,7 +13,7 @@ from .common import FILE, as_json, print_json
 )
 @as_json
 @click.pass_context
-def command(ctx, file, max_size, min_ratio, as_json) -> None:
+def command(ctx: click.Context, file: str, max_size: str | None, min_ratio: float | None, as_json: bool) -> None:
     """Hold FILE (.dcz or .onnx) against a size budget: exit code 0 where it holds, 1 where it is missed.
 
     \b

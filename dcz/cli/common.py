@@ -1,12 +1,19 @@
-"""What the commands share: options, progress, JSON."""
+"""What the commands share: types of options, options, progress, JSON."""
 
 import contextlib
 import json
 import math
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from ..arguments import as_percent, parse_share
+from ..errors import InvalidArgument
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class FilePath(click.ParamType):
@@ -14,39 +21,95 @@ class FilePath(click.ParamType):
 
     name = "file"
 
-    def convert(self, value, param, ctx) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The path, unless it is `-`."""
         if value == "-":
             self.fail(
                 "standard input and output cannot be used; name a file (./- for one that is called -)", param, ctx
             )
-        return value
+        return str(value)
 
-    def shell_complete(self, ctx, param, incomplete) -> list:
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Let the shell complete file names."""
-        from click.shell_completion import CompletionItem
-
         return [CompletionItem(incomplete, type="file")]
 
 
+class Share(click.ParamType):
+    """A share, written as a percentage: 98% is 0.98, and a number without % is the share itself (0.98).
+
+    With `bare_is_percent`, a number without % is percent. What range it may have is checked where it is used.
+    """
+
+    name = "percentage"
+
+    def __init__(self, bare_is_percent: bool = False):
+        self.bare_is_percent = bare_is_percent
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_share(value, self.bare_is_percent)
+        except InvalidArgument as error:
+            self.fail(str(error), param, ctx)
+
+
+class OptionWithAliases(click.Option):
+    """An option with `aliases`: older spellings, which work and which no help shows."""
+
+    def __init__(self, *names: Any, aliases: tuple[str, ...], **attributes: Any):
+        super().__init__(*names, **attributes)
+        self.aliases = aliases
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser know all spellings; `opts`, which the help lists, has only the new ones."""
+        super().add_to_parser(parser, ctx)
+        parser.add_option(obj=self, opts=self.aliases, dest=self.name, action="store", nargs=self.nargs)
+
+
+def option_with_aliases(*names: str, aliases: tuple[str, ...], **attributes: Any) -> Callable[[Decorated], Decorated]:
+    """click.option with spellings that are hidden: option_with_aliases("--plan", aliases=("--config",), ...)."""
+    return click.option(*names, cls=OptionWithAliases, aliases=aliases, **attributes)
+
+
+def check_minimum(option: str, share: float | None) -> None:
+    """Raise InvalidArgument unless the option's share is one from 0 to 1, or None."""
+    if share is not None and not 0 <= share <= 1:
+        text = f"{option} is a percentage from 0% to 100%, or a share from 0 to 1, not {as_percent(share)}"
+        raise InvalidArgument(text)
+
+
 FILE = FilePath()
+SHARE = Share()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads; default: all cores.")
 data_option = click.option(
     "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
 )
+plan_option = option_with_aliases(
+    "--plan",
+    aliases=("--config",),
+    type=FILE,
+    metavar="PLAN.TOML",
+    help="Rules by tensor name; options change its defaults.",
+)
+no_fold_option = click.option(
+    "--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them."
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 labels_option = click.option(
     "--labels", metavar="Y", help="The true classes: an array of X.NPZ, or an .npy or .npz file."
 )
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
 
 
-def print_json(value) -> None:
+def print_json(value: Any) -> None:
     """Print plain values as JSON to stdout."""
     click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     """JSON knows no infinities and no NaN: they become null."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
@@ -94,8 +157,11 @@ def progress(verb: str, quiet: bool = False, samples: bool = False) -> Iterator[
 
 
 class _Lines:
+    """A progress callback that prints a line each tenth of the way."""
+
     def __init__(self, verb: str):
-        self.verb, self.tenth, self.total = verb, 0, None
+        self.verb, self.tenth = verb, 0
+        self.total: int | None = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
         if total != self.total:  # another stage of the work

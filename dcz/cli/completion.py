@@ -5,7 +5,7 @@ import click
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def command(shell) -> None:
+def command(shell: str) -> None:
     """Print a script that completes dcz's commands and options in SHELL.
 
     \b
@@ -17,4 +17,6 @@ def command(shell) -> None:
 
     from . import cli
 
-    click.echo(get_completion_class(shell)(cli, {}, "dcz", "_DCZ_COMPLETE").source())
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None  # each of the choices is one that click knows
+    click.echo(shell_class(cli, {}, "dcz", "_DCZ_COMPLETE").source())

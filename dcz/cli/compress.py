@@ -1,11 +1,28 @@
 """`dcz compress`"""
 
+from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..plan import BEST_QUALITY, CODEBOOKS, PRESETS, SAFE_QUALITY, STARTS, WORST_QUALITY
-from .common import FILE, as_json, force, labels_option, print_json, threads
+from .common import (
+    FILE,
+    SHARE,
+    Share,
+    as_json,
+    force,
+    labels_option,
+    no_fold_option,
+    plan_option,
+    print_json,
+    quiet_option,
+    threads,
+)
+
+if TYPE_CHECKING:
+    from ..plan import Plan
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 
@@ -20,19 +37,24 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     "--quality",
     type=float,
     metavar="DB",
-    help=f"How many decibels the error lies below the weights, on average: {QUALITY}.",
+    help=f"SQNR of the weights in dB (signal to quantization noise ratio), on average: {QUALITY}.",
 )
-@click.option("--max-size", metavar="SIZE", help="The most quality in so many bytes, such as 1.5MB, within 1 %.")
-@click.option("--ratio", type=float, metavar="R", help="The most quality in a file R times smaller.")
+@click.option("--max-size", metavar="SIZE", help="The best quality within this size, such as 1.5MB, met within 1 %.")
+@click.option("--ratio", type=float, metavar="R", help="The best quality in a file R times smaller.")
 @click.option(
-    "--calibrate", type=FILE, metavar="X.NPZ", help="Inputs of the model, a few hundred: smaller for the same."
+    "--calibrate",
+    "--data",
+    "calibrate",
+    type=FILE,
+    metavar="X.NPZ",
+    help="Samples, a few hundred, an array for each input by name: smaller for the same answers.",
 )
 @click.option(
     "--max-drop",
-    type=float,
-    metavar="P",
-    help="With --calibrate: percent of answers that may change; with --labels, points of top-1 accuracy that may be "
-    "lost; default 1.",
+    type=Share(bare_is_percent=True),
+    metavar="P%",
+    help="With --calibrate: percentage of answers that may change; with --labels, points of top-1 accuracy that may "
+    "be lost; default 1%.",
 )
 @labels_option
 @click.option(
@@ -44,7 +66,10 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
 @click.option("--seed", type=int, metavar="N", help="Seed of the start forgy.")
 @click.option("--init", type=click.Choice(STARTS), help="Where k-means starts; default cuberoot.")
 @click.option(
-    "--sparsity", type=float, metavar="F", help="Set this share of each tensor's weights to zero, smallest first."
+    "--sparsity",
+    type=SHARE,
+    metavar="P%",
+    help="Set this percentage of each tensor's weights to zero, smallest first, such as 80%.",
 )
 @click.option(
     "--threshold",
@@ -57,27 +82,47 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}"
     "--index-bits", type=int, metavar="B", help="Width of the index's gaps (2 to 8); default: the smallest file."
 )
 @click.option("--codebook", type=click.Choice(CODEBOOKS), help="float16 rounds the shared values.")
-@click.option(
-    "--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options above change its defaults."
-)
+@plan_option
 @click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
 @click.option(
     "--resume/--no-resume",
     default=None,
-    help="Whether the same command shall go on after it was stopped, from OUTPUT.partial; default: from 1 GB on.",
+    help="Whether the same command goes on from OUTPUT.partial after it was stopped; default: from 1 GB on.",
 )
-@click.option("--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
+@no_fold_option
+@quiet_option
 @threads
-@click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in so many processes, sharing --threads.")
+@click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share --threads.")
 @click.option("--cluster", metavar="TCP://HOST:PORT", help="Work on a running Dask cluster (dcz[cluster]).")
 @as_json
 @force
 def command(
-    models, output, output_dir, preset, config, include, exclude, max_size, ratio, calibrate, max_drop, labels, distill,
-    resume, quiet, threads, workers, cluster, as_json, force, lossless, no_share, no_fold, **options,
-) -> None:  # fmt: skip
+    models: tuple[str, ...],
+    output: str | None,
+    output_dir: str | None,
+    preset: str | None,
+    plan: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    max_size: str | None,
+    ratio: float | None,
+    calibrate: str | None,
+    max_drop: float | None,
+    labels: str | None,
+    distill: bool,
+    resume: bool | None,
+    quiet: bool,
+    threads: int | None,
+    workers: int | None,
+    cluster: str | None,
+    as_json: bool,
+    force: bool,
+    lossless: bool,
+    no_share: bool,
+    no_fold: bool,
+    **options: Any,
+) -> None:
     """Compress the ONNX file MODEL into a .dcz file, or each of several.
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
@@ -86,7 +131,7 @@ def command(
 
     Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
     apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
-    stop the rest: it is told at the end, and the exit code is that of the failures, or 8 where these differ.
+    stop the rest: it is reported at the end, and the exit code is that of the failures, or 8 where these differ.
 
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
@@ -94,48 +139,49 @@ def command(
       safe       34 dB, the default: 5.03 times smaller, same top class on 98.31 %
       balanced   30 dB: 5.58 times smaller, same top class on 98.15 %
       small      26 dB: 6.29 times smaller, same top class on 96.31 %
-    With --calibrate they are a --max-drop: safe 0.5, balanced 1 (the default), small 5.
+    With --calibrate they are a --max-drop: safe 0.5%, balanced 1% (the default), small 5%.
 
     \b
     Example:
       dcz compress model.onnx -o model.dcz
       dcz compress model.onnx --preset small
       dcz compress model.onnx --max-size 1.5MB
-      dcz compress model.onnx --sparsity 0.8 --bits 5 --exclude 'stem.*'
-      dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5
+      dcz compress model.onnx --sparsity 80% --bits 5 --exclude 'stem.*'
+      dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5%
       dcz compress models/*.onnx --output-dir packed
     """
     from dataclasses import replace
 
-    from ..arguments import parse_size
-    from ..errors import BadPlan
+    from ..arguments import optional_size
+    from ..errors import InvalidArgument
     from ..plan import DROPS
     from ..reading.inspect import inspect
-    from . import show, ways
+    from . import compress_modes, show
 
     _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
-    plan = make_plan(config, include, exclude, lossless, no_share, options)
-    plan = replace(plan, fold=False) if no_fold else plan
-    limit = None if max_size is None else parse_size(max_size)
+    settings = make_plan(plan, include, exclude, lossless, no_share, options)
+    settings = replace(settings, fold=False) if no_fold else settings
+    limit = optional_size(max_size, minimum=1)
     if calibrate is not None and (workers, cluster) != (None, None):
-        raise BadPlan("calibration works on this machine's threads: leave --workers and --cluster out")
-    common = {"plan": plan, "threads": threads, "force": force, "resume": resume}
-    goal = {"max_bytes": limit, "ratio": ratio}
-    crew = {"workers": workers, "cluster": cluster}
+        raise InvalidArgument("calibration works on this machine's threads: leave --workers and --cluster out")
+    common: dict[str, Any] = {"plan": settings, "threads": threads, "force": force, "resume": resume}
+    goal: dict[str, Any] = {"max_bytes": limit, "ratio": ratio}
+    executor: dict[str, Any] = {"workers": workers, "cluster": cluster}
+    compress_one: Callable[[compress_modes.ModelPath, compress_modes.ModelPath], None]
     if calibrate is not None:
-        drop = DROPS.get(preset) if max_drop is None else max_drop / 100
+        drop = DROPS.get(preset or "") if max_drop is None else max_drop
         goal |= {"max_drop": drop, "labels": labels, "distill": distill}
-        work = partial(ways.by_samples, samples=calibrate, quiet=quiet, **goal, **common)
+        compress_one = partial(compress_modes.compress_calibrated, samples=calibrate, quiet=quiet, **goal, **common)
     elif max_size is None and ratio is None:
-        work = partial(ways.by_plan, quiet=quiet, **crew, **common)
+        compress_one = partial(compress_modes.compress_by_plan, quiet=quiet, **executor, **common)
     else:
-        work = partial(ways.for_size, quiet=quiet, **goal, **crew, **common)
+        compress_one = partial(compress_modes.compress_to_budget, quiet=quiet, **goal, **executor, **common)
     if len(models) > 1 or output_dir is not None:
-        ways.fleet(models, output, output_dir, work, as_json, quiet)
+        compress_modes.compress_several(models, output, output_dir, compress_one, as_json, quiet)
         return
     output = output or _beside(models[0])
-    work(models[0], output)
+    compress_one(models[0], output)
     result = inspect(output)
     if not quiet and "folded" in result.metadata:
         click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
@@ -143,51 +189,69 @@ def command(
 
 
 def _beside(model: str) -> str:
-    """Where the file of a model goes that nobody named."""
+    """The output of a model where none is named: the same name with the suffix .dcz."""
     from pathlib import Path
 
-    from ..errors import BadPlan
+    from ..errors import InvalidArgument
 
     if Path(model).exists() and not Path(model).is_file() and not Path(model).is_dir():
-        raise BadPlan(f"{model}: is no ordinary file beside which another could lie; name the output with -o")
+        raise InvalidArgument(f"{model}: is no ordinary file beside which another could lie; name the output with -o")
     return str(Path(model).with_suffix(".dcz"))
 
 
-def _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop) -> None:
-    """Raise BadPlan for options that ask for different things, before any work."""
-    from ..errors import BadPlan
+def _check_goal(
+    preset: str | None,
+    lossless: bool,
+    calibrate: str | None,
+    labels: str | None,
+    distill: bool,
+    max_size: str | None,
+    ratio: float | None,
+    max_drop: float | None,
+) -> None:
+    """Raise InvalidArgument for options that ask for different things, before any work."""
+    from ..errors import InvalidArgument
 
     if max_drop is not None and calibrate is None:
-        raise BadPlan("--max-drop is judged by inputs of the model: give --calibrate too")
+        raise InvalidArgument("--max-drop is judged by inputs of the model: give --calibrate too")
     if labels is not None and calibrate is None:
-        raise BadPlan("--labels are those of the samples that calibrate: give --calibrate too")
+        raise InvalidArgument("--labels are those of the samples that calibrate: give --calibrate too")
     if distill and calibrate is None:
-        raise BadPlan("--distill trains on inputs of the model: give --calibrate too")
-    if max_drop is not None and not 0 <= max_drop < 100:
-        raise BadPlan(f"--max-drop is a percentage from 0 to below 100, not {max_drop:g}")
-    rivals = {"--lossless": lossless or None, "--max-size": max_size, "--ratio": ratio, "--max-drop": max_drop}
-    rivals = [option for option, given in rivals.items() if given is not None]
+        raise InvalidArgument("--distill trains on inputs of the model: give --calibrate too")
+    if max_drop is not None and not 0 <= max_drop < 1:
+        raise InvalidArgument(f"--max-drop is a percentage from 0 to below 100, not {100 * max_drop:g}")
+    goals = {"--lossless": lossless or None, "--max-size": max_size, "--ratio": ratio, "--max-drop": max_drop}
+    rivals = [option for option, value in goals.items() if value is not None]
     if preset is not None and rivals:
-        raise BadPlan(f"--preset {preset} and {rivals[0]} each say what the result shall be: leave one of them out")
+        raise InvalidArgument(
+            f"--preset {preset} and {rivals[0]} each say what the result is to be: leave one of them out"
+        )
     if preset == "lossless" and calibrate is not None:
-        raise BadPlan("--preset lossless leaves nothing to calibrate: leave one of them out")
+        raise InvalidArgument("--preset lossless leaves nothing to calibrate: leave one of them out")
 
 
-def make_plan(config, include, exclude, lossless, no_share, options):
+def make_plan(
+    path: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    lossless: bool,
+    no_share: bool,
+    options: dict[str, Any],
+) -> "Plan":
     """The plan that a plan.toml and the command's options ask for together; raises BadPlan."""
     from dataclasses import replace
 
-    from ..errors import BadPlan
+    from ..errors import InvalidArgument
     from ..plan import LOSSLESS, Plan, load, overlay
 
     changes = {name: value for name, value in options.items() if value is not None}
     if no_share:
         changes["share"] = False
-    if lossless and (changes or config or include):
-        raise BadPlan("--lossless leaves nothing to choose: give it alone")
+    if lossless and (changes or path or include):
+        raise InvalidArgument("--lossless leaves nothing to choose: give it alone")
     if lossless:
         return Plan(LOSSLESS, exclude=exclude)
-    plan = load(config) if config else Plan()
+    plan = load(path) if path else Plan()
     return replace(
         plan,
         default=overlay(plan.default, changes),

@@ -1,8 +1,25 @@
 """`dcz evaluate`"""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from .common import FILE, as_json, data_option, labels_option, print_json, printable, progress, threads, warn
+from .common import (
+    FILE,
+    SHARE,
+    as_json,
+    check_minimum,
+    data_option,
+    labels_option,
+    print_json,
+    printable,
+    progress,
+    threads,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import Evaluation
 
 
 @click.command("evaluate")
@@ -12,12 +29,28 @@ from .common import FILE, as_json, data_option, labels_option, print_json, print
 @click.option("--against", type=FILE, metavar="MODEL", help="Compare with the answers of this .dcz or .onnx.")
 @click.option("--output", metavar="NAME", help="The output to look at; default: the first with rows of classes.")
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run; default 32.")
-@click.option("--min-top1", type=float, metavar="F", help="Fail below this share of right top classes, such as 0.985.")
-@click.option("--min-agreement", type=float, metavar="F", help="Fail below this share of equal top classes.")
+@click.option(
+    "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
+)
+@click.option(
+    "--min-agreement", type=SHARE, metavar="P%", help="Fail below this percentage of equal top classes, such as 98%."
+)
 @threads
 @as_json
 @click.pass_context
-def command(ctx, file, data, labels, against, output, batch_size, min_top1, min_agreement, threads, as_json) -> None:
+def command(
+    ctx: click.Context,
+    file: str,
+    data: str,
+    labels: str | None,
+    against: str | None,
+    output: str | None,
+    batch_size: int | None,
+    min_top1: float | None,
+    min_agreement: float | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """Count how often FILE (.dcz or .onnx) is right on labelled samples, or agrees with another model.
 
     Samples lie along the first axis of each array. Numbers are cast to what an input wants (pixels of 0 to 255 stay
@@ -25,35 +58,35 @@ def command(ctx, file, data, labels, against, output, batch_size, min_top1, min_
 
     \b
     Example:
-      dcz evaluate model.dcz --data test.npz --labels y --min-top1 0.985
+      dcz evaluate model.dcz --data test.npz --labels y --min-top1 98.5%
       dcz evaluate model.dcz --data test.npz --against model.onnx --json
     """
-    from ..errors import BadPlan
+    from ..arguments import as_percent
+    from ..errors import InvalidArgument
     from ..evaluation.evaluate import evaluate
 
     gates = [("top1", "--labels", labels, min_top1), ("agreement", "--against", against, min_agreement)]
-    for name, option, given, least in gates:
-        if least is not None and given is None:
-            raise BadPlan(f"--min-{name} needs something to compare with: give {option} too")
-        if least is not None and not 0 <= least <= 1:
-            raise BadPlan(f"--min-{name} is a share from 0 to 1, not {least}")
-    with progress("evaluating", samples=True) as tell:
+    for name, option, reference, minimum in gates:
+        if minimum is not None and reference is None:
+            raise InvalidArgument(f"--min-{name} needs something to compare with: give {option} too")
+        check_minimum(f"--min-{name}", minimum)
+    with progress("evaluating", samples=True) as report:
         result = evaluate(
-            file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=tell
+            file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report
         )
     print_json(result.to_dict()) if as_json else click.echo(_text(result))
     if result.unanswered:
         warn(
             f"{result.path}: no finite answer for {result.unanswered} of {result.samples} samples; they count as wrong"
         )
-    missed = [(name, getattr(result, name), least) for name, _, _, least in gates if least is not None]
-    missed = [(name, share, least) for name, share, least in missed if share < least]
-    for name, share, least in missed:
-        click.echo(f"dcz: {name} {share:.4f} is below {least:g}", err=True)
+    measured = [(name, getattr(result, name), minimum) for name, _, _, minimum in gates if minimum is not None]
+    missed = [(name, share, minimum) for name, share, minimum in measured if share < minimum]
+    for name, share, minimum in missed:
+        click.echo(f"dcz: {name} {as_percent(share)} is below {as_percent(minimum)}", err=True)
     ctx.exit(1 if missed else 0)
 
 
-def _text(result) -> str:
+def _text(result: "Evaluation") -> str:
     rows = []
     if result.errors is not None:
         rows.append(("top 1", _share(result.top1, result.errors, "errors")))
@@ -68,5 +101,6 @@ def _text(result) -> str:
     return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
 
 
-def _share(share: float, others: int, word: str) -> str:
+def _share(share: float | None, others: int | None, word: str) -> str:
+    assert share is not None and others is not None  # counted wherever there was something to compare with
     return f"{100 * share:.2f} %, {others:,} {word}"

@@ -9,7 +9,7 @@ from .common import FILE, as_json, print_json
 @click.argument("file", type=FILE)
 @click.option("--histogram", metavar="PATTERN", help="Draw the shared values of the tensors whose names match.")
 @as_json
-def command(file, histogram, as_json) -> None:
+def command(file: str, histogram: str | None, as_json: bool) -> None:
     """Show where the bytes of FILE (.dcz or .onnx) go. Nothing is decoded.
 
     \b
@@ -17,7 +17,7 @@ def command(file, histogram, as_json) -> None:
       dcz inspect model.dcz
       dcz inspect model.dcz --histogram 'fc*'
     """
-    from ..errors import BadPlan
+    from ..errors import InvalidArgument
     from ..format.container import is_dcz
     from ..reading.inspect import histogram as code_shares
     from ..reading.inspect import inspect
@@ -25,9 +25,9 @@ def command(file, histogram, as_json) -> None:
 
     if histogram is not None:
         if not is_dcz(file):
-            raise BadPlan("--histogram shows shared values, which only .dcz files have")
-        found = code_shares(file, histogram)
-        print_json(found) if as_json else show.histograms(found)
+            raise InvalidArgument("--histogram shows shared values, which only .dcz files have")
+        shares = code_shares(file, histogram)
+        print_json(shares) if as_json else show.histograms(shares)
         return
     result = inspect(file)
     print_json(result.to_dict()) if as_json else show.inspected(result)

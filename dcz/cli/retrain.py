@@ -1,14 +1,33 @@
 """`dcz retrain`"""
 
 import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILE, as_json, data_option, force, labels_option, print_json, printable, size, threads, warn
+from .common import (
+    FILE,
+    SHARE,
+    as_json,
+    data_option,
+    force,
+    labels_option,
+    plan_option,
+    print_json,
+    printable,
+    quiet_option,
+    size,
+    threads,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from ..train import Progress, Retrained
 
 SECTIONS = {
     "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
-    "Result": ("output", "force", "sparsity", "bits", "config", "bias_bits"),
+    "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits"),
     "Pruning": (
         "epochs",
         "learning_rate",
@@ -34,7 +53,8 @@ class _Sections(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        records = {param.name: param.get_help_record(ctx) for param in options}
+        pairs = [(param.name, param.get_help_record(ctx)) for param in options]
+        records = {name: record for name, record in pairs if record is not None}
         for title, names in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([records.pop(name) for name in names])
@@ -52,21 +72,25 @@ class _Sections(click.Command):
     "--distill", is_flag=True, help="Learn the answers of MODEL itself (and the labels, where there are some)."
 )
 @click.option("-o", "--output", type=FILE, help="The .dcz file; default: MODEL with the suffix .dcz.")
-@click.option("--sparsity", type=float, metavar="F", help="The share of weights that becomes zero, such as 0.97.")
+@click.option("--sparsity", type=SHARE, metavar="P%", help="The percentage of weights that becomes zero, such as 97%.")
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids in each tensor (1 to 8).")
-@click.option("--config", type=FILE, metavar="PLAN.TOML", help="Rules by tensor name; options change its defaults.")
+@plan_option
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
 @click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four stages; default 4.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
 @click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
-@click.option("--label-share", type=float, metavar="F", help="Of the labels in the loss of --distill; default 0.1.")
+@click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 10%.")
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
-@click.option("--start", type=float, metavar="F", help="Of a steady schedule: the share kept at first; default 0.5.")
-@click.option("--ramp", type=float, metavar="F", help="The share of epochs by which it is at its end; default 0.62.")
+@click.option(
+    "--start", type=SHARE, metavar="P%", help="Of a steady schedule: the percentage kept at first; default 50%."
+)
+@click.option(
+    "--ramp", type=SHARE, metavar="P%", help="The percentage of epochs by which it is at its end; default 62%."
+)
 @click.option("--rounds", type=int, metavar="N", help="How many rounds --schedule steps takes; default 5.")
-@click.option("--prune-every", type=int, metavar="N", help="Prune after so many batches; default 45.")
+@click.option("--prune-every", type=int, metavar="N", help="Prune after every N batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
@@ -74,19 +98,32 @@ class _Sections(click.Command):
 @click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
 @click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
 @click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
-@click.option("--holdout", type=float, metavar="F", help="The share of samples kept for validation; default 0.1.")
+@click.option("--holdout", type=SHARE, metavar="P%", help="The percentage of samples kept for validation; default 10%.")
 @click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
 @click.option("--seed", type=int, metavar="N", help="Decides the order of samples; default 0.")
 @click.option("--checkpoint", type=FILE, help="Written after each epoch, continued from; default: OUTPUT.checkpoint.")
 @click.option("--no-checkpoint", is_flag=True, help="Write none.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
+@quiet_option
 @threads
 @as_json
 @force
 def command(
-    model, data, labels, validation, validation_labels, distill, output, config, keep_idle, checkpoint, no_checkpoint,
-    quiet, as_json, force, **options,
-) -> None:  # fmt: skip
+    model: str,
+    data: str,
+    labels: str | None,
+    validation: str | None,
+    validation_labels: str | None,
+    distill: bool,
+    output: str | None,
+    plan: str | None,
+    keep_idle: bool,
+    checkpoint: str | None,
+    no_checkpoint: bool,
+    quiet: bool,
+    as_json: bool,
+    force: bool,
+    **options: Any,
+) -> None:
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
 
     With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does
@@ -95,32 +132,32 @@ def command(
 
     \b
     Example:
-      dcz retrain model.onnx --data train.npz --labels y --distill --sparsity 0.97 --bits 3 -o model.dcz
+      dcz retrain model.onnx --data train.npz --labels y --distill --sparsity 97% --bits 3 -o model.dcz
     """
     import os
     from pathlib import Path
 
     from .. import train
-    from ..errors import BadPlan
+    from ..errors import InvalidArgument
     from ..reading.inspect import inspect
     from . import show
 
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
-        raise BadPlan("give --checkpoint or --no-checkpoint, not both")
+        raise InvalidArgument("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:
-        raise BadPlan("--validation-labels are those of --validation: give that too")
+        raise InvalidArgument("--validation-labels are those of --validation: give that too")
     if labels and not distill and (options["temperature"] is not None or options["label_share"] is not None):
-        raise BadPlan("--temperature and --label-share are those of --distill: give that too")
+        raise InvalidArgument("--temperature and --label-share are those of --distill: give that too")
     if options["label_share"] is not None and not labels:
-        raise BadPlan("--label-share is that of --labels: give them too")
+        raise InvalidArgument("--label-share is that of --labels: give them too")
     checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
     recipe = train.Recipe(
         **{name: value for name, value in options.items() if value is not None}, drop_idle=not keep_idle
     )
     if checkpoint and os.path.exists(checkpoint):
         click.echo(f"dcz: going on from {printable(checkpoint)}", err=True)
-    with _kept(checkpoint), _progress(quiet) as tell:
+    with _kept(checkpoint), _progress(quiet) as report:
         result = train.retrain(
             model,
             output,
@@ -128,10 +165,10 @@ def command(
             labels=labels,
             validation=validation if validation_labels is None else (validation, validation_labels),
             recipe=recipe,
-            plan=config,
+            plan=plan,
             loss="distill" if distill else None,
             checkpoint=checkpoint,
-            progress=tell,
+            progress=report,
             warn=warn,
             force=force,
         )
@@ -142,9 +179,9 @@ def command(
     click.echo(_text(result))
 
 
-def _text(result) -> str:
+def _text(result: "Retrained") -> str:
     parts = [f"{result.sparsity:.2%} of the pruned tensors' weights are zero"] if result.sparsity else []
-    if result.after is not None:
+    if result.after is not None and result.before is not None:
         (loss, error), (before, error_before) = result.after, result.before
         parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
         if error is not None and error_before is not None:
@@ -155,8 +192,8 @@ def _text(result) -> str:
 
 
 @contextlib.contextmanager
-def _kept(checkpoint):
-    """Say what a run that does not end leaves behind."""
+def _kept(checkpoint: str | None) -> Iterator[None]:
+    """Print what a run that does not end leaves behind."""
     import os
 
     try:
@@ -170,7 +207,7 @@ def _kept(checkpoint):
 
 
 @contextlib.contextmanager
-def _progress(quiet: bool):
+def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
     """A callback that shows where a run is: a bar on a terminal, else a line an epoch."""
     import sys
 
@@ -180,20 +217,20 @@ def _progress(quiet: bool):
     if not sys.stderr.isatty():
         yield _line
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks = {}
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, progress.TaskID] = {}
 
-        def tell(state) -> None:
+        def report(state: "Progress") -> None:
             if state.phase not in tasks:
                 tasks[state.phase] = bar.add_task(state.phase, text="", total=None)
             within = state.batch / state.batches if state.batches and not state.is_end else 0
@@ -201,15 +238,15 @@ def _progress(quiet: bool):
                 tasks[state.phase], completed=round(state.epoch + within, 1), total=state.epochs, text=_state(state)
             )
 
-        yield tell
+        yield report
 
 
-def _line(state) -> None:
+def _line(state: "Progress") -> None:
     if state.is_end:
         click.echo(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}", err=True)
 
 
-def _state(state) -> str:
+def _state(state: "Progress") -> str:
     parts = [f"loss {state.loss:.4f}"]
     if state.validation is not None:
         parts.append(f"validation {state.validation:.4f}")

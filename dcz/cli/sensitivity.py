@@ -1,57 +1,101 @@
 """`dcz sensitivity`"""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import click
 
-from .common import FILE, as_json, force, print_json, progress, threads
+from .common import FILE, as_json, force, no_fold_option, option_with_aliases, print_json, progress, threads
+
+Number = TypeVar("Number", int, float)
 
 
 @click.command("sensitivity")
 @click.argument("model", type=FILE)
-@click.option("--calibrate", type=FILE, required=True, metavar="X.NPZ", help="Unlabelled inputs, some dozens.")
-@click.option("--bits", default="2,3,4,6", show_default=True, help="Shared to so many bits, by k-means.")
-@click.option("--sparsity", default="0.5,0.7,0.9", show_default=True, help="Pruned of such shares of the weights.")
+@option_with_aliases(
+    "--data",
+    aliases=("--calibrate",),
+    type=FILE,
+    required=True,
+    metavar="X.NPZ",
+    help="Samples without labels, some dozens: an array for each input by name.",
+)
+@click.option(
+    "--bits", default="2,3,4,6", show_default=True, help="Numbers of bits to share each tensor to, by k-means."
+)
+@click.option(
+    "--sparsity", default="50%,70%,90%", show_default=True, help="Percentages of weights to prune in each tensor."
+)
 @click.option("--samples", type=click.IntRange(1), default=64, show_default=True, help="How many inputs to use.")
 @click.option("--rate", type=float, default=4.0, show_default=True, help="Bits a weight that the plan spends.")
-@click.option("--plan", type=FILE, metavar="PLAN.TOML", help="Write a rule for each tensor, for `compress --config`.")
+@option_with_aliases(
+    "-o",
+    "--output",
+    aliases=("--plan",),
+    type=FILE,
+    metavar="PLAN.TOML",
+    help="Write a rule for each tensor, for `compress --plan`.",
+)
 @click.option("--config", type=FILE, metavar="PLAN.TOML", help="A plan whose rules and exclusions are left alone.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these tensors alone. May be repeated.")
-@click.option("--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them.")
+@no_fold_option
 @threads
 @as_json
 @force
 def command(
-    model, calibrate, bits, sparsity, samples, rate, plan, config, exclude, no_fold, threads, as_json, force
-) -> None:  # fmt: skip
-    """Compress each tensor of MODEL alone, and tell how far the answers move, in nats (0: not at all).
+    model: str,
+    data: str,
+    bits: str,
+    sparsity: str,
+    samples: int,
+    rate: float,
+    output: str | None,
+    config: str | None,
+    exclude: tuple[str, ...],
+    no_fold: bool,
+    threads: int | None,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Compress each tensor of MODEL alone, and show how far the answers move, in nats (0: not at all).
 
-    With --plan, write what to spend on each tensor so that a bit buys as much everywhere, to edit and pass on.
+    With --output, write what to spend on each tensor so that a bit buys as much everywhere, to edit and pass on.
 
     \b
     Example:
-      dcz sensitivity model.onnx --calibrate samples.npz --plan plan.toml
-      dcz compress model.onnx --config plan.toml
+      dcz sensitivity model.onnx --data samples.npz -o plan.toml
+      dcz compress model.onnx --plan plan.toml
     """
     from dataclasses import replace
 
+    from ..arguments import parse_share
     from ..plan import Plan, load
     from ..tuning import sensitivity
     from . import show
 
-    chosen = load(config) if config else Plan()
-    chosen = replace(chosen, exclude=chosen.exclude + exclude, fold=chosen.fold and not no_fold)
-    target = {"output": plan, "force": force}
-    ways = {"bits": _numbers(bits, int), "sparsities": _numbers(sparsity, float)}
-    with progress("measuring", samples=True) as tell:
-        found = sensitivity.measure(
-            model, calibrate, samples=samples, rate=rate, plan=chosen, threads=threads, progress=tell, **ways, **target
+    plan = load(config) if config else Plan()
+    with progress("measuring", samples=True) as report:
+        result = sensitivity.measure(
+            model,
+            data,
+            bits=_numbers(bits, int, "2,3,4"),
+            sparsities=_numbers(sparsity, parse_share, "50%,90%"),
+            samples=samples,
+            rate=rate,
+            plan=replace(plan, exclude=plan.exclude + exclude, fold=plan.fold and not no_fold),
+            output=output,
+            force=force,
+            threads=threads,
+            progress=report,
         )
-    print_json(found.to_dict()) if as_json else show.sensitivity(found)
+    print_json(result.to_dict()) if as_json else show.sensitivity(result)
 
 
-def _numbers(text: str, kind: type) -> tuple:
-    from ..errors import BadPlan
+def _numbers(text: str, parse: Callable[[str], Number], example: str) -> tuple[Number, ...]:
+    """The numbers of a list that commas separate."""
+    from ..errors import InvalidArgument
 
     try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise BadPlan(f"{text!r} is no list of numbers, such as 2,3,4") from error
+        return tuple(parse(part) for part in text.split(",") if part.strip())
+    except (ValueError, InvalidArgument) as error:
+        raise InvalidArgument(f"{text!r} is no list of numbers, such as {example}") from error

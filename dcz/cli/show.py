@@ -2,6 +2,8 @@
 
 import math
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape as escape_markup
@@ -11,16 +13,21 @@ from ..compression.many import Outcome
 from ..errors import message
 from ..evaluation.verify import Verification
 from ..reading.check import Verdict
-from ..reading.inspect import PURPOSES, Report
+from ..reading.inspect import PURPOSES, Report, TensorReport
 from .common import printable, size
 
+if TYPE_CHECKING:
+    from ..evaluation.runtime import Difference
+    from ..tuning.sensitivity import Sensitivity, TensorSensitivity
+
 WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit
-BAR = 40
+BAR = 40  # characters of the longest bar
+MAX_BARS = 33  # of a histogram
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the command line, where the reader's going away is no failure."""
+        """Leave a pipe that is closed to the command line, where it is no failure."""
         raise BrokenPipeError
 
 
@@ -29,7 +36,7 @@ def _console() -> Console:
 
 
 def escape(text: str) -> str:
-    """Text from a file as rich shall print it: no markup, nothing that a terminal would obey."""
+    """Text from a file, for rich to print: without markup and control characters."""
     return escape_markup(printable(text))
 
 
@@ -44,24 +51,24 @@ def compressed(report: Report, quiet: bool = False) -> None:
     console.print(f"{_file(report)}, {change}")
 
 
-def fleet(outcomes: list[Outcome], quiet: bool = False) -> None:
-    """`dcz compress` of several models: what became of each, and the errors of those that failed."""
+def outcomes(rows: list[Outcome], quiet: bool = False) -> None:
+    """`dcz compress` of several models: the sizes of each, and the errors of those that failed."""
     console = _console()
     table = Table(title="by model", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
     table.add_column("model", overflow="fold")
     for head in ("before", "after", "ratio"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold")
-    for row in outcomes:
+    for row in rows:
         sizes = ("", "") if row.error else (f"{row.before:,}", f"{row.after:,}")
         ratio = f"{row.ratio:.2f}" if row.ratio else ""
         table.add_row(escape(str(row.model)), *sizes, ratio, _status(row))
     if not quiet:
         console.print(table)
-    made = [row for row in outcomes if row.error is None]
-    before, after = sum(row.before for row in made), sum(row.after for row in made)
-    change = f": {before:,} bytes before, {after:,} after, {before / after:.2f} times smaller" if made else ""
-    console.print(f"{len(made)} of {len(outcomes)} models compressed{change}")
+    done = [row for row in rows if row.error is None]
+    before, after = sum(row.before or 0 for row in done), sum(row.after or 0 for row in done)
+    change = f": {before:,} bytes before, {after:,} after, {before / after:.2f} times smaller" if done else ""
+    console.print(f"{len(done)} of {len(rows)} models compressed{change}")
 
 
 def _status(outcome: Outcome) -> str:
@@ -85,25 +92,26 @@ def inspected(report: Report) -> None:
     console.print(_storage(report))
 
 
-def sensitivity(found) -> None:
-    """`dcz sensitivity`: the tensors that hurt most when they are compressed most come first."""
+def sensitivity(result: "Sensitivity") -> None:
+    """`dcz sensitivity`: a row a tensor, those that move the answers most first."""
     console = _console()
     table = Table(
-        title=f"nats that the answers move, each tensor alone ({found.samples} samples)", title_justify="left"
+        title=f"nats that the answers move, each tensor alone ({result.samples} samples)", title_justify="left"
     )
     table.add_column("tensor", overflow="fold")
     table.add_column("#weights", justify="right")
-    first = found.rows[0]
+    first = result.rows[0]
     for heading in (*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)):
         table.add_column(heading, justify="right")
-    table.add_column(f"bits of {found.rate:g}", justify="right")
-    for row in sorted(found.rows, key=_hurt, reverse=True):
-        moved = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
-        table.add_row(escape(row.name), f"{row.elements:,}", *moved, f"{row.bits_suggested:.1f}")
+    table.add_column(f"bits of {result.rate:g}", justify="right")
+    for row in sorted(result.rows, key=_largest_change, reverse=True):
+        changes = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
+        table.add_row(escape(row.name), f"{row.elements:,}", *changes, f"{row.bits_suggested:.1f}")
     console.print(table)
 
 
-def _hurt(row) -> float:
+def _largest_change(row: "TensorSensitivity") -> float:
+    """The most nats that the answers move, by any of the bits and sparsities tried."""
     return max((*row.by_bits.values(), *row.by_sparsity.values()), default=0.0)
 
 
@@ -111,8 +119,8 @@ def _file(report: Report) -> str:
     return f"{escape(report.path)}: {size(report.file_bytes)} ({report.file_bytes:,} bytes)"
 
 
-# The columns of the paper's table, each with the width that a window must have for it to be shown.
-COLUMNS = [
+# The columns of the paper's table: heading, the width of a window from which it is shown, the text of a cell.
+COLUMNS: list[tuple[str, int, Callable[[TensorReport], str]]] = [
     ("shape", 100, lambda row: "x".join(map(str, row.shape)) or "scalar"),
     ("encoding", 0, lambda row: row.encoding),
     ("#weights", 0, lambda row: f"{row.elements:,}"),
@@ -140,7 +148,7 @@ def _layers(report: Report, width: int) -> Table:
     for row in report.rows:
         table.add_row(escape(row.name), *(cell(row) for _, _, cell in columns))
     total = report.total
-    summed = {
+    totals = {
         "#weights": f"{total.elements:,}",
         "weights %": "" if total.kept is None else _percent(total.kept, total.elements),
         "rate P+Q": _percent(total.share, total.original),
@@ -148,7 +156,7 @@ def _layers(report: Report, width: int) -> Table:
         "bytes": f"{total.huffman:,}",
     }
     if report.rows:
-        table.add_row("total", *(summed.get(head, "") for head, _, _ in columns), style="bold")
+        table.add_row("total", *(totals.get(head, "") for head, _, _ in columns), style="bold")
     return table
 
 
@@ -158,8 +166,9 @@ def _bits(width: float | None) -> str:
 
 def _stages(report: Report) -> Table:
     table = Table(title="by stage", title_justify="left", box=None, pad_edge=False, padding=(0, 1))
-    for head, justify in (("stage", "left"), ("bytes of tensors", "right"), ("ratio", "right")):
-        table.add_column(head, justify=justify)
+    table.add_column("stage")
+    for head in ("bytes of tensors", "ratio"):
+        table.add_column(head, justify="right")
     total = report.total
     stages = ("original", total.original), ("pruned", total.prune), ("P+Q", total.share), ("P+Q+H", total.huffman)
     for name, nbytes in stages:
@@ -201,20 +210,20 @@ def _tensors_of_onnx(report: Report) -> Table:
     return table
 
 
-def histograms(found: dict[str, list[tuple[float, float]]]) -> None:
-    """`dcz inspect --histogram`: at most 33 bars a tensor, neighbours together."""
+def histograms(shares: dict[str, list[tuple[float, float]]]) -> None:
+    """`dcz inspect --histogram`: at most MAX_BARS bars a tensor, of (value, share) pairs; neighbours share a bar."""
     console = _console()
-    if not found:
+    if not shares:
         console.print("none of these tensors has shared values")
-    for name, pairs in found.items():
+    for name, pairs in shares.items():
         console.print(f"{escape(name)}: {len(pairs)} shared values from {pairs[0][0]:.4g} to {pairs[-1][0]:.4g}")
-        each = -(-len(pairs) // 33)
-        groups = [pairs[start : start + each] for start in range(0, len(pairs), each)]
-        most = max(sum(share for _, share in group) for group in groups)
+        step = -(-len(pairs) // MAX_BARS)
+        groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]
+        longest = max(sum(share for _, share in group) for group in groups)
         for group in groups:
             part = sum(share for _, share in group)
             middle = group[len(group) // 2][0]
-            console.print(f"  {middle:>12.4g} {100 * part:5.1f} % {'█' * round(BAR * part / most) or '▏'}")
+            console.print(f"  {middle:>12.4g} {100 * part:5.1f} % {'█' * round(BAR * part / longest) or '▏'}")
 
 
 def verified(result: Verification) -> None:
@@ -238,7 +247,7 @@ def verified(result: Verification) -> None:
         console.print(f"output {escape(output.output)}: {_difference(output)}")
 
 
-def _difference(output) -> str:
+def _difference(output: "Difference") -> str:
     if not output.samples:
         return "nothing to compare"
     agreement = ""
@@ -263,5 +272,5 @@ def verdict(result: Verdict) -> None:
             console.print(f"  {row.huffman:>12,} bytes  {escape(row.name)}")
 
 
-def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2f} %" if whole else ""
+def _percent(part: float | None, whole: float) -> str:
+    return f"{100 * part / whole:.2f} %" if part is not None and whole else ""

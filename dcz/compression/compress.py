@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..arguments import check_flag, check_metadata
 from ..errors import BadPlan, CorruptFile
 from ..files import check_output, replacing
 from ..format.container import Archive
@@ -57,6 +58,8 @@ def compress(
     What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
     as it was. Raises DczError.
     """
+    check_flag(resume, "resume")
+    check_metadata(metadata)
     plan, threads = as_plan(plan), thread_count(threads)
     check_output(output, force)
     packing = Packing(model, plan)

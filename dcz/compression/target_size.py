@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..arguments import check_flag, check_ratio, optional_size, size_at_ratio
 from ..encoded import Record, RecordInfo
-from ..errors import BadPlan
+from ..errors import BadPlan, InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
@@ -71,7 +72,7 @@ class NoRecords:
 def compress_to_size(
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
-    max_bytes: int | None = None,
+    max_bytes: float | str | None = None,
     plan: Plan | Settings | str | os.PathLike[str] | None = None,
     *,
     ratio: float | None = None,
@@ -86,7 +87,8 @@ def compress_to_size(
 ) -> SizeTrial:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
-    `ratio` gives the size as a share instead: how many times smaller than the model.
+    Sizes may be text, such as "1.5MB". `ratio` gives the size as a share instead: how many times smaller than the
+    model.
 
     The plan's default quality is what is searched for: its default may prune, but not share in another way; tensors
     that its rules name are compressed as these say. Where more than a percent is left, because the best quality takes
@@ -96,7 +98,8 @@ def compress_to_size(
     """
     is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
     check_output(output, force, inputs=[model] if is_file else [])
-    max_bytes = _budget(model, max_bytes, ratio)
+    check_flag(resume, "resume")
+    budget = _budget(model, optional_size(max_bytes, minimum=1), ratio)
     plan = _searchable(as_plan(plan))
     threads = thread_count(threads)
 
@@ -109,10 +112,10 @@ def compress_to_size(
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
     with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        best = seek(measure_quality, max_bytes, _first_quality(Packing(model, plan).tensors, plan, max_bytes))
+        best = seek(measure_quality, budget, _first_quality(Packing(model, plan).tensors, plan, budget))
         chosen = at_quality(plan, best.quality)
-        if best.nbytes < (1 - TOLERANCE) * max_bytes:
-            chosen, best = _fill(measure, plan, best, max_bytes)
+        if best.nbytes < (1 - TOLERANCE) * budget:
+            chosen, best = _fill(measure, plan, best, budget)
     compress(
         model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
         force=force, resume=resume,
@@ -235,12 +238,11 @@ def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: int | None,
     if max_bytes is not None and ratio is None:
         return max_bytes
     if max_bytes is not None or ratio is None:
-        raise BadPlan("give a size or a ratio, and not both")
-    if not 0 < ratio < math.inf:
-        raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
+        raise InvalidArgument("give a size or a ratio, and not both")
+    check_ratio(ratio)
     from ..model import open_model
 
-    return int(open_model(model).source_bytes / ratio)
+    return size_at_ratio(open_model(model).source_bytes, ratio)
 
 
 def _searchable(plan: Plan) -> Plan:

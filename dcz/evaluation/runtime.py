@@ -84,7 +84,7 @@ def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
         inputs = {}
         for wanted in model.get_inputs():
             if wanted.type not in TYPES:
-                raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --inputs")
+                raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --data")
             dims = [
                 d if isinstance(d, int) and d > 0 else (batch if axis == 0 else size)
                 for axis, d in enumerate(wanted.shape)
@@ -95,7 +95,7 @@ def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
             return inputs
         except UnsuitableModel as error:
             refusal = error
-    raise UnsuitableModel(f"no random inputs fit the model ({refusal}): give --inputs")
+    raise UnsuitableModel(f"no random inputs fit the model ({refusal}): give --data")
 
 
 def _random(random: np.random.Generator, dims: list[int], dtype: np.dtype) -> np.ndarray:

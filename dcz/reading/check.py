@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..arguments import parse_size
+from ..arguments import is_number, parse_size
 from ..errors import BadPlan
 from .inspect import Report, TensorReport, inspect
 
@@ -60,7 +60,7 @@ def check(
         limit = parse_size(max_size)
         budgets.append(Budget("max-size", limit, report.file_bytes, report.file_bytes <= limit))
     if min_ratio is not None:
-        if not 0 <= min_ratio < float("inf"):
+        if not is_number(min_ratio, 0) or min_ratio == float("inf"):
             raise BadPlan(f"min-ratio is a number, 0 or more, not {min_ratio}")
         ratio = _ratio(report)
         budgets.append(Budget("min-ratio", min_ratio, ratio, ratio >= min_ratio))

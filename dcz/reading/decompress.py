@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from ..arguments import optional_size
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
@@ -65,15 +66,19 @@ def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference
     return proto, references
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None, max_bytes: int | None = None) -> "ModelProto":
+def load(
+    path: str | os.PathLike[str], *, threads: int | None = None, max_bytes: float | str | None = None
+) -> "ModelProto":
     """The model in a `.dcz` file as an onnx.ModelProto, all its tensors inside.
 
-    A file that would decode to more than `max_bytes` is refused before anything is decoded. Raises DczError.
+    A file that would decode to more than `max_bytes` (a number, or text such as "1MB") is refused before anything is
+    decoded. Raises DczError.
     """
     from .. import model
 
+    limit = optional_size(max_bytes)
     with Archive(path) as archive:
-        proto, references, _ = _skeleton_within(archive, max_bytes)
+        proto, references, _ = _skeleton_within(archive, limit)
         number = 0
         for _, data in decode_all(archive, threads):
             for reference in references[number]:
@@ -89,7 +94,7 @@ def decompress(
     *,
     external_data: str = "auto",
     threads: int | None = None,
-    max_bytes: int | None = None,
+    max_bytes: float | str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     force: bool = True,
 ) -> Path:
@@ -102,11 +107,12 @@ def decompress(
     """
     from .. import model
 
+    limit = optional_size(max_bytes)
     if external_data not in EXTERNAL_DATA:
         raise BadPlan(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
     with Archive(path) as archive, contextlib.ExitStack() as stack:
-        proto, references, nbytes = _skeleton_within(archive, max_bytes)
+        proto, references, nbytes = _skeleton_within(archive, limit)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
         files: list[BinaryIO] = []
         for target in (output, data_path) if outside else (output,):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..arguments import check_flag, check_ratio, is_number, optional_size, size_at_ratio
 from ..compression.compress import as_plan
 from ..compression.target_size import TOLERANCE, fitting
 from ..errors import BadPlan
@@ -61,7 +62,7 @@ def tune(
     output: str | os.PathLike,
     inputs: str | os.PathLike | Mapping[str, np.ndarray],
     *,
-    max_bytes: int | None = None,
+    max_bytes: float | str | None = None,
     ratio: float | None = None,
     max_drop: float | None = None,
     labels: str | os.PathLike | np.ndarray | None = None,
@@ -89,6 +90,8 @@ def tune(
     file in the end.
     Raises BadPlan where the budget cannot be met, saying what could; an older `output` stays as it was.
     """
+    max_bytes = optional_size(max_bytes, minimum=1)
+    check_flag(resume, "resume")
     _check(max_bytes, ratio, max_drop, labels)
     named = [given for given in (model, inputs, labels) if isinstance(given, (str, os.PathLike))]
     check_output(output, force, inputs=[path for path in named if os.path.exists(path)])
@@ -100,7 +103,7 @@ def tune(
 
         check(run)  # before all that takes long
     if ratio is not None:
-        max_bytes = int(run.source.source_bytes / ratio)
+        max_bytes = size_at_ratio(run.source.source_bytes, ratio)
     if max_bytes is None:
         _to_drop(run, DROP if max_drop is None else max_drop, warn)
     else:
@@ -117,9 +120,8 @@ def _check(max_bytes: int | None, ratio: float | None, max_drop: float | None, l
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
     if len(goals) > 1:
         raise BadPlan("give one of a size, a ratio and a drop")
-    if ratio is not None and not 0 < ratio < math.inf:
-        raise BadPlan(f"a ratio is how many times smaller the file shall be, above 0, not {ratio!r}")
-    if max_drop is not None and not 0 <= max_drop < 1:
+    check_ratio(ratio)
+    if max_drop is not None and not (is_number(max_drop, 0, 1) and max_drop != 1):
         raise BadPlan(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
     if labels is not None and len(goals) > 0 and max_drop is None:
         raise BadPlan("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 import dcz
 from dcz import cli
+from dcz.cli.common import Share
+from tests import models
 from tests.networks import perceptron
 
 
@@ -72,6 +75,52 @@ def test_options_reach_the_codec(run, model, options, encodings):
     assert {row["encoding"] for row in json.loads(out)["tensors"]} == encodings
 
 
+@pytest.mark.parametrize("command", ["compress", "retrain", "verify", "sensitivity"])
+def test_old_spellings_work_and_are_not_shown(run, command):
+    from dcz.cli import cli as group
+
+    _, out, _ = run(command, "--help")
+    params = group.get_command(None, command).params
+    aliases = {alias for param in params for alias in getattr(param, "aliases", ())}
+    assert aliases and aliases.isdisjoint(re.findall(r"^  (?:-\w, )?(--[\w-]+)", out, flags=re.M))
+
+
+def test_a_plan_and_inputs_by_their_old_spellings(run, model, tmp_path):
+    plan, x = tmp_path / "plan.toml", tmp_path / "x.npz"
+    np.savez(x, x=np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
+    options = ["--bits", "2", "--sparsity", "0.5", "--threads", 1]
+    assert run("sensitivity", model, *options, "--calibrate", x, "--plan", plan)[0] == 0
+    old = plan.read_bytes()
+    assert run("sensitivity", model, *options[:2], "--sparsity", "50%", "--data", x, "-o", plan, "-f")[0] == 0
+    assert plan.read_bytes() == old
+    for name, spelling in (("a.dcz", "--config"), ("b.dcz", "--plan")):
+        assert run("compress", model, "-o", tmp_path / name, spelling, plan)[0] == 0
+    assert (tmp_path / "a.dcz").read_bytes() == (tmp_path / "b.dcz").read_bytes()
+    for spelling in ("--inputs", "--data"):
+        code, out, _ = run("verify", tmp_path / "a.dcz", "--against", model, spelling, x, "--json")
+        assert code == 0 and json.loads(out)["outputs"][0]["samples"] == 40
+
+
+@pytest.mark.parametrize("text, bare, share", [
+    ("98%", False, 0.98), ("98.6 %", False, 0.986), ("0.98", False, 0.98), ("1", False, 1), ("0%", True, 0),
+    ("0.5%", True, 0.005), ("0.7", True, 0.007), ("5", True, 0.05), (0.3, False, 0.3), ("1e-3", False, 0.001),
+])  # fmt: skip
+def test_a_share_is_written_in_percent_or_bare(text, bare, share):
+    assert Share(bare_is_percent=bare).convert(text, None, None) == share
+
+
+@pytest.mark.parametrize("text", ["", "%", "many", "5%%", "1,5%", "snan"])
+def test_what_is_no_percentage_is_wrong_usage(run, model, text):
+    code, out, err = run("compress", model, "--sparsity", text)
+    assert (code, out) == (2, "") and "is no percentage, such as 98%" in err
+
+
+def test_sparsity_in_percent_is_the_same_share(run, model, tmp_path):
+    for name, share in (("a.dcz", "70%"), ("b.dcz", "0.7")):
+        assert run("compress", model, "--sparsity", share, "--bits", "4", "-o", tmp_path / name)[0] == 0
+    assert (tmp_path / "a.dcz").read_bytes() == (tmp_path / "b.dcz").read_bytes()
+
+
 def test_a_preset_is_the_quality_that_it_names(run, model):
     for name, options in (("safe", []), ("small", ["--quality", "26"]), ("lossless", ["--lossless"])):
         assert run("compress", model, "-o", model.with_name("a.dcz"), "-f", "--preset", name)[0] == 0
@@ -88,7 +137,7 @@ def test_index_bits_are_those_asked_for(run, model):
 def test_a_plan_and_patterns_choose_by_name(run, model, tmp_path):
     plan = tmp_path / "plan.toml"
     plan.write_text('[[rule]]\nmatch = "fc1*"\nbits = 2\n[[rule]]\nmatch = "fc1.weight"\nbits = 3\n')
-    code, out, _ = run("compress", model, "--config", plan, "--exclude", "fc2.weight", "--json")
+    code, out, _ = run("compress", model, "--plan", plan, "--exclude", "fc2.weight", "--json")
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)["tensors"]}
     assert rows["fc1.weight"]["entries"] == 8  # the last matching rule
@@ -114,7 +163,12 @@ def test_include_makes_a_weight_of_a_bias(run, model):
     (["compress", "net.onnx", "--preset", "tiny"], 2, "'tiny' is not one of"),
     (["compress", "net.onnx", "--preset", "lossless", "--calibrate", "x.npz"], 2, "nothing to calibrate"),
     (["compress", "net.onnx", "--preset", "small", "--calibrate", "x.npz", "--max-drop", "1"], 2, "and --max-drop"),
-    (["compress", "net.onnx", "--config", "missing.toml"], 6, "missing.toml"),
+    (["compress", "net.onnx", "--max-size", "0"], 2, "1 or more bytes"),
+    (["compress", "net.onnx", "--max-size", "1"], 2, "as small as 1 bytes: at 1 dB it has 1,"),
+    (["compress", "net.onnx", "--ratio", "1000000"], 2, "as small as 1 bytes: at 1 dB it has 1,"),
+    (["compress", "weightless.onnx", "--ratio", "1000000"], 2, "at 1 dB it has "),
+    (["compress", "weightless.onnx", "--max-size", "0"], 2, "1 or more bytes"),
+    (["compress", "net.onnx", "--plan", "missing.toml"], 6, "missing.toml"),
     (["compress", "net.onnx", "-o", "-"], 2, "./-"),
     (["compress", "-"], 2, "./-"),
     (["compress", "missing.onnx"], 6, "missing.onnx"),
@@ -136,6 +190,8 @@ def test_include_makes_a_weight_of_a_bias(run, model):
 def test_every_failure_has_its_code_and_says_why(refuses, model, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     Path("text.onnx").write_text("this is no model\n" * 50)
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    onnx.save(models.model(nodes, {"x": [4]}, {"y": [4]}, []), "weightless.onnx")
     refuses(arguments, code, words)
 
 
@@ -214,7 +270,7 @@ def test_verify_compares_tensors_and_outputs(run, model, tmp_path):
     code, out, _ = run("verify", packed, "--deep")
     assert code == 0 and "intact" in out and "bitarray" in out
     np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
-    code, out, _ = run("verify", packed, "--against", model, "--inputs", tmp_path / "x.npz", "--json")
+    code, out, _ = run("verify", packed, "--against", model, "--data", tmp_path / "x.npz", "--json")
     result = json.loads(out)
     assert code == 0
     assert result["outputs"][0]["samples"] == 40 and result["outputs"][0]["decibels"] > 20
@@ -404,7 +460,7 @@ def test_quiet_leaves_one_line(run, model):
 
 def test_a_gate_that_is_no_number_is_refused(run, model):
     run("compress", model)
-    for wrong in ("nan", "1.5", "-1"):
+    for wrong in ("nan", "1.5", "-1", "150%"):
         assert run("verify", model.with_suffix(".dcz"), "--against", model, "--min-agreement", wrong)[0] == 2
     assert run("check", model.with_suffix(".dcz"), "--min-ratio", "nan")[0] == 2
 
@@ -436,8 +492,6 @@ def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
 
 
 def test_repeating_tensors_are_deflated_whole_and_the_user_is_told(run, tmp_path):
-    from tests import models
-
     rolled = [models.tensor(f"w{i}", np.roll(models.WEIGHT[:64], i)) for i in range(40)]
     onnx.save(models.bag(*rolled), tmp_path / "net.onnx")
     code, out, err = run("compress", tmp_path / "net.onnx", "--include", "w*")

@@ -1,6 +1,7 @@
 """`dcz evaluate` as a user meets it."""
 
 import json
+import re
 import sys
 from functools import partial
 
@@ -53,11 +54,11 @@ def test_agreement_of_two_files(run):
 
 def test_a_missed_minimum_is_exit_code_1(run):
     arguments = ["net.onnx", "--data", "test.npz", "--labels", "y", "--min-top1"]
-    assert run(*arguments, "0.985")[0] == 0  # met exactly
+    assert run(*arguments, "0.985")[0] == run(*arguments, "98.5%")[0] == 0  # met exactly
     code, out, err = run(*arguments, "0.9851", "--json")
-    assert code == 1 and "top1 0.9850 is below 0.9851" in err and json.loads(out)["errors"] == 3
+    assert code == 1 and "top1 98.5% is below 98.51%" in err and json.loads(out)["errors"] == 3
     code, _, err = run("net.dcz", "--data", "test.npz", "--against", "net.onnx", "--min-agreement", "1.0")
-    assert code == 1 and "agreement 0." in err
+    assert code == 1 and re.search(r"agreement \d\d(\.\d+)?% is below 100%", err)
     both = ["--labels", "y", "--min-top1", "1", "--against", "net.onnx", "--min-agreement", "1"]
     code, _, err = run("net.dcz", "--data", "test.npz", *both)
     assert code == 1 and "top1" in err and "agreement" in err
@@ -72,6 +73,7 @@ def test_a_missed_minimum_is_exit_code_1(run):
     (["net.onnx", "--data", "test.npz", "--labels", "y", "--batch-size", "0"], 2, "--batch-size"),
     (["net.onnx", "--data", "test.npz", "--labels", "y", "--min-top1", "98.5"], 2, "share from 0 to 1"),
     (["net.onnx", "--data", "test.npz", "--labels", "y", "--min-top1", "nan"], 2, "share from 0 to 1"),
+    (["net.onnx", "--data", "test.npz", "--labels", "y", "--min-top1", "101%"], 2, "from 0% to 100%"),
     (["net.onnx", "--data", "test.npz", "--labels", "y", "--min-agreement", "0.9"], 2, "--against"),
     (["net.onnx", "--data", "test.npz", "--against", "net.dcz", "--min-top1", "0.9"], 2, "--labels"),
     (["net.onnx", "--data", "missing.npz", "--labels", "y"], 6, "missing.npz"),

@@ -89,7 +89,7 @@ def test_a_bar_on_a_terminal(run, monkeypatch):
     ([*LEARN, "--checkpoint", "c", "--no-checkpoint"], 2, "not both"),
     ([*LEARN, "--temperature", "2"], 2, "those of --distill"),
     ([*ASKED, "net.onnx", "--data", "train.npz", "--label-share", "0.5"], 2, "that of --labels"),
-    ([*LEARN, "--config", "missing.toml"], 6, "missing.toml"),
+    ([*LEARN, "--plan", "missing.toml"], 6, "missing.toml"),
     ([*LEARN, "--validation", "missing.npz"], 6, "missing.npz"),
     ([*LEARN, "-o", "train.npz", "-f"], 6, "input itself"),
     ([*LEARN, "-o", "no/net.dcz"], 6, "create it first"),

@@ -1,0 +1,113 @@
+"""arguments: what callers give is taken, or refused as a DczError that says why."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import dcz
+from dcz import arguments
+from dcz.arguments import is_number, is_whole, parse_size, size_at_ratio
+from dcz.errors import InvalidArgument
+from tests import models
+from tests.networks import perceptron
+
+
+def weightless() -> onnx.ModelProto:
+    """A model without tensors."""
+    return models.model([helper.make_node("Relu", ["x"], ["y"])], {"x": ["n", 4]}, {"y": ["n", 4]}, [])
+
+
+def test_bad_plan_and_invalid_argument_catch_the_same():
+    with pytest.raises(dcz.BadPlan):
+        raise dcz.InvalidArgument("threads")
+    with pytest.raises(dcz.InvalidArgument) as refusal:
+        dcz.Settings(bits=9)
+    assert refusal.value.exit_code == 2
+
+
+@pytest.mark.parametrize("size, nbytes", [
+    ("7MB", 7_000_000), (" 1.5 kib ", 1536), ("0", 0), (12, 12), (12.9, 12), (np.int64(3), 3), ("1" + "0" * 18, 10**18),
+])  # fmt: skip
+def test_sizes(size, nbytes):
+    assert parse_size(size) == nbytes
+
+
+@pytest.mark.parametrize(
+    "size", ["", "MB", "7 tons", "-1", -1, True, None, b"7", float("nan"), float("inf"), "9" * 400, 10**400, "0 tons"]
+)
+def test_what_is_no_size_is_refused(size):
+    with pytest.raises(InvalidArgument, match="is no size"):
+        parse_size(size)
+
+
+def test_a_size_below_the_minimum_is_refused():
+    assert parse_size("1", minimum=1) == 1
+    for size in (0, "0MB", 0.5):
+        with pytest.raises(InvalidArgument, match="1 or more bytes"):
+            parse_size(size, minimum=1)
+    assert arguments.optional_size(None, minimum=1) is None
+
+
+def test_a_ratio_asks_for_one_byte_at_least():
+    assert size_at_ratio(1000, 3) == 333
+    assert size_at_ratio(1000, 1e300) == 1
+    assert size_at_ratio(1000, 5e-324) == arguments.MAX_SIZE
+
+
+def test_numbers_are_told_from_what_only_looks_like_them():
+    assert is_number(0.5, 0, 1) and is_number(np.float32(1), 0, 1) and is_number(1, 0, 1)
+    assert not any(is_number(value, 0, 1) for value in (True, "0.5", None, float("nan"), 2, np.array([0.5])))
+    assert is_whole(1, 1, 1) and is_whole(np.int8(1), 1) and not is_number(10**400, 0, 1)
+    assert not any(is_whole(value, 0, 1) for value in (1.0, True, "1", None, 2))
+
+
+@pytest.mark.parametrize("make", [weightless, perceptron])
+@pytest.mark.parametrize("goal", [{"max_bytes": 1}, {"ratio": 1e6}, {"ratio": 1e300}], ids=str)
+def test_a_budget_that_no_file_meets_is_refused_with_the_smallest(tmp_path, make, goal):
+    with pytest.raises(InvalidArgument, match=r"as small as 1 bytes: at 1 dB it has [\d,]+;"):
+        dcz.compress_to_size(make(), tmp_path / "net.dcz", **goal)
+    assert not (tmp_path / "net.dcz").exists()
+
+
+def test_sizes_may_be_text(tmp_path):
+    output, back = tmp_path / "net.dcz", tmp_path / "net.onnx"
+    assert dcz.compress_to_size(perceptron(), output, "9kB", threads=1).nbytes == output.stat().st_size <= 9000
+    x = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)
+    assert dcz.tune(perceptron(), output, {"x": x}, max_bytes="9kB", threads=1).kept.nbytes <= 9000
+    assert dcz.decompress(output, back, max_bytes="1MB") == back
+    dcz.load(output, max_bytes="1MB")
+    for decode in (dcz.load, lambda path, **limit: dcz.decompress(path, back, **limit)):
+        with pytest.raises(dcz.UnsuitableModel, match="limit of 10000"):
+            decode(output, max_bytes="10kB")
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda path: dcz.compress_to_size(perceptron(), path, "seven"), "'seven' is no size"),
+    (lambda path: dcz.compress_to_size(perceptron(), path, 0), "1 or more bytes"),
+    (lambda path: dcz.compress_to_size(perceptron(), path, ratio="5"), "how many times smaller"),
+    (lambda path: dcz.compress_to_size(perceptron(), path, 9000, resume="x"), "resume is true, false or None"),
+    (lambda path: dcz.tune(perceptron(), path, {}, max_bytes="seven"), "'seven' is no size"),
+    (lambda path: dcz.tune(perceptron(), path, {}, max_bytes=0), "1 or more bytes"),
+    (lambda path: dcz.tune(perceptron(), path, {}, ratio="5"), "how many times smaller"),
+    (lambda path: dcz.tune(perceptron(), path, {}, max_drop="1%"), "a drop is a share"),
+    (lambda path: dcz.tune(perceptron(), path, {}, resume="x"), "resume is true, false or None"),
+    (lambda path: dcz.compress(perceptron(), path, metadata={"a": 1}), "metadata maps names to texts, not 'a' to 1"),
+    (lambda path: dcz.compress(perceptron(), path, metadata=["a"]), "it is no list"),
+    (lambda path: dcz.compress(perceptron(), path, metadata={"a": "\ud800"}), "what UTF-8 cannot"),
+    (lambda path: dcz.compress(perceptron(), path, resume="x"), "resume is true, false or None"),
+    (lambda path: dcz.compress(perceptron(), path, threads=True), "threads is a whole number"),
+    (lambda path: dcz.compress(perceptron(), path, threads="4"), "threads is a whole number"),
+    (lambda path: dcz.load(path, max_bytes="much"), "'much' is no size"),
+    (lambda path: dcz.decompress(path, path, max_bytes=-1), "-1 is no size"),
+])  # fmt: skip
+def test_what_no_argument_can_be_is_refused_before_any_work(tmp_path, call, words):
+    with pytest.raises(InvalidArgument, match=words):
+        call(tmp_path / "net.dcz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_ratio_to_check_is_a_number(tmp_path):
+    dcz.compress(perceptron(), tmp_path / "net.dcz")
+    with pytest.raises(InvalidArgument, match="min-ratio is a number"):
+        dcz.check(tmp_path / "net.dcz", min_ratio="3")
