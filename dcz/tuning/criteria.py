@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import BadPlan
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.evaluate import has_top_class
+from ..evaluation.metrics import class_rows, has_top_class
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
 
@@ -34,13 +34,15 @@ class Agreement:
             before, after = runtime.run(self.network.session, batch), runtime.run(changed, batch)
             if place is None:
                 place = _telling(before)
-            x, y = (_answers(found[place], len(self.held.rows(number)), self.held.size) for found in (before, after))
+            x, y = (
+                _answers(found[place], len(self.held.indices_of(number)), self.held.size) for found in (before, after)
+            )
             same, total = same + int((x == y).sum()), total + x.size
         return {"agreement": same / total, "drop": (total - same) / total} if total else {"agreement": 1.0, "drop": 0.0}
 
     def lost(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"{drop:.2%} of the {len(self.held.chosen)} held-out samples change their top class"
+        return f"{drop:.2%} of the {len(self.held.indices)} held-out samples change their top class"
 
 
 class Accuracy:
@@ -53,31 +55,31 @@ class Accuracy:
 
     def __init__(self, network: Predictor, held: SampleBatches, labels: str | os.PathLike, samples: Samples):
         self.network, self.held = network, held
-        classes = network.rows(held.rows(0)).shape[1]
+        classes = network.rows(held.indices_of(0)).shape[1]
         self.labels = read_labels(labels, samples, network.samples.count, classes)
         self.right = self._right(network)
-        self.before = self.right / len(held.chosen)
+        self.before = self.right / len(held.indices)
         if self.before <= 1 / classes:
             raise BadPlan(
                 f"{samples.path}, labels {os.fspath(labels)!r}: {network.path} itself is right on {self.right} of the "
-                f"{len(held.chosen)} held-out samples, no more than by guessing among {classes} classes; give the "
+                f"{len(held.indices)} held-out samples, no more than by guessing among {classes} classes; give the "
                 "number of each sample's class, counted from 0"
             )
 
     def __call__(self, changed) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than before, 0 or more)."""
         right = self._right(Predictor(self.network.path, changed, self.network.samples, self.network.output))
-        count = len(self.held.chosen)
+        count = len(self.held.indices)
         return {"accuracy": right / count, "drop": max(0, self.right - right) / count}
 
     def lost(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held.chosen)} held-out samples"
+        return f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held.indices)} held-out samples"
 
     def _right(self, network: Predictor) -> int:
         right = 0
         for number in range(len(self.held)):
-            chosen = self.held.rows(number)
+            chosen = self.held.indices_of(number)
             rows = network.rows(chosen)
             right += int(((rows.argmax(1) == self.labels[chosen]) & has_top_class(rows)).sum())
         return right
@@ -97,4 +99,4 @@ def _answers(output: np.ndarray, count: int, size: int) -> np.ndarray:
     """The answers of the first `count` of `size` samples, one for each place of the output; of none, all places."""
     if len(output) % size == 0:
         output = output[: len(output) // size * count]
-    return output if output.dtype.kind != "f" else runtime.rows(output).argmax(1)
+    return output if output.dtype.kind != "f" else class_rows(output).argmax(1)

@@ -19,6 +19,7 @@ from ..calibrate import Divergence
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
+from ..evaluation.metrics import class_rows
 from .session import TuningSession
 
 PARTS = 8  # of the held-out samples, by whose differences a gain is told from chance
@@ -68,7 +69,7 @@ def distill(
     values, stale, refused = None, 0, "training brought no gain"
 
     def shuffled(epoch: int) -> SampleBatches:
-        order = np.random.default_rng([seed, epoch]).permutation(training.chosen)
+        order = np.random.default_rng([seed, epoch]).permutation(training.indices)
         return SampleBatches(sampled.network, order, BATCH)
 
     try:
@@ -84,7 +85,7 @@ def distill(
     except UnsuitableModel as error:  # what `check` could not foresee shall not cost what calibration has found
         refused = f"training failed: {error}"
     refused = refused if values is None else _doubt(before, best)
-    verdict = Distilled(before.mean, best.mean, before.same, best.same, len(held.chosen), refused)
+    verdict = Distilled(before.mean, best.mean, before.same, best.same, len(held.indices), refused)
     return (None if refused else values), verdict
 
 
@@ -116,7 +117,7 @@ class _Judge:
     """Tells how far the answers on held-out samples are from the original network's."""
 
     def __init__(self, sampled: TuningSession, held: SampleBatches):
-        rows = np.array_split(held.chosen, min(PARTS, len(held.chosen)))
+        rows = np.array_split(held.indices, min(PARTS, len(held.indices)))
         self.sampled, self.parts = sampled, [SampleBatches(sampled.network, each) for each in rows]
 
     def __call__(self, new: Mapping[str, np.ndarray]) -> _Score:
@@ -127,8 +128,8 @@ class _Judge:
             for batch in part:
                 for x, y in zip(runtime.run(self.sampled.session, batch), runtime.run(changed, batch)):
                     divergence.add(x, y)
-                    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and runtime.rows(x).shape[1] > 1:
-                        chosen = [runtime.rows(each).argmax(1) for each in (x, y)]
+                    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and class_rows(x).shape[1] > 1:
+                        chosen = [class_rows(each).argmax(1) for each in (x, y)]
                         same += int((chosen[0] == chosen[1]).sum())
                         answers += len(chosen[0])
             found.append(divergence.mean)

@@ -71,7 +71,7 @@ class Trials(TuningSession):
         out = held & (places % every == every - 1)
         self.samples, self.held = SampleBatches(self.network, places[~out]), SampleBatches(self.network, places[out])
         self.judge = self._judge() if held else None
-        self.costs = self.curves(SampleBatches(self.network, evenly_spaced(self.samples.chosen, MEASURED)))
+        self.costs = self.curves(SampleBatches(self.network, evenly_spaced(self.samples.indices, MEASURED)))
 
     def _judge(self) -> Agreement | Accuracy:
         if self.labels is None:

@@ -108,7 +108,7 @@ def tune(
     verdict = _distill(run, int((1 + SLACK) * run.best.nbytes) if max_bytes is None else max_bytes) if distill else None
     run.write(output, warn=warn, force=force, resume=resume)
     before = run.judge.before if isinstance(run.judge, Accuracy) else None
-    counts = len(run.samples.chosen), len(run.held.chosen)
+    counts = len(run.samples.indices), len(run.held.indices)
     return Tuned(os.fspath(output), run.best, *counts, before, *run.moved(), verdict)
 
 
@@ -201,7 +201,7 @@ def _fill(run: Trials, max_bytes: int) -> None:
 def _to_drop(run: Trials, drop: float, warn: Callable[[str], None]) -> None:
     """Keep the fewest bits at which the judge finds no more than `drop` lost on the held-out samples."""
     run.divide(held=True)
-    count = len(run.held.chosen)
+    count = len(run.held.indices)
     if 0 < drop < 1 / count:
         warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
     low = high = nearest = None  # the most bits that do not hold, the fewest that do
