@@ -26,6 +26,7 @@ from .tensors import (
     ModelTensor,
     from_proto,
     load,
+    open_model,
     original,
     serialize,
 )
@@ -33,6 +34,6 @@ from .uses import WEIGHT_INPUTS, TensorUses
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "MOST_DIMS", "PROTOBUF_LIMIT", "WEIGHT_INPUTS", "Input", "Model", "Node", "Program",
-    "Reference", "ModelTensor", "TensorUses", "check", "cut", "fill", "fold", "from_proto", "inline_tensors", "load", "original",
-    "parse_graph", "point_outside", "program", "references", "serialize", "with_values",
+    "Reference", "ModelTensor", "TensorUses", "check", "cut", "fill", "fold", "from_proto", "inline_tensors", "load",
+    "open_model", "original", "parse_graph", "point_outside", "program", "references", "serialize", "with_values",
 ]  # fmt: skip

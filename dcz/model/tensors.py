@@ -139,6 +139,11 @@ def from_proto(proto: ModelProto) -> Model:
     return Model(copy, list(_model_tensors(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
 
 
+def open_model(model: str | os.PathLike | ModelProto) -> Model:
+    """The model in the file of this path, or a ModelProto, which is copied; raises as `load` and `from_proto` do."""
+    return load(model) if isinstance(model, (str, os.PathLike)) else from_proto(model)
+
+
 def original(
     model: str | os.PathLike | ModelProto, loaded: Model, wanted: Callable[[bytes | Content], bool]
 ) -> bytes | None:
