@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..evaluation.metrics import kl_of_probabilities, log_softmax
+
 CERTAIN = 1e-12  # probabilities below this count as this
 
 
@@ -26,8 +28,7 @@ class Divergence:
         dtype = np.float64 if before.dtype == np.float64 else np.float32
         x, y = (np.asarray(array, dtype).reshape(shape) for array in (before, after))
         if len(shape) >= 2 and _are_probabilities(x):
-            p, q = (np.maximum(a, dtype(CERTAIN)) for a in (x, y))
-            places = (p * np.log(p / q)).sum(-1, dtype=np.float64)
+            places = kl_of_probabilities(x, y, CERTAIN)
         elif len(shape) == 2:
             places = _of_scores(x, y)
         else:
@@ -45,7 +46,5 @@ def _are_probabilities(rows: np.ndarray) -> bool:
 
 
 def _of_scores(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    x, y = (np.asarray(array, np.float64) for array in (x, y))
-    log_p, log_q = (a - a.max(1, keepdims=True) for a in (x, y))
-    log_p, log_q = (a - np.log(np.exp(a).sum(1, keepdims=True)) for a in (log_p, log_q))
+    log_p, log_q = (log_softmax(np.asarray(array, np.float64)) for array in (x, y))
     return (np.exp(log_p) * (log_p - log_q)).sum(1)
