@@ -80,10 +80,10 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | os.PathLike,
-    data: str | os.PathLike,
-    labels: str | os.PathLike | None = None,
-    against: str | os.PathLike | None = None,
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
     *,
     output: str | None = None,
     batch_size: int | None = None,
@@ -118,7 +118,7 @@ def _evaluate(
     predictor: Predictor,
     reference: Predictor | None,
     samples: Samples,
-    labels: str | os.PathLike | None,
+    labels: str | os.PathLike[str] | None,
     batch_size: int | None,
     progress: Callable[[str, int, int], None],
 ) -> Evaluation:

@@ -22,7 +22,7 @@ from .samples import Samples
 
 @contextlib.contextmanager
 def open_predictor(
-    path: str | os.PathLike, samples: Samples, output: str | None, threads: int | None
+    path: str | os.PathLike[str], samples: Samples, output: str | None, threads: int | None
 ) -> Iterator["Predictor"]:
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
     with files.temporary_folder("dcz-evaluate-") as folder:
@@ -87,7 +87,10 @@ class Predictor:
         indices = np.append(indices, np.repeat(indices[-1:], size - len(indices)))
         arrays = {model_input.name: self.samples.arrays[model_input.name] for model_input in self._inputs}
         batch = {name: array[indices] if array.ndim else array for name, array in arrays.items()}
-        return {each.name: _cast(batch[each.name], each, self.path, self.samples.path) for each in self._inputs}
+        return {
+            model_input.name: _cast(batch[model_input.name], model_input, self.path, self.samples.path)
+            for model_input in self._inputs
+        }
 
 
 def _check_shape(path: str, model_input: runtime.ModelInput, samples: Samples) -> None:
@@ -107,20 +110,20 @@ def _check_shape(path: str, model_input: runtime.ModelInput, samples: Samples) -
 def _cast(array: np.ndarray, model_input: runtime.ModelInput, path: str, samples_path: str) -> np.ndarray:
     """A copy in the input's dtype: to floats from any number, to integers from integers that keep their values."""
     dtype = np.dtype(runtime.TYPES.get(model_input.type, np.void))
-    place = f"{samples_path}: input {model_input.name!r} of {path}"
+    where = f"{samples_path}: input {model_input.name!r} of {path}"
     is_text = model_input.type == "tensor(string)" and array.dtype.kind == "U"
     if is_text or (array.dtype.kind in "fiub" and dtype.kind == "f"):
         with np.errstate(over="ignore"):
             cast = np.array(array, None if is_text else dtype)
         if not is_text and (np.isinf(cast) & np.isfinite(array)).any():
-            raise BadPlan(f"{place} wants {dtype}, which some values overflow")
+            raise BadPlan(f"{where} wants {dtype}, which some values overflow")
         return cast
     if array.dtype.kind in "iub" and dtype.kind in "iub":
         cast = np.array(array, dtype)
         if np.array_equal(cast, array):
             return cast
-        raise BadPlan(f"{place} wants {dtype}, which does not hold all values")
-    raise BadPlan(f"{place} wants {model_input.type}, the file has {array.dtype}")
+        raise BadPlan(f"{where} wants {dtype}, which does not hold all values")
+    raise BadPlan(f"{where} wants {model_input.type}, the file has {array.dtype}")
 
 
 def _dtype_and_shape(value: object) -> str:

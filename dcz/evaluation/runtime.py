@@ -31,7 +31,9 @@ Session: TypeAlias = onnxruntime.InferenceSession
 ModelInput: TypeAlias = onnxruntime.NodeArg  # name, shape and type of an input
 
 
-def session(path: str | os.PathLike | bytes, threads: int = 0, name: str | os.PathLike | None = None) -> Session:
+def session(
+    path: str | os.PathLike[str] | bytes, threads: int = 0, name: str | os.PathLike[str] | None = None
+) -> Session:
     """An onnxruntime session on the CPU; raises UnsuitableModel, which calls the model `name`, where it cannot load it.
 
     `path` may also be the model itself, as bytes. `threads`: 0 for all cores.
@@ -54,7 +56,7 @@ def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
         raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
 
 
-def load_inputs(path: str | os.PathLike) -> Inputs:
+def load_inputs(path: str | os.PathLike[str]) -> Inputs:
     """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or BadPlan."""
     arrays = open_samples(path).arrays
     if NAMELESS in arrays:
@@ -96,7 +98,7 @@ def _random_inputs(model: Session, random: np.random.Generator, batch: int, size
 
 
 def compare(
-    first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs | None = None
+    first: str | os.PathLike[str], second: str | os.PathLike[str], inputs: Inputs | None = None
 ) -> list[OutputDifference]:
     """Run two models with the same signature on the same inputs (random ones where None).
 
@@ -122,7 +124,8 @@ def batches(model: Session, inputs: Inputs) -> Iterator[Inputs]:
         raise BadPlan(f"the inputs lack {min(missing)!r}; the model wants {', '.join(model_inputs)}")
     arrays = {name: inputs[name] for name in model_inputs}
     lengths = {len(array) for array in arrays.values() if array.ndim}
-    fixed = {each.shape[0] for each in model_inputs.values() if each.shape and isinstance(each.shape[0], int)}
+    first_dims = [model_input.shape[0] for model_input in model_inputs.values() if model_input.shape]
+    fixed = {dim for dim in first_dims if isinstance(dim, int)}
     length, size = max(lengths, default=1), min(fixed, default=BATCH)
     if len(lengths) != 1 or len(fixed) > 1 or (fixed and length == size) or size < 1:
         yield {name: np.array(array) for name, array in arrays.items()}  # inputs without a batch axis belong together

@@ -82,7 +82,7 @@ class Samples:
         return ", ".join(map(repr, self.arrays)) if self.arrays.keys() - {NAMELESS} else "one without a name"
 
 
-def open_samples(path: str | os.PathLike) -> Samples:
+def open_samples(path: str | os.PathLike[str]) -> Samples:
     """The arrays of an .npz file, by name, or the one of an .npy, under NAMELESS; the first bytes say which it is.
 
     Raises FileAccess, or BadPlan for a file that is neither, is damaged or holds Python objects.
@@ -173,7 +173,7 @@ def _map(file: BinaryIO, offset: int, shape: tuple[int, ...], fortran: bool, dty
 
 
 def read_labels(
-    labels: str | os.PathLike, samples: Samples, count: int | None = None, classes: int | None = None
+    labels: str | os.PathLike[str], samples: Samples, count: int | None = None, classes: int | None = None
 ) -> np.ndarray:
     """The labels of the samples, int64 [count], each from 0 to `classes` - 1 (or any from 0 where that is unknown).
 
@@ -181,27 +181,27 @@ def read_labels(
     Integers of any width, [count] or [count, 1]. `count` defaults to the number of samples in the data file. Raises
     FileAccess, or BadPlan that names the file and the first label that does not fit.
     """
-    place, array = _find_labels(labels, samples)
+    where, array = _find_labels(labels, samples)
     count = samples.count if count is None else count
     if array.dtype.kind not in "iu":
-        raise BadPlan(f"{place}: labels are whole numbers, not {array.dtype}; save them as int64")
+        raise BadPlan(f"{where}: labels are whole numbers, not {array.dtype}; save them as int64")
     if array.ndim == 0 or math.prod(array.shape) != len(array):
         raise BadPlan(
-            f"{place}: labels are one number a sample, not {list(array.shape)}; of one-hot rows save argmax(1)"
+            f"{where}: labels are one number a sample, not {list(array.shape)}; of one-hot rows save argmax(1)"
         )
     array = array.reshape(-1)
     if len(array) != count:
-        raise BadPlan(f"{place}: {len(array)} labels for {count} samples of {samples.path}")
+        raise BadPlan(f"{where}: {len(array)} labels for {count} samples of {samples.path}")
     last = np.iinfo(np.int64).max if classes is None else classes - 1
     misfits = (array < 0) | (array > last)
     if misfits.any():
         first = int(misfits.argmax())
         upper = "up" if classes is None else f"to {last}"
-        raise BadPlan(f"{place}: label {array[first]} of sample {first} is out of range: classes count from 0 {upper}")
+        raise BadPlan(f"{where}: label {array[first]} of sample {first} is out of range: classes count from 0 {upper}")
     return np.array(array, np.int64)
 
 
-def _find_labels(labels: str | os.PathLike, samples: Samples) -> tuple[str, np.ndarray]:
+def _find_labels(labels: str | os.PathLike[str], samples: Samples) -> tuple[str, np.ndarray]:
     """Where the labels are, for messages, and the array as it is there."""
     name = os.fspath(labels)
     if name != NAMELESS and name in samples.arrays:

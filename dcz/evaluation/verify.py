@@ -51,11 +51,11 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     deep: bool = False,
-    against: str | os.PathLike | None = None,
-    inputs: str | os.PathLike | None = None,
+    against: str | os.PathLike[str] | None = None,
+    inputs: str | os.PathLike[str] | None = None,
     threads: int | None = None,
 ) -> Verification:
     """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
@@ -95,7 +95,7 @@ def verify(
     return Verification(os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, outputs, note, folded)
 
 
-def _compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike) -> tuple[TensorDifference, ...]:
+def _compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike[str]) -> tuple[TensorDifference, ...]:
     """The difference of each tensor; raises UnsuitableModel where the models have not the same tensors."""
     decoded_tensors = {tensor.name: tensor for tensor in decoded.tensors}
     differences = []
@@ -126,7 +126,7 @@ def _decibels(tensor: "ModelTensor", other: "ModelTensor") -> float:
 
 
 def _compare_outputs(
-    restored: Path, against: str | os.PathLike, inputs: str | os.PathLike | None
+    restored: Path, against: str | os.PathLike[str], inputs: str | os.PathLike[str] | None
 ) -> tuple[tuple[OutputDifference, ...], str]:
     """The differences of the outputs, or why there are none."""
     from . import runtime

@@ -56,7 +56,7 @@ class AccuracyCriterion:
     """
 
     def __init__(
-        self, predictor: Predictor, held_out: SampleBatches, labels: str | os.PathLike, samples: Samples
+        self, predictor: Predictor, held_out: SampleBatches, labels: str | os.PathLike[str], samples: Samples
     ) -> None:
         self.predictor, self.held_out = predictor, held_out
         classes = predictor.rows(held_out.indices_of(0)).shape[1]

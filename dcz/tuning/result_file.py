@@ -38,7 +38,7 @@ def write_file(
     session: TuningSession,
     values: Mapping[str, np.ndarray],
     settings: str,
-    output: str | os.PathLike,
+    output: str | os.PathLike[str],
     *,
     warn: Callable[[str], None],
     force: bool,

@@ -21,7 +21,7 @@ MAX_SIZE_TRIALS = 8
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
 MAX_DROP_TRIALS = 10  # six down from FIRST_BITS to a third of a bit, the others between
 DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until one drop is small enough and one is not
-MIN_BITS_RATIO = 1.03  # of bits that hold to bits that do not: some dozens of samples do not tell nearer ones apart
+MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
 
 
 def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
@@ -115,14 +115,14 @@ def _fill_with_exact(trials: Trials, best: Candidate, max_bytes: int) -> Candida
 def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> Candidate:
     """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
 
-    Raises BadPlan where even the most bits drop more. `warn` is called where the samples are too few for such a drop.
+    Raises BadPlan where no trial holds that. `warn` gets a message where so small a drop cannot be told from none.
     """
     count = len(trials.split.held_out.indices)
     if 0 < max_drop < 1 / count:
         warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
     best: Candidate | None = None
     smallest_drop, bits_of_smallest_drop = math.inf, math.nan
-    failing_bits = holding_bits = None  # the most bits that drop more, the fewest that do not
+    failing_bits = holding_bits = None  # the latest with a larger drop, and the latest without
     bits = FIRST_BITS
     for _ in range(MAX_DROP_TRIALS):
         candidate = trials.run(bits)

@@ -90,7 +90,7 @@ class Sensitivity:
             lines += [f"match = {_quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
         return "\n".join(lines) + "\n"
 
-    def write(self, path: str | os.PathLike, force: bool = True) -> None:
+    def write(self, path: str | os.PathLike[str], force: bool = True) -> None:
         """Write `to_toml` to a file; raises FileAccess, without `force` also where there is one."""
         check_output(path, force)
         with replacing(path) as file:
@@ -112,16 +112,16 @@ def _setting_lines(settings: Settings) -> list[str]:
 
 
 def measure(
-    model: "str | os.PathLike | ModelProto",
-    inputs: str | os.PathLike | Mapping[str, np.ndarray],
+    model: "str | os.PathLike[str] | ModelProto",
+    inputs: str | os.PathLike[str] | Mapping[str, np.ndarray],
     *,
     bits: Sequence[int] = DEFAULT_BITS,
     sparsities: Sequence[float] = DEFAULT_SPARSITIES,
     samples: int = DEFAULT_SAMPLES,
     rate: float = DEFAULT_RATE,
-    plan: Plan | Settings | str | os.PathLike | None = None,
+    plan: Plan | Settings | str | os.PathLike[str] | None = None,
     threads: int | None = None,
-    output: str | os.PathLike | None = None,
+    output: str | os.PathLike[str] | None = None,
     force: bool = True,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Sensitivity:

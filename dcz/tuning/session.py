@@ -44,9 +44,9 @@ class TuningSession:
 
     def __init__(
         self,
-        model: "str | os.PathLike | ModelProto",
-        samples: str | os.PathLike | Mapping[str, np.ndarray],
-        plan: Plan | Settings | str | os.PathLike | None,
+        model: "str | os.PathLike[str] | ModelProto",
+        samples: str | os.PathLike[str] | Mapping[str, np.ndarray],
+        plan: Plan | Settings | str | os.PathLike[str] | None,
         threads: int,
     ):
         self.source = onnx_model.open_model(model)
@@ -135,7 +135,7 @@ class TuningSession:
         return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
 
 
-def _as_samples(samples: str | os.PathLike | Mapping[str, np.ndarray]) -> Samples:
+def _as_samples(samples: str | os.PathLike[str] | Mapping[str, np.ndarray]) -> Samples:
     if isinstance(samples, Mapping):
         return Samples("the inputs", {name: np.asarray(array) for name, array in samples.items()})
     return open_samples(samples)

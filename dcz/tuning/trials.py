@@ -75,7 +75,7 @@ def check_sample_count(session: TuningSession) -> None:
 
 
 def make_criterion(
-    session: TuningSession, held_out: SampleBatches, labels: str | os.PathLike | np.ndarray | None
+    session: TuningSession, held_out: SampleBatches, labels: str | os.PathLike[str] | np.ndarray | None
 ) -> Criterion:
     """What a drop is measured by: agreement without labels, else accuracy. For `labels` see dcz.tune."""
     if labels is None:

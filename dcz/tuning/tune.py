@@ -66,16 +66,16 @@ class Tuned:
 
 
 def tune(
-    model: "str | os.PathLike | ModelProto",
-    output: str | os.PathLike,
-    inputs: str | os.PathLike | Mapping[str, np.ndarray],
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
+    inputs: str | os.PathLike[str] | Mapping[str, np.ndarray],
     *,
     max_bytes: int | None = None,
     ratio: float | None = None,
     max_drop: float | None = None,
-    labels: str | os.PathLike | np.ndarray | None = None,
+    labels: str | os.PathLike[str] | np.ndarray | None = None,
     distill: bool = False,
-    plan: Plan | Settings | str | os.PathLike | None = None,
+    plan: Plan | Settings | str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     trial: Callable[[CalibratedTrial], None] = lambda trial: None,
@@ -132,7 +132,7 @@ def _check(
     max_bytes: int | None,
     ratio: float | None,
     max_drop: float | None,
-    labels: str | os.PathLike | np.ndarray | None,
+    labels: str | os.PathLike[str] | np.ndarray | None,
 ) -> None:
     """Raise BadPlan for goals that are out of range, or contradict each other."""
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
