@@ -39,7 +39,7 @@ def test_the_readme_shows_every_command():
 
 
 def test_the_readmes_commands_run_in_their_order(folder, monkeypatch, capsys):
-    monkeypatch.setattr("dcz.tuning.tune.PASSES", 4)  # of what they find, the tests of tuning speak
+    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 4)  # of what they find, the tests of tuning speak
     for command in COMMANDS:
         if shlex.split(command)[1] == "retrain" and importlib.util.find_spec("torch") is None:
             continue  # the extra `train` brings it

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.metrics import kl_of_probabilities, log_softmax
+
 MIN_PROBABILITY = 1e-12  # probabilities below this count as this
 MIN_VARIANCE = 1e-30
 INFINITE = 1e3  # what a position counts whose divergence is no finite number
@@ -30,8 +32,7 @@ class Divergence:
         dtype = np.float64 if before.dtype == np.float64 else np.float32
         x, y = (np.asarray(array, dtype).reshape(shape) for array in (before, after))
         if len(shape) >= 2 and _are_probabilities(x):
-            p, q = (np.maximum(a, dtype(MIN_PROBABILITY)) for a in (x, y))
-            divergences = (p * np.log(p / q)).sum(-1, dtype=np.float64)
+            divergences = kl_of_probabilities(x, y, MIN_PROBABILITY)
         elif len(shape) == 2:
             divergences = _of_logits(x, y)
         else:
@@ -52,8 +53,6 @@ def _are_probabilities(rows: np.ndarray) -> bool:
 
 def _of_logits(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """KL divergence of the softmax of each row [n, classes] -> [n], through log-sum-exp less the largest logit."""
-    x, y = (np.asarray(array, np.float64) for array in (x, y))
-    log_p, log_q = (a - a.max(1, keepdims=True) for a in (x, y))
-    log_p, log_q = (a - np.log(np.exp(a).sum(1, keepdims=True)) for a in (log_p, log_q))
+    log_p, log_q = (log_softmax(np.asarray(array, np.float64)) for array in (x, y))
     divergences: np.ndarray = (np.exp(log_p) * (log_p - log_q)).sum(1)
     return divergences

@@ -1,10 +1,12 @@
-"""Batches of chosen samples, as a network takes them.
+"""Batches of some samples of a data file, as a model takes them.
 
-batches = Batches(network, spread(np.arange(1000), 64))     64 of 1000 samples, evenly
-for batch in batches: ...                                   {input name: array}
+batches = SampleBatches(predictor, evenly_spaced(np.arange(1000), 64))     64 of 1000 samples, evenly
+for batch in batches: ...                                                  {input name: array}
 """
 
+import math
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
@@ -13,36 +15,47 @@ from . import runtime
 from .predictor import Predictor
 
 
-class SampleBatches(Sequence):
-    """Batches of the `chosen` samples (int64) of a network, read anew each time they are asked for.
+class SampleBatches(Sequence[runtime.Inputs]):
+    """Batches of the samples at `indices` (int64 [n]), read from the file each time that one is asked for.
 
-    They hold `most` samples at most; where the network's batch is fixed, the last one is filled up with the last
+    They hold `max_size` samples at most. Where the model's batch is fixed, the last one is filled up with its last
     sample.
     """
 
-    def __init__(self, network: Predictor, chosen: np.ndarray, most: int = runtime.BATCH):
-        self._network, self.chosen = network, chosen
-        self.size = network.fixed or min(most, len(chosen))
+    def __init__(self, predictor: Predictor, indices: np.ndarray, max_size: int = runtime.BATCH):
+        self._predictor, self.indices = predictor, indices
+        self.size = predictor.fixed_batch or min(max_size, len(indices))
 
     def __len__(self) -> int:
-        return -(-len(self.chosen) // self.size)
+        return math.ceil(len(self.indices) / self.size)
 
-    def __getitem__(self, number: int) -> runtime.Inputs:
+    @overload
+    def __getitem__(self, number: int) -> runtime.Inputs: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[runtime.Inputs]: ...
+
+    def __getitem__(self, number: int | slice) -> runtime.Inputs | list[runtime.Inputs]:
+        """The inputs of one batch; raises BadPlan where they hold NaN."""
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
         if not 0 <= number < len(self):
             raise IndexError(number)
-        rows = self.rows(number)
-        found = self._network.batch(rows, self._network.fixed or len(rows))
-        for name, array in found.items():
+        indices = self.indices_of(number)
+        inputs = self._predictor.inputs_of(indices, self._predictor.fixed_batch or len(indices))
+        for name, array in inputs.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
-                path = self._network.samples.path
-                raise BadPlan(f"{path}: input {name!r} holds NaN in samples {rows[0]} to {rows[-1]}: leave these out")
-        return found
+                path = self._predictor.samples.path
+                raise BadPlan(
+                    f"{path}: input {name!r} holds NaN in samples {indices[0]} to {indices[-1]}: leave these out"
+                )
+        return inputs
 
-    def rows(self, number: int) -> np.ndarray:
-        """Which samples a batch holds, but for what fills it up."""
-        return self.chosen[number * self.size : (number + 1) * self.size]
+    def indices_of(self, number: int) -> np.ndarray:
+        """The indices of a batch's samples, without those that fill it up: int64."""
+        return self.indices[number * self.size : (number + 1) * self.size]
 
 
-def evenly_spaced(chosen: np.ndarray, most: int) -> np.ndarray:
-    """`most` of the samples at most, evenly: files often hold one kind of samples after another."""
-    return chosen[np.linspace(0, len(chosen) - 1, min(most, len(chosen))).astype(np.int64)]
+def evenly_spaced(indices: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the indices at most, evenly: files often hold one kind of samples after another."""
+    return np.asarray(indices[np.linspace(0, len(indices) - 1, min(count, len(indices))).astype(np.int64)])

@@ -10,32 +10,30 @@ import contextlib
 import dataclasses
 import itertools
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import BadPlan
 from ..parallel import thread_count
-from . import runtime
+from . import metrics, runtime
 from .predictor import Predictor, open_predictor
-from .samples import open_samples as open_data
-from .samples import read_labels
+from .samples import Samples, open_samples, read_labels
 
 TOP = 5  # the paper's second measure; it says nothing where there are no more classes than that
-SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16 outputs stay within it
-UNDERFLOW = float(np.finfo(np.float32).tiny)  # a probability of 0 counts as this: at most 87.3 nats of loss a sample
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was counted. Figures that compare with labels are None without labels, those with `against` without that.
+    """Figures over all samples. Those that compare with labels are None without labels, those with `against` without it.
 
     `errors`: samples whose largest entry is not their label's (of equal ones the first counts); `top5_errors`: whose
     label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
     `disagreements`: samples of which the two models' top classes differ. `divergence`: mean Kullback-Leibler
-    divergence of `path`'s probabilities from those of `against`, in nats. `decibels`: as runtime.Difference's.
+    divergence of `path`'s probabilities from those of `against`, in nats. `decibels`: as metrics.OutputDifference's.
     `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf alone: they count as errors and as
     disagreements, and the means are NaN.
     """
@@ -68,10 +66,10 @@ class Evaluation:
         """The share of samples for which both models have the same top class."""
         return self._share(self.disagreements)
 
-    def _share(self, others: int | None) -> float | None:
-        return None if others is None else (self.samples - others) / self.samples
+    def _share(self, wrong: int | None) -> float | None:
+        return None if wrong is None else (self.samples - wrong) / self.samples
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; means are null where no finite number; `equal` says that decibels are infinite."""
         plain = dataclasses.asdict(self)
         plain |= {"top1": self.top1, "top5": self.top5, "agreement": self.agreement}
@@ -82,24 +80,24 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | os.PathLike,
-    data: str | os.PathLike,
-    labels: str | os.PathLike | None = None,
-    against: str | os.PathLike | None = None,
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | None = None,
+    against: str | os.PathLike[str] | None = None,
     *,
     output: str | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Evaluation:
-    """Run a `.dcz` or `.onnx` model on all samples of a data file, and count.
+    """Run a `.dcz` or `.onnx` model on all samples of a data file, and count errors or disagreements.
 
     `data`: an .npz with an array for each input, by name, samples along the first axis, or an .npy for a model with one
     input. Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and to integers where they fit;
     axes are never moved. `labels`: the name of an array in `data`, or the path of an .npy or .npz with one array.
     `against`: another `.dcz` or `.onnx`, fed from the same file. `output`: the one to look at; default: each model's
     first with one row of two or more floats a sample, axes of length 1 set aside. Where a model's batch is fixed, its
-    last one is filled up with the last sample. `progress` is told the model's path, the samples done, and those in all.
+    last one is filled up with the last sample. `progress` gets the model's path, the samples done, and those in all.
     Raises DczError.
     """
     if labels is None and against is None:
@@ -107,132 +105,122 @@ def evaluate(
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise BadPlan(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
     thread_count(threads)  # raises where it is none
-    samples = open_data(data)
+    samples = open_samples(data)
     with contextlib.ExitStack() as stack:
-        ours = stack.enter_context(open_predictor(model, samples, output, threads))
-        theirs = None if against is None else stack.enter_context(open_predictor(against, samples, output, threads))
-        count = ours.samples.count
-        if theirs is not None and theirs.samples.count != count:
-            raise BadPlan(
-                f"{samples.path}: has {count} samples for {ours.path}, and {theirs.samples.count} for {theirs.path}"
-            )
-        size, unanswered, truth, beside = batch_size or ours.fixed or runtime.BATCH, 0, None, None
-        for start in range(0, count, size):
-            stop = min(start + size, count)
-            rows = ours.answers(start, stop)
-            unanswered += int((~has_top_class(rows)).sum())
-            if labels is not None:
-                if truth is None:  # the first answers say how many classes there are
-                    truth = _LabelMetrics(read_labels(labels, samples, count, rows.shape[1]))
-                truth.add(rows, start, stop)
-            if theirs is not None:
-                beside = beside or _AgreementMetrics(ours, theirs)
-                beside.add(rows, theirs.answers(start, stop))
-            progress(ours.path, stop, count)
-    compared = [each.figures(count) for each in (truth, beside) if each is not None]
-    figures = {name: figure for found in compared for name, figure in found.items()}
-    return Evaluation(ours.path, ours.output, count, rows.shape[1], unanswered, **figures)
+        predictor = stack.enter_context(open_predictor(model, samples, output, threads))
+        reference = None
+        if against is not None:
+            reference = stack.enter_context(open_predictor(against, samples, output, threads))
+        return _evaluate(predictor, reference, samples, labels, batch_size, progress)
 
 
-def has_top_class(rows: np.ndarray) -> np.ndarray:
-    """Which rows [n, classes] have a top class: bool [n]; not those with NaN or +inf, nor of -inf alone."""
-    return np.isfinite(rows.max(1))
-
-
-def are_probabilities(rows: np.ndarray) -> bool:
-    """Whether all rows [n, classes] that are answered have no negative entry, and sums of 1 within 1e-3."""
-    rows = rows[has_top_class(rows)]
-    return bool((rows >= 0).all() and (np.abs(rows.sum(1) - 1) <= SUM_TOLERANCE).all())
-
-
-def log_probabilities(rows: np.ndarray, probabilities: bool) -> np.ndarray:
-    """Natural logarithms of what rows [n, classes] are, or of their softmax; NaN in rows that are not answered.
-
-    A probability of 0 is taken for one that underflowed, 1.2e-38.
-    """
-    rows = np.where(has_top_class(rows)[:, None], rows, np.nan)
-    if probabilities:
-        return np.log(np.maximum(rows, UNDERFLOW))
-    logs = rows - rows.max(1, keepdims=True)
-    return logs - np.log(np.exp(logs).sum(1, keepdims=True))
+def _evaluate(
+    predictor: Predictor,
+    reference: Predictor | None,
+    samples: Samples,
+    labels: str | os.PathLike[str] | None,
+    batch_size: int | None,
+    progress: Callable[[str, int, int], None],
+) -> Evaluation:
+    """See evaluate; `samples` are all arrays of the data file, `reference` is the model to compare with."""
+    count = predictor.samples.count
+    if reference is not None and reference.samples.count != count:
+        raise BadPlan(
+            f"{samples.path}: has {count} samples for {predictor.path}, and {reference.samples.count} for "
+            f"{reference.path}"
+        )
+    size = batch_size or predictor.fixed_batch or runtime.BATCH
+    label_metrics, classes, unanswered = None, 0, 0
+    agreement_metrics = None if reference is None else _AgreementMetrics(predictor, reference)
+    for start in range(0, count, size):
+        stop = min(start + size, count)
+        rows = predictor.answers(start, stop)
+        classes = rows.shape[1]
+        unanswered += int((~metrics.has_top_class(rows)).sum())
+        if labels is not None:
+            if label_metrics is None:  # the first answers say how many classes there are
+                label_metrics = _LabelMetrics(read_labels(labels, samples, count, classes))
+            label_metrics.add(rows, start, stop)
+        if reference is not None and agreement_metrics is not None:
+            agreement_metrics.add(rows, reference.answers(start, stop))
+        progress(predictor.path, stop, count)
+    figures = {} if label_metrics is None else label_metrics.figures(count)
+    figures |= {} if agreement_metrics is None else agreement_metrics.figures(count)
+    return Evaluation(predictor.path, str(predictor.output), count, classes, unanswered, **figures)
 
 
 class _LogitsOrProbabilities:
     """How rows of one model may still be read: as logits, and as probabilities until one shows that they are none.
 
-    Sums are kept of both, so that neither the batch nor the order of the samples decides.
+    Sums are kept for both readings, so that neither the batch nor the order of the samples decides.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.probabilities = True
 
-    def of(self, rows: np.ndarray) -> dict[bool, np.ndarray]:
+    def log_probabilities(self, rows: np.ndarray) -> dict[bool, np.ndarray]:
         """The logarithms of the rows in each reading; keys: whether they are probabilities."""
-        self.probabilities = self.probabilities and are_probabilities(rows)
-        return {reading: log_probabilities(rows, reading) for reading in {False, self.probabilities}}
+        self.probabilities = self.probabilities and metrics.are_probabilities(rows)
+        return {reading: metrics.log_probabilities(rows, reading) for reading in {False, self.probabilities}}
 
 
 class _LabelMetrics:
-    """What is counted against labels, int64 [samples]."""
+    """Errors and loss against labels, int64 [samples]."""
 
     def __init__(self, labels: np.ndarray):
         self.labels = labels
-        self.errors = self.top5_errors = 0
-        self.reading, self.loss = _LogitsOrProbabilities(), Counter()
+        self.errors = self.top5_errors = self.classes = 0
+        self.reading = _LogitsOrProbabilities()
+        self.loss: dict[bool, float] = defaultdict(float)
 
     def add(self, rows: np.ndarray, start: int, stop: int) -> None:
         """The answers for samples start to stop."""
-        labels = self.labels[start:stop, None]
-        own = np.take_along_axis(rows, labels, 1)
-        before = (rows == own) & (np.arange(rows.shape[1]) < labels)  # of equal entries the first comes first
-        rank = ((rows > own) | before).sum(1)
-        self.errors += int((~has_top_class(rows) | (rank > 0)).sum())
-        self.top5_errors += int((~has_top_class(rows) | (rank >= TOP)).sum())
+        labels, unanswered = self.labels[start:stop], ~metrics.has_top_class(rows)
+        rank = metrics.label_rank(rows, labels)
+        self.errors += int((unanswered | (rank > 0)).sum())
+        self.top5_errors += int((unanswered | (rank >= TOP)).sum())
         self.classes = rows.shape[1]
-        for reading, logs in self.reading.of(rows).items():
-            self.loss[reading] -= float(np.take_along_axis(logs, labels, 1).sum())
+        for reading, logs in self.reading.log_probabilities(rows).items():
+            self.loss[reading] -= float(np.take_along_axis(logs, labels[:, None], 1).sum())
 
-    def figures(self, samples: int) -> dict:
+    def figures(self, samples: int) -> dict[str, Any]:
         """The fields of an Evaluation."""
         top5 = self.top5_errors if self.classes > TOP else None
         return {"errors": self.errors, "top5_errors": top5, "loss": self.loss[self.reading.probabilities] / samples}
 
 
 class _AgreementMetrics:
-    """What is counted against another model's answers."""
+    """Disagreements and divergence from another model's answers."""
 
-    def __init__(self, ours: Predictor, theirs: Predictor):
-        self.ours, self.theirs = ours, theirs
-        self.readings, self.divergence = (_LogitsOrProbabilities(), _LogitsOrProbabilities()), Counter()
-        self.disagreements, self.sums = 0, runtime.DifferenceSums()
+    def __init__(self, predictor: Predictor, reference: Predictor):
+        self.predictor, self.reference = predictor, reference
+        self.reading, self.reference_reading = _LogitsOrProbabilities(), _LogitsOrProbabilities()
+        self.divergence: dict[tuple[bool, bool], float] = defaultdict(float)
+        self.disagreements, self.sums = 0, metrics.DifferenceSums()
 
-    def add(self, rows: np.ndarray, others: np.ndarray) -> None:
+    def add(self, rows: np.ndarray, reference_rows: np.ndarray) -> None:
         """Both models' answers for the same samples; raises BadPlan where their classes differ in number."""
-        if rows.shape != others.shape:
+        if rows.shape != reference_rows.shape:
             raise BadPlan(
-                f"{self.ours.path} has {rows.shape[1]} classes in output {self.ours.output!r}, {self.theirs.path} "
-                f"{others.shape[1]} in {self.theirs.output!r}; give two models of the same classes, or name an output"
+                f"{self.predictor.path} has {rows.shape[1]} classes in output {self.predictor.output!r}, "
+                f"{self.reference.path} {reference_rows.shape[1]} in {self.reference.output!r}; give two models of the "
+                "same classes, or name an output"
             )
-        same = (rows.argmax(1) == others.argmax(1)) & has_top_class(rows) & has_top_class(others)
-        self.disagreements += int((~same).sum())
-        of_ours, of_theirs = (reading.of(x) for reading, x in zip(self.readings, (rows, others)))
-        for one, other in itertools.product(of_ours, of_theirs):
-            self.divergence[one, other] += _divergence(of_theirs[other], of_ours[one])
-        self.sums.add(others, rows)
+        answered = metrics.has_top_class(rows) & metrics.has_top_class(reference_rows)
+        self.disagreements += int((~(metrics.same_top_class(rows, reference_rows) & answered)).sum())
+        log_q = self.reading.log_probabilities(rows)
+        log_p = self.reference_reading.log_probabilities(reference_rows)
+        for of_rows, of_reference in itertools.product(log_q, log_p):
+            divergence = np.maximum(metrics.kl_divergence(log_p[of_reference], log_q[of_rows]), 0)
+            self.divergence[of_rows, of_reference] += float(divergence.sum())
+        self.sums.add(reference_rows, rows)
 
-    def figures(self, samples: int) -> dict:
+    def figures(self, samples: int) -> dict[str, Any]:
         """The fields of an Evaluation."""
-        readings = tuple(reading.probabilities for reading in self.readings)
+        readings = self.reading.probabilities, self.reference_reading.probabilities
         return {
-            "against": self.theirs.path,
+            "against": self.reference.path,
             "disagreements": self.disagreements,
             "divergence": self.divergence[readings] / samples,
-            "decibels": self.sums.difference(self.ours.output).decibels,
+            "decibels": self.sums.difference(str(self.predictor.output)).decibels,
         }
-
-
-def _divergence(wanted: np.ndarray, found: np.ndarray) -> float:
-    """The sum over the rows of sum(p log(p / q)), from log p and log q."""
-    with np.errstate(invalid="ignore"):  # of -inf - -inf, where p is 0
-        terms = np.where(wanted == -np.inf, 0.0, np.exp(wanted) * (wanted - found))
-    return float(np.maximum(terms.sum(1), 0).sum())  # rounding may leave a row a little below 0

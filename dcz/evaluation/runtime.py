@@ -1,23 +1,24 @@
 """The only home of `import onnxruntime`: run models, and compare what they answer.
 
 inputs = random_inputs(session("a.onnx"))
-compare("a.onnx", "b.onnx", inputs)  ->  one Difference an output
+compare("a.onnx", "b.onnx", inputs)  ->  one OutputDifference an output
 """
 
 import itertools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
 
 from ..errors import BadPlan, UnsuitableModel
+from .metrics import DifferenceSums, OutputDifference
 from .samples import NAMELESS, open_samples
 
 BATCH = 32  # samples a run, where a model leaves its batch open
-_SIZES = (1, 8, 32, 64, 224, 512)  # tried for dims that a model leaves open, other than the batch
+OPEN_DIM_SIZES = (1, 8, 32, 64, 224, 512)  # tried for dims that a model leaves open, other than the batch
 TYPES = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
@@ -26,27 +27,13 @@ TYPES = {
 }  # fmt: skip
 
 Inputs = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How one output of two models differs over all samples.
-
-    `decibels`: the mean square of the first over that of the difference; inf where equal, nan where there was nothing
-    to compare. `agreement`: the share of samples (places along all but the last axis) with the same largest entry; None
-    for outputs of one entry. Outputs that are no numbers, or differ in shape, agree where they are equal.
-    """
-
-    output: str
-    decibels: float
-    largest: float
-    agreement: float | None
-    samples: int
+Session: TypeAlias = onnxruntime.InferenceSession
+ModelInput: TypeAlias = onnxruntime.NodeArg  # name, shape and type of an input
 
 
 def session(
-    path: str | os.PathLike | bytes, threads: int = 0, name: str | os.PathLike | None = None
-) -> onnxruntime.InferenceSession:
+    path: str | os.PathLike[str] | bytes, threads: int = 0, name: str | os.PathLike[str] | None = None
+) -> Session:
     """An onnxruntime session on the CPU; raises UnsuitableModel, which calls the model `name`, where it cannot load it.
 
     `path` may also be the model itself, as bytes. `threads`: 0 for all cores.
@@ -61,15 +48,15 @@ def session(
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
 
 
-def run(model: onnxruntime.InferenceSession, inputs: Inputs) -> list[np.ndarray]:
+def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
     """The outputs for one batch; raises UnsuitableModel where the model refuses it."""
     try:
-        return model.run(None, inputs)
+        return list(model.run(None, inputs))
     except Exception as error:  # as above
         raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
 
 
-def load_inputs(path: str | os.PathLike) -> Inputs:
+def load_inputs(path: str | os.PathLike[str]) -> Inputs:
     """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or BadPlan."""
     arrays = open_samples(path).arrays
     if NAMELESS in arrays:
@@ -77,19 +64,10 @@ def load_inputs(path: str | os.PathLike) -> Inputs:
     return dict(arrays)
 
 
-def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
+def random_inputs(model: Session, seed: int = 0) -> Inputs:
     """Seeded inputs of shapes that the model accepts, found by trying; raises UnsuitableModel where none is."""
-    for batch, size in itertools.product((BATCH, 1), _SIZES):
-        random = np.random.default_rng(seed)
-        inputs = {}
-        for wanted in model.get_inputs():
-            if wanted.type not in TYPES:
-                raise UnsuitableModel(f"no random values of {wanted.type} for input {wanted.name!r}: give --data")
-            dims = [
-                d if isinstance(d, int) and d > 0 else (batch if axis == 0 else size)
-                for axis, d in enumerate(wanted.shape)
-            ]
-            inputs[wanted.name] = _random(random, dims, np.dtype(TYPES[wanted.type]))
+    for batch, size in itertools.product((BATCH, 1), OPEN_DIM_SIZES):
+        inputs = _random_inputs(model, np.random.default_rng(seed), batch, size)
         try:
             run(model, inputs)
             return inputs
@@ -98,99 +76,63 @@ def random_inputs(model: onnxruntime.InferenceSession, seed: int = 0) -> Inputs:
     raise UnsuitableModel(f"no random inputs fit the model ({refusal}): give --data")
 
 
-def _random(random: np.random.Generator, dims: list[int], dtype: np.dtype) -> np.ndarray:
-    if dtype.kind == "f":
-        return random.standard_normal(dims).astype(dtype)
-    return random.integers(0, 2, dims).astype(dtype)  # 0 and 1 are indices into almost anything
+def _random_inputs(model: Session, random: np.random.Generator, batch: int, size: int) -> Inputs:
+    """Inputs of `batch` samples, other open dims being of this `size`; raises UnsuitableModel for types of no numbers.
+
+    Integers are 0 and 1, which are indices into almost anything.
+    """
+    inputs = {}
+    for model_input in model.get_inputs():
+        if model_input.type not in TYPES:
+            raise UnsuitableModel(f"no random values of {model_input.type} for input {model_input.name!r}: give --data")
+        dims = [
+            dim if isinstance(dim, int) and dim > 0 else (batch if axis == 0 else size)
+            for axis, dim in enumerate(model_input.shape)
+        ]
+        dtype = np.dtype(TYPES[model_input.type])
+        numbers = random.standard_normal(dims) if dtype.kind == "f" else random.integers(0, 2, dims)
+        inputs[model_input.name] = numbers.astype(dtype)
+    return inputs
 
 
-def compare(first: str | os.PathLike, second: str | os.PathLike, inputs: Inputs | None = None) -> list[Difference]:
-    """Run two models with the same signature on the same inputs (random ones where None)."""
-    a, b = session(first), session(second)
-    names = [output.name for output in a.get_outputs()]
-    if names != [output.name for output in b.get_outputs()]:
+def compare(
+    first: str | os.PathLike[str], second: str | os.PathLike[str], inputs: Inputs | None = None
+) -> list[OutputDifference]:
+    """Run two models with the same signature on the same inputs (random ones where None).
+
+    Raises UnsuitableModel for models that cannot run, or have different outputs; BadPlan as `batches` does.
+    """
+    first_session, second_session = session(first), session(second)
+    names = [output.name for output in first_session.get_outputs()]
+    if names != [output.name for output in second_session.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
-    inputs = random_inputs(a) if inputs is None else inputs
+    inputs = random_inputs(first_session) if inputs is None else inputs
     sums = [DifferenceSums() for _ in names]
-    for batch in batches(a, inputs):
-        for total, x, y in zip(sums, run(a, batch), run(b, batch)):
-            total.add(x, y)
-    return [total.difference(name) for name, total in zip(names, sums)]
+    for batch in batches(first_session, inputs):
+        outputs = run(first_session, batch), run(second_session, batch)
+        for output_sums, x, y in zip(sums, *outputs, strict=True):
+            output_sums.add(x, y)
+    return [output_sums.difference(name) for name, output_sums in zip(names, sums, strict=True)]
 
 
-def batches(model: onnxruntime.InferenceSession, inputs: Inputs) -> Iterator[Inputs]:
+def batches(model: Session, inputs: Inputs) -> Iterator[Inputs]:
     """Cut inputs along their first axis into runs that the model takes; raises BadPlan where they do not fit."""
-    wanted = {value.name: value for value in model.get_inputs()}
-    if missing := wanted.keys() - inputs.keys():
-        raise BadPlan(f"the inputs lack {sorted(missing)[0]!r}; the model wants {', '.join(wanted)}")
-    chosen = {name: inputs[name] for name in wanted}
-    lengths = {len(array) for array in chosen.values() if array.ndim}
-    fixed = {v.shape[0] for v in wanted.values() if v.shape and isinstance(v.shape[0], int)}
+    model_inputs = {model_input.name: model_input for model_input in model.get_inputs()}
+    if missing := model_inputs.keys() - inputs.keys():
+        raise BadPlan(f"the inputs lack {min(missing)!r}; the model wants {', '.join(model_inputs)}")
+    arrays = {name: inputs[name] for name in model_inputs}
+    lengths = {len(array) for array in arrays.values() if array.ndim}
+    first_dims = [model_input.shape[0] for model_input in model_inputs.values() if model_input.shape]
+    fixed = {dim for dim in first_dims if isinstance(dim, int)}
     length, size = max(lengths, default=1), min(fixed, default=BATCH)
     if len(lengths) != 1 or len(fixed) > 1 or (fixed and length == size) or size < 1:
-        yield {name: np.array(array) for name, array in chosen.items()}  # inputs without a batch axis belong together
+        yield {name: np.array(array) for name, array in arrays.items()}  # inputs without a batch axis belong together
         return
     if fixed and length % size:
         raise BadPlan(f"{length} samples do not fill the model's batches of {size}")
     for start in range(0, length, size):
-        cut = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
-        yield {name: np.array(array[cut] if array.ndim else array) for name, array in chosen.items()}
-
-
-class DifferenceSums:
-    """What `compare` adds up over the batches of one output."""
-
-    def __init__(self):
-        self.signal = self.error = self.largest = 0.0
-        self.same = self.samples = 0
-        self.wide = False
-
-    def add(self, x, y) -> None:
-        """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
-        if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub" or x.shape != np.shape(y):
-            self._add_whole(x, y)
-        elif x.size:
-            self._add_numbers(x.astype(np.float64), y.astype(np.float64))
-
-    def _add_numbers(self, x: np.ndarray, y: np.ndarray) -> None:
-        equal = (x == y) | (np.isnan(x) & np.isnan(y))
-        off = np.zeros(x.shape)
-        with np.errstate(over="ignore", invalid="ignore"):
-            off[~equal] = np.abs(x[~equal] - y[~equal])
-            off[np.isnan(off)] = np.inf  # a number on one side, none on the other
-            self.signal += float(np.square(x[np.isfinite(x)]).sum())
-            self.error += float(np.square(off).sum())
-        self.largest = max(self.largest, float(off.max()))
-        found = rows(x)
-        self.wide |= found.shape[1] > 1
-        self.same += int((found.argmax(1) == y.reshape(found.shape).argmax(1)).sum())
-        self.samples += len(found)
-
-    def _add_whole(self, x, y) -> None:
-        """What is no array of numbers, or differs in shape, is equal or not."""
-        equal = np.shape(x) == np.shape(y) and bool(np.all(np.asarray(x, object) == np.asarray(y, object)))
-        self.wide = True
-        self.same += equal
-        self.samples += bool(np.size(x) or np.size(y))
-        if not equal:
-            self.error = self.largest = np.inf
-
-    def difference(self, name: str) -> Difference:
-        """What was added up, as figures."""
-        if not self.samples:
-            return Difference(name, np.nan, np.nan, None, 0)
-        with np.errstate(divide="ignore"):
-            ratio = np.inf if self.error == 0 else self.signal / self.error
-            decibels = float(10 * np.log10(ratio))
-        return Difference(name, decibels, self.largest, self.same / self.samples if self.wide else None, self.samples)
-
-
-def rows(outputs: np.ndarray) -> np.ndarray:
-    """Outputs as one row of classes a sample: trailing axes of length 1 are set aside, as of [n, 1000, 1, 1]."""
-    shape = list(outputs.shape)
-    while len(shape) > 2 and shape[-1] == 1:
-        shape.pop()
-    return outputs.reshape(-1, shape[-1]) if len(shape) > 1 else outputs.reshape(1, -1)
+        part = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
+        yield {name: np.array(array[part] if array.ndim else array) for name, array in arrays.items()}
 
 
 def _first_line(error: Exception) -> str:

@@ -1,12 +1,12 @@
-"""Arrays of samples from .npz and .npy files, mapped into memory: a file may be larger than memory, a batch may not.
+"""Arrays of samples from .npz and .npy files, mapped into memory: a file may be larger than memory.
 
 samples = open_samples("test.npz").of(["x"])
 samples.arrays["x"][32:64]                        the second batch of 32, read from the file just then
 read_labels("y", open_samples("test.npz"), 10000, classes=10)  ->  int64 [10000], each from 0 to 9
 
 Members that np.savez stores as they are get mapped where they lie in the file, and their checksums are not looked at;
-those of np.savez_compressed are read and checked. What a file declares is held against its bytes before anything is
-allocated for it.
+those of np.savez_compressed are read and checked. What a file declares is compared with its bytes before anything
+is allocated for it.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -28,13 +28,13 @@ from ..errors import BadPlan, FileAccess
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_MOST_HEADER = 1 << 16  # bytes of an .npy before its data; numpy itself parses no more than 10,000
+_MAX_HEADER = 1 << 16  # bytes of an .npy before its data; numpy itself parses no more than 10,000
 _LOCAL = struct.Struct("<4s22xHH")  # a zip member's local header: signature, lengths of its name and extra field
-_MOST_DEFLATE = 1032  # bytes that a byte of DEFLATE makes at most: 258 for each pair of one-bit codes
+_MAX_DEFLATE_RATIO = 1032  # bytes from one byte of DEFLATE, at most: 258 for each pair of one-bit codes
 _DAMAGE = (
     ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, SyntaxError, RuntimeError,
     NotImplementedError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip  # what numpy and zipfile raise on bytes that are no file of theirs
+)  # fmt: skip  # what numpy and zipfile raise on bytes that are no such file
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Samples:
         """Only the arrays of these inputs, as many samples of each; an .npy's array is that of the only input."""
         names = list(names)
         if list(self.arrays) == [NAMELESS] and len(names) == 1:
-            chosen = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
+            selected = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
         else:
             for name in names:
                 if name not in self.arrays:
@@ -73,17 +73,17 @@ class Samples:
                         f"{self.path}: has no array for the input {name!r}: it has {self.listing()}; "
                         "give an .npz with one array for each input, by name"
                     )
-            chosen = Samples(self.path, {name: self.arrays[name] for name in names})
-        chosen.count  # raises where there are not as many samples of each
-        return chosen
+            selected = Samples(self.path, {name: self.arrays[name] for name in names})
+        _ = selected.count  # raises where there are not as many samples of each
+        return selected
 
     def listing(self) -> str:
         """The names of the arrays, for messages."""
         return ", ".join(map(repr, self.arrays)) if self.arrays.keys() - {NAMELESS} else "one without a name"
 
 
-def open_samples(path: str | os.PathLike) -> Samples:
-    """The arrays of an .npz file, by name, or the one of an .npy, under NAMELESS; told apart by their first bytes.
+def open_samples(path: str | os.PathLike[str]) -> Samples:
+    """The arrays of an .npz file, by name, or the one of an .npy, under NAMELESS; the first bytes say which it is.
 
     Raises FileAccess, or BadPlan for a file that is neither, is damaged or holds Python objects.
     """
@@ -92,8 +92,8 @@ def open_samples(path: str | os.PathLike) -> Samples:
         head, size = file.read(len(_NPY)), os.fstat(file.fileno()).st_size
         if head == _NPY:
             file.seek(0)
-            start, *array = _header(file, size)
-            return Samples(path, {NAMELESS: _map(file, start, *array)})
+            start, shape, fortran, dtype = _header(file, size)
+            return Samples(path, {NAMELESS: _map(file, start, shape, fortran, dtype)})
         with zipfile.ZipFile(file) as archive:
             members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             _check_sizes(members, size)
@@ -117,40 +117,43 @@ def _reading(path: str) -> Iterator[None]:
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Raise ValueError where members declare more than a zip of `size` bytes can hold, or numpy saves no such."""
-    anew = "save it anew with np.savez or np.savez_compressed"
+    """Raise ValueError where members declare more bytes than a zip of `size` bytes can hold, or are packed in a way
+    that numpy does not use."""
+    advice = "save it anew with np.savez or np.savez_compressed"
     for info in members:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            method = zipfile.compressor_names.get(info.compress_type, info.compress_type)
-            raise ValueError(f"{info.filename}: compressed by the method {method}, neither stored nor deflated; {anew}")
-        growth = 1 if info.compress_type == zipfile.ZIP_STORED else _MOST_DEFLATE
+            method = getattr(zipfile, "compressor_names", {}).get(info.compress_type, info.compress_type)
+            raise ValueError(
+                f"{info.filename}: compressed by the method {method}, neither stored nor deflated; {advice}"
+            )
+        growth = 1 if info.compress_type == zipfile.ZIP_STORED else _MAX_DEFLATE_RATIO
         if info.file_size > growth * info.compress_size:
             raise ValueError(
                 f"{info.filename}: declares {info.file_size:,} bytes, more than its {info.compress_size:,} in the file "
-                f"can hold; {anew}"
+                f"can hold; {advice}"
             )
     if sum(info.compress_size for info in members) > size:
-        raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {anew}")
+        raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {advice}")
 
 
 def _member(file: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     """One array of an .npz: mapped where it is stored as it is, else read."""
     with archive.open(info) as member:
-        within, *array = _header(member, info.file_size, info.filename)
+        start, shape, fortran, dtype = _header(member, info.file_size, info.filename)
     if info.compress_type != zipfile.ZIP_STORED:
         with archive.open(info) as member:
-            found = np.lib.format.read_array(member, allow_pickle=False)
+            values = np.lib.format.read_array(member, allow_pickle=False)
             member.read(1)  # the end, where zipfile compares the checksum
-        return found
+        return np.asarray(values)
     file.seek(info.header_offset)
     _, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
-    return _map(file, info.header_offset + _LOCAL.size + name + extra + within, *array)
+    return _map(file, info.header_offset + _LOCAL.size + name + extra + start, shape, fortran, dtype)
 
 
-def _header(file, size: int, name: str = "its array") -> tuple[int, tuple[int, ...], bool, np.dtype]:
-    """From the header of an .npy of `size` bytes, which `file` is at the start of: its length, and the array's shape,
-    Fortran order and dtype."""
-    head = io.BytesIO(file.read(_MOST_HEADER))
+def _header(file: IO[bytes], size: int, name: str = "its array") -> tuple[int, tuple[int, ...], bool, np.dtype]:
+    """Read the header of an .npy of `size` bytes from its start: the header's length, and the array's shape, Fortran
+    order and dtype."""
+    head = io.BytesIO(file.read(_MAX_HEADER))
     version = np.lib.format.read_magic(head)
     if version not in _HEADERS:
         raise ValueError(f"{name}: version {version} of .npy is that of records; save plain arrays")
@@ -163,43 +166,44 @@ def _header(file, size: int, name: str = "its array") -> tuple[int, tuple[int, .
     return start, shape, fortran, dtype
 
 
-def _map(file: BinaryIO, offset: int, shape, fortran: bool, dtype: np.dtype) -> np.ndarray:
+def _map(file: BinaryIO, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
     if not math.prod(shape) * dtype.itemsize:  # there is nothing to map
         return np.empty(shape, dtype)
     return np.memmap(file, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
 def read_labels(
-    given: str | os.PathLike, samples: Samples, count: int | None = None, classes: int | None = None
+    labels: str | os.PathLike[str], samples: Samples, count: int | None = None, classes: int | None = None
 ) -> np.ndarray:
     """The labels of the samples, int64 [count], each from 0 to `classes` - 1 (or any from 0 where that is unknown).
 
-    `given` is the name of an array of the data file, or else the path of an .npy, or of an .npz with one array.
+    `labels` is the name of an array of the data file, or else the path of an .npy, or of an .npz with one array.
     Integers of any width, [count] or [count, 1]. `count` defaults to the number of samples in the data file. Raises
     FileAccess, or BadPlan that names the file and the first label that does not fit.
     """
-    place, found = _find_labels(given, samples)
+    where, array = _find_labels(labels, samples)
     count = samples.count if count is None else count
-    if found.dtype.kind not in "iu":
-        raise BadPlan(f"{place}: labels are whole numbers, not {found.dtype}; save them as int64")
-    if found.ndim == 0 or math.prod(found.shape) != len(found):
+    if array.dtype.kind not in "iu":
+        raise BadPlan(f"{where}: labels are whole numbers, not {array.dtype}; save them as int64")
+    if array.ndim == 0 or math.prod(array.shape) != len(array):
         raise BadPlan(
-            f"{place}: labels are one number a sample, not {list(found.shape)}; of one-hot rows save argmax(1)"
+            f"{where}: labels are one number a sample, not {list(array.shape)}; of one-hot rows save argmax(1)"
         )
-    found = found.reshape(-1)
-    if len(found) != count:
-        raise BadPlan(f"{place}: {len(found)} labels for {count} samples of {samples.path}")
-    top = np.iinfo(np.int64).max if classes is None else classes - 1
-    bad = (found < 0) | (found > top)
-    if bad.any():
-        first = int(bad.argmax())
-        upper = "up" if classes is None else f"to {top}"
-        raise BadPlan(f"{place}: label {found[first]} of sample {first} is out of range: classes count from 0 {upper}")
-    return np.array(found, np.int64)
+    array = array.reshape(-1)
+    if len(array) != count:
+        raise BadPlan(f"{where}: {len(array)} labels for {count} samples of {samples.path}")
+    last = np.iinfo(np.int64).max if classes is None else classes - 1
+    misfits = (array < 0) | (array > last)
+    if misfits.any():
+        first = int(misfits.argmax())
+        upper = "up" if classes is None else f"to {last}"
+        raise BadPlan(f"{where}: label {array[first]} of sample {first} is out of range: classes count from 0 {upper}")
+    return np.array(array, np.int64)
 
 
-def _find_labels(given: str | os.PathLike, samples: Samples) -> tuple[str, np.ndarray]:
-    name = os.fspath(given)
+def _find_labels(labels: str | os.PathLike[str], samples: Samples) -> tuple[str, np.ndarray]:
+    """Where the labels are, for messages, and the array as it is there."""
+    name = os.fspath(labels)
     if name != NAMELESS and name in samples.arrays:
         return f"{samples.path}, array {name!r}", samples.arrays[name]
     if not os.path.exists(name):

@@ -3,6 +3,7 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,10 @@ from ..errors import BadPlan, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
 from ..tensor import values
+from .metrics import OutputDifference, sqnr
+
+if TYPE_CHECKING:
+    from ..model import Model, ModelTensor
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked. `tensors` and `outputs` are empty where nothing was compared; `note` may say why. Tensors are
+    """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may say why. Tensors are
     compared with those of the original with as many BatchNormalizations `folded` as in the file."""
 
     path: str
@@ -32,11 +37,11 @@ class Verification:
     decoded_bytes: int
     engines: tuple[str, ...]
     tensors: tuple[TensorDifference, ...] = ()
-    outputs: tuple = ()  # of runtime.Difference
+    outputs: tuple[OutputDifference, ...] = ()
     note: str = ""  # why outputs were not compared
     folded: int = 0
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; decibels are null where they are infinite, for `equal` values among others."""
         plain = asdict(self)
         for row in (*plain["tensors"], *plain["outputs"]):
@@ -46,11 +51,11 @@ class Verification:
 
 
 def verify(
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     deep: bool = False,
-    against: str | os.PathLike | None = None,
-    inputs: str | os.PathLike | None = None,
+    against: str | os.PathLike[str] | None = None,
+    inputs: str | os.PathLike[str] | None = None,
     threads: int | None = None,
 ) -> Verification:
     """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
@@ -64,7 +69,7 @@ def verify(
         raise BadPlan("inputs compare with a model: give `against` too")
     engines = [huffman.inflate_engine.__name__]
     with Archive(path) as archive:
-        entries, says_folded = archive.directory.entries, "folded" in archive.directory.metadata
+        entries, is_folded = archive.directory.entries, "folded" in archive.directory.metadata
         skeleton(archive)
         for _ in decode_all(archive, threads):
             pass
@@ -72,7 +77,9 @@ def verify(
             engines.append("bitarray")
             for _ in decode_all(archive, threads, huffman.decode_slowly):
                 pass
-    tensors, outputs, note, folded = (), (), "", 0
+    tensors: tuple[TensorDifference, ...] = ()
+    outputs: tuple[OutputDifference, ...] = ()
+    note, folded = "", 0
     if deep or against is not None:
         with files.temporary_folder("dcz-verify-") as folder:  # whose tensors are mapped, however large the model
             restored = Path(folder, "model.onnx")
@@ -80,49 +87,53 @@ def verify(
             if deep:
                 onnx_model.check_model(restored, str(path))
             if against is not None:
-                original, found = onnx_model.load(against), onnx_model.load(restored)
-                folded = onnx_model.fold_batchnorms(original, folded_like=found.proto) if says_folded else 0
-                tensors = _compare_tensors(original, found, path)
+                original, decoded = onnx_model.load(against), onnx_model.load(restored)
+                folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if is_folded else 0
+                tensors = _compare_tensors(original, decoded, path)
                 outputs, note = _compare_outputs(restored, against, inputs)
-    decoded = sum(entry.nbytes for entry in entries)
-    return Verification(os.fspath(path), len(entries), decoded, tuple(engines), tensors, outputs, note, folded)
+    decoded_bytes = sum(entry.nbytes for entry in entries)
+    return Verification(os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, outputs, note, folded)
 
 
-def _compare_tensors(original, decoded, path) -> tuple[TensorDifference, ...]:
-    theirs = {tensor.name: tensor for tensor in decoded.tensors}
-    found = []
+def _compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike[str]) -> tuple[TensorDifference, ...]:
+    """The difference of each tensor; raises UnsuitableModel where the models have not the same tensors."""
+    decoded_tensors = {tensor.name: tensor for tensor in decoded.tensors}
+    differences = []
     for tensor in original.tensors:
-        other = theirs.get(tensor.name)
+        other = decoded_tensors.get(tensor.name)
         if other is None or (other.dtype, other.shape) != (tensor.dtype, tensor.shape):
             raise UnsuitableModel(
                 f"{path}: was not made from this model: tensor {tensor.name!r} is missing or has another shape"
             )
-        found.append(TensorDifference(tensor.name, _decibels(tensor, other)))
-    if extra := theirs.keys() - {tensor.name for tensor in original.tensors}:
-        raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {sorted(extra)[0]!r}")
-    return tuple(found)
+        differences.append(TensorDifference(tensor.name, _decibels(tensor, other)))
+    if extra := decoded_tensors.keys() - {tensor.name for tensor in original.tensors}:
+        raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {min(extra)!r}")
+    return tuple(differences)
 
 
-def _decibels(tensor, other) -> float:
+def _decibels(tensor: "ModelTensor", other: "ModelTensor") -> float:
+    """The signal-to-quantization-noise ratio of two tensors of one dtype; -inf where unequal ones hold no numbers."""
     x, y = tensor.read(), other.read()
     if np.array_equal(x, y):
         return float("inf")
     if not tensor.dtype.real:
         return float("-inf")
-    signal = error = 0.0
-    for part in arrays.blocks(len(x)):
-        a, b = (values(data[part].view(tensor.dtype.pattern), tensor.dtype).astype(np.float64) for data in (x, y))
-        signal, error = signal + float((a * a).sum()), error + float(((a - b) ** 2).sum())
-    return 10 * float(np.log10(signal / error)) if signal and error else float("-inf" if error else "inf")
+    signal = noise = 0.0
+    for block in arrays.blocks(len(x)):
+        a, b = (values(data[block].view(tensor.dtype.pattern), tensor.dtype).astype(np.float64) for data in (x, y))
+        signal, noise = signal + float((a * a).sum()), noise + float(((a - b) ** 2).sum())
+    return sqnr(signal, noise)
 
 
-def _compare_outputs(restored, against, inputs) -> tuple[tuple, str]:
+def _compare_outputs(
+    restored: Path, against: str | os.PathLike[str], inputs: str | os.PathLike[str] | None
+) -> tuple[tuple[OutputDifference, ...], str]:
     """The differences of the outputs, or why there are none."""
     from . import runtime
 
-    given = runtime.load_inputs(inputs) if inputs is not None else None
+    arrays_by_input = runtime.load_inputs(inputs) if inputs is not None else None
     try:
-        return tuple(runtime.compare(against, restored, given)), ""
+        return tuple(runtime.compare(against, restored, arrays_by_input)), ""
     except UnsuitableModel as error:
         if inputs is not None:
             raise

@@ -1,7 +1,8 @@
-"""What to choose, where a model's own inputs tell: how many bits, which tensors, whether training was worth it.
+"""What to choose by a model's own samples: how many bits, which tensors, whether training was worth it.
 
-tune          the smallest file at equal answers, or the best answers in so many bytes
-session       a model and the inputs that advise on it      trials       settings tried one after another
-criteria      what a change costs on held-out samples       sensitivity  which tensor hurts
-distill       training that is taken only where it helps
+tune          the smallest file at equal answers, or the best answers within a size
+session       a model and samples for it                criteria      what a change costs on held-out samples
+trials        calibrated values at some bits a weight   search        the bits that meet a size or a drop
+result_file   the file of calibrated values             distill       training, taken only where it helps
+sensitivity   how much each tensor matters
 """

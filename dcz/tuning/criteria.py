@@ -1,10 +1,10 @@
-"""What a change of the weights costs, on samples that were held out: by the answers that change, or by labels.
+"""What a change of the weights costs on held-out samples: by the answers that change, or by labels.
 
-judge = Agreement(network, held)                      judge(changed)  ->  {"agreement": 0.98, "drop": 0.02}
-judge = Accuracy(network, held, "y", samples)         judge(changed)  ->  {"accuracy": 0.71, "drop": 0.005}
+criterion = AgreementCriterion(predictor, held_out)               criterion(changed)  ->  {"agreement": 0.98, "drop": 0.02}
+criterion = AccuracyCriterion(predictor, held_out, "y", samples)  criterion(changed)  ->  {"accuracy": 0.71, "drop": 0.005}
 
 `changed` is an onnxruntime session of the same model with other weights. A drop is a share of the samples, 0 to 1: of
-answers that are not the same, or of right answers fewer than before. More of these than before are a drop of 0.
+changed answers, or of right answers fewer than before. More right answers than before are a drop of 0.
 """
 
 import math
@@ -15,86 +15,100 @@ import numpy as np
 from ..errors import BadPlan
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.evaluate import has_top_class
+from ..evaluation.metrics import class_rows, has_top_class, top_class
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
 
 
-class Agreement:
-    """How often the answer stays: the largest entry of the first output that holds classes, or, where none does, the
-    whole numbers of the first one that holds such."""
+class AgreementCriterion:
+    """How often the answer stays: the top class in the first output that holds classes, or, without one, the integers
+    of the first output of integers."""
 
-    def __init__(self, network: Predictor, held: SampleBatches):
-        self.network, self.held = network, held
+    def __init__(self, predictor: Predictor, held_out: SampleBatches):
+        self.predictor, self.held_out = predictor, held_out
 
-    def __call__(self, changed) -> dict[str, float]:
-        """`agreement` (a share) and `drop` (the others). Raises BadPlan where no output holds classes."""
-        place, same, total = None, 0, 0
-        for number, batch in enumerate(self.held):
-            before, after = runtime.run(self.network.session, batch), runtime.run(changed, batch)
-            if place is None:
-                place = _telling(before)
-            x, y = (_answers(found[place], len(self.held.rows(number)), self.held.size) for found in (before, after))
+    def __call__(self, changed: runtime.Session) -> dict[str, float]:
+        """`agreement` (the share of equal answers) and `drop` (of the others).
+
+        Raises BadPlan where no output holds classes.
+        """
+        position, same, total = None, 0, 0
+        for number, batch in enumerate(self.held_out):
+            before, after = runtime.run(self.predictor.session, batch), runtime.run(changed, batch)
+            if position is None:
+                position = _answer_output(before)
+            count, size = len(self.held_out.indices_of(number)), self.held_out.size
+            x, y = (_answers(outputs[position], count, size) for outputs in (before, after))
             same, total = same + int((x == y).sum()), total + x.size
         return {"agreement": same / total, "drop": (total - same) / total} if total else {"agreement": 1.0, "drop": 0.0}
 
-    def lost(self, drop: float) -> str:
+    def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"{drop:.2%} of the {len(self.held.chosen)} held-out samples change their top class"
+        return f"{drop:.2%} of the {len(self.held_out.indices)} held-out samples change their top class"
 
 
-class Accuracy:
+class AccuracyCriterion:
     """How often the top class is the sample's label.
 
-    `labels`: the name of an array of `samples` (which are all that the data file holds), or the path of an .npy or .npz
-    file; see samples.read_labels. `before`: top-1 accuracy of the model as it was, a share. Raises BadPlan for labels
-    that do not fit the samples or the classes, and for those that the model itself does no better on than by guessing.
+    `labels`: the name of an array of `samples` (all arrays of the data file), or the path of an .npy or .npz file; see
+    samples.read_labels. `original_accuracy`: top-1 accuracy of the unchanged model, a share. Raises BadPlan for labels
+    that do not fit the samples or the classes, or on which the model itself does no better than by guessing.
     """
 
-    def __init__(self, network: Predictor, held: SampleBatches, labels: str | os.PathLike, samples: Samples):
-        self.network, self.held = network, held
-        classes = network.rows(held.rows(0)).shape[1]
-        self.labels = read_labels(labels, samples, network.samples.count, classes)
-        self.right = self._right(network)
-        self.before = self.right / len(held.chosen)
-        if self.before <= 1 / classes:
+    def __init__(
+        self, predictor: Predictor, held_out: SampleBatches, labels: str | os.PathLike[str], samples: Samples
+    ) -> None:
+        self.predictor, self.held_out = predictor, held_out
+        classes = predictor.rows(held_out.indices_of(0)).shape[1]
+        self.labels = read_labels(labels, samples, predictor.samples.count, classes)
+        self.original_right = self._count_right(predictor)
+        self.original_accuracy = self.original_right / len(held_out.indices)
+        if self.original_accuracy <= 1 / classes:
             raise BadPlan(
-                f"{samples.path}, labels {os.fspath(labels)!r}: {network.path} itself is right on {self.right} of the "
-                f"{len(held.chosen)} held-out samples, no more than by guessing among {classes} classes; give the "
-                "number of each sample's class, counted from 0"
+                f"{samples.path}, labels {os.fspath(labels)!r}: {predictor.path} itself is right on "
+                f"{self.original_right} of the {len(held_out.indices)} held-out samples, no more than by guessing among "
+                f"{classes} classes; give the number of each sample's class, counted from 0"
             )
 
-    def __call__(self, changed) -> dict[str, float]:
-        """`accuracy` (top 1, a share) and `drop` (how much less it is than before, 0 or more)."""
-        right = self._right(Predictor(self.network.path, changed, self.network.samples, self.network.output))
-        count = len(self.held.chosen)
-        return {"accuracy": right / count, "drop": max(0, self.right - right) / count}
+    def __call__(self, changed: runtime.Session) -> dict[str, float]:
+        """`accuracy` (top 1, a share) and `drop` (how much less it is than the original's, 0 or more)."""
+        predictor = Predictor(self.predictor.path, changed, self.predictor.samples, self.predictor.output)
+        right, count = self._count_right(predictor), len(self.held_out.indices)
+        return {"accuracy": right / count, "drop": max(0, self.original_right - right) / count}
 
-    def lost(self, drop: float) -> str:
+    def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held.chosen)} held-out samples"
+        return (
+            f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held_out.indices)} held-out samples"
+        )
 
-    def _right(self, network: Predictor) -> int:
+    def _count_right(self, predictor: Predictor) -> int:
         right = 0
-        for number in range(len(self.held)):
-            chosen = self.held.rows(number)
-            rows = network.rows(chosen)
-            right += int(((rows.argmax(1) == self.labels[chosen]) & has_top_class(rows)).sum())
+        for number in range(len(self.held_out)):
+            indices = self.held_out.indices_of(number)
+            rows = predictor.rows(indices)
+            right += int(((top_class(rows) == self.labels[indices]) & has_top_class(rows)).sum())
         return right
 
 
-def _telling(outputs: list) -> int:
-    """Which of a network's outputs tells its answer."""
-    arrays = [(place, each) for place, each in enumerate(outputs) if isinstance(each, np.ndarray) and each.ndim]
-    classes = [n for n, each in arrays if each.dtype.kind == "f" and math.prod(each.shape[1:]) > 1]
-    numbers = [n for n, each in arrays if each.dtype.kind in "iub"]
-    if not classes and not numbers:
+Criterion = AgreementCriterion | AccuracyCriterion
+
+
+def _answer_output(outputs: list[np.ndarray]) -> int:
+    """The position of the output that holds the model's answers; raises BadPlan where none does."""
+    arrays = [(n, output) for n, output in enumerate(outputs) if isinstance(output, np.ndarray) and output.ndim]
+    classes = [n for n, array in arrays if array.dtype.kind == "f" and math.prod(array.shape[1:]) > 1]
+    integers = [n for n, array in arrays if array.dtype.kind in "iub"]
+    if not classes and not integers:
         raise BadPlan("no output holds classes, so that no drop can be told: give a size or a ratio")
-    return (classes or numbers)[0]
+    return (classes or integers)[0]
 
 
 def _answers(output: np.ndarray, count: int, size: int) -> np.ndarray:
-    """The answers of the first `count` of `size` samples, one for each place of the output; of none, all places."""
+    """The answers of the first `count` of `size` samples: the output's integers, or a top class for each of its rows.
+
+    An output without an axis of samples gives all its answers.
+    """
     if len(output) % size == 0:
         output = output[: len(output) // size * count]
-    return output if output.dtype.kind != "f" else runtime.rows(output).argmax(1)
+    return output if output.dtype.kind != "f" else top_class(class_rows(output))

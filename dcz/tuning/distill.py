@@ -1,15 +1,15 @@
-"""Calibrated values made better by training, where inputs that had no part in it bear that out.
+"""Training of calibrated values, taken only where held-out samples show a gain.
 
-    values, verdict = distill(sampled, new, training, held, fits)
+    values, outcome = distill(session, calibrated, training, held_out, fits)
     ->  {name: new values} or None, Distilled(before=0.0515, after=0.0480, ...)
 
 Whatever training does, nothing worse comes out: the trained values are taken only if on the held-out samples, by
 onnxruntime, the answers are clearly nearer to those of the original network, no fewer of them are the same, and the
-budget, of bytes or of answers, is kept.
+limit on bytes, or on the drop, is kept.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,19 +19,22 @@ from ..calibrate import Divergence
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
+from ..evaluation.metrics import class_rows, holds_classes, same_top_class
 from .session import TuningSession
 
-PARTS = 8  # of the held-out samples, by whose differences a gain is told from chance
-ERRORS = 2.0  # standard errors: what a gain must be more than
-LEAST = 0.01  # of the divergence: a smaller gain is not worth other values
-PATIENCE = 2  # epochs in a row that bring nothing
+HELD_OUT_PARTS = 8  # of the held-out samples: a gain must exceed the spread of their differences
+MIN_STANDARD_ERRORS = 2.0  # of the mean gain over the parts: what it must be more than
+MIN_RELATIVE_GAIN = 0.01  # of the divergence: a smaller gain is not worth other values
+PATIENCE = 2  # epochs in a row without a gain
 BATCH = 8  # samples, where the network leaves that open
+DEFAULT_SCHEDULE = train.Schedule()
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """What came of it: the divergence from the original's answers on `held_out` samples (nats, for classes), and the
-    share of their answers that are the same, before and after; and in words why the values were not taken, or ""."""
+    """What came of training: the divergence from the original's answers on `held_out` samples (nats, for classes), and
+    the share of their answers that are the same, before and after; `refused` says why the values were not taken, or
+    "" where they were."""
 
     before: float
     after: float
@@ -41,104 +44,106 @@ class Distilled:
     refused: str = ""
 
 
-def check(sampled: TuningSession) -> None:
+def check_trainable(session: TuningSession) -> None:
     """Raise, before calibration takes its time, MissingBackend without PyTorch, and UnsuitableModel or BadPlan where
     the network cannot be trained."""
-    with train.torch_threads(sampled.threads):
-        _trainee(sampled, {}).check(sampled.batches(1)[0])
+    with train.torch_threads(session.threads):
+        _trainee(session, {}).check(session.batches(1)[0])
 
 
 def distill(
-    sampled: TuningSession,
-    new: Mapping[str, np.ndarray],
+    session: TuningSession,
+    calibrated: Mapping[str, np.ndarray],
     training: SampleBatches,
-    held: SampleBatches,
+    held_out: SampleBatches,
     fits: Callable[[Mapping[str, np.ndarray]], bool],
-    schedule: train.Schedule = train.Schedule(),
+    schedule: train.Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> tuple[dict[str, np.ndarray] | None, Distilled]:
-    """Train the calibrated values `new` on the samples of `training`: better values, or None, and what `held` says.
+    """Train the calibrated values on the samples of `training`: better values, or None, and what `held_out` shows.
 
-    `fits` tells whether a file with such values keeps within the budget. The same arguments give the same values on one
-    machine. Raises as `check` does.
+    `fits`: whether a file with such values keeps within the limits. The same arguments give the same values on one
+    machine. Raises as `check_trainable` does.
     """
-    judge = _Judge(sampled, held)
-    before = best = judge(new)
-    values, stale, refused = None, 0, "training brought no gain"
+    parts = _parts(session, held_out)
+    before = best = _score(session, parts, calibrated)
+    best_values, epochs_without_gain, refused = None, 0, "training brought no gain"
 
     def shuffled(epoch: int) -> SampleBatches:
-        order = np.random.default_rng([seed, epoch]).permutation(training.chosen)
-        return SampleBatches(sampled.network, order, BATCH)
+        order = np.random.default_rng([seed, epoch]).permutation(training.indices)
+        return SampleBatches(session.predictor, order, BATCH)
 
     try:
-        with train.torch_threads(sampled.threads):
-            for trained in _trainee(sampled, new).epochs(shuffled, schedule, progress):
-                found = {**new, **trained}
-                score = judge(found) if fits(found) else None
-                refused = "the trained values would miss the budget" if score is None else refused
-                if score is not None and score.mean < best.mean and score.same >= before.same:
-                    values, best, stale = found, score, 0
-                elif (stale := stale + 1) == PATIENCE:
+        with train.torch_threads(session.threads):
+            for trained in _trainee(session, calibrated).epochs(shuffled, schedule, progress):
+                values = {**calibrated, **trained}
+                score = _score(session, parts, values) if fits(values) else None
+                if score is None:
+                    refused = "the trained values would miss the budget"
+                if score is not None and score.mean < best.mean and score.agreement >= before.agreement:
+                    best_values, best, epochs_without_gain = values, score, 0
+                elif (epochs_without_gain := epochs_without_gain + 1) == PATIENCE:
                     break
-    except UnsuitableModel as error:  # what `check` could not foresee shall not cost what calibration has found
+    except UnsuitableModel as error:  # what `check_trainable` cannot foresee must not cost the calibrated values
         refused = f"training failed: {error}"
-    refused = refused if values is None else _doubt(before, best)
-    verdict = Distilled(before.mean, best.mean, before.same, best.same, len(held.chosen), refused)
-    return (None if refused else values), verdict
+    refused = refused if best_values is None else _refusal(before, best)
+    outcome = Distilled(before.mean, best.mean, before.agreement, best.agreement, len(held_out.indices), refused)
+    return (None if refused else best_values), outcome
 
 
-def _trainee(sampled: TuningSession, new: Mapping[str, np.ndarray]) -> train.Trainee:
-    plan, tensors = sampled.plan, sampled.tensors
+def _trainee(session: TuningSession, calibrated: Mapping[str, np.ndarray]) -> train.Trainee:
+    """The network to train; without calibrated values, one that only shows whether it can be trained."""
+    names = session.weight_names
 
-    def frozen(name: str) -> bool:
-        """What the plan names, and weights that stay exact."""
-        return plan.excludes(name) or plan.rule(name) is not None or (tensors[name].is_weight and name not in new)
+    def is_frozen(name: str) -> bool:
+        """Whether the plan names a tensor, or it is a weight that stays exact."""
+        is_exact = session.tensors[name].is_weight and name not in calibrated
+        return session.plan.excludes(name) or session.plan.rule(name) is not None or is_exact
 
-    if not new:  # only to know whether it can be trained
-        return train.Trainee(sampled.source, sampled.calibration_model, {}, (), lambda name: name not in sampled.names)
-    return train.Trainee(sampled.source, sampled.calibration_model, new, sampled.names, frozen)
+    if not calibrated:
+        return train.Trainee(session.source, session.calibration_model, {}, (), lambda name: name not in names)
+    return train.Trainee(session.source, session.calibration_model, calibrated, names, is_frozen)
 
 
 @dataclass(frozen=True)
 class _Score:
-    """Divergences of the parts (float64), and the share of answers that are the same."""
+    """Divergences of the parts of the held-out samples (float64), and the share of answers that are the same."""
 
     parts: np.ndarray
-    same: float
+    agreement: float
 
     @property
     def mean(self) -> float:
         return float(self.parts.mean())
 
 
-class _Judge:
-    """Tells how far the answers on held-out samples are from the original network's."""
-
-    def __init__(self, sampled: TuningSession, held: SampleBatches):
-        rows = np.array_split(held.chosen, min(PARTS, len(held.chosen)))
-        self.sampled, self.parts = sampled, [SampleBatches(sampled.network, each) for each in rows]
-
-    def __call__(self, new: Mapping[str, np.ndarray]) -> _Score:
-        changed = self.sampled.run_with(new)
-        found, same, answers = [], 0, 0
-        for part in self.parts:
-            divergence = Divergence()
-            for batch in part:
-                for x, y in zip(runtime.run(self.sampled.session, batch), runtime.run(changed, batch)):
-                    divergence.add(x, y)
-                    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and runtime.rows(x).shape[1] > 1:
-                        chosen = [runtime.rows(each).argmax(1) for each in (x, y)]
-                        same += int((chosen[0] == chosen[1]).sum())
-                        answers += len(chosen[0])
-            found.append(divergence.mean)
-        return _Score(np.array(found), same / answers if answers else 1.0)
+def _parts(session: TuningSession, held_out: SampleBatches) -> list[SampleBatches]:
+    indices = np.array_split(held_out.indices, min(HELD_OUT_PARTS, len(held_out.indices)))
+    return [SampleBatches(session.predictor, part) for part in indices]
 
 
-def _doubt(before: _Score, after: _Score) -> str:
+def _score(session: TuningSession, parts: Sequence[SampleBatches], values: Mapping[str, np.ndarray]) -> _Score:
+    """How far the answers with these values are from the original network's."""
+    original, changed = session.predictor.session, session.run_with(values)
+    divergences, same, answers = [], 0, 0
+    for part in parts:
+        divergence = Divergence()
+        for batch in part:
+            for x, y in zip(runtime.run(original, batch), runtime.run(changed, batch), strict=True):
+                divergence.add(x, y)
+                if holds_classes(x):
+                    rows = class_rows(x)
+                    same += int(same_top_class(rows, class_rows(y)).sum())
+                    answers += len(rows)
+        divergences.append(divergence.mean)
+    return _Score(np.array(divergences), same / answers if answers else 1.0)
+
+
+def _refusal(before: _Score, after: _Score) -> str:
     """Why the second is not clearly better than the first, or ""."""
     gains = before.parts - after.parts
-    chance = float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-    if float(gains.mean()) <= max(ERRORS * chance, LEAST * before.mean):
+    error = float(gains.std(ddof=1)) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+    if float(gains.mean()) <= max(MIN_STANDARD_ERRORS * error, MIN_RELATIVE_GAIN * before.mean):
         return "the gain is not clear"
-    return "fewer answers are the same" if after.same < before.same else ""
+    return "fewer answers are the same" if after.agreement < before.agreement else ""

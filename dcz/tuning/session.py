@@ -1,8 +1,8 @@
-"""A model and the inputs that advise on it: what tuning and sensitivity stand on.
+"""A model and samples for it: what tuning and sensitivity work on.
 
-sampled = Sampled("net.onnx", "inputs.npz", Plan(), threads=2)
-sampled.names          the tensors that the plan's default goes for
-sampled.curves(sampled.batches(64))      what a bit buys in each of them
+session = TuningSession("net.onnx", "samples.npz", Plan(), threads=2)
+session.weight_names                       the tensors that the plan's default applies to
+session.curves(session.batches(64))        what a bit buys in each of them
 """
 
 import contextlib
@@ -10,10 +10,12 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import calibrate
+from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..compression.compress import as_plan
@@ -26,21 +28,28 @@ from ..evaluation.samples import Samples, open_samples
 from ..plan import Plan, Settings
 from ..tensor import values
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 class TuningSession:
-    """A model, the inputs that advise on it, and the tensors that the plan's default goes for, by name.
+    """A model, samples for it, and the tensors that the plan's default applies to.
 
-    `source` is the model that is compressed, `folded` of whose BatchNormalizations are in the layers before them, and
-    `unfolded` the ModelProto that it was, if any are; `calibration_model` is the one that runs: the tensors that the
-    plan's rules name are in it as these leave them, and what the plan names is hidden from calibration, biases too.
-    `data` is all that was given, `network.samples` what the model takes of it.
+    `source`: the model that is compressed, with `folded` of its BatchNormalizations in the layers before them.
+    `unfolded`: the ModelProto before that, or None where nothing was folded. `calibration_model`: the one that runs;
+    tensors that the plan's rules name are in it as the rules leave them, and what the plan names is hidden from
+    calibration, biases too. `predictor`: the original model. `samples`: all arrays that were given; `predictor.samples`
+    are those of the model's inputs. `weight_names`, `weight_count`: the tensors to calibrate, and the weights in them.
     """
 
-    def __init__(self, model, inputs, plan: Plan | Settings | str | os.PathLike | None, threads: int):
-        from .. import model as onnx_model
-
-        given = isinstance(model, (str, os.PathLike))
-        self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
+    def __init__(
+        self,
+        model: "str | os.PathLike[str] | ModelProto",
+        samples: str | os.PathLike[str] | Mapping[str, np.ndarray],
+        plan: Plan | Settings | str | os.PathLike[str] | None,
+        threads: int,
+    ):
+        self.source = onnx_model.open_model(model)
         self.plan, self.threads = as_plan(plan), threads
         self.path = self.source.path or "the model"
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
@@ -48,20 +57,20 @@ class TuningSession:
         self.folded = fold(self.source, self.plan)
         self.unfolded = original if self.folded else None
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
-        self.names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
-        if not self.names:
+        self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
+        if not self.weight_names:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
-        self.weights = sum(math.prod(self.tensors[name].shape) for name in self.names)
-        self.session = self._session(original)
-        self.data = _samples(inputs)
-        self.network = Predictor(self.path, self.session, self.data, None)
-        self.count = self.network.samples.count
-        for _ in self.batches(self.count):
-            pass  # refused now if one does not fit, not after minutes of work
-        self.calibration_model = self._advisor()
+        self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
+        original_session = self._runtime_session(original)
+        self.samples = _as_samples(samples)
+        self.predictor = Predictor(self.path, original_session, self.samples, None)
+        self.sample_count = self.predictor.samples.count
+        for _ in self.batches(self.sample_count):
+            pass  # a sample that does not fit is refused now, not after minutes of work
+        self.calibration_model = self._calibration_model()
 
-    def _is_calibrated(self, tensor) -> bool:
-        """Whether the plan's default goes for a tensor, and there is something to choose."""
+    def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
+        """Whether the plan's default applies to a tensor, and there is something to choose."""
         if not tensor.dtype.real or self.plan.rule(tensor.name) is not None:
             return False
         if self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless:
@@ -69,9 +78,7 @@ class TuningSession:
         numbers = self.values(tensor.name)
         return numbers.size > 0 and bool(np.isfinite(numbers).all()) and bool((numbers != numbers.flat[0]).any())
 
-    def _advisor(self):
-        from .. import model as onnx_model
-
+    def _calibration_model(self) -> onnx_model.Model:
         hidden = {name for name in self.tensors if self.plan.excludes(name) or self.plan.rule(name) is not None}
         if not hidden:
             return self.source
@@ -79,35 +86,35 @@ class TuningSession:
         for name in hidden:
             settings = self.plan.settings(name, True, 1 << 62)
             if self.tensors[name].dtype.real and not settings.lossless:
-                ruled[name] = self.compressed(name, settings)
-        made = onnx_model.from_proto(onnx_model.with_values(self.source, ruled))
-        shown = [tensor for tensor in made.tensors if tensor.name not in hidden]
-        return dataclasses.replace(made, tensors=shown, path=self.source.path)
+                ruled[name] = self.compressed_values(name, settings)
+        model = onnx_model.from_proto(onnx_model.with_values(self.source, ruled))
+        visible = [tensor for tensor in model.tensors if tensor.name not in hidden]
+        return dataclasses.replace(model, tensors=visible, path=self.source.path)
 
     def values(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are in the model."""
         return self.tensors[name].values()
 
-    def compressed(self, name: str, settings: Settings) -> np.ndarray:
-        """A tensor's numbers as compress would give them back."""
+    def compressed_values(self, name: str, settings: Settings) -> np.ndarray:
+        """A tensor's numbers as they are after compression with these settings."""
         tensor = self.tensors[name]
         return values(quantize(tensor.tensor(), settings).view(tensor.dtype.pattern), tensor.dtype).reshape(
             tensor.shape
         )
 
     def batches(self, count: int) -> SampleBatches:
-        """`count` samples, if there are so many."""
-        return SampleBatches(self.network, evenly_spaced(np.arange(self.count), count))
+        """`count` samples, evenly spaced; all where there are fewer."""
+        return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count))
 
     def curves(self, batches: SampleBatches) -> dict[str, allocate.Curve]:
-        """What a bit buys in each tensor."""
+        """What a bit buys in each tensor, by its name."""
         options = calibrate.Options(sweeps=0, asymmetry=0.0, threads=self.threads)  # quick: only tensors are compared
         with self.numerics_guard():
-            return calibrate.measure_curves(self.calibration_model, batches, self.names, options=options)
+            return calibrate.measure_curves(self.calibration_model, batches, self.weight_names, options=options)
 
     @contextlib.contextmanager
     def numerics_guard(self) -> Iterator[None]:
-        """Say what is wrong where a layer's inputs are no numbers to reckon with."""
+        """Turn the failures that NaN and infinities in a layer's inputs lead to into numerics_error."""
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 yield
@@ -115,25 +122,21 @@ class TuningSession:
             raise self.numerics_error() from error
 
     def numerics_error(self) -> BadPlan:
-        """Samples that tell nothing."""
-        path = self.network.samples.path
+        """The error for samples that calibration learns nothing from."""
+        path = self.predictor.samples.path
         return BadPlan(
             f"{path}: {self.path} makes infinities or NaN of some samples, or one answer of all: that tells nothing"
         )
 
-    def run_with(self, new: Mapping[str, np.ndarray]):
-        """An onnxruntime session of the model with new values for some tensors, and what the plan's rules make."""
-        from .. import model as onnx_model
+    def run_with(self, new: Mapping[str, np.ndarray]) -> runtime.Session:
+        """An onnxruntime session of the calibration model with new values for some tensors."""
+        return self._runtime_session(onnx_model.with_values(self.calibration_model, new))
 
-        return self._session(onnx_model.with_values(self.calibration_model, new))
-
-    def _session(self, proto):
-        from .. import model as onnx_model
-
+    def _runtime_session(self, proto: "ModelProto") -> runtime.Session:
         return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
 
 
-def _samples(inputs) -> Samples:
-    if isinstance(inputs, Mapping):
-        return Samples("the inputs", {name: np.asarray(array) for name, array in inputs.items()})
-    return open_samples(inputs)
+def _as_samples(samples: str | os.PathLike[str] | Mapping[str, np.ndarray]) -> Samples:
+    if isinstance(samples, Mapping):
+        return Samples("the inputs", {name: np.asarray(array) for name, array in samples.items()})
+    return open_samples(samples)

@@ -36,7 +36,7 @@ def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
 @pytest.fixture
 def few(monkeypatch):
     """A few trials for a drop, where it is not their number that counts."""
-    monkeypatch.setattr("dcz.tuning.tune.PASSES", 3)
+    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 3)
 
 
 def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):

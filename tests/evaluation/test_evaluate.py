@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import dcz
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
-from dcz.evaluation import evaluate as evaluation
+from dcz.evaluation import metrics
 from dcz.evaluation.evaluate import evaluate
 from tests.networks import perceptron
 
@@ -99,7 +99,7 @@ def test_probabilities_are_taken_as_they_are(tmp_path, logits):
     certain = np.eye(8, dtype=np.float32)[y]
     assert evaluate(net, samples(tmp_path / "c.npz", x=certain, y=y), "y").loss == 0
     wrong = evaluate(net, samples(tmp_path / "w.npz", x=certain, y=(y + 1) % 8), "y")
-    assert wrong.loss == pytest.approx(-np.log(evaluation.UNDERFLOW)) and wrong.errors == 1003
+    assert wrong.loss == pytest.approx(-np.log(metrics.UNDERFLOW)) and wrong.errors == 1003
     mixed = np.concatenate([certain, x[:1]])  # one row that is none makes logits of all
     found = evaluate(net, samples(tmp_path / "m.npz", x=mixed, y=np.append(y, 0)), "y", net, batch_size=2)
     assert found.loss == pytest.approx(-np.log(softmax(mixed)[np.arange(1004), np.append(y, 0)]).mean(), rel=1e-6)

@@ -13,6 +13,7 @@ from dcz.codec.stages.share import simple_step
 from dcz.errors import BadPlan, UnsuitableModel
 from dcz.evaluation.batches import SampleBatches
 from dcz.plan import Plan, Rule, Settings
+from dcz.tuning import search
 from dcz.tuning import tune as tuning
 from dcz.tuning.session import TuningSession
 from tests.models import arrays, model, normal, tensor
@@ -36,7 +37,7 @@ def inputs(count: int = 96, shape=(64,)) -> np.ndarray:
 def coarse(sampled: TuningSession, step: float = 0.7) -> dict[str, np.ndarray]:
     """Every weight rounded to multiples of `step` standard deviations, which then are moved at random."""
     new = {}
-    for name in sampled.names:
+    for name in sampled.weight_names:
         numbers = sampled.values(name).astype(np.float64)
         levels, codes = np.unique(np.rint(numbers / numbers.std() / step), return_inverse=True)
         moved = levels * (1 + 0.5 * np.random.default_rng(5).normal(size=len(levels))) * numbers.std() * step
@@ -49,7 +50,7 @@ def distill(source, x, plan=Plan(), schedule=LIVELY, new=None, fits=lambda value
     sampled = TuningSession(source, {source.graph.input[0].name: x}, plan, 1)
     new = coarse(sampled) if new is None else new(sampled)
     places = np.arange(len(x))
-    training, held = (SampleBatches(sampled.network, places[part]) for part in (places % 4 != 3, places % 4 == 3))
+    training, held = (SampleBatches(sampled.predictor, places[part]) for part in (places % 4 != 3, places % 4 == 3))
     return sampled, new, *distilling.distill(sampled, new, training, held, fits, schedule, **options)
 
 
@@ -90,7 +91,7 @@ def test_spoilt_centroids_are_mended(source, shape):
 
 def test_a_grid_stays_a_grid():
     def even(sampled):
-        step = {name: simple_step(0.8 * float(sampled.values(name).std())) for name in sampled.names}
+        step = {name: simple_step(0.8 * float(sampled.values(name).std())) for name in sampled.weight_names}
         return {name: np.rint(sampled.values(name) / each) * simple_step(1.5 * each) for name, each in step.items()}
 
     _, new, better, verdict = distill(samples.perceptron(), inputs(192), new=even, schedule=Schedule(4, 1.0, 0))
@@ -190,7 +191,7 @@ def test_values_that_miss_the_budget_are_not_taken():
 def test_a_gain_is_told_from_chance(gains, same, refused):
     before = distilling._Score(np.ones(len(gains)), 0.9)
     after = distilling._Score(1 - np.array(gains), same)
-    assert distilling._doubt(before, after) == refused
+    assert distilling._refusal(before, after) == refused
 
 
 # -- in a whole run ----------------------------------------------------------------------------------------------------
@@ -206,8 +207,8 @@ def spoilt(monkeypatch):
         return {name: array * (0.7 if array.ndim > 1 else 1.0) for name, array in found.items()}
 
     monkeypatch.setattr(calibrate, "quantize_layers", off)
-    monkeypatch.setattr(tuning, "PASSES", 3)
-    monkeypatch.setattr(tuning, "TRIALS", 3)
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 3)
+    monkeypatch.setattr(search, "MAX_SIZE_TRIALS", 3)
 
 
 def tune(path, **options):
@@ -230,9 +231,9 @@ def test_a_run_keeps_its_goal_and_says_what_came_of_it(goal, tmp_path, spoilt):
 
 
 def test_a_run_that_gains_nothing_gives_the_calibrated_file(tmp_path, spoilt, monkeypatch):
-    monkeypatch.setattr(distilling, "_doubt", lambda before, after: "no")
+    monkeypatch.setattr(distilling, "_refusal", lambda before, after: "no")
     assert tune(tmp_path / "net.dcz", ratio=8).distilled.refused == "no"
-    monkeypatch.setattr(tuning, "_distill", lambda run, limit: None)
+    monkeypatch.setattr(tuning, "_distill", lambda trials, candidate, max_bytes: (candidate, None))
     tune(tmp_path / "plain.dcz", ratio=8)
     assert (tmp_path / "net.dcz").read_bytes() == (tmp_path / "plain.dcz").read_bytes()
 

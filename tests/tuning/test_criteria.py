@@ -10,14 +10,14 @@ from dcz.evaluation import runtime
 from dcz.evaluation import samples as data
 from dcz.evaluation.batches import SampleBatches
 from dcz.evaluation.predictor import Predictor
-from dcz.tuning import criteria, tune
+from dcz.tuning import criteria, search
 from tests import models
 from tests.models import model, tensor
 from tests.networks import perceptron
 from tests.tuning.test_tune import correlated
 
 X = np.eye(4, dtype=np.float32)[np.arange(20) // 4 % 4]
-HELD = np.arange(3, 20, 4)  # of the classes 0, 1, 2, 3, 0
+HELD_OUT = np.arange(3, 20, 4)  # of the classes 0, 1, 2, 3, 0
 NET = perceptron(hidden=40)
 ALL_THREE = [0, 0, 0, 2]  # a change after which every answer is 3
 
@@ -30,18 +30,18 @@ def echo(bias=(0, 0, 0, 0), batch: int | str = "n"):
     return runtime.session(proto.SerializeToString())
 
 
-def held(batch: int | str = "n", **arrays) -> tuple[Predictor, SampleBatches, data.Samples]:
-    """A network that answers the class of each sample, those that are held out, and all that the data file has."""
+def predictor_and_batches(batch: int | str = "n", **arrays) -> tuple[Predictor, SampleBatches, data.Samples]:
+    """A model that answers the class of each sample, those that are held out, and all that the data file has."""
     samples = data.Samples("x.npz", {"x": X, **arrays})
-    network = Predictor("net.onnx", echo(batch=batch), samples, None)
-    return network, SampleBatches(network, HELD), samples
+    predictor = Predictor("net.onnx", echo(batch=batch), samples, None)
+    return predictor, SampleBatches(predictor, HELD_OUT), samples
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_agreement_counts_the_answers_that_stay(batch):
-    judge = criteria.Agreement(*held(batch)[:2])
-    assert judge(echo(batch=batch)) == {"agreement": 1.0, "drop": 0.0}
-    assert judge(echo(ALL_THREE, batch)) == {"agreement": 0.2, "drop": 0.8}
+    criterion = criteria.AgreementCriterion(*predictor_and_batches(batch)[:2])
+    assert criterion(echo(batch=batch)) == {"agreement": 1.0, "drop": 0.0}
+    assert criterion(echo(ALL_THREE, batch)) == {"agreement": 0.2, "drop": 0.8}
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
@@ -50,17 +50,17 @@ def test_accuracy_counts_right_answers_and_more_of_them_are_no_drop(batch, wrong
     """The samples in `wrong` are labelled 3, which the original does not answer, and the change does."""
     y = X.argmax(1)
     y[wrong] = 3
-    network, batches, samples = held(batch, y=y)
-    judge = criteria.Accuracy(network, batches, "y", samples)
-    assert judge.before == before / 5
-    assert judge(echo(batch=batch)) == {"accuracy": before / 5, "drop": 0.0}
-    assert judge(echo(ALL_THREE, batch)) == {"accuracy": after / 5, "drop": drop}
+    predictor, batches, samples = predictor_and_batches(batch, y=y)
+    criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
+    assert criterion.original_accuracy == before / 5
+    assert criterion(echo(batch=batch)) == {"accuracy": before / 5, "drop": 0.0}
+    assert criterion(echo(ALL_THREE, batch)) == {"accuracy": after / 5, "drop": drop}
 
 
 def test_an_answer_that_is_no_number_is_wrong():
-    network, batches, samples = held(y=X.argmax(1))
-    judge = criteria.Accuracy(network, batches, "y", samples)
-    assert judge(echo([np.nan, 0, 0, 0])) == {"accuracy": 0.0, "drop": 1.0}
+    predictor, batches, samples = predictor_and_batches(y=X.argmax(1))
+    criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
+    assert criterion(echo([np.nan, 0, 0, 0])) == {"accuracy": 0.0, "drop": 1.0}
 
 
 @pytest.mark.parametrize("y, words", [
@@ -69,16 +69,16 @@ def test_an_answer_that_is_no_number_is_wrong():
     (np.arange(19), "19 labels for 20 samples"),
 ])  # fmt: skip
 def test_labels_of_something_else_are_refused(y, words):
-    network, batches, samples = held(y=y)
+    predictor, batches, samples = predictor_and_batches(y=y)
     with pytest.raises(BadPlan, match=words):
-        criteria.Accuracy(network, batches, "y", samples)
+        criteria.AccuracyCriterion(predictor, batches, "y", samples)
 
 
 # -- in a run of tuning ------------------------------------------------------------------------------------------------
 
 
 def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(tmp_path, monkeypatch):
-    monkeypatch.setattr(tune, "PASSES", 5)
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 5)
     x, tried = correlated(80), []
     y = models.run(NET, x=x)[0].argmax(1)
     y[[3, 43]] = (y[[3, 43]] + 1) % 10

@@ -13,7 +13,7 @@ import dcz
 from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
-from dcz.tuning import criteria, trials
+from dcz.tuning import criteria, search, trials
 from dcz.tuning import tune as tuning
 from tests import models
 from tests.models import model, normal, tensor
@@ -145,7 +145,7 @@ def test_an_impossible_budget_names_the_least_and_keeps_the_old_file(tmp_path):
     (two_layers(8), 43), (two_layers(1), 43), (two_layers(128), 43), (two_layers(kind=TensorProto.FLOAT16), 64),
 ])  # fmt: skip
 def test_a_drop_is_judged_by_samples_that_were_held_out(source, size, tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "PASSES", 4)  # some that hold, and some that do not
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 4)  # some that hold, and some that do not
     x, tried = correlated(size), []
     found = tune(source, tmp_path / "net.dcz", x, max_drop=0.1, trial=tried.append)
     assert (found.calibrated_on, found.held_out) == (size - size // 4, size // 4)
@@ -170,20 +170,20 @@ def test_a_larger_drop_gives_a_smaller_file_in_few_trials(tmp_path):
     for drop in (0.1, 0.3):
         tried = []
         kept = tune(perceptron(hidden=40), tmp_path / "net.dcz", correlated(80), max_drop=drop, trial=tried.append).kept
-        assert len({each.bits for each in tried}) == len(tried) <= tuning.PASSES
+        assert len({each.bits for each in tried}) == len(tried) <= search.MAX_DROP_TRIALS
         assert 1 - kept.agreement <= drop
         sizes.append(kept.nbytes)
     assert sizes[0] > sizes[1]
 
 
 def test_a_drop_that_so_few_samples_cannot_tell_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(tuning, "PASSES", 2)
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 2)
     said = []
     tune(perceptron(hidden=40), tmp_path / "net.dcz", correlated(40), max_drop=0.05, warn=said.append)
     assert said == ["10 held-out samples tell no drop below 10.0%, so there may be none"]
 
 
-class Never(criteria.Agreement):
+class Never(criteria.AgreementCriterion):
     """Finds that half of the answers change, whatever the weights."""
 
     def __call__(self, changed) -> dict[str, float]:
@@ -193,7 +193,7 @@ class Never(criteria.Agreement):
 def test_a_drop_that_nothing_meets_is_refused_after_the_most_bits(tmp_path):
     source, tried = perceptron(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "Agreement", Never)
+        patch.setattr(trials, "AgreementCriterion", Never)
         with pytest.raises(
             BadPlan, match="even at 7.5 bits a weight more than 1.00% of the 10 held-out.*least was 50.00%"
         ):

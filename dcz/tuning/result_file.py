@@ -1,0 +1,83 @@
+"""The `.dcz` file of calibrated or distilled values: its size, and its writing.
+
+measure_file(session, values).nbytes              bytes that the file would take
+write_file(session, values, CALIBRATED, "net.dcz")
+"""
+
+import glob
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import model as onnx_model
+from ..compression.compress import compress
+from ..compression.executors import open_pool
+from ..compression.fold_batchnorm import noted
+from ..compression.target_size import MeasuredFile, measured
+from ..plan import LOSSLESS, Plan, Rule, Settings
+from .session import TuningSession
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+CALIBRATED, DISTILLED = "calibrated", "distilled"  # in the file's metadata, as its settings (spec, section 3)
+
+
+def measure_file(session: TuningSession, values: Mapping[str, np.ndarray], settings: str = CALIBRATED) -> MeasuredFile:
+    """The bytes of the file with these new values, {} for the model as it was; `settings` goes into its metadata."""
+    with open_pool(session.threads) as pool:
+        return measured(
+            _proto(session, values), _exact_plan(session), pool, metadata=_metadata(session, values, settings)
+        )
+
+
+def write_file(
+    session: TuningSession,
+    values: Mapping[str, np.ndarray],
+    settings: str,
+    output: str | os.PathLike[str],
+    *,
+    warn: Callable[[str], None],
+    force: bool,
+    resume: bool | None,
+) -> None:
+    """Write that file; for `warn`, `force` and `resume` see dcz.compress."""
+    compress(
+        _proto(session, values),
+        output,
+        _exact_plan(session),
+        threads=session.threads,
+        metadata=_metadata(session, values, settings),
+        warn=warn,
+        force=force,
+        resume=resume,
+    )
+
+
+def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """How many biases and BatchNormalization means are among the new values."""
+    others = values.keys() - set(session.weight_names)
+    means = sum(("BatchNormalization", 3) in session.tensors[name].uses for name in others)
+    return len(others) - means, means
+
+
+def _proto(session: TuningSession, values: Mapping[str, np.ndarray]) -> "ModelProto":
+    """The model with new values; without any, the model as it was before folding."""
+    if not values and session.unfolded is not None:
+        return session.unfolded
+    return onnx_model.with_values(session.source, values)
+
+
+def _exact_plan(session: TuningSession) -> Plan:
+    """The plan that codes the new values exactly, and all else as the session's plan says."""
+    patterns = tuple(glob.escape(name) for name in session.weight_names)
+    exact = Rule(patterns, Settings(index_bits=session.plan.default.index_bits))
+    return replace(session.plan, default=LOSSLESS, rules=(*session.plan.rules, exact), fold=False)
+
+
+def _metadata(session: TuningSession, values: Mapping[str, np.ndarray], settings: str) -> dict[str, str]:
+    source = {"source-sha256": session.source.source_sha256, "source-bytes": str(session.source.source_bytes)}
+    return noted(source | {"settings": settings}, session.folded if values else 0)

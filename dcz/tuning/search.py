@@ -1,0 +1,158 @@
+"""Search for the number of bits a weight: by the bytes of the file, or by the drop on held-out samples.
+
+search_by_size(trials, 500_000)         the largest file of at most 500,000 bytes that the trials find
+search_by_drop(trials, 0.01, print)     the smallest file with a drop of at most 0.01
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..compression.target_size import TOLERANCE, fitting
+from ..errors import BadPlan
+from .result_file import measure_file
+from .session import TuningSession
+from .trials import CalibratedTrial, Candidate, Trials
+
+MAX_BITS, MIN_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
+FIRST_BITS = 4.0  # a weight, in the first trial for a drop
+MAX_SIZE_TRIALS = 8
+MAX_FILL_ROUNDS = 4  # in which exact tensors are added
+MAX_DROP_TRIALS = 10  # six down from FIRST_BITS to a third of a bit, the others between
+DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until one drop is small enough and one is not
+MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
+
+
+def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
+    """The candidate of the most bits whose file has at most `max_bytes`; where there is room, tensors stay exact.
+
+    Raises BadPlan where even the fewest bits take more.
+    """
+    bits = _first_bits(trials.session, max_bytes)
+    if bits == MAX_BITS and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
+        return Candidate(CalibratedTrial(math.inf, exact_bytes), {})
+    best: Candidate | None = None
+    fitting_trial = larger_trial = previous = None  # the latest that fits and that does not, and the latest of all
+    for _ in range(MAX_SIZE_TRIALS):
+        candidate = trials.run(bits)
+        best, trial = _larger_fitting(best, candidate, max_bytes), candidate.trial
+        if trial.nbytes <= max_bytes:
+            fitting_trial = trial
+        else:
+            larger_trial = trial
+        if fitting_trial is not None and fitting_trial.nbytes >= (1 - TOLERANCE) * max_bytes:
+            break
+        if previous is not None and trial.nbytes == previous.nbytes:  # other bits change nothing
+            break
+        target = (1 - TOLERANCE / 2) * max_bytes
+        next_bits = _next_bits(trial, previous, fitting_trial, larger_trial, target, trials.session.weight_count)
+        if next_bits == bits:
+            break
+        bits, previous = next_bits, trial
+    if fitting_trial is None and bits > MIN_BITS:
+        candidate = trials.run(MIN_BITS)
+        best = _larger_fitting(best, candidate, max_bytes)
+    if best is None:
+        raise BadPlan(
+            f"calibrated as coarsely as {candidate.trial.bits:.2f} bits a weight, the file still takes "
+            f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
+        )
+    return best if larger_trial is not None else _fill_with_exact(trials, best, max_bytes)
+
+
+def _larger_fitting(best: Candidate | None, candidate: Candidate, max_bytes: int) -> Candidate | None:
+    """The candidate, if its file fits and is larger than that of the best one; else the best one."""
+    fits = candidate.trial.nbytes <= max_bytes
+    return candidate if fits and (best is None or candidate.trial.nbytes > best.trial.nbytes) else best
+
+
+def _first_bits(session: TuningSession, max_bytes: int) -> float:
+    """Bits a weight, from the bytes of the file with all weights zero."""
+    zeros = {name: np.zeros(session.tensors[name].shape, np.float32) for name in session.weight_names}
+    besides = measure_file(session, zeros).nbytes
+    return min(MAX_BITS, max(MIN_BITS, 8 * (max_bytes - besides) / session.weight_count))
+
+
+def _next_bits(
+    trial: CalibratedTrial,
+    previous: CalibratedTrial | None,
+    fitting_trial: CalibratedTrial | None,
+    larger_trial: CalibratedTrial | None,
+    target: float,
+    weight_count: int,
+) -> float:
+    """The bits to try for a file of `target` bytes; `trial` is the last one, `previous` the one before it."""
+    if fitting_trial is not None and larger_trial is not None:  # within the middle nine tenths
+        share = (target - fitting_trial.nbytes) / (larger_trial.nbytes - fitting_trial.nbytes)
+        gap = larger_trial.bits - fitting_trial.bits
+        return fitting_trial.bits + min(0.95, max(0.05, share)) * gap if gap > 1e-4 else trial.bits
+    # The file grows by about as many bits as it is given. Slopes far from that are not trusted, nor are less than half
+    # of the bits that were tried.
+    slope = 1.0
+    if previous is not None:
+        slope = 8 * (trial.nbytes - previous.nbytes) / weight_count / (trial.bits - previous.bits)
+    bits = trial.bits + 8 * (target - trial.nbytes) / weight_count / min(2.0, max(0.5, slope))
+    return min(MAX_BITS, max(trial.bits / 2, MIN_BITS, bits))
+
+
+def _fill_with_exact(trials: Trials, best: Candidate, max_bytes: int) -> Candidate:
+    """Beyond the most bits: leave as many tensors exact as there is room for, the largest first."""
+    session = trials.session
+    exact_file, exact = measure_file(session, {}), frozenset[str]()
+    for _ in range(MAX_FILL_ROUNDS):
+        if best.trial.nbytes >= (1 - TOLERANCE) * max_bytes:
+            return best
+        room = fitting(exact_file, measure_file(session, best.values), max_bytes)
+        more = {name for name in room if name in session.weight_names}
+        exact |= more
+        if not more or len(exact) == len(session.weight_names):
+            return best
+        best = _larger_fitting(best, trials.run(best.trial.bits, exact), max_bytes) or best
+    return best
+
+
+def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> Candidate:
+    """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
+
+    Raises BadPlan where no trial holds that. `warn` gets a message where so small a drop cannot be told from none.
+    """
+    count = len(trials.split.held_out.indices)
+    if 0 < max_drop < 1 / count:
+        warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
+    best: Candidate | None = None
+    smallest_drop, bits_of_smallest_drop = math.inf, math.nan
+    failing_bits = holding_bits = None  # the latest with a larger drop, and the latest without
+    bits = FIRST_BITS
+    for _ in range(MAX_DROP_TRIALS):
+        candidate = trials.run(bits)
+        drop = _drop(candidate)
+        if drop < smallest_drop:
+            smallest_drop, bits_of_smallest_drop = drop, bits
+        if drop <= max_drop:
+            holding_bits = bits
+            best = candidate if best is None or candidate.trial.nbytes < best.trial.nbytes else best
+        else:
+            failing_bits = bits
+        if bits == (MAX_BITS if holding_bits is None else MIN_BITS):
+            break
+        if failing_bits and holding_bits and holding_bits / failing_bits < MIN_BITS_RATIO:
+            break
+        if holding_bits is None:
+            bits = min(MAX_BITS, bits * INCREASE)
+        elif failing_bits is None:
+            bits = max(MIN_BITS, holding_bits / DECREASE)
+        else:
+            bits = math.sqrt(failing_bits * holding_bits)
+    if best is None:
+        lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
+        raise BadPlan(
+            f"even at {bits:.1f} bits a weight more than {lost}; the least was "
+            f"{smallest_drop:.2%}, at {bits_of_smallest_drop:.1f} bits: allow more, or compress without calibration"
+        )
+    return best
+
+
+def _drop(candidate: Candidate) -> float:
+    assert candidate.trial.drop is not None, "a search by drop has a criterion"
+    return candidate.trial.drop

@@ -1,0 +1,52 @@
+"""The bits that are tried for a drop and for a size, with trials whose figures are known."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dcz.errors import BadPlan
+from dcz.tuning import search
+from dcz.tuning.trials import CalibratedTrial, Candidate
+
+
+def trials_with_drops(drop_at, held_out: int = 100):
+    """Trials in which a bit a weight is 1,000 bytes, and the bits that were tried."""
+    tried = []
+
+    def run(bits: float) -> Candidate:
+        tried.append(bits)
+        return Candidate(CalibratedTrial(bits, round(1000 * bits), drop=drop_at(bits)), {})
+
+    criterion = SimpleNamespace(describe=lambda drop: f"{drop:.0%}")
+    split = SimpleNamespace(held_out=SimpleNamespace(indices=np.arange(held_out)))
+    return SimpleNamespace(run=run, criterion=criterion, split=split), tried
+
+
+@pytest.mark.parametrize("threshold", [0.4, 1.3, 3.9, 4.1, 7.4])
+def test_the_fewest_bits_that_hold_a_drop_are_found_within_the_ratio(threshold):
+    trials, tried = trials_with_drops(lambda bits: 0.0 if bits >= threshold else 0.5)
+    best = search.search_by_drop(trials, 0.1, pytest.fail)
+    assert threshold <= best.trial.bits <= max(search.MIN_BITS_RATIO, 1.12) * threshold
+    assert len(tried) <= search.MAX_DROP_TRIALS and best.trial.bits == min(n for n in tried if n >= threshold)
+
+
+def test_a_drop_that_always_holds_ends_at_the_fewest_bits():
+    trials, tried = trials_with_drops(lambda bits: 0.0)
+    assert search.search_by_drop(trials, 0.1, pytest.fail).trial.bits == min(tried) < 0.2
+
+
+def test_a_drop_that_never_holds_names_the_least_and_its_bits():
+    trials, _ = trials_with_drops(lambda bits: 0.3 if bits == search.FIRST_BITS else 0.4)
+    with pytest.raises(BadPlan, match=r"even at 7.5 bits a weight more than 10%; the least was 30.00%, at 4.0 bits"):
+        search.search_by_drop(trials, 0.1, pytest.fail)
+
+
+def test_the_next_bits_lie_between_what_fits_and_what_does_not():
+    small, large = CalibratedTrial(2.0, 2000), CalibratedTrial(4.0, 4000)
+    assert search._next_bits(large, small, small, large, 3000, 8000) == 3.0
+    assert search._next_bits(large, small, small, large, 2010, 8000) == 2.1  # no nearer than a twentieth
+    assert search._next_bits(small, None, small, None, 3000, 8000) == 3.0
+    assert search._next_bits(large, None, None, large, 0, 8000) == 2.0  # no less than half
+    assert search._next_bits(large, None, large, None, math.inf, 8000) == search.MAX_BITS
