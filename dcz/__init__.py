@@ -30,7 +30,8 @@ _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.verify": ("verify",),
     "tuning.tune": ("tune",),
-    "train": ("Recipe", "retrain"),  # wants PyTorch
+    "train.recipe": ("Recipe",),
+    "train.retraining": ("retrain",),  # raises MissingBackend when it is called without PyTorch
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
     from .reading.tensors import Tensors as open
-    from .train import Recipe, retrain
+    from .train.recipe import Recipe
+    from .train.retraining import retrain
     from .tuning.tune import tune
 
 

@@ -9,9 +9,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import torch
 
 from ..errors import BadPlan
+from .pytorch import torch
 
 
 def as_tensor(given, what: str) -> torch.Tensor:

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..errors import BadPlan, FileAccess
 from ..files import replacing
+from .pytorch import torch
 
 
 def write(path: str | os.PathLike, stamp: str, state: dict[str, Any]) -> None:

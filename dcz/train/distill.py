@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..codec.stages import share
 from ..errors import BadPlan
@@ -20,6 +19,7 @@ from ..evaluation.runtime import Inputs
 from ..model import Model, with_values
 from .losses import Distillation
 from .network import Network
+from .pytorch import torch
 from .weight import Weight
 
 SAMPLES = 8  # at least, behind each step; more where a batch holds more

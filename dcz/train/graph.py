@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..errors import BadPlan, UnsuitableModel
 from ..model import Node, Program
 from .operators import OPERATORS, Call, Function
+from .pytorch import torch
 
 OLDEST, NEWEST = 7, 26  # opsets whose operators are known; before 7, broadcasting was an attribute
 

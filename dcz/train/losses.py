@@ -6,11 +6,9 @@ Distillation(network, teacher)        against the answers of the original networ
 
 from collections.abc import Callable
 
-import torch
-from torch.nn import functional
-
 from ..errors import BadPlan
 from .network import Network
+from .pytorch import functional, torch
 
 MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # what often follows a last Softmax
 

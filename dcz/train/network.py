@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 from .. import model as onnx_model
 from ..errors import BadPlan, UnsuitableModel
 from .batches import as_tensor
 from .graph import Graph
+from .pytorch import torch
 from .weight import Weight
 
 # The operands that shift or scale a whole channel: trained, but neither pruned nor shared unless asked for.

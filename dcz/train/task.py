@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from .. import __version__
 from .. import plan as plans
@@ -22,6 +21,7 @@ from .batches import Batches, BatchStream
 from .losses import CrossEntropy, Distillation, Loss, class_rows
 from .network import Network
 from .pruning import Group
+from .pytorch import torch
 from .recipe import HALF, Recipe
 from .weight import Weight
 

@@ -1,10 +1,9 @@
 """How good a network is on samples that it is not trained on."""
 
-import torch
-
 from .batches import Batches, BatchStream
 from .losses import Loss, class_rows
 from .network import Network
+from .pytorch import torch
 
 
 def validate(network: Network, loss: Loss, batches: Batches | BatchStream | None) -> tuple[float, float | None] | None:

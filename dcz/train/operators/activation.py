@@ -1,8 +1,7 @@
 """Functions of single elements that networks put behind a layer, and softmax."""
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, plain
 
 

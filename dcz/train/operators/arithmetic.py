@@ -2,8 +2,7 @@
 
 from functools import reduce
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, plain
 
 

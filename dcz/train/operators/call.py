@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...errors import UnsuitableModel
 from ...model import Node
 from ...tensor import DTYPES
+from ..pytorch import torch
 
 Tensor = torch.Tensor
 Function = Callable[..., Tensor | tuple[Tensor, ...]]  # of the node's operands, None for one that is left out

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-import torch
 
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of, plain
 from .windows import pad as pad_last
 

@@ -1,8 +1,7 @@
 """Matrix products and convolutions: where the weights are."""
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 from .windows import Windows, halves, pad
 

@@ -1,8 +1,7 @@
 """Normalisation: over batches as trained, layers, groups, channels, or neighbours."""
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 from .windows import pad
 

@@ -1,8 +1,7 @@
 """Pools: the largest or the mean of each window, or of everything."""
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 from .windows import Windows, pad
 

@@ -6,8 +6,7 @@ X (steps, batch, inputs), W (directions, gates * hidden, inputs), R (directions,
 
 from collections.abc import Callable
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}

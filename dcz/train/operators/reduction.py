@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]

@@ -6,8 +6,8 @@ half_pixel, 4 -> 2       place 0 -> (0 + 0.5) / 0.5 - 0.5 = 0.5       linear: ha
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of
 
 # Output places, input length, output length, scale -> input places. All in float32, as runtimes compute them.

@@ -1,7 +1,6 @@
 """Another shape for the same elements, and what shapes are computed with."""
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of
 
 

@@ -9,9 +9,8 @@ windows    (* * *)                  kernel 3, stride 2, dilation 1
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call
 
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
