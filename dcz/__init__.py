@@ -7,7 +7,7 @@
 The names below load their modules when they are first used, so that `import dcz` costs nothing.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from .tuning.tune import tune
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "open":

@@ -179,7 +179,7 @@ def _fold_constants(network: Network, layer: _LinearNode) -> None:
         by_output = by_feature.reshape(len(constant), bias.count, -1).sum(2)
         contribution = torch.where(is_constant, constant, 0).double() @ by_output
         with torch.no_grad():
-            bias.values += contribution
+            bias.values.add_(contribution)
         gone = is_constant
     weight.prune(_feature_mask(~gone, weight, axis))
 

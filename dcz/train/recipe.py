@@ -82,7 +82,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, kind, optional, low, high in _RANGES:
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is None and optional:
                 continue
             if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
@@ -122,7 +122,7 @@ class Recipe:
         to the power round / rounds, so that each round keeps the same fraction of what the one before it left.
         """
         if self.schedule == "steps":
-            return target ** (self._round(progress) / self.rounds)
+            return float(target ** (self._round(progress) / self.rounds))
         left = max(0.0, 1 - progress / self.ramp)
         return target + (max(self.start, target) - target) * left**3
 

@@ -147,13 +147,12 @@ class Weight(torch.nn.Module):
         self._check(**state)
         for name, part in state.items():
             copy = None if part is None else part.detach().clone()
-            is_parameter = copy is not None and name in PARAMETERS
-            setattr(self, name, torch.nn.Parameter(copy) if is_parameter else copy)
+            setattr(self, name, torch.nn.Parameter(copy) if copy is not None and name in PARAMETERS else copy)
         self.kept = self.count if self.mask is None else int(self.mask.sum())
 
     def _check(
         self,
-        values: Tensor,
+        values: Tensor | None,
         latent: Tensor | None,
         mask: Tensor | None,
         codes: Tensor | None,
@@ -165,6 +164,8 @@ class Weight(torch.nn.Module):
         def fits(part: Tensor | None, length: int, dtype: torch.dtype) -> bool:
             return part is None or (part.dtype == dtype and part.shape == (length,))
 
+        if values is None:
+            raise ValueError(f"{self.name}: a state without values")
         kept = self.count if places is None else len(places)
         lengths = fits(mask, self.count, torch.bool) and fits(unbound, kept, torch.bool)
         lengths = lengths and fits(codes, kept, torch.int64)
