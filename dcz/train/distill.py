@@ -48,7 +48,8 @@ class Trainee:
     `original` is the model as it was, `calibration_model` the one with what a plan's rules make of it, `new` calibrated
     values for its tensors. The tensors in `shared` (names) keep their few distinct values and their codes: only the
     values are trained. Other tensors, biases and those of normalisations, are trained element by element; those for
-    whose names `frozen` is true are not. Raises UnsuitableModel, naming the operator, where the graph cannot be trained.
+    whose names `frozen` is true are not. Raises UnsuitableModel, naming the operator, for a graph that cannot be
+    trained.
     """
 
     def __init__(

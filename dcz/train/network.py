@@ -114,19 +114,17 @@ class Network(torch.nn.Module):
             raise BadPlan(f"the batch lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
         return {declared.name: self._as_input(declared, inputs[declared.name]) for declared in self.program.inputs}
 
-    def _as_input(self, declared: onnx_model.Input, values: Any) -> torch.Tensor:
+    def _as_input(self, spec: onnx_model.Input, values: Any) -> torch.Tensor:
         """One input as the graph takes it: any numbers are taken for floats, only integers for integers."""
-        tensor = as_tensor(values, f"input {declared.name!r}")
-        dtype = torch.float32 if declared.dtype in FLOATS else getattr(torch, declared.dtype, tensor.dtype)
+        tensor = as_tensor(values, f"input {spec.name!r}")
+        dtype = torch.float32 if spec.dtype in FLOATS else getattr(torch, spec.dtype, tensor.dtype)
         if tensor.is_floating_point() and not dtype.is_floating_point:
             have = str(tensor.dtype).removeprefix("torch.")
+            raise BadPlan(f"{self.place}: input {spec.name!r} takes {spec.dtype}, not {have}; give whole numbers")
+        if spec.shape is not None and not _fits(spec.shape, tensor.shape):
+            dims = ", ".join("?" if dim is None else str(dim) for dim in spec.shape)
             raise BadPlan(
-                f"{self.place}: input {declared.name!r} takes {declared.dtype}, not {have}; give whole numbers"
-            )
-        if declared.shape is not None and not _fits(declared.shape, tensor.shape):
-            dims = ", ".join("?" if dim is None else str(dim) for dim in declared.shape)
-            raise BadPlan(
-                f"in a batch of the data, input {declared.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
+                f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
                 "samples along the first axis"
             )
         return tensor.to(dtype)
