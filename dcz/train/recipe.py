@@ -85,7 +85,8 @@ class Recipe:
             value: Any = getattr(self, name)
             if value is None and optional:
                 continue
-            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high:
                 what = "whole number" if kind is Integral else "number"
                 raise BadPlan(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
         for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES)):
@@ -93,7 +94,7 @@ class Recipe:
             if value not in allowed and not (name == "score" and callable(value)):
                 raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
         stages = self.bound_fractions
-        if not isinstance(stages, (tuple, list)) or not all(isinstance(share, Real) for share in stages):
+        if not isinstance(stages, (tuple, list)) or not all(isinstance(fraction, Real) for fraction in stages):
             raise BadPlan(f"stages are several numbers, not {self.stages!r}")
         if not stages or stages[-1] != 1 or list(stages) != sorted(set(stages)) or stages[0] <= 0:
             raise BadPlan(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")

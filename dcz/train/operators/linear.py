@@ -17,7 +17,8 @@ def gemm(call: Call) -> Function:
     def run(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         a, b = a.t() if trans_a else a, b.t() if trans_b else b
         if c is None:
-            return alpha * (a @ b) if alpha != 1 else a @ b
+            product = torch.matmul(a, b)
+            return torch.mul(product, alpha) if alpha != 1 else product
         if not a.is_floating_point():  # addmm takes only integer factors for integers
             return (alpha * (a @ b) + beta * c).to(a.dtype)
         return torch.addmm(c, a, b, alpha=alpha, beta=beta)

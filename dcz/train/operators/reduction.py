@@ -53,7 +53,8 @@ def extreme_index(function: Callable[..., Tensor]) -> Operator:
 
         def run(x: Tensor) -> Tensor:
             if last:
-                return x.shape[axis] - 1 - function(x.flip(axis), axis, keepdim=keep)
+                from_end = function(x.flip(axis), axis, keepdim=keep)
+                return x.shape[axis] - 1 - from_end
             return function(x, axis, keepdim=keep)
 
         return run
