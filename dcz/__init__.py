@@ -7,7 +7,7 @@
 The names below load their modules when they are first used, so that `import dcz` costs nothing.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,7 +30,8 @@ _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.verify": ("verify",),
     "tuning.tune": ("tune",),
-    "train": ("Recipe", "retrain"),  # wants PyTorch
+    "train.recipe": ("Recipe",),
+    "train.retraining": ("retrain",),  # raises MissingBackend when it is called without PyTorch
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ if TYPE_CHECKING:
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
     from .reading.tensors import Tensors as open
-    from .train import Recipe, retrain
+    from .train.recipe import Recipe
+    from .train.retraining import retrain
     from .tuning.tune import tune
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     import importlib
 
     if name == "open":

@@ -1,4 +1,4 @@
-"""Training what will be compressed; the only home of `import torch`, which is optional.
+"""Training before compression, in PyTorch, which is optional.
 
 train.retrain("net.onnx", "net.dcz", "train.npz", labels="y", recipe=train.Recipe(sparsity=0.97, bits=3))
 
@@ -6,31 +6,62 @@ network = train.Network("net.onnx")            the parts of it, for a training l
 network["fc1.weight"].prune(mask)              examples/04_own_training_loop.py
 train.share_weights(network["fc1.weight"], dcz.Settings(bits=3))
 train.save_network(network, "net.dcz")
+
+The names below load their modules when they are first used. Without PyTorch, `Recipe` and the records of a run are
+there all the same, `retrain` raises MissingBackend when it is called, and the other names when they are asked for.
 """
 
-from ..errors import MissingBackend
-
-try:
-    import torch  # noqa: F401
-except ImportError as error:
-    raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
-
-from .batches import Batches
-from .distill import Schedule, Trainee
-from .graph import Graph
-from .idle import drop_idle
-from .losses import CrossEntropy, Distillation
-from .network import Network
-from .pruning import Group, Pruner, keep_largest
-from .recipe import Recipe
-from .retrain import Retrained, retrain, save_network, torch_threads
-from .sharing import projected_bytes, reassign, round_to_half, settle, share_weights
-from .state import Epoch, Progress
-from .task import BASE
-from .weight import Weight
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
-    "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "drop_idle", "keep_largest", "projected_bytes", "reassign",
-    "retrain", "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
+    "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "bind_to_centroids", "drop_dead_units", "drop_idle",
+    "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle",
+    "share_weights", "torch_threads",
 ]  # fmt: skip
+
+# No module bears the name of a public function: importing it would put it in the function's place.
+_HOMES = {
+    "recipe": ("Recipe",),  # these three modules need PyTorch only when they run
+    "retraining": ("Retrained", "retrain", "save_network"),
+    "state": ("Epoch", "Progress"),
+    "batches": ("Batches",),
+    "dead_units": ("drop_dead_units", "drop_idle"),
+    "distill": ("Schedule", "Trainee"),
+    "graph": ("Graph",),
+    "losses": ("CrossEntropy", "Distillation"),
+    "network": ("Network",),
+    "pruning": ("Group", "Pruner", "keep_largest"),
+    "pytorch": ("torch_threads",),
+    "sharing": ("bind_to_centroids", "projected_bytes", "reassign", "round_to_half", "settle", "share_weights"),
+    "task": ("BASE",),
+    "weight": ("Weight",),
+}
+
+if TYPE_CHECKING:
+    from .batches import Batches
+    from .dead_units import drop_dead_units, drop_idle
+    from .distill import Schedule, Trainee
+    from .graph import Graph
+    from .losses import CrossEntropy, Distillation
+    from .network import Network
+    from .pruning import Group, Pruner, keep_largest
+    from .pytorch import torch_threads
+    from .recipe import Recipe
+    from .retraining import Retrained, retrain, save_network
+    from .sharing import bind_to_centroids, projected_bytes, reassign, round_to_half, settle, share_weights
+    from .state import Epoch, Progress
+    from .task import BASE
+    from .weight import Weight
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,25 +1,26 @@
-"""Samples -> batches, in an order that a seed and the epoch decide.
+"""Samples -> batches, in an order that depends on a seed and the epoch.
 
     for inputs, labels in Batches({"x": x}, y, size=128, seed=0).epoch(3): ...
 
-Any iterable of batches serves as well, or a function of the epoch's number that gives one.
+BatchStream does the same for an iterable of batches, or a function from the epoch's number to one.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import BadPlan
+from .pytorch import torch
 
 
-def as_tensor(given, what: str) -> torch.Tensor:
+def as_tensor(values: Any, what: str) -> torch.Tensor:
     """An array, tensor or nested list of numbers as a tensor; raises BadPlan, which calls it `what`."""
-    if torch.is_tensor(given):
-        return given
+    if isinstance(values, torch.Tensor):
+        return values
     try:
-        array = np.asanyarray(given)
+        array = np.asanyarray(values)
     except ValueError as error:
         raise BadPlan(f"{what}: no array: {error}") from error
     if array.dtype.kind not in "biuf":
@@ -32,11 +33,20 @@ def as_tensor(given, what: str) -> torch.Tensor:
 class Batches:
     """Arrays of samples (by input name, samples along the first axis; memory-mapped or not) and their labels, or None.
 
-    An array without axes goes with every batch. `chosen` (int64, None: all) are the samples to use, `shuffle` whether
-    the order changes with the epoch. Raises BadPlan where there are not as many samples of each, and one at least.
+    An array without axes is part of every batch. `chosen` (int64, None: all) are the samples to use; with `shuffle`
+    their order changes with the epoch. Raises BadPlan where the inputs differ in their number of samples or have none.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], labels=None, *, size=128, seed=0, shuffle=True, chosen=None):
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        labels: np.ndarray | None = None,
+        *,
+        size: int = 128,
+        seed: int = 0,
+        shuffle: bool = True,
+        chosen: np.ndarray | None = None,
+    ):
         lengths = {len(array) for array in arrays.values() if array.ndim}
         if len(lengths) != 1 or lengths == {0}:
             raise BadPlan(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
@@ -52,7 +62,7 @@ class Batches:
         return -(-len(self.chosen) // self.size)
 
     def epoch(self, number: int) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]:
-        """The batches of an epoch; the same number gives the same ones."""
+        """The batches of an epoch, (inputs, labels); the same number gives the same ones."""
         order = self.chosen
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(order)
@@ -61,30 +71,29 @@ class Batches:
             inputs = {name: _rows(array, rows, f"input {name!r}") for name, array in self.arrays.items()}
             yield inputs, None if self.labels is None else _rows(self.labels, rows, "labels")
 
-    def split(self, share: float) -> tuple["Batches", "Batches | None"]:
-        """These batches without a seeded `share` of the samples, and that share, in a fixed order, or None."""
-        held = round(share * len(self.chosen))
+    def split(self, fraction: float) -> tuple["Batches", "Batches | None"]:
+        """(training, held-out): a random `fraction` of the samples is held out, in a fixed order; None for none."""
+        held = round(fraction * len(self.chosen))
         if held == 0 or held == len(self.chosen):
             return self, None
         order = np.random.default_rng(self.seed).permutation(self.chosen)
-        options = {"size": self.size, "seed": self.seed}
+        rest, first = np.sort(order[held:]), np.sort(order[:held])
         return (
-            Batches(self.arrays, self.labels, chosen=np.sort(order[held:]), **options),
-            Batches(self.arrays, self.labels, chosen=np.sort(order[:held]), shuffle=False, **options),
+            Batches(self.arrays, self.labels, size=self.size, seed=self.seed, chosen=rest),
+            Batches(self.arrays, self.labels, size=self.size, seed=self.seed, chosen=first, shuffle=False),
         )
 
     def fingerprint(self) -> str:
-        """What tells these samples from others, as far as their shapes, types and the first and last ones do; of the
-        labels, all."""
-        known = hashlib.sha256(self.chosen.astype("<i8").tobytes())
+        """SHA-256 of the samples' shapes, types, and first and last values, and of all labels."""
+        digest = hashlib.sha256(self.chosen.astype("<i8").tobytes())
         for name, array in self.arrays.items():
-            known.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             ends = array[[0, -1]] if array.ndim else array
-            known.update(np.ascontiguousarray(ends).tobytes())
+            digest.update(np.ascontiguousarray(ends).tobytes())
         if self.labels is not None:
-            known.update(f"{self.labels.dtype.str} {self.labels.shape}".encode())
-            known.update(np.ascontiguousarray(self.labels).tobytes())
-        return known.hexdigest()
+            digest.update(f"{self.labels.dtype.str} {self.labels.shape}".encode())
+            digest.update(np.ascontiguousarray(self.labels).tobytes())
+        return digest.hexdigest()
 
 
 def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
@@ -92,29 +101,29 @@ def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
 
 
 class BatchStream:
-    """Batches of the user's: an iterable that can be iterated again, or a function from the epoch's number to one.
+    """Batches from the caller: an iterable that can be iterated again, or a function from the epoch's number to one.
 
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.
-    Raises BadPlan for an iterator, such as a generator, which is empty after its first epoch.
+    Raises BadPlan for an iterator, such as a generator, which would be empty after its first epoch.
     """
 
-    def __init__(self, given):
-        if isinstance(given, Iterator):
+    def __init__(self, source: Any):
+        if isinstance(source, Iterator):
             raise BadPlan("an iterator gives its batches only once: give a list, a loader, or a function of the epoch")
-        if not callable(given) and not isinstance(given, Iterable) and not hasattr(given, "__getitem__"):
-            raise BadPlan(f"data are arrays, a file, an iterable of batches or a function, not {type(given).__name__}")
-        self.given = given
+        if not callable(source) and not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
+            raise BadPlan(f"data are arrays, a file, an iterable of batches or a function, not {type(source).__name__}")
+        self.source = source
 
     def __len__(self) -> int:
-        """Batches an epoch; 0 where that is not known."""
+        """Batches in an epoch; 0 where that is not known."""
         try:
-            return len(self.given)
+            return len(self.source)
         except TypeError:  # no length, or a loader over an iterable that has none
             return 0
 
-    def epoch(self, number: int) -> Iterator[tuple]:
-        """The batches of an epoch."""
-        batches = self.given(number) if callable(self.given) else self.given
+    def epoch(self, number: int) -> Iterator[tuple[Any, torch.Tensor | None]]:
+        """The batches of an epoch, (inputs, labels)."""
+        batches = self.source(number) if callable(self.source) else self.source
         if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
             raise BadPlan(f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}")
         for batch in batches:
@@ -125,5 +134,5 @@ class BatchStream:
             yield parts[0], None if labels is None else as_tensor(labels, "labels")
 
     def fingerprint(self) -> str:
-        """Nothing is known of what it will give."""
+        """The same for all streams: their batches are not known in advance."""
         return "a stream"

@@ -1,20 +1,24 @@
-"""A model's trainable tensors, and the function that they are parameters of.
+"""A model as a torch module: its trainable tensors, and its outputs as a function of them.
 
 network = Network("net.onnx")             every weight and bias by name: network["fc1.weight"], a Weight
 network(batch)["y"].sum().backward()      in plain PyTorch
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .. import model as onnx_model
 from ..errors import BadPlan, UnsuitableModel
 from .batches import as_tensor
-from .graph import Graph
+from .graph import Graph, Observer
+from .pytorch import torch
 from .weight import Weight
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 # The operands that shift or scale a whole channel: trained, but neither pruned nor shared unless asked for.
 BIAS_INPUTS = {
@@ -29,32 +33,35 @@ FLOATS = ("float32", "float16", "bfloat16")  # all computed in float32
 class Network(torch.nn.Module):
     """A model (the path of an ONNX file, or a ModelProto) as a function of its weights, by name.
 
-    `weights` holds a Weight for each tensor that an operator uses as a weight or bias, but those that `frozen` (a
-    predicate on names) leaves as they are, those that shape the graph, and those that hold infinities (masks) or NaN.
-    `place` is what messages call a ModelProto.
+    `weights` holds a Weight for each tensor that an operator uses as a weight or bias, except those for whose names
+    `frozen` is true, those that the graph has read as shapes or bounds, and those that hold infinities (masks) or NaN.
+    `place` is the name of a ModelProto in messages.
     Raises DczError: UnsuitableModel for an operator that cannot be trained, or where no tensor is left.
     """
 
-    def __init__(self, model, frozen=lambda name: False, place: str = "the model"):
+    def __init__(
+        self,
+        model: "str | os.PathLike[str] | ModelProto",
+        frozen: Callable[[str], bool] = lambda name: False,
+        place: str = "the model",
+    ):
         super().__init__()
-        given = isinstance(model, (str, os.PathLike))
-        self.place = os.fspath(model) if given else place
-        self.source = onnx_model.load(model) if given else onnx_model.from_proto(model)
+        self.place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else place
+        self.source = onnx_model.open_model(model)
         self.program = onnx_model.read_program(self.source, self.place)
         self.graph = Graph(self.program)
         tensors = {tensor.name: tensor for tensor in self.source.tensors}
-        self._values = {}  # the graph's name of each trained value -> its Weight
-        found = {}
+        self._by_value: dict[str, Weight] = {}  # by the graph's name of the trained value
+        self._by_name: dict[str, Weight] = {}  # by the tensor's name in the model
         for value, name in self.program.weights.items():
             tensor, array = tensors[name], self.program.constants[value]
             if value in self.graph.fixed or not _is_trained(tensor, array) or frozen(name):
                 continue
-            if name not in found:
-                found[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name)
-            self._values[value] = found[name]
-        self.weights = torch.nn.ModuleList(found.values())
-        self._by_name = found
-        if not found:
+            if name not in self._by_name:
+                self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name)
+            self._by_value[value] = self._by_name[name]
+        self.weights = torch.nn.ModuleList(self._by_name.values())
+        if not self._by_name:
             raise UnsuitableModel(f"{self.place}: no weights that could be trained: nothing to do")
 
     def __getitem__(self, name: str) -> Weight:
@@ -63,15 +70,17 @@ class Network(torch.nn.Module):
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[Weight]:
-        return iter(self.weights)
+        return iter(self._by_name.values())
 
-    def state(self) -> dict[str, dict]:
+    def state(self) -> dict[str, dict[str, torch.Tensor | None]]:
         """Copies of what `restore` needs: the states of all weights, by name."""
         return {weight.name: weight.state() for weight in self}
 
-    def restore(self, states: dict[str, dict]) -> None:
-        """Be again what `state` was taken from. Optimizers must be made anew. Raises ValueError for states that are not
-        those of this network's weights."""
+    def restore(self, states: dict[str, dict[str, torch.Tensor | None]]) -> None:
+        """Go back to what `state` was taken from. Optimizers must be made anew.
+
+        Raises ValueError for states that are not those of this network's weights.
+        """
         if states.keys() != self._by_name.keys():
             raise ValueError("states of other weights")
         for weight in self:
@@ -82,65 +91,68 @@ class Network(torch.nn.Module):
         """The names of the outputs."""
         return tuple(self.program.outputs)
 
-    def forward(self, inputs, observe=None) -> dict[str, torch.Tensor]:
+    def forward(self, inputs: Any, observe: Observer | None = None) -> dict[str, torch.Tensor]:
         """The outputs by name. `inputs`: arrays or tensors by input name, or one where the model has one input.
-        `observe(node, inputs, outputs)`: see Graph."""
+
+        `observe(node, operands, results)`: see Graph.
+        """
         return self.graph(self.as_inputs(inputs), self.tensors(), observe)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The weights and biases as they are now, by the names that the graph has for them."""
-        dense = {name: weight() for name, weight in self._by_name.items()}  # once for each, however often it is used
-        return {value: dense[weight.name] for value, weight in self._values.items()}
+        """The weights and biases as they are now, by the graph's names for them."""
+        dense = {name: weight() for name, weight in self._by_name.items()}  # once for each, also where it is tied
+        return {value: dense[weight.name] for value, weight in self._by_value.items()}
 
-    def as_inputs(self, inputs) -> dict[str, torch.Tensor]:
-        """Arrays or tensors by input name, or one alone, as the tensors that the graph takes."""
-        names = [wanted.name for wanted in self.program.inputs]
+    def as_inputs(self, inputs: Any) -> dict[str, torch.Tensor]:
+        """Arrays or tensors by input name, or the only one, as the tensors that the graph takes."""
+        names = [declared.name for declared in self.program.inputs]
         if not isinstance(inputs, dict):
             if len(names) != 1:
                 raise BadPlan(f"{self.place}: has the inputs {', '.join(names)}: give a batch as a dict of them")
             inputs = {names[0]: inputs}
         if missing := set(names) - inputs.keys():
             raise BadPlan(f"the batch lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
-        return {wanted.name: self._as_input(wanted, inputs[wanted.name]) for wanted in self.program.inputs}
+        return {declared.name: self._as_input(declared, inputs[declared.name]) for declared in self.program.inputs}
 
-    def _as_input(self, wanted, given) -> torch.Tensor:
-        """One input as the graph takes it: any numbers may stand for floats, whole numbers for whole ones."""
-        tensor = as_tensor(given, f"input {wanted.name!r}")
-        dtype = torch.float32 if wanted.dtype in FLOATS else getattr(torch, wanted.dtype, tensor.dtype)
+    def _as_input(self, spec: onnx_model.Input, values: Any) -> torch.Tensor:
+        """One input as the graph takes it: any numbers are taken for floats, only integers for integers."""
+        tensor = as_tensor(values, f"input {spec.name!r}")
+        dtype = torch.float32 if spec.dtype in FLOATS else getattr(torch, spec.dtype, tensor.dtype)
         if tensor.is_floating_point() and not dtype.is_floating_point:
             have = str(tensor.dtype).removeprefix("torch.")
-            raise BadPlan(f"{self.place}: input {wanted.name!r} takes {wanted.dtype}, not {have}; give whole numbers")
-        if wanted.shape is not None and not _fits(wanted.shape, tensor.shape):
-            dims = ", ".join("?" if dim is None else str(dim) for dim in wanted.shape)
+            raise BadPlan(f"{self.place}: input {spec.name!r} takes {spec.dtype}, not {have}; give whole numbers")
+        if spec.shape is not None and not _fits(spec.shape, tensor.shape):
+            dims = ", ".join("?" if dim is None else str(dim) for dim in spec.shape)
             raise BadPlan(
-                f"in a batch of the data, input {wanted.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
+                f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
                 "samples along the first axis"
             )
         return tensor.to(dtype)
 
     def weight_of(self, value: str) -> Weight | None:
         """The Weight behind a value of the graph, or None."""
-        return self._values.get(value)
+        return self._by_value.get(value)
 
     def uses(self, weight: Weight) -> int:
         """How many operands a tensor is: more than one where it is tied."""
-        values = {value for value, found in self._values.items() if found is weight}
+        values = {value for value, other in self._by_value.items() if other is weight}
         return sum(name in values for node in self.program.nodes for name in node.inputs)
 
-    def to_proto(self):
+    def to_proto(self) -> "ModelProto":
         """The model with its weights as they are now, as an onnx.ModelProto."""
         return onnx_model.with_values(self.source, {weight.name: weight.numpy() for weight in self})
 
 
-def _is_trained(tensor, array: np.ndarray) -> bool:
-    """Whether a tensor is a weight or a bias, and no constant of arithmetic."""
+def _is_trained(tensor: onnx_model.ModelTensor, array: np.ndarray) -> bool:
+    """Whether a tensor is a weight or a bias of finite real numbers, and no constant of arithmetic."""
     if not tensor.dtype.real or not array.size or not np.isfinite(array).all():
         return False
     is_bias = any(operand in BIAS_INPUTS.get(operator, ()) for operator, operand in tensor.uses)
     return tensor.is_weight or (is_bias and array.size > 1)
 
 
-def _fits(wanted: tuple, shape: torch.Size) -> bool:
-    """Whether a batch has the dims that are fixed; how many samples it holds is its own affair."""
-    pairs = zip(wanted[1:], shape[1:])
-    return len(wanted) == len(shape) and all(not isinstance(want, int) or want == have for want, have in pairs)
+def _fits(declared: Sequence[int | str | None], shape: torch.Size) -> bool:
+    """Whether a batch has the dims that are fixed; the first one, the number of samples, is free."""
+    if len(declared) != len(shape):
+        return False
+    return all(not isinstance(dim, int) or dim == size for dim, size in zip(declared[1:], shape[1:], strict=True))

@@ -1,37 +1,37 @@
-"""Which weights a network loses while it trains, and when (Deep Compression, section 2).
+"""Which weights are pruned while a network trains, and when (Deep Compression, section 2).
 
-scores 9 1 4 4 7, keep 0.6   ->   mask 1 0 1 0 1      ties: the first ones stay
+scores 9 1 4 4 7, keep 0.6   ->   mask 1 0 1 0 1      ties: the first ones are kept
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from ..codec.stages import prune
 from ..errors import BadPlan
+from .pytorch import torch
 from .recipe import Recipe
 from .weight import Weight
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own
-LEAST = 1e-45  # float32's least number above zero
+MIN_SCORE = 1e-45  # float32's least number above zero
 
 
 @dataclass(frozen=True)
 class Group:
-    """Weights that are pruned together, by one threshold, until `target` (a share of them) is kept."""
+    """Weights that are pruned together, by one threshold, until `target` (a fraction of them) is kept."""
 
     weights: tuple[Weight, ...]
     target: float
 
 
 class Pruner:
-    """Prunes groups of weights as a recipe's schedule has it. Call `observe` after each backward pass."""
+    """Prunes groups of weights by a recipe's schedule. Call `observe` after each backward pass."""
 
     def __init__(self, groups: Sequence[Group], recipe: Recipe):
         self.groups, self.recipe = groups, recipe
-        self.squares = {}  # mean squared gradient, by weight name
+        self.squares: dict[str, torch.Tensor] = {}  # mean squared gradient, by weight name
         for weight in self.weights:
             weight.regrow = recipe.regrow
 
@@ -50,14 +50,15 @@ class Pruner:
                 mean.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
 
     def prune(self, progress: float) -> None:
-        """Bring every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
+        """Prune every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
         for group in self.groups:
-            share = self.recipe.kept(progress, group.target)
-            for weight, mask in zip(group.weights, keep_largest([self._scores(w) for w in group.weights], share)):
+            fraction = self.recipe.kept(progress, group.target)
+            masks = keep_largest([self._scores(weight) for weight in group.weights], fraction)
+            for weight, mask in zip(group.weights, masks, strict=True):
                 weight.prune(mask)
 
     def _scores(self, weight: Weight) -> np.ndarray:
-        """float32, flat; zero for what is pruned already, else above zero, so that the others go first."""
+        """float32, flat; zero for what is pruned already, else above zero, so that what is pruned goes first."""
         values = weight.values.detach()
         squares = self.squares.get(weight.name)
         score = self.recipe.score
@@ -72,13 +73,14 @@ class Pruner:
             raise BadPlan(f"{weight.name}: the score function gives no tensor: {error}") from error
         if len(scores) != weight.count or not bool((scores >= 0).all()):
             raise BadPlan(f"{weight.name}: the score function gives a number, 0 or more, for each of the weights")
-        scores = scores.clamp_min(LEAST)
+        scores = scores.clamp_min(MIN_SCORE)
         if weight.mask is not None and not weight.regrow:
             scores = torch.where(weight.mask, scores, 0)
-        return scores.contiguous().numpy()
+        array: np.ndarray = scores.contiguous().numpy()
+        return array
 
 
-def keep_largest(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
-    """Masks (bool) of the largest of all `scores` (float, flat, not negative, one array a tensor), `share` of them."""
-    mask = prune.by_sparsity(np.concatenate(scores), 1 - share)
+def keep_largest(scores: Sequence[np.ndarray], fraction: float) -> list[np.ndarray]:
+    """Masks (bool) of the largest `fraction` of all `scores` (float, flat, not negative, one array for each tensor)."""
+    mask = prune.by_sparsity(np.concatenate(scores), 1 - fraction)
     return np.split(mask, np.cumsum([len(part) for part in scores])[:-1])

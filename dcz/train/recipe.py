@@ -1,14 +1,15 @@
-"""How a network is retrained: the frozen settings of `retrain`.
+"""The settings of `retrain`.
 
     Recipe(sparsity=0.97, bits=3)     prune to 3 % of the weights while training, share 8 values, train these
 
-Which tensors are pruned and shared, and single ones otherwise, a plan says (dcz.Plan); a recipe says how.
+A plan (dcz.Plan) chooses the tensors, and may treat single ones differently; a recipe says how to train.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
+from typing import Any
 
 from ..errors import BadPlan
 
@@ -16,9 +17,9 @@ SCHEDULES = ("cubic", "steps")
 SCOPES = ("global", "layer")
 SCORES = ("magnitude", "gradient")
 HALF = 16  # bits of a bias in float16
-LEAST_RATE = 0.02  # of the learning rate that a phase begins with: its last epochs still move
-STAGES = (0.5, 0.75, 0.9, 1.0)
-TURNS = 50  # prunings at least, from the first share to the target: in fewer, more is lost at once than training mends
+MIN_RATE = 0.02  # of the learning rate at the start of a phase: its last epochs still train
+BOUND_FRACTIONS = (0.5, 0.75, 0.9, 1.0)  # of the weights, step by step
+MIN_UPDATES = 50  # of the masks, from the first to the target: fewer remove more at once than training recovers
 
 
 @dataclass(frozen=True)
@@ -26,29 +27,30 @@ class Recipe:
     """Retraining in two phases: prune, and share.
 
     Pruning: `epochs` over the data (None: 30 where anything is pruned, else 0) with Adam at `learning_rate`, falling as
-    a cosine to nothing. Of the tensors that the plan's default goes for, `sparsity` is the share of weights that
-    becomes zero: by one threshold over all of them (`scope` "global"), or as many in each ("layer"). A tensor with a
-    sparsity of its own in the plan gets that. `schedule` "cubic" prunes from `start` (the share kept at first) to the
-    target, every `prune_every` batches (oftener where there are few), over the first `ramp` of the epochs (Zhu and
-    Gupta, "To prune, or not to prune", 2017); "steps" in `rounds`, each of which keeps the same share of what the one
+    half a cosine. `sparsity` is the fraction of weights that becomes zero, of the tensors under the plan's default: by
+    one threshold over all of them (`scope` "global"), or the same fraction of each ("layer"). A tensor with a sparsity
+    of its own in the plan gets that. `schedule` "cubic" prunes from `start` (the fraction kept at first) to the target,
+    every `prune_every` batches (more often where there are few), over the first `ramp` of the epochs (Zhu and Gupta,
+    "To prune, or not to prune", 2017); "steps" in `rounds`, each of which keeps the same fraction of what the one
     before it left, retrained before the next, the last twice as long (Han et al., "Learning both Weights and
-    Connections", 2015). What goes first has the least `score`: "magnitude", "gradient" (w^2 times the mean of
-    the squared gradient: the loss that it would cost, to second order), or a function of both tensors. What was pruned
-    stays so, unless `regrow`. `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`:
-    then weights that change no output on the training data are removed.
+    Connections", 2015). The weights with the least `score` go first: "magnitude", "gradient" (w^2 times the running
+    mean of the squared gradient: the saliency of LeCun et al., "Optimal Brain Damage", 1990, with the mean
+    squared gradient for the diagonal of the Hessian), or a function of both tensors. Pruned weights stay pruned, unless
+    `regrow`. `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`: at the end of the
+    phase, weights that change no output on the training data are removed.
 
     Sharing: each tensor's kept weights become 2^`bits` centroids (or what the plan says), and `share_epochs` train the
     centroids at `share_rate`. `reassign` (None: codes stay) lets weights change their codes every `prune_every`
-    batches, by squared distance, in mean squares of the tensor, plus this much a bit of the code. `stages`: equal parts
-    of these epochs, at whose start so large a share of the weights is bound to the centroids, while the others still
-    train on their own (Zhou et al., "Incremental Network Quantization", 2017); the last is 1 (default: a half, three
-    quarters, nine tenths, all; with `reassign`, all at once). `bias_bits`: 16
-    rounds biases to float16, 1 to 8 share 2^n values among the biases of a tensor, None leaves them as trained.
+    batches, by the squared distance, in mean squares of the tensor, plus this much for each bit of the code. `stages`:
+    fractions of the weights, one for each equal part of these epochs, that are bound to the centroids from its start,
+    while the others still train on their own (Zhou et al., "Incremental Network Quantization", 2017); the last is 1
+    (default: 0.5, 0.75, 0.9, 1; with `reassign`, all at once). `bias_bits`: 16 rounds biases to float16, 1 to 8 share
+    2^n values among the biases of a tensor, None leaves them as trained.
 
-    Distillation softens both networks' answers by `temperature`; of the loss, `label_share` is the cross-entropy with
-    the labels, where there are some. `batch` samples at a time; `holdout` is the share of samples that validate, where
-    no others are given; training stops early after `patience` epochs that bring nothing. `seed` decides the order of
-    samples. `threads`: None for all cores.
+    Distillation divides both networks' logits by `temperature` (Hinton et al., "Distilling the Knowledge in a Neural
+    Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. `batch` is
+    samples per batch; `holdout` the fraction of samples for validation, where no others are given; training stops early
+    after `patience` epochs without improvement. `seed` decides the order of samples. `threads`: None for all cores.
     """
 
     sparsity: float | None = None
@@ -60,7 +62,7 @@ class Recipe:
     rounds: int = 5
     prune_every: int = 45
     scope: str = "global"
-    score: str | Callable = "gradient"
+    score: str | Callable[..., Any] = "gradient"
     regrow: bool = False
     prune_biases: bool = False
     drop_idle: bool = True
@@ -78,20 +80,21 @@ class Recipe:
     seed: int = 0
     threads: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, kind, optional, low, high in _RANGES:
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is None and optional:
                 continue
-            if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+            is_number = isinstance(value, kind) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high:
                 what = "whole number" if kind is Integral else "number"
                 raise BadPlan(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
         for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES)):
             value = getattr(self, name)
             if value not in allowed and not (name == "score" and callable(value)):
                 raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
-        stages = self.stages_of_sharing
-        if not isinstance(stages, (tuple, list)) or not all(isinstance(share, Real) for share in stages):
+        stages = self.bound_fractions
+        if not isinstance(stages, (tuple, list)) or not all(isinstance(fraction, Real) for fraction in stages):
             raise BadPlan(f"stages are several numbers, not {self.stages!r}")
         if not stages or stages[-1] != 1 or list(stages) != sorted(set(stages)) or stages[0] <= 0:
             raise BadPlan(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")
@@ -104,36 +107,41 @@ class Recipe:
         """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""
         pairs = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
         changed = ((name, value) for name, value, default in pairs if value != default)
-        return " ".join(f"{name}={_called(value) if callable(value) else value}" for name, value in changed)
+        return " ".join(f"{name}={_name(value) if callable(value) else value}" for name, value in changed)
 
     @property
-    def stages_of_sharing(self) -> tuple[float, ...]:
-        """The share of weights that is bound to centroids in each part of the epochs of sharing."""
+    def bound_fractions(self) -> tuple[float, ...]:
+        """The fraction of weights that is bound to centroids in each part of the epochs of sharing."""
         if self.stages is not None:
             return self.stages
-        return STAGES if self.reassign is None else (1.0,)
+        return BOUND_FRACTIONS if self.reassign is None else (1.0,)
 
     def kept(self, progress: float, target: float) -> float:
-        """The share of weights to keep when `progress` (0 to 1) of the epochs is done, `target` being the last one."""
+        """The fraction of weights to keep when `progress` (0 to 1) of the epochs is done; it ends at `target`.
+
+        "cubic": target + (start - target) * (1 - progress / ramp)^3 (Zhu and Gupta, 2017, equation 1). "steps": target
+        to the power round / rounds, so that each round keeps the same fraction of what the one before it left.
+        """
         if self.schedule == "steps":
-            return target ** (self._round(progress) / self.rounds)
+            return float(target ** (self._round(progress) / self.rounds))
         left = max(0.0, 1 - progress / self.ramp)
         return target + (max(self.start, target) - target) * left**3
 
-    def is_settled(self, progress: float) -> bool:
-        """Whether `kept` has come to its target."""
+    def has_reached_target(self, progress: float) -> bool:
+        """Whether `kept` is at its target."""
         return self._round(progress) == self.rounds if self.schedule == "steps" else progress >= self.ramp
 
     def _round(self, progress: float) -> int:
-        """Which of the rounds of pruning it is, from 1; the last one takes two parts of the time."""
+        """The round of pruning, from 1; the last one takes two parts of the time."""
         return min(self.rounds, math.floor(progress * (self.rounds + 1)) + 1)
 
     def rate(self, start: float, progress: float) -> float:
-        """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`."""
-        return start * (LEAST_RATE + (1 - LEAST_RATE) * (1 + math.cos(math.pi * progress)) / 2)
+        """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`: half a cosine, as in
+        Loshchilov and Hutter, "SGDR", 2017, without restarts, down to MIN_RATE of `start`."""
+        return start * (MIN_RATE + (1 - MIN_RATE) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def _called(function: Callable) -> str:
+def _name(function: Callable[..., Any]) -> str:
     """The name of a function, or of a callable's class: its repr would hold an address, another in each process."""
     return getattr(function, "__name__", type(function).__name__)
 

@@ -1,28 +1,28 @@
 """Weight sharing of a network in training (Deep Compression, section 3).
 
-kept weights -> centroids and codes -> train the centroids (-> now and then, other codes) -> round the centroids
+kept weights -> centroids and codes -> train the centroids, now and then update the codes -> round the centroids
 """
 
 import math
 
 import numpy as np
-import torch
 
 from ..codec import encode as codec
 from ..codec.stages import share
 from ..errors import BadPlan
 from ..plan import Settings
 from .network import Network
+from .pytorch import torch
 from .weight import Weight
 
 
 def share_weights(
     weight: Weight, settings: Settings, movable: bool = False, importance: torch.Tensor | None = None
 ) -> None:
-    """Share the kept weights as `settings` say, among one centroid for two weights at most.
+    """Share the kept weights as `settings` say, with at most one centroid for two weights.
 
-    `importance` (of the tensor's size, such as the mean squared gradients) is what the squared error of a weight counts
-    for in k-means; `movable`: see Weight.share. A tensor that keeps fewer than two weights stays as it is.
+    `importance` (of the tensor's size, such as the mean squared gradients) weights the squared errors in k-means;
+    `movable`: see Weight.share. A tensor that keeps fewer than two weights stays as it is.
     Raises BadPlan for settings that share nothing, and for a tensor that is shared.
     """
     if settings.lossless or settings.shares_nothing:
@@ -30,29 +30,34 @@ def share_weights(
     kept = weight.kept_values()
     if len(kept) < 2:
         return
+    kept_importance = None
     if importance is not None:
-        importance = importance.double().reshape(-1)
-        importance = (importance if weight.mask is None else importance[weight.mask]).numpy()
-        importance = importance if importance.any() else None
-    found = codec.share_weights(kept, settings, weight.count - len(kept), importance)
-    if len(found.centroids) > len(kept) // 2:
-        found = share.kmeans(kept, len(kept) // 2, settings.init, settings.seed, importance)
-    weight.share(found, movable)
+        flat = importance.double().reshape(-1)
+        array = (flat if weight.mask is None else flat[weight.mask]).numpy()
+        kept_importance = array if array.any() else None
+    shared = codec.share_weights(kept, settings, weight.count - len(kept), kept_importance)
+    if len(shared.centroids) > len(kept) // 2:
+        shared = share.kmeans(kept, len(kept) // 2, settings.init, settings.seed, kept_importance)
+    weight.share(shared, movable)
 
 
 def reassign(weight: Weight, price: float) -> int:
-    """Give each weight the centroid of the least squared distance, in mean squares of the tensor, plus `price` times
-    the bits of its code; returns how many codes changed. Raises BadPlan unless the weight is shared and movable."""
-    _check_movable(weight)
+    """Give each weight the code of least cost; return how many codes changed.
+
+    Cost: the squared distance to the centroid, in mean squares of the tensor, plus `price` times the bits of the code,
+    -log2 of its frequency (entropy-constrained assignment: Chou, Lookabaugh and Gray, 1989). Raises BadPlan unless the
+    weight is shared and movable.
+    """
+    latent = _latent(weight)
     with torch.no_grad():
         counts = torch.bincount(weight.codes, minlength=len(weight.values)).double()
         bits = -torch.log2(counts.clamp_min(0.5) / counts.sum())
-        latent = weight.latent.double()
-        unit = latent.square().mean().clamp_min(1e-30)
-        best = torch.full_like(latent, math.inf)
+        values = latent.double()
+        unit = values.square().mean().clamp_min(1e-30)
+        best = torch.full_like(values, math.inf)
         codes = torch.zeros_like(weight.codes)
         for code, centroid in enumerate(weight.values.double()):
-            cost = (latent - centroid) ** 2 / unit + price * bits[code]
+            cost = (values - centroid) ** 2 / unit + price * bits[code]
             closer = cost < best
             best, codes = torch.where(closer, cost, best), torch.where(closer, code, codes)
         changed = int((codes != weight.codes).sum())
@@ -60,24 +65,31 @@ def reassign(weight: Weight, price: float) -> int:
     return changed
 
 
-def settle(weight: Weight, share: float, random: np.random.Generator) -> None:
-    """Bind a `share` of the weights to their centroids, chosen at random, those that were bound before among them; the
-    others are trained on their own until they are bound in turn, each to the centroid that is then the nearest (Zhou et
-    al., "Incremental Network Quantization", 2017). Raises BadPlan unless the weight is shared and movable."""
-    _check_movable(weight)
+def bind_to_centroids(weight: Weight, fraction: float, random: np.random.Generator) -> None:
+    """Bind a `fraction` of the weights to their centroids; the others are trained on their own.
+
+    Those that were bound before stay bound and keep their codes; more are chosen at random. A weight gets the centroid
+    that is nearest when it is bound (the weight partition of Zhou et al., "Incremental Network Quantization", 2017,
+    section 2.2, at random). Raises BadPlan unless the weight is shared and movable.
+    """
+    latent = _latent(weight)
     with torch.no_grad():
-        free = torch.ones_like(weight.codes, dtype=torch.bool) if weight.free is None else weight.free
-        places = torch.nonzero(free).ravel()
-        distance = (weight.latent[places, None] - weight.values[None, :]).abs()
-        weight.codes = weight.codes.index_copy(0, places, distance.argmin(1))
-        left = len(free) - round(share * len(free))
-        stay = places[torch.from_numpy(random.permutation(len(places))[:left])]
-        weight.free = torch.zeros_like(free).index_fill(0, stay, True)
+        unbound = torch.ones_like(weight.codes, dtype=torch.bool) if weight.unbound is None else weight.unbound
+        at = torch.nonzero(unbound).ravel()
+        distance = (latent[at, None] - weight.values[None, :]).abs()
+        weight.codes = weight.codes.index_copy(0, at, distance.argmin(1))
+        left = len(unbound) - round(fraction * len(unbound))
+        stay = at[torch.from_numpy(random.permutation(len(at))[:left])]
+        weight.unbound = torch.zeros_like(unbound).index_fill(0, stay, True)
 
 
-def _check_movable(weight: Weight) -> None:
+settle = bind_to_centroids  # its earlier public name
+
+
+def _latent(weight: Weight) -> torch.Tensor:
     if weight.latent is None:
         raise BadPlan(f"{weight.name}: its codes cannot change; share it with movable=True first")
+    return weight.latent
 
 
 def round_to_half(weight: Weight) -> None:
@@ -95,9 +107,10 @@ def round_to_type(weight: Weight) -> None:
 
 
 def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
-    """About how many bytes the file will take: for each tensor the entropy of its places and of its codes.
+    """An estimate of the file's size: for each tensor the entropy of its mask and of its codes, and its codebook.
 
-    What is not shared yet is shared for that, as `settings` (by name) say; what is not among them counts in full.
+    A tensor that is not shared yet is shared for the estimate as `settings` (by name) say; without settings its kept
+    weights count 32 bits each.
     """
     total = 0.0
     for weight in network:
@@ -114,6 +127,6 @@ def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
 
 
 def _entropy_bits(counts: np.ndarray) -> float:
-    """Bits of coding symbols that occur so often, each as short as its share allows."""
+    """Bits of an ideal code for symbols with these counts (Shannon's entropy times their number)."""
     counts = counts[counts > 0]
     return float((counts * np.log2(counts.sum() / counts)).sum())

@@ -1,4 +1,4 @@
-"""Where a run of retraining is: what is told on the way, and what a checkpoint holds."""
+"""The state of a run of retraining: what progress callbacks get, and what a checkpoint holds."""
 
 import math
 from dataclasses import dataclass, field, fields
@@ -8,8 +8,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Progress:
     """Where a run is: `epoch` epochs of a phase are done, and `batch` of `batches` (0: not known) of the next one; or,
-    with `is_end`, an epoch has just ended. `loss` is the batch's, at the end the epoch's mean; `validation`, `error`
-    and `bytes` are those of the last whole epoch, None before it."""
+    with `is_end`, an epoch has just ended. `loss` is that of the batch, at the end the mean of the epoch; `validation`,
+    `error` and `bytes` are those of the last whole epoch, None before it."""
 
     phase: str
     epoch: int
@@ -26,8 +26,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: mean training loss, validation loss and error (a share of samples), sparsity of the
-    tensors that are pruned, and about how many bytes the tensors would take in a file."""
+    """The results of one epoch: mean training loss, validation loss and error (a fraction of the samples), sparsity of
+    the tensors that are pruned, and an estimate of the bytes that the tensors would take in a file."""
 
     phase: str
     number: int
@@ -40,27 +40,30 @@ class Epoch:
 
 @dataclass
 class State:
-    """How far a run is. `settled`: all that is to be pruned is. `halted`: the loss was no number. `best` is the least
-    score (validation loss, or training loss) of a settled epoch of this phase, `best_weights` the weights that had it,
-    `stale` the epochs since, `stage` how many stages of sharing have begun. `history` holds an Epoch's values for each
-    epoch."""
+    """The state of a run, which a checkpoint holds under these names.
+
+    `pruned`: the pruning has reached its targets. `halted`: the loss was not finite. `best` is the least score
+    (validation loss, or training loss) of an epoch of this phase after pruning, `best_weights` the weights that had it,
+    `stale` the epochs since, `bind_step` how many steps of binding weights to centroids are done. `history` holds an
+    Epoch's values for each epoch.
+    """
 
     phase: str = "prune"
     epoch: int = 0
     batches: int = 0
-    settled: bool = False
+    pruned: bool = False
     halted: bool = False
     best: float = math.inf
     best_weights: dict[str, Any] | None = None
     stale: int = 0
-    stage: int = 0
+    bind_step: int = 0
     before: Any = None
     after: Any = None
-    history: list = field(default_factory=list)
-    notes: list = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def __post_init__(self):
-        """Raises TypeError for values that no run has: a state may come from a file."""
+    def __post_init__(self) -> None:
+        """Raise TypeError for values that no run has: a state may come from a file."""
         kinds = {"int": int, "bool": bool, "float": float, "str": str, "list": list}
         for each in fields(self):
             value, kind = getattr(self, each.name), kinds.get(getattr(each.type, "__name__", ""))
@@ -68,5 +71,5 @@ class State:
                 raise TypeError(f"{each.name} is {kind.__name__}, not {value!r}")
         for epoch in self.history:
             Epoch(**epoch)
-        if self.epoch < 0 or self.stage < 0 or not all(isinstance(note, str) for note in self.notes):
+        if self.epoch < 0 or self.bind_step < 0 or not all(isinstance(note, str) for note in self.notes):
             raise TypeError("counts are 0 or more, notes are sentences")

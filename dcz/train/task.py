@@ -1,17 +1,17 @@
-"""What a run of retraining works on: a network, what becomes of each tensor, data and a loss.
+"""What a run of retraining works on: a network, settings for each tensor, data and a loss.
 
-task = Task("net.onnx", {"x": images}, digits, recipe=Recipe(sparsity=0.97, bits=3))
+task = TrainingTask("net.onnx", {"x": images}, digits, recipe=Recipe(sparsity=0.97, bits=3))
 task.settings["fc1.weight"]        Settings(sparsity=0.97, bits=3, codebook="float16")
-task.groups                        which tensors are pruned by one threshold, and to which share
+task.groups                        which tensors are pruned by one threshold, and to which fraction
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from .. import __version__
 from .. import plan as plans
@@ -19,21 +19,34 @@ from ..errors import BadPlan
 from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, BatchStream
-from .losses import CrossEntropy, Distillation, Loss, class_rows
+from .losses import CrossEntropy, Distillation, Loss, Tensors, class_rows
 from .network import Network
 from .pruning import Group
+from .pytorch import torch
 from .recipe import HALF, Recipe
 from .weight import Weight
 
-EPOCHS = 30  # of pruning, where the recipe leaves it open
-# Trained centroids lose nothing by float16, and do best from an even start (Deep Compression, section 3.2).
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+EPOCHS = 30  # of pruning, where the recipe does not say
+# Trained centroids lose nothing in float16, and do best from a linear start (Deep Compression, section 3.2).
 BASE = Settings(codebook="float16", init="linear")
 
 
 class TrainingTask:
-    """See `retrain` for what the arguments may be. Raises DczError before any training where they do not fit."""
+    """The arguments are those of `retrain`. Raises DczError, before any training, where they do not fit."""
 
-    def __init__(self, model, data, labels=None, validation=None, recipe: Recipe = Recipe(), plan=None, loss=None):
+    def __init__(
+        self,
+        model: "str | os.PathLike[str] | ModelProto",
+        data: Any,
+        labels: Any = None,
+        validation: Any = None,
+        recipe: Recipe = Recipe(),
+        plan: Plan | Settings | str | os.PathLike[str] | None = None,
+        loss: str | Loss | type | None = None,
+    ):
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
         self.network = Network(model, frozen=self._is_frozen)
@@ -63,14 +76,14 @@ class TrainingTask:
         return any(not settings.lossless and not settings.shares_nothing for settings in self.settings.values())
 
     def _stamp(self) -> str:
-        """What a checkpoint of this task belongs to, in words; of a stream's batches it knows nothing."""
-        weights = hashlib.sha256()  # beside the model's digest: its external data is not in that
+        """The text that identifies this task in a checkpoint; the batches of a stream are not part of it."""
+        weights = hashlib.sha256()  # the model's digest does not cover its external data
         for weight in self.network:
             weights.update(weight.numpy().tobytes())
         recipe = replace(self.recipe, threads=None)
         loss = getattr(self.loss, "__name__", type(self.loss).__name__)
         parts = [__version__, self.network.source.source_sha256, weights.hexdigest(), recipe, self.plan, loss]
-        parts += [each.fingerprint() for each in (self.training, self.validation) if each is not None]
+        parts += [batches.fingerprint() for batches in (self.training, self.validation) if batches is not None]
         return " ".join(map(str, parts))
 
     def _is_frozen(self, name: str) -> bool:
@@ -93,18 +106,20 @@ class TrainingTask:
         together = tuple(weight for weight in pruned if weight not in alone)
         if together and self.recipe.prune_biases:
             together += tuple(w for w in self.network if not w.is_weight and self.plan.rule(w.name) is None)
-        groups = [Group((weight,), 1 - self.settings[weight.name].sparsity) for weight in alone]
-        return groups + ([Group(together, 1 - self.plan.default.sparsity)] if together else [])
+        groups = [Group((weight,), 1 - (self.settings[weight.name].sparsity or 0)) for weight in alone]
+        return groups + ([Group(together, 1 - (self.plan.default.sparsity or 0))] if together else [])
 
     def _notes(self) -> list[str]:
-        """What the plan asks of weights in general, and none of them gets."""
+        """What the plan's default sets for weights, and no tensor gets."""
         default = self.plan.default
-        asked = (
-            ("pruned", default.sparsity, bool(self.groups)),
-            ("shared", not default.lossless and not default.shares_nothing, self.shares),
-        )
-        missed = [done for done, wanted, is_done in asked if wanted and not is_done]
-        return missed and [
+        missed = []
+        if default.sparsity and not self.groups:
+            missed.append("pruned")
+        if not default.lossless and not default.shares_nothing and not self.shares:
+            missed.append("shared")
+        if not missed:
+            return []
+        return [
             f"no tensor is {' or '.join(missed)}: weights of fewer than {self.plan.min_weights} values are left as "
             "they are, as are those a plan excludes or has other rules for; name them in a plan's `include` or rules"
         ]
@@ -118,7 +133,9 @@ class TrainingTask:
 
     # -- data and loss -------------------------------------------------------------------------------------------------
 
-    def _data(self, data, labels, validation):
+    def _data(
+        self, data: Any, labels: Any, validation: Any
+    ) -> tuple[Batches | BatchStream, Batches | BatchStream | None]:
         training = self._batches(data, labels)
         if validation is None:
             return training.split(self.recipe.holdout) if isinstance(training, Batches) else (training, None)
@@ -126,13 +143,10 @@ class TrainingTask:
             validation = (validation, self._own_labels(validation, labels))
         elif len(validation) != 2:
             raise BadPlan("validation is data, or (data, labels)")
-        held = self._batches(*validation)
-        if isinstance(held, Batches):
-            held.shuffle = False
-        return training, held
+        return training, self._batches(validation[0], validation[1], shuffle=False)
 
-    def _own_labels(self, validation, labels):
-        """The labels of validation data that come without: those of the same name in its file."""
+    def _own_labels(self, validation: Any, labels: Any) -> Any:
+        """The labels of validation data that were not given: those of the same name in its file."""
         if isinstance(labels, (str, os.PathLike)) and isinstance(validation, (str, os.PathLike)):
             if os.fspath(labels) in open_samples(validation).arrays:
                 return labels
@@ -140,8 +154,8 @@ class TrainingTask:
             return None
         raise BadPlan("the validation samples want labels of their own: give both, as validation and its labels")
 
-    def _batches(self, data, labels) -> Batches | BatchStream:
-        names = [wanted.name for wanted in self.network.program.inputs]
+    def _batches(self, data: Any, labels: Any, shuffle: bool = True) -> Batches | BatchStream:
+        names = [declared.name for declared in self.network.program.inputs]
         if isinstance(data, (str, os.PathLike)):
             samples = open_samples(data)
             data = samples.of(names)
@@ -157,12 +171,12 @@ class TrainingTask:
                 raise BadPlan(f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
             arrays = {name: np.asanyarray(data[name]) for name in names}
             labels = None if labels is None else np.asarray(labels)
-            return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed)
+            return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed, shuffle=shuffle)
         if labels is not None:
             raise BadPlan("an iterable of batches brings its labels itself: let it give (inputs, labels)")
         return BatchStream(data)
 
-    def _loss(self, loss: str | Callable | None, model) -> Loss:
+    def _loss(self, loss: str | Loss | type | None, model: "str | os.PathLike[str] | ModelProto") -> Loss:
         if loss is None:
             _, labels = next(iter(self.training.epoch(0)), (None, None))
             loss = "distill" if labels is None else "cross-entropy"
@@ -170,37 +184,45 @@ class TrainingTask:
             return CrossEntropy(self.network)
         if loss == "distill":
             return Distillation(self.network, Network(model), self.recipe.temperature, 1 - self.recipe.label_share)
-        if not callable(loss):
+        if isinstance(loss, str) or not callable(loss):
             raise BadPlan(f"a loss is cross-entropy, distill or a function, not {loss!r}")
-        return loss(self.network, Network(model)) if isinstance(loss, type) else loss
+        if isinstance(loss, type):
+            made: Loss = loss(self.network, Network(model))
+            return made
+        return loss
 
     def _check(self, batches: Batches | BatchStream) -> None:
-        """Raise BadPlan for data, labels or a loss that do not fit, before hours are spent on them."""
+        """Raise BadPlan for data, labels or a loss that do not fit, before training takes its time."""
         inputs, labels = next(iter(batches.epoch(0)), (None, None))
         if inputs is None:
             raise BadPlan("the data give no batches")
-        given = self.network.as_inputs(inputs)
+        tensors = self.network.as_inputs(inputs)
         with torch.no_grad():
-            outputs = self.network(given)
+            outputs = self.network(tensors)
         if isinstance(self.loss, (CrossEntropy, Distillation)):
-            self._check_answers(batches, given, outputs, labels)
+            self._check_outputs(batches, tensors, outputs, labels)
         with torch.no_grad():
-            loss = self.loss(outputs, given, labels)
+            loss = self.loss(outputs, tensors, labels)
         if not torch.is_tensor(loss) or loss.numel() != 1:
             raise BadPlan("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
             raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
 
-    def _check_answers(self, batches: Batches | BatchStream, given: dict, outputs: dict, labels) -> None:
-        """The same for outputs that are no rows of the samples, and for arrays of labels, all of them."""
+    def _check_outputs(
+        self, batches: Batches | BatchStream, inputs: Tensors, outputs: Tensors, labels: torch.Tensor | None
+    ) -> None:
+        """Raise BadPlan for outputs that are not one or more rows for each sample, and for labels that are no class.
+
+        All labels are checked where they are an array.
+        """
         name = self.network.outputs[0]
-        rows = max((len(each) for each in given.values() if each.dim()), default=1)
+        rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
         if outputs[name].dim() == 0 or len(outputs[name]) % rows:
             raise BadPlan(
                 f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
                 "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
             )
-        if labels is None or labels.is_floating_point() or not isinstance(batches, Batches):
+        if labels is None or labels.is_floating_point() or not isinstance(batches, Batches) or batches.labels is None:
             return
         classes = class_rows(outputs[name]).shape[1]
         if classes < 2:
@@ -217,10 +239,10 @@ class TrainingTask:
             )
 
 
-def _plan(plan, recipe: Recipe) -> Plan:
+def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:
     """The plan, with the recipe's sparsity and bits as its defaults."""
     if isinstance(plan, (str, os.PathLike)):
-        plan = plans.load(plan, BASE)
+        plan = plans.load(os.fspath(plan), BASE)
     elif plan is None or isinstance(plan, Settings):
         plan = Plan(BASE if plan is None else plan)
     elif not isinstance(plan, Plan):

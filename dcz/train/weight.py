@@ -1,23 +1,31 @@
 """A tensor in training: dense, pruned or shared.
 
-    weight.prune(mask)       a pruned weight is zero and has no gradient
-    weight.share(found)      its parameters are now the centroids
+    weight.prune(mask)        a pruned weight is zero and has no gradient
+    weight.share(shared)      its parameters are now the centroids
 
 The gradient of a centroid is the sum of the gradients of its weights (Deep Compression, section 3.3).
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-import torch
 
 from ..codec.stages import share
 from ..errors import BadPlan
+from .pytorch import torch
+
+Tensor = torch.Tensor
+
+PARTS = ("values", "latent", "mask", "codes", "places", "unbound")  # the whole state of a tensor
+PARAMETERS = ("values", "latent")  # those of them that are trained
 
 
 class _Lookup(torch.autograd.Function):
     """Centroids at the kept places, zeros elsewhere; backward, a centroid gets the sum over its weights."""
 
     @staticmethod
-    def forward(ctx, centroids, codes, places, size):
+    def forward(ctx: Any, centroids: Tensor, codes: Tensor, places: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(codes, places)
         ctx.count = len(centroids)
         dense = centroids.new_zeros(size)
@@ -25,10 +33,13 @@ class _Lookup(torch.autograd.Function):
         return dense
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         codes, places = ctx.saved_tensors
         sums = torch.bincount(codes, gradient[places].double(), ctx.count)  # in a fixed order, whatever the threads
         return sums.to(gradient.dtype), None, None, None
+
+
+_lookup: Callable[..., Tensor] = _Lookup.apply
 
 
 class Weight(torch.nn.Module):
@@ -37,8 +48,16 @@ class Weight(torch.nn.Module):
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (int64, ascending). `mask` (bool, flat, None: all) says which weights are kept. With `regrow`
     pruned weights are zero in the network and yet get gradients, so that a later mask may choose them again. `dtype` is
-    the type that the tensor has in the model; it is computed in float32, or in float64 where it is that.
+    the type that the tensor has in the model; it is computed in float32, or in float64 where it is that. `latent` are
+    the weights behind the centroids where they may change their codes, and `unbound` (bool, one for each of `places`,
+    None: none) those that the network uses as they are, not bound to a centroid yet.
     """
+
+    mask: Tensor | None
+    codes: Tensor  # None until it is shared, as are `places`
+    places: Tensor
+    unbound: Tensor | None
+    latent: torch.nn.Parameter | None
 
     def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
         super().__init__()
@@ -46,7 +65,7 @@ class Weight(torch.nn.Module):
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
-        for buffer in ("mask", "codes", "places", "free"):
+        for buffer in ("mask", "codes", "places", "unbound"):
             self.register_buffer(buffer, None)
         self.register_parameter("latent", None)
 
@@ -60,26 +79,29 @@ class Weight(torch.nn.Module):
         """Whether its parameters are centroids."""
         return self.codes is not None
 
-    def forward(self) -> torch.Tensor:
+    def forward(self) -> Tensor:
         """The tensor that the network uses, of the shape it has in the model."""
+        flat: Tensor
         if self.shared:
-            flat = _Lookup.apply(self.values, self.codes, self.places, self.count)
-            if self.free is not None:
-                flat = flat.index_copy(0, self.places[self.free], self.latent[self.free])
-            elif self.latent is not None:  # zero in value, and a way for gradients
+            flat = _lookup(self.values, self.codes, self.places, self.count)
+            if self.latent is not None and self.unbound is not None:
+                flat = flat.index_copy(0, self.places[self.unbound], self.latent[self.unbound])
+            elif self.latent is not None:  # zero in value, and a path for gradients
                 flat = flat.index_add(0, self.places, self.latent - self.latent.detach())
         elif self.mask is None:
             flat = self.values
         else:
-            flat = torch.where(self.mask, self.values, 0)  # not a product, which would have zeros with a sign
+            flat = torch.where(self.mask, self.values, 0)  # not a product, which would give zeros with a sign
             if self.regrow:
                 flat = flat.detach() + self.values - self.values.detach()
         return flat.view(self.shape)
 
-    def prune(self, mask) -> None:
-        """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true. What was pruned before
-        stays pruned, unless `regrow`. Raises BadPlan for a mask of another size, or of a tensor whose weights are
-        shared."""
+    def prune(self, mask: Tensor | np.ndarray) -> None:
+        """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true.
+
+        Weights that were pruned before stay pruned, unless `regrow`. Raises BadPlan for a mask of another size, or a
+        tensor whose weights are shared.
+        """
         if self.shared:
             raise BadPlan(f"{self.name}: its weights are shared already; prune before that")
         mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
@@ -88,62 +110,73 @@ class Weight(torch.nn.Module):
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
         self.kept = int(self.mask.sum())
 
-    def share(self, found: share.SharedWeights, movable: bool = False) -> None:
-        """Make the kept weights centroids (stages.share.SharedWeights, a code for each kept weight in order).
+    def share(self, shared: share.SharedWeights, movable: bool = False) -> None:
+        """Make centroids the parameters of the kept weights; `shared` has a code for each of these, in order.
 
         Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
-        as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can give them other codes,
-        or sharing.settle leave some of them free of their centroids for a while.
+        as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can change their codes, or
+        sharing.bind_to_centroids leave some of them unbound for a while.
         Raises BadPlan where the codes do not fit, or the weights are shared already.
         """
         if self.shared:
             raise BadPlan(f"{self.name}: its weights are shared already")
         places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
-        if len(found.codes) != len(places):
-            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, not {len(found.codes)}")
+        if len(shared.codes) != len(places):
+            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, not {len(shared.codes)}")
         dense = self.values.detach()
-        self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64))
-        self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype))
+        self.places, self.codes = places, torch.from_numpy(shared.codes.astype(np.int64))
+        self.values = torch.nn.Parameter(torch.from_numpy(shared.centroids).to(dense.dtype))
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
     def numpy(self) -> np.ndarray:
         """The tensor as it is now (float32, or float64 where the model has that)."""
         with torch.no_grad():
-            return self().detach().numpy().copy()
+            array: np.ndarray = self().detach().numpy().copy()
+        return array
 
-    def state(self) -> dict[str, torch.Tensor | None]:
-        """Copies of what `restore` needs."""
-        parts = {name: getattr(self, name) for name in ("values", "latent", "mask", "codes", "places", "free")}
+    def state(self) -> dict[str, Tensor | None]:
+        """Copies of all that `restore` needs."""
+        parts = {name: getattr(self, name) for name in PARTS}
         return {name: None if part is None else part.detach().clone() for name, part in parts.items()}
 
-    def restore(self, state: dict[str, torch.Tensor | None]) -> None:
-        """Be again what `state` was taken from. Optimizers must be made anew.
+    def restore(self, state: dict[str, Tensor | None]) -> None:
+        """Go back to what `state` was taken from. Optimizers must be made anew.
 
         Raises ValueError, nothing being changed, for parts that do not go together: a state may come from a file.
         """
         self._check(**state)
         for name, part in state.items():
-            part = None if part is None else part.detach().clone()
-            is_parameter = part is not None and name in ("values", "latent")
-            setattr(self, name, torch.nn.Parameter(part) if is_parameter else part)
+            copy = None if part is None else part.detach().clone()
+            setattr(self, name, torch.nn.Parameter(copy) if copy is not None and name in PARAMETERS else copy)
         self.kept = self.count if self.mask is None else int(self.mask.sum())
 
-    def _check(self, values, latent, mask, codes, places, free) -> None:
+    def _check(
+        self,
+        values: Tensor | None,
+        latent: Tensor | None,
+        mask: Tensor | None,
+        codes: Tensor | None,
+        places: Tensor | None,
+        unbound: Tensor | None,
+    ) -> None:
         """Raise ValueError unless these are parts of a state of this tensor."""
 
-        def fits(part, length: int, dtype: torch.dtype) -> bool:
+        def fits(part: Tensor | None, length: int, dtype: torch.dtype) -> bool:
             return part is None or (part.dtype == dtype and part.shape == (length,))
 
+        if values is None:
+            raise ValueError(f"{self.name}: a state without values")
         kept = self.count if places is None else len(places)
-        lengths = fits(mask, self.count, torch.bool) and fits(free, kept, torch.bool) and fits(codes, kept, torch.int64)
+        lengths = fits(mask, self.count, torch.bool) and fits(unbound, kept, torch.bool)
+        lengths = lengths and fits(codes, kept, torch.int64)
         shared = codes is not None
         sizes = fits(latent, kept, values.dtype) and fits(values, len(values) if shared else self.count, values.dtype)
-        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is free is None):
+        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is unbound is None):
             raise ValueError(f"{self.name}: parts of a state that do not go together")
-        if shared:
-            wanted = torch.arange(self.count) if mask is None else torch.nonzero(mask).ravel()
+        if codes is not None and places is not None:
+            expected = torch.arange(self.count) if mask is None else torch.nonzero(mask).ravel()
             in_codebook = not len(codes) or 0 <= int(codes.min()) <= int(codes.max()) < len(values)
-            if not torch.equal(places, wanted) or not in_codebook or (free is not None and latent is None):
+            if not torch.equal(places, expected) or not in_codebook or (unbound is not None and latent is None):
                 raise ValueError(f"{self.name}: codes that do not fit the mask or the codebook")
 
     def kept_values(self) -> np.ndarray:

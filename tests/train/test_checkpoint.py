@@ -161,8 +161,8 @@ DAMAGE = {
     "places beyond the tensor": lambda state: first(state["weights"]).update(
         values=torch.zeros(2), mask=None, places=torch.arange(8192) + 1, codes=torch.zeros(8192, dtype=torch.int64)
     ),
-    "free weights without values": lambda state: first(state["weights"]).update(
-        free=torch.ones(8192, dtype=torch.bool)
+    "unbound weights without values": lambda state: first(state["weights"]).update(
+        unbound=torch.ones(8192, dtype=torch.bool)
     ),
     "another phase": lambda state: state["state"].update(phase="rest"),
     "an epoch that is no number": lambda state: state["state"].update(epoch="1"),

@@ -1,8 +1,6 @@
 """Whole graphs: real models as onnxruntime runs them, gradients, ties, what is watched, freed and refused."""
 
 import os
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
@@ -246,13 +244,6 @@ def test_values_that_nothing_makes_are_refused():
         graph_of(model(nodes, {"x": [2]}, {"y": [2]}))
     with pytest.raises(UnsuitableModel, match="net.onnx: nothing makes its output 'z'"):
         graph_of(model(nodes[1:], {"x": [2]}, {"z": [2]}))
-
-
-def test_without_torch_a_sentence_says_how_to_install_it():
-    code = "import sys; sys.modules['torch'] = None\nimport dcz.train"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    sentence = "training needs PyTorch, which is not installed: pip install 'dcz[train]'"
-    assert done.stderr.splitlines()[-1] == f"dcz.errors.MissingBackend: {sentence}"
 
 
 def test_shapes_that_do_not_fit_name_the_node():

@@ -32,7 +32,7 @@ def weights(*rows) -> list[Weight]:
 def test_the_cubic_schedule(progress, kept):
     recipe = Recipe(start=0.5, ramp=0.5)
     assert recipe.kept(progress, 0.1) == pytest.approx(kept, abs=1e-12)
-    assert recipe.is_settled(progress) == (progress >= 0.5)
+    assert recipe.has_reached_target(progress) == (progress >= 0.5)
 
 
 def test_a_target_above_the_start_is_kept_from_the_start():
@@ -45,14 +45,14 @@ def test_a_target_above_the_start_is_kept_from_the_start():
 def test_the_steps_keep_the_same_share_each_time_and_retrain_longest_at_the_end(progress, rounds):
     recipe = Recipe(schedule="steps", rounds=4)
     assert recipe.kept(progress, 0.0625) == pytest.approx(0.5**rounds)
-    assert recipe.is_settled(progress) == (rounds == 4)
+    assert recipe.has_reached_target(progress) == (rounds == 4)
 
 
 @pytest.mark.parametrize("rounds", range(1, 40))
-def test_what_is_settled_has_come_to_its_target(rounds):
+def test_a_schedule_has_reached_its_target_where_it_says_so(rounds):
     recipe = Recipe(schedule="steps", rounds=rounds)
     for done in np.linspace(0, 1, 301):
-        assert recipe.is_settled(done) == (recipe.kept(done, 0.1) == pytest.approx(0.1, rel=1e-12))
+        assert recipe.has_reached_target(done) == (recipe.kept(done, 0.1) == pytest.approx(0.1, rel=1e-12))
 
 
 def test_the_learning_rate_falls_as_a_cosine():
@@ -143,10 +143,10 @@ def test_masks_never_regrow_unless_asked(regrow):
     assert (returned > 0) == regrow
 
 
-def test_stages_of_sharing_ascend_to_all():
-    assert Recipe().stages_of_sharing == (0.5, 0.75, 0.9, 1.0)
-    assert Recipe(reassign=0.1).stages_of_sharing == (1.0,)
-    assert Recipe(stages=(1.0,)).stages_of_sharing == (1.0,)
+def test_bound_fractions_ascend_to_all():
+    assert Recipe().bound_fractions == (0.5, 0.75, 0.9, 1.0)
+    assert Recipe(reassign=0.1).bound_fractions == (1.0,)
+    assert Recipe(stages=(1.0,)).bound_fractions == (1.0,)
     for wrong in ((), (0.5,), (0.9, 0.5, 1.0), (0.5, 0.5, 1.0), (0.0, 1.0)):
         with pytest.raises(BadPlan, match="stages"):
             Recipe(stages=wrong)

@@ -9,7 +9,17 @@ from tests.train.samples import perceptron
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Network, Weight, projected_bytes, reassign, round_to_half, save_network, settle, share_weights
+from dcz.train import (
+    Network,
+    Weight,
+    bind_to_centroids,
+    projected_bytes,
+    reassign,
+    round_to_half,
+    save_network,
+    settle,
+    share_weights,
+)
 
 
 def weight_of(count: int = 3000) -> Weight:
@@ -84,7 +94,7 @@ def test_what_cannot_be_shared_or_moved_is_refused():
         share_weights(weight, Settings(sparsity=0.5))
     for movable in (True, False):  # at first it is not shared, then not movable
         with pytest.raises(BadPlan, match="w: its codes cannot change"):
-            reassign(weight, 0.1) if movable else settle(weight, 1.0, np.random.default_rng(0))
+            reassign(weight, 0.1) if movable else bind_to_centroids(weight, 1.0, np.random.default_rng(0))
         if movable:
             share_weights(weight, Settings(bits=2))
 
@@ -112,34 +122,38 @@ def test_the_projected_size_is_about_that_of_the_file(tmp_path):
     assert before == pytest.approx(save_network(network, tmp_path / "net.dcz").stat().st_size, rel=0.25)
 
 
-def test_settling_binds_ever_more_weights_each_to_its_nearest_centroid():
+def test_binding_takes_ever_more_weights_each_to_its_nearest_centroid():
     weight = Weight("w", np.random.default_rng(0).normal(size=1000).astype(np.float32), True)
     share_weights(weight, Settings(bits=3), movable=True)
     random, bound = np.random.default_rng(1), torch.zeros(1000, dtype=torch.bool)
-    for share in (0.5, 0.75, 0.9, 1.0):
+    for fraction in (0.5, 0.75, 0.9, 1.0):
         with torch.no_grad():
             weight.latent.add_(0.3)  # as if they had been trained: other centroids are nearer now
         before = weight.codes.clone()
-        settle(weight, share, random)
-        assert int((~weight.free).sum()) == round(share * 1000)
-        assert not bool((weight.free & bound).any())  # what is bound stays so, and keeps its code
+        bind_to_centroids(weight, fraction, random)
+        assert int((~weight.unbound).sum()) == round(fraction * 1000)
+        assert not bool((weight.unbound & bound).any())  # what is bound stays so, and keeps its code
         assert torch.equal(weight.codes[bound], before[bound])
-        newly = ~weight.free & ~bound
+        newly = ~weight.unbound & ~bound
         nearest = (weight.latent[newly, None] - weight.values[None, :]).abs().argmin(1)
         assert torch.equal(weight.codes[newly], nearest)
-        bound = ~weight.free
+        bound = ~weight.unbound
         dense = weight().detach()
-        assert torch.equal(dense[weight.free], weight.latent[weight.free].detach())
+        assert torch.equal(dense[weight.unbound], weight.latent[weight.unbound].detach())
         assert torch.equal(dense[bound], weight.values[weight.codes[bound]].detach())
 
 
-def test_while_it_settles_bound_weights_train_their_centroid_and_free_ones_themselves():
+def test_the_earlier_name_of_binding_is_the_same_function():
+    assert settle is bind_to_centroids
+
+
+def test_bound_weights_train_their_centroid_and_unbound_ones_themselves():
     weight = Weight("w", np.array([-1.0, -0.9, 0.8, 1.0, 1.1, 0.9], np.float32), True)
     share_weights(weight, Settings(bits=1), movable=True)
-    settle(weight, 0.5, np.random.default_rng(0))
+    bind_to_centroids(weight, 0.5, np.random.default_rng(0))
     slopes = torch.arange(1.0, 7.0)
     (weight() * slopes).sum().backward()
-    free, codes = weight.free, weight.codes
-    assert torch.equal(weight.latent.grad, torch.where(free, slopes, 0.0))
-    wanted = torch.stack([slopes[~free & (codes == code)].sum() for code in range(2)])
+    unbound, codes = weight.unbound, weight.codes
+    assert torch.equal(weight.latent.grad, torch.where(unbound, slopes, 0.0))
+    wanted = torch.stack([slopes[~unbound & (codes == code)].sum() for code in range(2)])
     assert torch.allclose(weight.values.grad, wanted)

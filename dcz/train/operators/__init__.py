@@ -1,4 +1,4 @@
-"""ONNX's operators as differentiable functions of torch: what each does is ONNX's operator specification.
+"""ONNX's operators as differentiable functions of torch, by ONNX's operator specification.
 
 OPERATORS["Relu"](call)(x)
 """

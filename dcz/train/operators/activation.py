@@ -1,8 +1,9 @@
-"""Functions of single elements that networks put behind a layer, and softmax."""
+"""Activation functions: element by element, and softmax."""
 
-import torch
-import torch.nn.functional as F
+from collections.abc import Callable
 
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, plain
 
 
@@ -19,7 +20,7 @@ def elu(call: Call) -> Function:
 
 
 def selu(call: Call) -> Function:
-    """gamma times the same."""
+    """gamma times x, below zero gamma * alpha * (exp(x) - 1)."""
     alpha = call.attribute("alpha", 1.6732632423543772)
     gamma = call.attribute("gamma", 1.0507009873554805)
     return lambda x: gamma * F.elu(x, alpha)
@@ -32,7 +33,7 @@ def celu(call: Call) -> Function:
 
 
 def gelu(call: Call) -> Function:
-    """x times the normal distribution's share below x, exactly or by tanh."""
+    """x times the normal distribution function of x, exactly or by tanh."""
     approximate = call.choice("approximate", "none", ("none", "tanh"))
     return lambda x: F.gelu(x, approximate=approximate)
 
@@ -62,8 +63,8 @@ def shrink(call: Call) -> Function:
     return lambda x: torch.where(x > limit, x - bias, torch.where(x < -limit, x + bias, zero.to(x)))
 
 
-def softmax(function) -> Operator:
-    """Softmax or its logarithm: along one axis since opset 13, before that over all from an axis on."""
+def softmax(function: Callable[[Tensor, int], Tensor]) -> Operator:
+    """Softmax or its logarithm: along one axis from opset 13 on, before that over all axes from one on."""
 
     def operator(call: Call) -> Function:
         axis = call.attribute("axis", -1 if call.opset >= 13 else 1)

@@ -1,14 +1,15 @@
 """Arithmetic, comparisons and logic, element by element; operands are broadcast as in numpy."""
 
+from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, plain
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, whole numbers cut towards zero."""
+    """a / b; integers are rounded towards zero."""
     return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
 
 
@@ -18,18 +19,18 @@ def modulo(call: Call) -> Function:
 
 
 def clip(call: Call) -> Function:
-    """x between two bounds, either of which may be open: attributes before opset 11, then operands."""
+    """x between two bounds, either of which may be missing: attributes before opset 11, then operands."""
     if call.opset < 11:
         low, high = call.attribute("min", None), call.attribute("max", None)
         return lambda x: _clamp(x, low, high)
     known = [call.known(operand) for operand in (1, 2)]
-    if any(call.has(operand) and bound is None for operand, bound in zip((1, 2), known)):
+    if any(call.has(operand) and bound is None for operand, bound in zip((1, 2), known, strict=True)):
         return lambda x, low=None, high=None: _clamp(x, low, high)
     low, high = (None if bound is None else bound.item() for bound in known)
     return lambda x, *_: _clamp(x, low, high)
 
 
-def _clamp(x: Tensor, low, high) -> Tensor:
+def _clamp(x: Tensor, low: Any, high: Any) -> Tensor:
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
@@ -47,13 +48,13 @@ def cast_like(call: Call) -> Function:
 
 
 def is_infinite(call: Call) -> Function:
-    """Whether x is infinite, of the signs that are asked for."""
+    """Whether x is infinite, with one of the signs that the attributes choose."""
     negative, positive = call.attribute("detect_negative", 1), call.attribute("detect_positive", 1)
     return lambda x: torch.isinf(x) & ((x < 0) & bool(negative) | (x > 0) & bool(positive))
 
 
-def folded(function) -> Operator:
-    """An operator of any number of operands, two at a time."""
+def folded(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    """An operator of any number of operands, by a function of two."""
     return lambda call: lambda *operands: reduce(function, operands)
 
 

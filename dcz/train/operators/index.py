@@ -1,52 +1,59 @@
 """Parts of tensors, and tensors put together from parts."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
-import torch
 
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of, plain
 from .windows import pad as pad_last
 
 
 def split(call: Call) -> Function:
-    """Parts along an axis: of the sizes given, or as equal as may be."""
+    """Parts along an axis: of given sizes, or of equal ones, the last smaller."""
     axis = call.attribute("axis", 0)
-    sizes_in = call.integers("split", 1)
+    sizes_of = call.optional_integers("split", 1)
     parts = call.attribute("num_outputs", len(call.node.outputs))
-    call.most_outputs = len(call.node.outputs)
+    call.max_outputs = len(call.node.outputs)
 
     def run(x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
-        given, length = sizes_in(sizes), x.shape[axis]
-        if given is None:
-            each = -(-length // parts)
-            given = [min(each, length - i * each) for i in range(parts)]
-        return torch.split(x, given, axis)
+        lengths, length = sizes_of(sizes), x.shape[axis]
+        if lengths is None:
+            part = -(-length // parts)
+            lengths = [min(part, length - i * part) for i in range(parts)]
+        return torch.split(x, lengths, axis)
 
     return run
 
 
 def slice_(call: Call) -> Function:
-    """From start to end by step on some axes; Python's own rules say what lies beyond the ends."""
-    reads = [call.integers(name, operand) for operand, name in enumerate(("starts", "ends", "axes", "steps"), 1)]
+    """From start to end by step on some axes; out of range, Python's rules for slices hold."""
+    starts_of, ends_of = call.integers("starts", 1), call.integers("ends", 2)
+    axes_in, steps_of = call.optional_integers("axes", 3), call.optional_integers("steps", 4)
 
-    def run(x: Tensor, *operands: Tensor | None) -> Tensor:
-        given = [*operands, *[None] * (4 - len(operands))]
-        starts, ends, axes, steps = (read(operand) for read, operand in zip(reads, given))
-        axes = range(len(starts)) if axes is None else axes_of(axes, x.dim())
-        for start, end, axis, step in zip(starts, ends, axes, steps or [1] * len(starts)):
-            places = range(*slice(start, end, step).indices(x.shape[axis]))
-            if step > 0:  # torch knows no steps backwards
-                x = x[(slice(None),) * axis + (slice(places.start, max(places.stop, places.start), step),)]
+    def run(
+        x: Tensor,
+        starts: Tensor | None = None,
+        ends: Tensor | None = None,
+        axes: Tensor | None = None,
+        steps: Tensor | None = None,
+    ) -> Tensor:
+        first, last, chosen = starts_of(starts), ends_of(ends), axes_in(axes)
+        sliced = list(range(len(first))) if chosen is None else axes_of(chosen, x.dim())
+        for start, end, axis, step in zip(first, last, sliced, steps_of(steps) or [1] * len(first), strict=False):
+            indices = range(*slice(start, end, step).indices(x.shape[axis]))
+            if step > 0:  # torch has no negative steps
+                x = x[(slice(None),) * axis + (slice(indices.start, max(indices.stop, indices.start), step),)]
             else:
-                x = x.index_select(axis, torch.tensor(places, dtype=torch.int64))
+                x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64))
         return x
 
     return run
 
 
 def gather(call: Call) -> Function:
-    """Whole slices along an axis, picked by number."""
+    """Whole slices along an axis, by index."""
     axis = call.attribute("axis", 0)
 
     def run(x: Tensor, indices: Tensor) -> Tensor:
@@ -58,37 +65,37 @@ def gather(call: Call) -> Function:
 
 
 def gather_elements(call: Call) -> Function:
-    """Single elements, each from its own place along an axis."""
+    """Single elements, each by its own index along an axis."""
     axis = call.attribute("axis", 0)
     return lambda x, indices: torch.gather(x, axis, _from_front(indices, x.shape[axis]))
 
 
 def gather_nd(call: Call) -> Function:
-    """Slices picked by tuples of numbers, the last axis of the indices."""
+    """Slices by tuples of indices, which are the last axis of the operand."""
     batch = call.attribute("batch_dims", 0)
     return lambda x, indices: x[_tuples(indices, batch)]
 
 
 def scatter_elements(call: Call) -> Function:
-    """Single elements put, or reduced, into a copy."""
+    """A copy with single elements replaced or added to."""
     axis = call.attribute("axis", 0)
     reduction = call.choice("reduction", "none", ("none", "add"))
 
     def run(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
-        places = _from_front(indices, x.shape[axis])
-        return x.scatter_add(axis, places, updates) if reduction == "add" else x.scatter(axis, places, updates)
+        at = _from_front(indices, x.shape[axis])
+        return x.scatter_add(axis, at, updates) if reduction == "add" else x.scatter(axis, at, updates)
 
     return run
 
 
 def scatter_nd(call: Call) -> Function:
-    """Slices put, or added, into a copy at tuples of numbers."""
+    """A copy with the slices at tuples of indices replaced or added to."""
     adds = call.choice("reduction", "none", ("none", "add")) == "add"
     return lambda x, indices, updates: x.index_put(_tuples(indices, 0), updates, accumulate=adds)
 
 
 def one_hot(call: Call) -> Function:
-    """A new axis that is `on` at one place and `off` at the others; numbers out of range have no place."""
+    """A new axis that is `on` at the index and `off` elsewhere; all `off` for an index out of range."""
     axis = call.attribute("axis", -1)
 
     def run(indices: Tensor, depth: Tensor, values: Tensor) -> Tensor:
@@ -102,15 +109,15 @@ def one_hot(call: Call) -> Function:
 
 
 def top_k(call: Call) -> Function:
-    """The k largest (or smallest) along an axis and their places; among equals the first."""
+    """The k largest (or smallest) along an axis and their indices; among equals the first."""
     axis, largest = call.attribute("axis", -1), bool(call.attribute("largest", 1))
-    call.ignore("sorted")  # any order will do where none is asked for
-    count, call.most_outputs = call.integers("k", 1), 2
+    call.ignore("sorted")  # sorted output is allowed where no order is asked for
+    count, call.max_outputs = call.integers("k", 1), 2
 
     def run(x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        values, places = torch.sort(x, dim=axis, descending=largest, stable=True)
-        (most,) = count(k)
-        return values.narrow(axis, 0, most), places.narrow(axis, 0, most)
+        values, indices = torch.sort(x, dim=axis, descending=largest, stable=True)
+        (length,) = count(k)
+        return values.narrow(axis, 0, length), indices.narrow(axis, 0, length)
 
     return run
 
@@ -128,9 +135,10 @@ def _tuples(indices: Tensor, batch: int) -> tuple[Tensor, ...]:
 
 
 def expand(call: Call) -> Function:
-    """Broadcast with a shape, which may itself be the smaller one."""
+    """Broadcast with a shape, which may be the smaller one."""
     shape_of = call.integers("shape", 1)
-    return lambda x, shape=None: x.expand(torch.broadcast_shapes(x.shape, shape_of(shape)))
+    broadcast: Callable[..., torch.Size] = torch.broadcast_shapes
+    return lambda x, shape=None: x.expand(broadcast(x.shape, shape_of(shape)))
 
 
 def tile(call: Call) -> Function:
@@ -140,13 +148,13 @@ def tile(call: Call) -> Function:
 
 
 def shape(call: Call) -> Function:
-    """The dims, or some of them in a row."""
+    """The dims, or a range of them."""
     start, end = call.attribute("start", 0), call.attribute("end", None)
     return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64)
 
 
 def constant_of_shape(call: Call) -> Function:
-    """One value everywhere, a float32 zero unless told."""
+    """One value everywhere, by default a float32 zero."""
     shape_of = call.integers("shape", 0)
     value = call.attribute("value", np.zeros(1, np.float32))
     filled = torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value.copy()).reshape(())
@@ -164,43 +172,43 @@ def range_(call: Call) -> Function:
 
 
 def pad(call: Call) -> Function:
-    """Padded (cropped, where negative): by a constant, by reflection, by the edge, or around."""
+    """Padded (cropped, where negative): by a constant, by reflection, by the edge, or periodically."""
     mode = call.choice("mode", "constant", ("constant", "reflect", "edge", "wrap"))
-    pads_in, axes_in = call.integers("pads", 1), call.integers("axes", 3)
+    pads_of, axes_in = call.integers("pads", 1), call.optional_integers("axes", 3)
     value = call.attribute("value", 0.0) if call.opset < 11 else 0.0
     known = call.known(2)
 
     def run(x: Tensor, pads: Tensor | None = None, filler: Tensor | None = None, axes: Tensor | None = None) -> Tensor:
-        given, chosen = pads_in(pads), axes_in(axes)
-        chosen = range(x.dim()) if chosen is None else axes_of(chosen, x.dim())
+        sizes, chosen = pads_of(pads), axes_in(axes)
+        padded = list(range(x.dim())) if chosen is None else axes_of(chosen, x.dim())
         before, after = [0] * x.dim(), [0] * x.dim()
-        for i, axis in enumerate(chosen):
-            before[axis], after[axis] = given[i], given[i + len(chosen)]
+        for i, axis in enumerate(padded):
+            before[axis], after[axis] = sizes[i], sizes[i + len(padded)]
         if mode == "constant":
             if known is not None or filler is None:
                 return pad_last(x, before, after, value if known is None else known.item())
             inside = pad_last(torch.ones_like(x, dtype=torch.bool), before, after)
             return torch.where(inside, pad_last(x, before, after), filler)  # a gradient reaches the filler
         if min(*before, *after) < 0:
-            raise ValueError(f"pads {given} crop, which mode {mode} cannot")
-        for axis, (first, last) in enumerate(zip(before, after)):
+            raise ValueError(f"pads {sizes} crop, which mode {mode} cannot")
+        for axis, (first, last) in enumerate(zip(before, after, strict=True)):
             if first or last:
-                x = x.index_select(axis, _beyond(mode, x.shape[axis], first, last))
+                x = x.index_select(axis, _padded_indices(mode, x.shape[axis], first, last))
         return x
 
     return run
 
 
-def _beyond(mode: str, length: int, before: int, after: int) -> Tensor:
-    """Which of `length` places stand at those from -before to length + after."""
-    places = torch.arange(-before, length + after)
+def _padded_indices(mode: str, length: int, before: int, after: int) -> Tensor:
+    """The index from 0 to length - 1 of each element of the padded axis, from -before to length + after."""
+    indices = torch.arange(-before, length + after)
     if mode == "edge":
-        return places.clamp(0, length - 1)
+        return indices.clamp(0, length - 1)
     if mode == "wrap":
-        return places % length
-    turn = max(2 * (length - 1), 1)
-    places = places % turn
-    return torch.minimum(places, turn - places)
+        return indices % length
+    period = max(2 * (length - 1), 1)
+    indices = indices % period
+    return torch.minimum(indices, period - indices)
 
 
 def depth_to_space(call: Call) -> Function:
@@ -233,7 +241,7 @@ def space_to_depth(call: Call) -> Function:
 def trilu(call: Call) -> Function:
     """The upper or lower triangle from the k-th diagonal on."""
     function = torch.triu if call.attribute("upper", 1) else torch.tril
-    diagonal = call.integers("k", 1)
+    diagonal = call.optional_integers("k", 1)
     return lambda x, k=None: function(x, (diagonal(k) or [0])[0])
 
 

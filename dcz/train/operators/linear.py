@@ -1,10 +1,9 @@
-"""Matrix products and convolutions: where the weights are."""
+"""Matrix products and convolutions, whose operands are most weights."""
 
-import torch
-import torch.nn.functional as F
-
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
-from .windows import Windows, halves, pad
+from .windows import WindowAttributes, halves, pad
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -18,8 +17,9 @@ def gemm(call: Call) -> Function:
     def run(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         a, b = a.t() if trans_a else a, b.t() if trans_b else b
         if c is None:
-            return alpha * (a @ b) if alpha != 1 else a @ b
-        if not a.is_floating_point():  # torch wants whole factors for whole numbers
+            product = torch.matmul(a, b)
+            return torch.mul(product, alpha) if alpha != 1 else product
+        if not a.is_floating_point():  # addmm takes only integer factors for integers
             return (alpha * (a @ b) + beta * c).to(a.dtype)
         return torch.addmm(c, a, b, alpha=alpha, beta=beta)
 
@@ -34,44 +34,44 @@ def einsum(call: Call) -> Function:
 
 def conv(call: Call) -> Function:
     """A convolution in one to three dims."""
-    windows, groups = Windows.of(call), call.attribute("group", 1)
+    windows, groups = WindowAttributes.of(call), call.attribute("group", 1)
     kernel = call.attribute("kernel_shape", None)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         _check_weight(x, weight, kernel)
-        placed = windows.over(x.shape[2:], weight.shape[2:])
-        padding = placed.before if placed.even else 0
-        x = x if placed.even else pad(x, placed.before, placed.after)
-        return _CONV[x.dim() - 2](x, weight, bias, placed.strides, padding, placed.dilations, groups)
+        layout = windows.over(x.shape[2:], weight.shape[2:])
+        padding = layout.before if layout.is_symmetric else 0
+        x = x if layout.is_symmetric else pad(x, layout.before, layout.after)
+        return _CONV[x.dim() - 2](x, weight, bias, layout.strides, padding, layout.dilations, groups)
 
     return run
 
 
 def conv_transpose(call: Call) -> Function:
-    """The transpose of a convolution; `output_shape` wins over pads."""
-    windows, groups = Windows.of(call), call.attribute("group", 1)
+    """The transpose of a convolution; `output_shape` has precedence over pads."""
+    windows, groups = WindowAttributes.of(call), call.attribute("group", 1)
     kernel = call.attribute("kernel_shape", None)
-    extra, wanted = call.attribute("output_padding", None), call.attribute("output_shape", None)
+    output_padding, output_shape = call.attribute("output_padding", None), call.attribute("output_shape", None)
 
     def run(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         _check_weight(x, weight, kernel)
         rank = x.dim() - 2
-        placed = windows.over(x.shape[2:], weight.shape[2:])
-        full = [(n - 1) * s + r for n, s, r in zip(placed.sizes, placed.strides, placed.reach)]
-        grow = extra or [0] * rank
-        before, after = placed.before, placed.after
-        target = wanted[-rank:] if wanted else None
+        layout = windows.over(x.shape[2:], weight.shape[2:])
+        full = [(n - 1) * s + r for n, s, r in zip(layout.sizes, layout.strides, layout.extents, strict=True)]
+        grow = output_padding or [0] * rank
+        before, after = layout.before, layout.after
+        target = output_shape[-rank:] if output_shape else None
         if target is None and windows.auto_pad.startswith("SAME"):
-            target = [n * s for n, s in zip(placed.sizes, placed.strides)]
+            target = [n * s for n, s in zip(layout.sizes, layout.strides, strict=True)]
         if target is not None:
-            total = [max(f + g - t, 0) for f, g, t in zip(full, grow, target)]
+            total = [max(f + g - t, 0) for f, g, t in zip(full, grow, target, strict=True)]
             before, after = halves(total, first_larger=windows.auto_pad != "SAME_UPPER")
-            grow = [t - f + b + a for t, f, b, a in zip(target, full, before, after)]
+            grow = [t - f + b + a for t, f, b, a in zip(target, full, before, after, strict=True)]
         function = _TRANSPOSED[rank]
         if before == after and not any(grow):
-            return function(x, weight, bias, placed.strides, before, 0, groups, placed.dilations)
-        y = function(x, weight, None, placed.strides, 0, 0, groups, placed.dilations)
-        y = pad(y, [-b for b in before], [g - a for g, a in zip(grow, after)])
+            return function(x, weight, bias, layout.strides, before, 0, groups, layout.dilations)
+        y = function(x, weight, None, layout.strides, 0, 0, groups, layout.dilations)
+        y = pad(y, [-b for b in before], [g - a for g, a in zip(grow, after, strict=True)])
         return y if bias is None else y + bias.reshape(-1, *[1] * rank)
 
     return run

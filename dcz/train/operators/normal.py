@@ -1,14 +1,15 @@
 """Normalisation: over batches as trained, layers, groups, channels, or neighbours."""
 
-import torch
-import torch.nn.functional as F
+from functools import reduce
 
+from ..pytorch import functional as F
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 from .windows import pad
 
 
 def batch_normalization(call: Call) -> Function:
-    """By the mean and variance that training has left behind; a gradient reaches these too."""
+    """By the mean and variance that are stored in the model; a gradient reaches these too."""
     epsilon = call.attribute("epsilon", 1e-5)
     call.ignore("momentum")
     call.choice("training_mode", 0, (0,))
@@ -26,7 +27,7 @@ def layer_normalization(call: Call) -> Function:
     """Over the axes from one on; mean and inverse deviation are further outputs."""
     axis, epsilon = call.attribute("axis", -1), call.attribute("epsilon", 1e-5)
     call.ignore("stash_type")  # the type of the moments: float32 here anyway
-    call.most_outputs = 3
+    call.max_outputs = 3
 
     def run(x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
         axes = list(range(axis % x.dim(), x.dim()))
@@ -60,7 +61,7 @@ def group_normalization(call: Call) -> Function:
 
     def run(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         if call.opset < 21:
-            scale, bias = (each.repeat_interleave(x.shape[1] // groups) for each in (scale, bias))
+            scale, bias = (tensor.repeat_interleave(x.shape[1] // groups) for tensor in (scale, bias))
         return _by_groups(x, groups, scale, bias, epsilon)
 
     return run
@@ -86,8 +87,8 @@ def local_response(call: Call) -> Function:
     def run(x: Tensor) -> Tensor:
         channels, rest = x.shape[1], [0] * (x.dim() - 2)
         squares = pad(x * x, [(size - 1) // 2, *rest], [size // 2, *rest])
-        near = sum(squares.narrow(1, i, channels) for i in range(size))
-        return x / (bias + alpha / size * near) ** beta
+        near = reduce(torch.add, (squares.narrow(1, i, channels) for i in range(size)))
+        return torch.div(x, (bias + alpha / size * near) ** beta)
 
     return run
 

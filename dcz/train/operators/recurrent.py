@@ -6,8 +6,7 @@ X (steps, batch, inputs), W (directions, gates * hidden, inputs), R (directions,
 
 from collections.abc import Callable
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -68,7 +67,7 @@ def rnn(call: Call) -> Function:
 
 
 def _layer(
-    call: Call, usual: list[str], cell_of: Callable, states: int = 1, other: list[str] | None = None
+    call: Call, usual: list[str], cell_of: Callable[[list[str]], Cell], states: int = 1, other: list[str] | None = None
 ) -> Function:
     directions = _DIRECTIONS[call.choice("direction", "forward", _DIRECTIONS)]
     count = len(directions)
@@ -82,15 +81,15 @@ def _layer(
     if call.has(4):
         raise call.refuse("it has sequence_lens, which dcz cannot train")
     hidden = call.attribute("hidden_size", None)
-    cell, call.most_outputs = cell_of(names), 1 + states
+    cell, call.max_outputs = cell_of(names), 1 + states
 
-    def run(x: Tensor, w: Tensor, r: Tensor, b: Tensor | None = None, _=None, *initial: Tensor | None) -> tuple:
+    def run(x: Tensor, w: Tensor, r: Tensor, b: Tensor | None = None, _: None = None, *initial: Tensor | None) -> State:
         size = r.shape[2]
         if hidden not in (None, size) or w.shape[0] != count:
             raise ValueError(f"hidden_size is {hidden}, for {count} directions")
         b = x.new_zeros(count, 2 * w.shape[1]) if b is None else b
         zero = x.new_zeros(count, x.shape[1], size)
-        start = [zero if given is None else given for given in (*initial, None, None)[:states]]
+        start = [zero if state is None else state for state in (*initial, None, None)[:states]]
         rows, last = [], []
         for d, backwards in enumerate(directions):
             of_input, of_hidden = b[d].chunk(2)
@@ -101,7 +100,7 @@ def _layer(
                 hiddens.append(state[0])
             rows.append(torch.stack(hiddens[::-1] if backwards else hiddens))
             last.append(state)
-        return torch.stack(rows, 1), *(torch.stack(each) for each in zip(*last))
+        return torch.stack(rows, 1), *(torch.stack(each) for each in zip(*last, strict=True))
 
     return run
 

@@ -2,31 +2,30 @@
 
 from collections.abc import Callable
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
 
 def over_axes(function: Reduction, since: int = 18, keeps: bool = True) -> Operator:
-    """A reduction whose axes are an operand since that opset; all of them where none is given.
+    """A reduction whose axes are an operand from opset `since` on; all axes where there are none.
 
-    `keeps`: whether it leaves single elements as they are, so that doing nothing is well defined.
+    `keeps`: whether it leaves single elements as they are, so that a reduction over no axes is the identity.
     """
 
     def operator(call: Call) -> Function:
         keep = bool(call.attribute("keepdims", 1))
-        nothing = call.opset >= since and call.attribute("noop_with_empty_axes", 0)
-        if nothing and not keeps:
+        identity = call.opset >= since and call.attribute("noop_with_empty_axes", 0)
+        if identity and not keeps:
             raise call.refuse("attribute noop_with_empty_axes is 1; dcz can train 0")
-        axes_in = call.integers("axes", 1)
+        axes_in = call.optional_integers("axes", 1)
 
         def run(x: Tensor, axes: Tensor | None = None) -> Tensor:
-            given = axes_in(axes) or []
-            if nothing and not given:
+            chosen = axes_in(axes) or []
+            if identity and not chosen:
                 return x
-            return function(x, axes_of(given or range(x.dim()), x.dim()), keep)
+            return function(x, axes_of(chosen or range(x.dim()), x.dim()), keep)
 
         return run
 
@@ -34,19 +33,19 @@ def over_axes(function: Reduction, since: int = 18, keeps: bool = True) -> Opera
 
 
 def product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    """torch multiplies along one axis at a time."""
+    """The product; torch multiplies along one axis at a time."""
     for axis in sorted(axes, reverse=True):
         x = x.prod(axis, keepdim=keep)
     return x
 
 
 def total(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    """Whole numbers stay in their own type."""
+    """The sum; integers keep their type."""
     return x.sum(axes, keepdim=keep, dtype=x.dtype)
 
 
-def extreme_place(function) -> Operator:
-    """The place of the largest or smallest along an axis: the first, or the last, among equals."""
+def extreme_index(function: Callable[..., Tensor]) -> Operator:
+    """The index of the largest or smallest along an axis: the first, or the last, among equals."""
 
     def operator(call: Call) -> Function:
         axis, keep = call.attribute("axis", 0), bool(call.attribute("keepdims", 1))
@@ -54,7 +53,8 @@ def extreme_place(function) -> Operator:
 
         def run(x: Tensor) -> Tensor:
             if last:
-                return x.shape[axis] - 1 - function(x.flip(axis), axis, keepdim=keep)
+                from_end = function(x.flip(axis), axis, keepdim=keep)
+                return x.shape[axis] - 1 - from_end
             return function(x, axis, keepdim=keep)
 
         return run
@@ -63,7 +63,7 @@ def extreme_place(function) -> Operator:
 
 
 def cumulative_sum(call: Call) -> Function:
-    """The sum of all up to each place, or before it, or from the other end."""
+    """The sum up to each element, with or without it, from the front or from the end."""
     exclusive, reverse = call.attribute("exclusive", 0), call.attribute("reverse", 0)
     axis_in = call.integers("axis", 1)
 
@@ -89,7 +89,7 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSumSquare": over_axes(lambda x, axes, keep: total(x * x, axes, keep), keeps=False),
     "ReduceLogSum": over_axes(lambda x, axes, keep: total(x, axes, keep).log(), keeps=False),
     "ReduceLogSumExp": over_axes(lambda x, axes, keep: torch.logsumexp(x, axes, keep), keeps=False),
-    "ArgMax": extreme_place(torch.argmax),
-    "ArgMin": extreme_place(torch.argmin),
+    "ArgMax": extreme_index(torch.argmax),
+    "ArgMin": extreme_index(torch.argmin),
     "CumSum": cumulative_sum,
 }

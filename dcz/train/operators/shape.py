@@ -1,7 +1,6 @@
-"""Another shape for the same elements, and what shapes are computed with."""
+"""Other shapes for the same elements."""
 
-import torch
-
+from ..pytorch import torch
 from .call import Call, Function, Operator, Tensor, axes_of
 
 
@@ -17,7 +16,7 @@ def flatten(call: Call) -> Function:
 
 
 def reshape(call: Call) -> Function:
-    """A new shape: 0 keeps a dim unless allowzero says it is one, -1 takes what is left."""
+    """A new shape: 0 keeps a dim (with allowzero, is 0), -1 is computed from the others."""
     shape_of, zero = call.integers("shape", 1), call.attribute("allowzero", 0)
 
     def run(x: Tensor, shape: Tensor | None = None) -> Tensor:
@@ -28,23 +27,23 @@ def reshape(call: Call) -> Function:
 
 
 def transpose(call: Call) -> Function:
-    """The dims in another order, backwards unless told."""
+    """The dims in another order, by default reversed."""
     order = call.attribute("perm", None)
     return lambda x: x.permute(order if order is not None else list(reversed(range(x.dim()))))
 
 
 def squeeze(call: Call) -> Function:
     """Without some dims of 1, or all."""
-    axes_in = call.integers("axes", 1)
+    axes_in = call.optional_integers("axes", 1)
 
     def run(x: Tensor, axes: Tensor | None = None) -> Tensor:
-        given = axes_in(axes)
-        if given is None:
+        chosen = axes_in(axes)
+        if chosen is None:
             return x.squeeze()
-        gone = set(axes_of(given, x.dim()))
-        if any(x.shape[axis] != 1 for axis in gone):
-            raise ValueError(f"axes {given} of {tuple(x.shape)} are not all of 1")
-        return x.reshape([dim for axis, dim in enumerate(x.shape) if axis not in gone])
+        removed = set(axes_of(chosen, x.dim()))
+        if any(x.shape[axis] != 1 for axis in removed):
+            raise ValueError(f"axes {chosen} of {tuple(x.shape)} are not all of 1")
+        return x.reshape([dim for axis, dim in enumerate(x.shape) if axis not in removed])
 
     return run
 
@@ -54,8 +53,8 @@ def unsqueeze(call: Call) -> Function:
     axes_in = call.integers("axes", 1)
 
     def run(x: Tensor, axes: Tensor | None = None) -> Tensor:
-        given = axes_in(axes)
-        for axis in sorted(axes_of(given, x.dim() + len(given))):
+        new = axes_in(axes)
+        for axis in sorted(axes_of(new, x.dim() + len(new))):
             x = x.unsqueeze(axis)
         return x
 
@@ -63,23 +62,23 @@ def unsqueeze(call: Call) -> Function:
 
 
 def concat(call: Call) -> Function:
-    """Tensors put behind each other along an axis."""
+    """Tensors joined along an axis."""
     axis = call.attribute("axis")
     return lambda *operands: torch.cat(operands, axis)
 
 
 def identity(call: Call) -> Function:
-    """The same."""
+    """The tensor itself."""
     return lambda x: x
 
 
 def dropout(call: Call) -> Function:
-    """The same: what a trained network does with dropout. The mask, where asked for, keeps everything."""
+    """The tensor itself, as at inference. The mask, where it is used, keeps everything."""
     call.ignore("ratio", "seed")
     training = call.known(2)
     if call.has(2) and (training is None or bool(training)):
         raise call.refuse("training_mode is not false; dcz can train networks as they are used")
-    call.most_outputs = 2
+    call.max_outputs = 2
     if not call.wants(1):
         return lambda x, *_: x
     return lambda x, *_: (x, torch.ones_like(x, dtype=torch.bool))

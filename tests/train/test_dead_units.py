@@ -9,10 +9,8 @@ from tests.train.samples import clusters, convolutional, layers
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import (
-    Network,
-    drop_idle,  # noqa: E402
-)
+from dcz import train  # noqa: E402
+from dcz.train import Network, drop_dead_units  # noqa: E402
 
 
 def prune(network: Network, name: str, gone) -> None:
@@ -23,13 +21,17 @@ def prune(network: Network, name: str, gone) -> None:
 
 
 def dropped(network: Network, x: np.ndarray, names=None) -> int:
-    """Drop idle weights; the outputs on the data must stay what they are."""
+    """Drop dead units; the outputs on the data must stay what they are."""
     names = {weight.name for weight in network if weight.is_weight} if names is None else names
     before = network(x)["y"].detach()
-    count = drop_idle(network, lambda: [(x[start : start + 50], None) for start in range(0, len(x), 50)], names)
+    count = drop_dead_units(network, lambda: [(x[start : start + 50], None) for start in range(0, len(x), 50)], names)
     after = network(x)["y"].detach()
     assert torch.allclose(before, after, rtol=0, atol=1e-5 * float(before.abs().max()))
     return count
+
+
+def test_the_earlier_name_is_the_same_function():
+    assert train.drop_idle is drop_dead_units
 
 
 @pytest.mark.parametrize("operator, transposed", [("Gemm", 0), ("Gemm", 1), ("MatMul", 0)])

@@ -1,0 +1,161 @@
+"""The training half of Deep Compression: prune while training, share, train the centroids, write the file.
+
+    retrain("net.onnx", "net.dcz", {"x": images}, labels=digits, recipe=Recipe(sparsity=0.97, bits=3))
+
+    phase "prune"   batches -> loss -> Adam; every few batches the lowest scores are pruned   -> dead units go too
+    phase "share"   kept weights -> centroids and codes; batches -> loss -> Adam on centroids -> file
+
+After each epoch the validation loss is measured. The best state with all pruning done is kept. A checkpoint holds the
+whole state, so that a run that was killed and continued writes the same file as one that was not.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..compression.compress import compress
+from ..errors import BadPlan
+from ..files import check_output, remove
+from ..plan import LOSSLESS, Plan, Rule, Settings
+from .recipe import Recipe
+from .state import Epoch, Progress
+
+# Modules that need PyTorch are imported by the functions that use them: dcz.retrain is there without it.
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from .losses import Loss
+    from .network import Network
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A finished run. `before` and `after` are (loss, error) on the validation samples: error is None without labels,
+    both are None without validation samples. `sparsity` is that of the pruned tensors. `notes` say what did not go as
+    planned."""
+
+    path: str
+    file_bytes: int
+    source_bytes: int
+    sparsity: float
+    before: tuple[float, float | None] | None
+    after: tuple[float, float | None] | None
+    epochs: tuple[Epoch, ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def retrain(
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
+    data: Any,
+    *,
+    labels: Any = None,
+    validation: Any = None,
+    recipe: Recipe = Recipe(),
+    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    loss: "str | Loss | None" = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[Progress], None] = lambda state: None,
+    warn: Callable[[str], None] = lambda message: None,
+    force: bool = True,
+) -> Retrained:
+    """Prune, share and train `model` (the path of an ONNX file, or a ModelProto) into the .dcz file `output`.
+
+    `data`: the path of an .npz or .npy file, arrays by input name, one array, an iterable of batches that can be
+    iterated again, or a function from the epoch's number to one (see batches.BatchStream). `labels`: the name of an
+    array in the data file, a path, or an array. `validation`: more data of the same kinds, or (data, labels); without
+    it, the recipe's `holdout` of the samples, or the training loss where the data is an iterable.
+
+    `plan` sets what happens to single tensors, as for compress; the recipe's sparsity and bits are its defaults.
+    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "distill", a function,
+    or a class that is made of the network and its original (see losses); default: cross-entropy where there are labels,
+    else distillation. `checkpoint` names a file that is written after each epoch, continued from where it exists, and
+    removed at the end.
+
+    Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
+    """
+    from . import checkpoint as checkpoints
+    from .pytorch import torch_threads
+    from .task import TrainingTask
+    from .training import Training
+
+    if not isinstance(recipe, Recipe):
+        raise BadPlan(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
+    validation_parts = validation if isinstance(validation, tuple) else (validation,)
+    _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
+    with torch_threads(recipe.threads):
+        task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
+        external = [tensor.external[0] for tensor in task.network.source.tensors if tensor.external]
+        _check_outputs(output, checkpoint, force, external)
+        saved = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
+
+        def save(state: dict[str, Any]) -> None:
+            if checkpoint is not None:
+                checkpoints.write(checkpoint, task.stamp, state)
+
+        with checkpoints.restoring(checkpoint) if saved is not None else contextlib.nullcontext():
+            training = Training(task, saved, save, progress, warn)
+        training.run()
+    metadata = {"settings": str(replace(recipe, threads=None))}
+    path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)
+    if checkpoint is not None:
+        remove(checkpoint)
+    state = training.state
+    return Retrained(
+        path=os.fspath(path),
+        file_bytes=os.path.getsize(path),
+        source_bytes=task.network.source.source_bytes,
+        sparsity=training.sparsity,
+        before=state.before,
+        after=state.after,
+        epochs=tuple(Epoch(**epoch) for epoch in state.history),
+        notes=tuple(state.notes),
+    )
+
+
+def save_network(
+    network: "Network",
+    output: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    settings: Mapping[str, Settings] | None = None,
+    **options: Any,
+) -> Path:
+    """Write a network as it is (pruned, shared or neither) into a .dcz file, every value exactly.
+
+    Its metadata is that of the model that the network was made from, updated by `metadata`. Of `settings`, by tensor
+    name, only the index bits are used. `options` are those of compress. Raises DczError.
+    """
+    source = network.source
+    origin = {"source-sha256": source.source_sha256, "source-bytes": str(source.source_bytes)}
+    index_bits = {name: each.index_bits for name, each in (settings or {}).items()}
+    compressed = [weight.name for weight in network if weight.shared or weight.mask is not None]
+    rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
+    plan = Plan(LOSSLESS, rules, fold=False)
+    return compress(network.to_proto(), output, plan, metadata=origin | dict(metadata or {}), **options)
+
+
+def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
+    """Those arguments that are the paths of files."""
+    return [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
+
+
+def _check_outputs(
+    output: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] | None,
+    force: bool,
+    inputs: Sequence[str | os.PathLike[str]],
+) -> None:
+    """Raise FileAccess or BadPlan where a file cannot be written, or is one of the inputs."""
+    check_output(output, force, inputs)
+    if checkpoint is None:
+        return
+    check_output(checkpoint, inputs=inputs)
+    if os.path.realpath(checkpoint) == os.path.realpath(output):
+        raise BadPlan(f"{output}: the checkpoint must be another file than the output")

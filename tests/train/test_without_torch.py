@@ -1,0 +1,75 @@
+"""What of dcz is there without PyTorch, and what says how to install it."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from dcz import train
+from tests import ROOT
+
+MISSING = "import sys; sys.modules['torch'] = None\n"
+SENTENCE = "dcz.errors.MissingBackend: training needs PyTorch, which is not installed: pip install 'dcz[train]'"
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+FREE = {"Recipe", "Epoch", "Progress", "Retrained", "retrain", "save_network"}  # these need no PyTorch to be there
+
+
+def run(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("torch", ["there", "missing"])
+@pytest.mark.parametrize("code, word", [
+    ("import dcz; help(dcz)", "retrain(model"),
+    ("from dcz import *; print(retrain.__name__, Recipe(bits=3))", "retrain bits=3"),
+    ("import dcz, inspect; print(dict(inspect.getmembers(dcz))['retrain'].__module__)", "dcz.train.retraining"),
+    ("import dcz; print(sorted(vars(dcz.Recipe(sparsity=0.5)))[0], callable(dcz.retrain))", "batch True"),
+    ("import dcz.train; print(dir(dcz.train) == sorted(dcz.train.__all__))", "True"),
+])  # fmt: skip
+def test_the_package_can_be_looked_at(code, word, torch):
+    if torch == "there" and not HAS_TORCH:
+        pytest.skip("PyTorch is not installed")
+    done = run(code if torch == "there" else MISSING + code)
+    assert (done.returncode, done.stderr) == (0, "") and word in done.stdout
+
+
+def test_neither_the_recipe_nor_the_name_of_retrain_loads_torch():
+    done = run("import sys, dcz; dcz.Recipe, dcz.retrain, dcz.train; print('torch' in sys.modules)")
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+@pytest.mark.parametrize("code", [
+    "import dcz; dcz.retrain('net.onnx', 'net.dcz', {})",
+    "import dcz; dcz.retrain('net.onnx', 'net.dcz', {}, recipe='no recipe')",
+    "from dcz.train import *",
+    "from dcz.train import network",
+    "import dcz.train.operators",
+])  # fmt: skip
+def test_what_needs_torch_says_how_to_install_it(code):
+    done = run(MISSING + code)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == SENTENCE
+
+
+def test_every_name_that_needs_torch_says_so():
+    names = sorted(set(train.__all__) - FREE)
+    code = f"""
+import dcz.train
+for name in {names}:
+    try:
+        getattr(dcz.train, name)
+    except dcz.MissingBackend as error:
+        print(name, error)
+"""
+    sentence = SENTENCE.split(": ", 1)[1]
+    assert run(MISSING + code).stdout.splitlines() == [f"{name} {sentence}" for name in names]
+
+
+def test_what_needs_no_torch_is_there_without_it():
+    names = ", ".join(f"dcz.train.{name}" for name in sorted(FREE))
+    assert run(f"{MISSING}import dcz.train; {names}").stderr == ""
+
+
+def test_a_name_that_is_not_there_is_named():
+    with pytest.raises(AttributeError, match="'dcz.train' has no attribute 'nothing'"):
+        train.nothing
