@@ -3,6 +3,7 @@
 # make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/); beside
 #              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
+# make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
@@ -20,10 +21,19 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test golden bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
 
 golden: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow tests/test_golden.py
@@ -85,4 +95,4 @@ $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNCODEC) build dist *.egg-info .pytest_cache
+	rm -rf $(VENV) $(NNCODEC) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers", "MissingBackend", "PRESETS",
-    "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile", "check", "compress",
-    "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open", "retrain", "tune", "verify",
+    "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
+    "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
+    "check", "compress", "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open",
+    "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from .reading.decompress import decompress, load
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
-    from .reading.tensors import Tensors as open
+    from .reading.tensors import Tensors as open  # noqa: A004, N813 (dcz.open, as builtins have open)
     from .train.recipe import Recipe
     from .train.retraining import retrain
     from .tuning.tune import tune

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from .errors import FileAccess
 
@@ -27,7 +27,9 @@ class FileRange(NamedTuple):
     length: int
 
 
-def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[str | os.PathLike | None] = ()) -> None:
+def check_output(
+    path: str | os.PathLike[str], force: bool = True, inputs: Iterable[str | os.PathLike[str] | None] = ()
+) -> None:
     """Raise FileAccess, before any work is done, where `path` cannot be written.
 
     It may not be one of the `inputs`, and, without `force`, not exist.
@@ -52,7 +54,7 @@ def check_output(path: str | os.PathLike, force: bool = True, inputs: Iterable[s
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A temporary file in the same folder that takes the place of `path` at the end, or vanishes before that.
 
     Its `name` is its path meanwhile. Permissions stay those of the old file; a link stays, and what it points to is
@@ -74,19 +76,20 @@ def replacing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def spooled(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def spooled(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file for what `path` will be made of: in memory, or, where it grows, without a name in the same folder."""
-    with writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=Path(os.path.realpath(path)).parent) as file:
-        yield file
+    folder = os.path.dirname(os.path.realpath(path))
+    with writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder) as file:
+        yield cast(BinaryIO, file)
 
 
 @contextlib.contextmanager
-def scratch(folder: str | os.PathLike) -> Iterator[BinaryIO]:
+def scratch(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file in `folder` for other processes to read meanwhile, by its `name`; it goes at the end."""
     path = Path(folder, f".dcz.{secrets.token_hex(8)}.part")
     try:
         with writing(path):
-            file = open(path, "x+b")
+            file = open(path, "x+b")  # noqa: SIM115 (closed below, where errors are not those of opening)
         with file:
             yield file
     finally:
@@ -95,7 +98,7 @@ def scratch(folder: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def writing(path: str | os.PathLike) -> Iterator[None]:
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn the failures of writing what will become `path` into FileAccess."""
     try:
         yield
@@ -137,7 +140,7 @@ def temporary_folder(prefix: str) -> Iterator[str]:
         yield folder
 
 
-def mapped(path: str | os.PathLike, offset: int, length: int) -> memoryview:
+def mapped(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:
     """`length` bytes at `offset` of a file, read as they are looked at, and given up when the system needs memory.
 
     Raises OSError or ValueError where the file does not hold them.
@@ -153,8 +156,8 @@ def mapped(path: str | os.PathLike, offset: int, length: int) -> memoryview:
 class Content:
     """The bytes of a file, of which slices are read when they are asked for: fewer, where it has shrunk meanwhile."""
 
-    def __init__(self, path: str | os.PathLike):
-        self._file = open(path, "rb")
+    def __init__(self, path: str | os.PathLike[str]):
+        self._file = open(path, "rb")  # noqa: SIM115 (closed by __exit__)
         self._length = os.fstat(self._file.fileno()).st_size
 
     def __len__(self) -> int:
@@ -168,11 +171,11 @@ class Content:
     def __enter__(self) -> "Content":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-def remove(path: str | os.PathLike) -> None:
+def remove(path: str | os.PathLike[str]) -> None:
     """Remove a file that may not exist; raises FileAccess."""
     try:
         Path(path).unlink(missing_ok=True)

@@ -10,11 +10,11 @@ bits = 5
 """
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 from .arguments import expect, is_number, is_texts, is_whole
@@ -226,7 +226,7 @@ def _without_preset(changes: Mapping[str, Any]) -> dict[str, Any]:
     return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
 
 
-def load(path: str | Path, base: Settings = DEFAULT) -> Plan:
+def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
     """The plan in a TOML file (see the module's example); raises BadPlan or FileAccess."""
     try:
         with open(path, "rb") as file:

@@ -43,9 +43,9 @@ def main() -> None:
         paths = paths[:: -(-len(paths) // MOST_FILES)]
         print(f"magika looks at {len(paths)} files of {folder} ...")
         answers = [labels(magika.Magika(), paths), labels(magika.Magika(model_dir=restored), paths)]
-        same = sum(a == b for a, b in zip(*answers))
+        same = sum(a == b for a, b in zip(*answers, strict=True))
         print(f"same answer from both models: {same} of {len(paths)} files ({100 * same / len(paths):.2f} %)")
-        for path, a, b in zip(paths, *answers):
+        for path, a, b in zip(paths, *answers, strict=True):
             if a != b:
                 print(f"  {path.relative_to(folder)}: {a} -> {b}")
 

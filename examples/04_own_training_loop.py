@@ -83,7 +83,7 @@ def main() -> None:
         # Prune: in three rounds, the largest of all weights stay. What is pruned has no gradient, and stays zero.
         for share in (0.4, 0.2, 0.1):
             scores = [weight.numpy().ravel() ** 2 for weight in big]
-            for weight, mask in zip(big, train.keep_largest(scores, share)):
+            for weight, mask in zip(big, train.keep_largest(scores, share), strict=True):
                 weight.prune(mask)
             fit(network, data, epochs=2, rate=3e-3)
         report("pruned", network, folder)

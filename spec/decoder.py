@@ -295,7 +295,7 @@ def read_stream(part: Part, count: int, alphabet: int) -> Decode:
     words = read_words(part, alphabet)
     counts = [min(SEGMENT, count - start) for start in range(0, count, SEGMENT)]
     segments = [part.take(size) for size in [part.varint() for _ in counts]]
-    return lambda: b"".join(decode_segment(*pair, words) for pair in zip(segments, counts))
+    return lambda: b"".join(decode_segment(*pair, words) for pair in zip(segments, counts, strict=True))
 
 
 def read_packed(part: Part, count: int, alphabet: int) -> Decode:

@@ -18,7 +18,7 @@ from dcz.reading.decompress import decode_all
 SPEC = Path(__file__).resolve().parent.parent / "spec"
 sys.path.insert(0, str(SPEC))
 
-import decoder  # noqa: E402
+import decoder
 
 PAGE = (SPEC / "FORMAT.md").read_text(encoding="utf-8")
 VECTORS = SPEC / "vectors"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy comes: for small matrices more threads are slower by half
 
-import pytest  # noqa: E402
+import pytest
 
-from dcz.errors import DczError  # noqa: E402
-from tests.conformance import by_dcz, by_decoder  # noqa: E402
+from dcz.errors import DczError
+from tests.conformance import by_dcz, by_decoder
 
 MOST = 1 << 20  # bytes of a file: the second decoder is written to be read, not to be fast
 

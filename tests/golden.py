@@ -12,27 +12,27 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy comes: the order of sums in BLAS goes by its threads
 
-import contextlib  # noqa: E402
-import hashlib  # noqa: E402
-import importlib.util  # noqa: E402
-import io  # noqa: E402
-import json  # noqa: E402
-import platform  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-import tempfile  # noqa: E402
-import zlib  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from importlib.metadata import version  # noqa: E402
-from pathlib import Path  # noqa: E402
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
 
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
-import dcz  # noqa: E402
-from tests import models  # noqa: E402
-from tests.networks import perceptron  # noqa: E402
+import dcz
+from tests import models
+from tests.networks import perceptron
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).with_suffix(".json")
@@ -220,7 +220,7 @@ def command(*arguments: str, folder: Path) -> str:
 
 def face(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Help, names and the keys of JSON, under where they are seen."""
-    yield "dcz.__all__", "\n".join(dcz.__all__).encode()
+    yield "dcz.__all__", "\n".join(sorted(dcz.__all__)).encode()
     for name in ("", *COMMANDS):
         yield f"dcz {name} --help".replace("  ", " "), command(*name.split(), "--help", folder=folder).encode()
     samples(folder)

@@ -119,7 +119,7 @@ def _keeps_rows(node: Node, rows: OutputRows, constants: Mapping[str, np.ndarray
     starts, ends = integers(node, 1, "starts", constants), integers(node, 2, "ends", constants)
     if starts is None or ends is None:
         return False
-    named = len(node.inputs) > 3 and node.inputs[3] or "axes" in node.attributes
+    named = (len(node.inputs) > 3 and node.inputs[3]) or "axes" in node.attributes
     sliced = integers(node, 3, "axes", constants) if named else list(range(len(starts)))
     steps = [1] * len(starts)
     if len(node.inputs) > 4 and node.inputs[4]:

@@ -18,7 +18,7 @@ from ..model import Node, Program
 
 FLOATS = (1, 10, 11, 16)  # TensorProto's numbers of the types that a Cast may have between a tensor and its use
 NONDETERMINISTIC_OPS = frozenset(
-    "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split()
+    ["RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"]
 )
 SHAPE_ONLY_OPS = frozenset(["Shape", "Size"])  # their outputs do not depend on the numbers of a tensor
 
@@ -165,7 +165,7 @@ def _rearranged(node: Node, view: View, constants: Mapping[str, np.ndarray]) -> 
         dims = integers(node, 1, "shape", constants)
         return None if dims is None else _reshaped(view, dims, bool(node.attributes.get("allowzero", 0)))
     if node.op == "Squeeze":
-        named = len(node.inputs) > 1 and node.inputs[1] or "axes" in node.attributes
+        named = (len(node.inputs) > 1 and node.inputs[1]) or "axes" in node.attributes
         axes = axes_of(node, constants) if named else [axis for axis in range(rank) if shape[axis] == 1]
         squeezed = None if axes is None else {axis % rank for axis in axes}
         if squeezed is None:

@@ -179,7 +179,7 @@ def _spool(
 ) -> tuple[BufferedRandom, list[dict[str, StoredArray]]]:
     """Write batches, about `count`, to a new temporary file: that, and where in it the arrays of each batch lie."""
     with files.temporary(folder):
-        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)
+        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)  # noqa: SIM115 (the cache closes it)
     stored: list[dict[str, StoredArray]] = []
     try:
         for batch in batches:

@@ -69,7 +69,7 @@ def _run() -> int:
     """Run the command line, and return its exit code."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the end)
         elif hasattr(getattr(sys, name), "reconfigure"):  # a name or a bar that the encoding lacks is no failure
             getattr(sys, name).reconfigure(errors="backslashreplace")
     try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..compression.many import Outcome
     from ..compression.target_size import SizeTrial
     from ..tuning.distill import Distilled
-    from ..tuning.trials import Trial
+    from ..tuning.trials import CalibratedTrial
 
 ModelPath = str | os.PathLike[str]
 
@@ -101,12 +101,12 @@ def _size_trial_reporter(quiet: bool) -> Callable[["SizeTrial"], None]:
     return lambda trial: click.echo(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes", err=True)
 
 
-def _trial_reporter(quiet: bool) -> Callable[["Trial"], None]:
+def _trial_reporter(quiet: bool) -> Callable[["CalibratedTrial"], None]:
     """The same for a search by calibration."""
     if quiet:
         return lambda trial: None
 
-    def report(trial: "Trial") -> None:
+    def report(trial: "CalibratedTrial") -> None:
         parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
         if trial.agreement is not None:
             parts.append(f"agreement {trial.agreement:.2%} on held-out samples")

@@ -17,7 +17,7 @@ from ..reading.inspect import PURPOSES, Report, TensorReport
 from .common import printable, size
 
 if TYPE_CHECKING:
-    from ..evaluation.runtime import Difference
+    from ..evaluation.metrics import OutputDifference
     from ..tuning.sensitivity import Sensitivity, TensorSensitivity
 
 WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit
@@ -247,7 +247,7 @@ def verified(result: Verification) -> None:
         console.print(f"output {escape(output.output)}: {_difference(output)}")
 
 
-def _difference(output: "Difference") -> str:
+def _difference(output: "OutputDifference") -> str:
     if not output.samples:
         return "nothing to compare"
     agreement = ""

@@ -1,4 +1,5 @@
-"""A tensor that was pruned and shared -> the encodings that are worth writing, and the smallest of them (spec, section 5).
+"""A tensor that was pruned and shared -> the encodings that are worth writing, and the smallest of them (spec, section
+5).
 
     mask 0 1 0 0 1, codes 1 0   ->   Sparse(index, codebook, codes)  or  Shared(codebook, codes with one for zero)
 

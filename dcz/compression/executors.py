@@ -14,7 +14,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from ..errors import BadPlan, LostWorkers
+from ..errors import InvalidArgument, LostWorkers
 from ..parallel import MAX_BYTES_IN_FLIGHT
 from . import dask_cluster as dask
 
@@ -51,11 +51,11 @@ def open_pool(
     threads. `cluster`: the address of a Dask scheduler, whose workers see the files of this machine, and `folder`,
     under the same paths.
 
-    Raises BadPlan for several of them, or an impossible number of workers; LostWorkers where processes die or the
-    cluster is lost; MissingBackend without Dask.
+    Raises InvalidArgument for several of them, or an impossible number of workers; LostWorkers where processes die or
+    the cluster is lost; MissingBackend without Dask.
     """
     if sum(given is not None for given in (executor, workers, cluster)) > 1:
-        raise BadPlan("give one of an executor, workers and a cluster")
+        raise InvalidArgument("give one of an executor, workers and a cluster")
     folder = os.path.realpath(folder)
     if executor is not None:
         yield WorkerPool(executor, threads)
@@ -73,7 +73,7 @@ def open_pool(
 @contextlib.contextmanager
 def _processes(workers: int) -> Iterator[Executor]:
     if not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-        raise BadPlan(f"workers is a whole number from 1 to {MAX_WORKERS}, not {workers!r}")
+        raise InvalidArgument(f"workers is a whole number from 1 to {MAX_WORKERS}, not {workers!r}")
     # Spawned ones share no locks with our threads, as forked ones would.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_depend_on_parent)
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SEVERAL, BadPlan, FileAccess, exit_code, message
+from ..errors import SEVERAL, FileAccess, InvalidArgument, exit_code, message
 from ..format.container import Archive
 from .compress import compress as compress_one
 
@@ -61,8 +61,8 @@ def compress_all(
 
     `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
     dcz.tune. An error that it raises becomes the model's outcome; `done` is called with it before the next model
-    begins. See `outputs` for names. Raises BadPlan where two models would become one file, FileAccess where the folder
-    cannot be made; nothing has been written then.
+    begins. See `outputs` for names. Raises InvalidArgument where two models would become one file, FileAccess where the
+    folder cannot be made; nothing has been written then.
     """
     targets = outputs(models, folder)
     try:
@@ -90,15 +90,16 @@ def _outcome(model: Path, output: Path, compress: Callable[[Path, Path], object]
             return Outcome(model, output, before, archive.directory.file_size)
     except BrokenPipeError:  # of a progress display whose reader is gone: nobody waits for the rest
         raise
-    except Exception as error:  # a bug of dcz, too, stops one model only
+    except Exception as error:  # noqa: BLE001 (a bug of dcz, too, stops one model only)
         return Outcome(model, output, error=error)
 
 
 def outputs(models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str] | None = None) -> dict[Path, Path]:
     """The .dcz file of each model, in their order: `folder`/NAME.dcz, or, without a folder, beside the model.
 
-    Models of one name keep as much of their folders as tells them apart: a/net.onnx and b/net.onnx become a/net.dcz
-    and b/net.dcz in `folder`. A model that is given twice counts once. Raises BadPlan where two would become one file.
+    Models of one name keep as much of their folders as tells them apart: a/net.onnx and b/net.onnx become a/net.dcz and
+    b/net.dcz in `folder`. A model that is given twice counts once. Raises InvalidArgument where two would become one
+    file.
     """
     paths = list({os.path.abspath(model): Path(model) for model in reversed(list(models))}.values())[::-1]
     if folder is None:
@@ -113,7 +114,9 @@ def outputs(models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[
     for model, output in targets.items():
         rival = first.setdefault(_caseless(os.path.abspath(output)), model)
         if rival != model:
-            raise BadPlan(f"{rival} and {model} would both become {output}: compress one of them by itself, with -o")
+            raise InvalidArgument(
+                f"{rival} and {model} would both become {output}: compress one of them by itself, with -o"
+            )
     return targets
 
 

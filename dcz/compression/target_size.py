@@ -93,8 +93,8 @@ def compress_to_size(
     The plan's default quality is what is searched for: its default may prune, but not share in another way; tensors
     that its rules name are compressed as these say. Where more than a percent is left, because the best quality takes
     no more or sizes have steps, the model is kept exactly if that fits, or else as many of its tensors as do. `trial`
-    is called with each trial. For the rest see dcz.compress. Raises BadPlan where no quality meets the budget, with the
-    size of the smallest file; an older `output` stays as it was.
+    is called with each trial. For the rest see dcz.compress. Raises InvalidArgument where no quality meets the budget,
+    with the size of the smallest file; an older `output` stays as it was.
     """
     is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
     check_output(output, force, inputs=[model] if is_file else [])
@@ -128,7 +128,7 @@ def seek(
 ) -> SizeTrial:
     """The trial of the most bytes within `max_bytes`, of qualities between WORST_QUALITY and BEST_QUALITY.
 
-    `first` is a guess. Raises BadPlan, with the smallest size, where none fits.
+    `first` is a guess. Raises InvalidArgument, with the smallest size, where none fits.
     """
     low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, first)))
     if high is None:
@@ -164,7 +164,7 @@ def _bracket(
         if close or (fits and last.quality == BEST_QUALITY):
             return last, None
         if not fits and last.quality == WORST_QUALITY:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"no quality makes the file as small as {max_bytes:,} bytes: at {WORST_QUALITY:g} dB it has "
                 f"{last.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
             )

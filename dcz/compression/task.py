@@ -1,6 +1,6 @@
 """What a worker does: a tensor and its settings -> its record.
 
-    encode_task(Tensor("fc1.weight", FLOAT32, (300, 784), FileRange("net.data", 4096, 940800), 1), settings)   ->   Record
+    encode_task(Tensor("fc1.weight", FLOAT32, (300, 784), FileRange("net.data", 4096, 940800), 1), settings)  ->  Record
 
 Such a tensor is a few hundred bytes, whatever it weighs, so that any executor, elsewhere too, can be given it.
 """

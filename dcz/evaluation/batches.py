@@ -10,7 +10,7 @@ from typing import overload
 
 import numpy as np
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from . import runtime
 from .predictor import Predictor
 
@@ -36,7 +36,7 @@ class SampleBatches(Sequence[runtime.Inputs]):
     def __getitem__(self, number: slice) -> list[runtime.Inputs]: ...
 
     def __getitem__(self, number: int | slice) -> runtime.Inputs | list[runtime.Inputs]:
-        """The inputs of one batch; raises BadPlan where they hold NaN."""
+        """The inputs of one batch; raises InvalidArgument where they hold NaN."""
         if isinstance(number, slice):
             return [self[each] for each in range(len(self))[number]]
         if not 0 <= number < len(self):
@@ -46,7 +46,7 @@ class SampleBatches(Sequence[runtime.Inputs]):
         for name, array in inputs.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
                 path = self._predictor.samples.path
-                raise BadPlan(
+                raise InvalidArgument(
                     f"{path}: input {name!r} holds NaN in samples {indices[0]} to {indices[-1]}: leave these out"
                 )
         return inputs

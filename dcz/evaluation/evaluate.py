@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..parallel import thread_count
 from . import metrics, runtime
 from .predictor import Predictor, open_predictor
@@ -28,7 +28,8 @@ TOP = 5  # the paper's second measure; it says nothing where there are no more c
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures over all samples. Those that compare with labels are None without labels, those with `against` without it.
+    """Figures over all samples. Those that compare with labels are None without labels, those with `against` without
+    it.
 
     `errors`: samples whose largest entry is not their label's (of equal ones the first counts); `top5_errors`: whose
     label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
@@ -101,9 +102,9 @@ def evaluate(
     Raises DczError.
     """
     if labels is None and against is None:
-        raise BadPlan("nothing to compare the answers with: give labels, another model in `against`, or both")
+        raise InvalidArgument("nothing to compare the answers with: give labels, another model in `against`, or both")
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        raise BadPlan(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
+        raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
     thread_count(threads)  # raises where it is none
     samples = open_samples(data)
     with contextlib.ExitStack() as stack:
@@ -125,7 +126,7 @@ def _evaluate(
     """See evaluate; `samples` are all arrays of the data file, `reference` is the model to compare with."""
     count = predictor.samples.count
     if reference is not None and reference.samples.count != count:
-        raise BadPlan(
+        raise InvalidArgument(
             f"{samples.path}: has {count} samples for {predictor.path}, and {reference.samples.count} for "
             f"{reference.path}"
         )
@@ -199,9 +200,9 @@ class _AgreementMetrics:
         self.disagreements, self.sums = 0, metrics.DifferenceSums()
 
     def add(self, rows: np.ndarray, reference_rows: np.ndarray) -> None:
-        """Both models' answers for the same samples; raises BadPlan where their classes differ in number."""
+        """Both models' answers for the same samples; raises InvalidArgument where their classes differ in number."""
         if rows.shape != reference_rows.shape:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"{self.predictor.path} has {rows.shape[1]} classes in output {self.predictor.output!r}, "
                 f"{self.reference.path} {reference_rows.shape[1]} in {self.reference.output!r}; give two models of the "
                 "same classes, or name an output"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import is_dcz
 from ..reading.decompress import decompress
 from . import runtime
@@ -41,7 +41,7 @@ class Predictor:
         self.path, self.session, self.output = path, session, output
         outputs = [value.name for value in session.get_outputs()]
         if output is not None and output not in outputs:
-            raise BadPlan(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
+            raise InvalidArgument(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
         self._inputs = session.get_inputs()
         self.samples = samples.of(model_input.name for model_input in self._inputs)
         first_dims = [model_input.shape[0] for model_input in self._inputs if model_input.shape]
@@ -57,10 +57,11 @@ class Predictor:
         return self.rows(np.arange(start, stop))
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        """The output for the samples at `indices` (int64 [n]), in one run where the batch is free: float64 [n, classes].
+        """The output for the samples at `indices` (int64 [n]), in one run where the batch is free: float64 [n,
+        classes].
 
-        A fixed batch is filled up with the last sample, whose further answers are dropped. Raises BadPlan for values
-        that the inputs cannot hold and outputs that are no rows of classes, UnsuitableModel where running fails.
+        A fixed batch is filled up with the last sample, whose further answers are dropped. Raises InvalidArgument for
+        values that the inputs cannot hold and outputs that are no rows of classes, UnsuitableModel where running fails.
         """
         size = self.fixed_batch or len(indices)
         return np.concatenate([self._run(indices[at : at + size], size) for at in range(0, len(indices), size)])
@@ -77,7 +78,7 @@ class Predictor:
         if rows is None:
             which = "no output is" if self.output is None else f"output {self.output!r} is not"
             shapes = ", ".join(f"{name!r} {_dtype_and_shape(value)}" for name, value in outputs.items())
-            raise BadPlan(
+            raise InvalidArgument(
                 f"{self.path}: {which} one row of two or more floats a sample; for {size} samples it gives {shapes}"
             )
         return rows[: len(indices)].astype(np.float64)
@@ -94,14 +95,15 @@ class Predictor:
 
 
 def _check_shape(path: str, model_input: runtime.ModelInput, samples: Samples) -> None:
-    """Raise BadPlan where an array cannot be batches of what the model wants; [] is what it says for any shape."""
+    """Raise InvalidArgument where an array cannot be batches of what the model wants; [] is what it says for any
+    shape."""
     array, shape = samples.arrays[model_input.name], model_input.shape
     fits = len(shape) == array.ndim and all(
         not isinstance(dim, int) or dim in (0, length) for dim, length in zip(shape[1:], array.shape[1:], strict=True)
     )
     if shape and not fits:
         dims = ", ".join("?" if dim is None else str(dim) for dim in shape)
-        raise BadPlan(
+        raise InvalidArgument(
             f"{samples.path}: input {model_input.name!r} of {path} wants the shape [{dims}], the file has "
             f"{list(array.shape)}; save it with the model's axes in their order"
         )
@@ -116,14 +118,14 @@ def _cast(array: np.ndarray, model_input: runtime.ModelInput, path: str, samples
         with np.errstate(over="ignore"):
             cast = np.array(array, None if is_text else dtype)
         if not is_text and (np.isinf(cast) & np.isfinite(array)).any():
-            raise BadPlan(f"{where} wants {dtype}, which some values overflow")
+            raise InvalidArgument(f"{where} wants {dtype}, which some values overflow")
         return cast
     if array.dtype.kind in "iub" and dtype.kind in "iub":
         cast = np.array(array, dtype)
         if np.array_equal(cast, array):
             return cast
-        raise BadPlan(f"{where} wants {dtype}, which does not hold all values")
-    raise BadPlan(f"{where} wants {model_input.type}, the file has {array.dtype}")
+        raise InvalidArgument(f"{where} wants {dtype}, which does not hold all values")
+    raise InvalidArgument(f"{where} wants {model_input.type}, the file has {array.dtype}")
 
 
 def _dtype_and_shape(value: object) -> str:

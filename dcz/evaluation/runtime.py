@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 import onnxruntime
 
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from .metrics import DifferenceSums, OutputDifference
 from .samples import NAMELESS, open_samples
 
@@ -57,10 +57,10 @@ def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
 
 
 def load_inputs(path: str | os.PathLike[str]) -> Inputs:
-    """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or BadPlan."""
+    """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or InvalidArgument."""
     arrays = open_samples(path).arrays
     if NAMELESS in arrays:
-        raise BadPlan(f"{path}: not an .npz file of plain arrays, one for each input, by name")
+        raise InvalidArgument(f"{path}: not an .npz file of plain arrays, one for each input, by name")
     return dict(arrays)
 
 
@@ -100,7 +100,7 @@ def compare(
 ) -> list[OutputDifference]:
     """Run two models with the same signature on the same inputs (random ones where None).
 
-    Raises UnsuitableModel for models that cannot run, or have different outputs; BadPlan as `batches` does.
+    Raises UnsuitableModel for models that cannot run, or have different outputs; InvalidArgument as `batches` does.
     """
     first_session, second_session = session(first), session(second)
     names = [output.name for output in first_session.get_outputs()]
@@ -116,10 +116,11 @@ def compare(
 
 
 def batches(model: Session, inputs: Inputs) -> Iterator[Inputs]:
-    """Cut inputs along their first axis into runs that the model takes; raises BadPlan where they do not fit."""
+    """Cut inputs along their first axis into runs that the model takes; raises InvalidArgument where they do not
+    fit."""
     model_inputs = {model_input.name: model_input for model_input in model.get_inputs()}
     if missing := model_inputs.keys() - inputs.keys():
-        raise BadPlan(f"the inputs lack {min(missing)!r}; the model wants {', '.join(model_inputs)}")
+        raise InvalidArgument(f"the inputs lack {min(missing)!r}; the model wants {', '.join(model_inputs)}")
     arrays = {name: inputs[name] for name in model_inputs}
     lengths = {len(array) for array in arrays.values() if array.ndim}
     first_dims = [model_input.shape[0] for model_input in model_inputs.values() if model_input.shape]
@@ -129,7 +130,7 @@ def batches(model: Session, inputs: Inputs) -> Iterator[Inputs]:
         yield {name: np.array(array) for name, array in arrays.items()}  # inputs without a batch axis belong together
         return
     if fixed and length % size:
-        raise BadPlan(f"{length} samples do not fill the model's batches of {size}")
+        raise InvalidArgument(f"{length} samples do not fill the model's batches of {size}")
     for start in range(0, length, size):
         part = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
         yield {name: np.array(array[part] if array.ndim else array) for name, array in arrays.items()}

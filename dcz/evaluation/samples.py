@@ -23,7 +23,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from ..errors import BadPlan, FileAccess
+from ..errors import FileAccess, InvalidArgument
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
@@ -46,19 +46,22 @@ class Samples:
 
     @property
     def count(self) -> int:
-        """The length that all arrays share along their first axis (scalars go with every sample); raises BadPlan."""
+        """The length that all arrays share along their first axis (scalars go with every sample); raises
+        InvalidArgument."""
         lengths = {name: len(array) for name, array in self.arrays.items() if array.ndim}
         if not lengths:
-            raise BadPlan(f"{self.path}: holds no array with an axis of samples")
+            raise InvalidArgument(f"{self.path}: holds no array with an axis of samples")
         first = next(iter(lengths))
         for name, length in lengths.items():
             if length != lengths[first]:
-                raise BadPlan(
+                raise InvalidArgument(
                     f"{self.path}: {lengths[first]} samples of {first!r} and {length} of {name!r}; "
                     "arrays must have the same length along their first axis"
                 )
         if not lengths[first]:
-            raise BadPlan(f"{self.path}: holds no samples: {first!r} has the shape {list(self.arrays[first].shape)}")
+            raise InvalidArgument(
+                f"{self.path}: holds no samples: {first!r} has the shape {list(self.arrays[first].shape)}"
+            )
         return lengths[first]
 
     def of(self, names: Iterable[str]) -> "Samples":
@@ -69,7 +72,7 @@ class Samples:
         else:
             for name in names:
                 if name not in self.arrays:
-                    raise BadPlan(
+                    raise InvalidArgument(
                         f"{self.path}: has no array for the input {name!r}: it has {self.listing()}; "
                         "give an .npz with one array for each input, by name"
                     )
@@ -85,7 +88,7 @@ class Samples:
 def open_samples(path: str | os.PathLike[str]) -> Samples:
     """The arrays of an .npz file, by name, or the one of an .npy, under NAMELESS; the first bytes say which it is.
 
-    Raises FileAccess, or BadPlan for a file that is neither, is damaged or holds Python objects.
+    Raises FileAccess, or InvalidArgument for a file that is neither, is damaged or holds Python objects.
     """
     path = os.fspath(path)
     with _reading(path), open(path, "rb") as file:
@@ -113,7 +116,7 @@ def _reading(path: str) -> Iterator[None]:
         if isinstance(error, ValueError) and "\0" in path:
             raise FileAccess(f"{path!r}: cannot be read: {error}") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadPlan(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
+        raise InvalidArgument(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
@@ -179,25 +182,27 @@ def read_labels(
 
     `labels` is the name of an array of the data file, or else the path of an .npy, or of an .npz with one array.
     Integers of any width, [count] or [count, 1]. `count` defaults to the number of samples in the data file. Raises
-    FileAccess, or BadPlan that names the file and the first label that does not fit.
+    FileAccess, or InvalidArgument that names the file and the first label that does not fit.
     """
     where, array = _find_labels(labels, samples)
     count = samples.count if count is None else count
     if array.dtype.kind not in "iu":
-        raise BadPlan(f"{where}: labels are whole numbers, not {array.dtype}; save them as int64")
+        raise InvalidArgument(f"{where}: labels are whole numbers, not {array.dtype}; save them as int64")
     if array.ndim == 0 or math.prod(array.shape) != len(array):
-        raise BadPlan(
+        raise InvalidArgument(
             f"{where}: labels are one number a sample, not {list(array.shape)}; of one-hot rows save argmax(1)"
         )
     array = array.reshape(-1)
     if len(array) != count:
-        raise BadPlan(f"{where}: {len(array)} labels for {count} samples of {samples.path}")
+        raise InvalidArgument(f"{where}: {len(array)} labels for {count} samples of {samples.path}")
     last = np.iinfo(np.int64).max if classes is None else classes - 1
     misfits = (array < 0) | (array > last)
     if misfits.any():
         first = int(misfits.argmax())
         upper = "up" if classes is None else f"to {last}"
-        raise BadPlan(f"{where}: label {array[first]} of sample {first} is out of range: classes count from 0 {upper}")
+        raise InvalidArgument(
+            f"{where}: label {array[first]} of sample {first} is out of range: classes count from 0 {upper}"
+        )
     return np.array(array, np.int64)
 
 
@@ -207,11 +212,13 @@ def _find_labels(labels: str | os.PathLike[str], samples: Samples) -> tuple[str,
     if name != NAMELESS and name in samples.arrays:
         return f"{samples.path}, array {name!r}", samples.arrays[name]
     if not os.path.exists(name):
-        raise BadPlan(
+        raise InvalidArgument(
             f"{samples.path}: has no array {name!r} for the labels: it has {samples.listing()}; "
             "nor is there a file of that name"
         )
     arrays = open_samples(name).arrays
     if len(arrays) > 1:
-        raise BadPlan(f"{name}: holds several arrays; labels want a file with one, or the name of one in the data file")
+        raise InvalidArgument(
+            f"{name}: holds several arrays; labels want a file with one, or the name of one in the data file"
+        )
     return name, next(iter(arrays.values()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import arrays, files
 from ..codec.stages import huffman
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
 from ..tensor import values
@@ -29,8 +29,9 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may say why. Tensors are
-    compared with those of the original with as many BatchNormalizations `folded` as in the file."""
+    """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may
+    say why. Tensors are compared with those of the original with as many BatchNormalizations `folded` as in the
+    file."""
 
     path: str
     records: int
@@ -66,7 +67,7 @@ def verify(
     from .. import model as onnx_model
 
     if inputs is not None and against is None:
-        raise BadPlan("inputs compare with a model: give `against` too")
+        raise InvalidArgument("inputs compare with a model: give `against` too")
     engines = [huffman.inflate_engine.__name__]
     with Archive(path) as archive:
         entries, is_folded = archive.directory.entries, "folded" in archive.directory.metadata

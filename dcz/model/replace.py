@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto
 
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from ..tensor import round_to
 from ..tensor import values as to_numbers
 from . import external_data
@@ -23,9 +23,9 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     had.
 
     `values` are real numbers in the tensors' shapes; they are rounded to the tensors' own types. External data is
-    copied into the model, that of other tensors too, so that the copy stands alone. Raises BadPlan for a name that the
-    model does not have, a tensor that is not of a real type, or another shape; UnsuitableModel for a number too large
-    for the type.
+    copied into the model, that of other tensors too, so that the copy stands alone. Raises InvalidArgument for a name
+    that the model does not have, a tensor that is not of a real type, or another shape; UnsuitableModel for a number
+    too large for the type.
     """
     tensors = {tensor.name: tensor for tensor in model.tensors}
     data = {name: _rounded_bytes(tensors.get(name), name, array) for name, array in values.items()}
@@ -42,11 +42,11 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
 
 def _rounded_bytes(tensor: ModelTensor | None, name: str, array: np.ndarray) -> np.ndarray:
     if tensor is None:
-        raise BadPlan(f"the model has no tensor {name!r} to take new values")
+        raise InvalidArgument(f"the model has no tensor {name!r} to take new values")
     if not tensor.dtype.real:
-        raise BadPlan(f"tensor {name!r} is {tensor.dtype.name}; only real types take new values")
+        raise InvalidArgument(f"tensor {name!r} is {tensor.dtype.name}; only real types take new values")
     if np.shape(array) != tensor.shape:
-        raise BadPlan(f"tensor {name!r} has the shape {tensor.shape}; the new values have {np.shape(array)}")
+        raise InvalidArgument(f"tensor {name!r} has the shape {tensor.shape}; the new values have {np.shape(array)}")
     numbers = np.asarray(array, np.float64).ravel()
     patterns = round_to(numbers, tensor.dtype)
     overflows = np.isfinite(numbers) & ~np.isfinite(to_numbers(patterns, tensor.dtype))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..arguments import is_number, parse_size
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from .inspect import Report, TensorReport, inspect
 
 LARGEST = 5  # tensors that a verdict names
@@ -53,7 +53,7 @@ def check(
     source a `.dcz` file must be.
     """
     if max_size is None and min_ratio is None:
-        raise BadPlan("no budget given: use --max-size, --min-ratio or both")
+        raise InvalidArgument("no budget given: use --max-size, --min-ratio or both")
     report = inspect(path)
     budgets = []
     if max_size is not None:
@@ -61,7 +61,7 @@ def check(
         budgets.append(Budget("max-size", limit, report.file_bytes, report.file_bytes <= limit))
     if min_ratio is not None:
         if not is_number(min_ratio, 0) or min_ratio == float("inf"):
-            raise BadPlan(f"min-ratio is a number, 0 or more, not {min_ratio}")
+            raise InvalidArgument(f"min-ratio is a number, 0 or more, not {min_ratio}")
         ratio = _ratio(report)
         budgets.append(Budget("min-ratio", min_ratio, ratio, ratio >= min_ratio))
     largest = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
@@ -70,5 +70,5 @@ def check(
 
 def _ratio(report: Report) -> float:
     if report.ratio is None:
-        raise BadPlan(f"{report.path}: --min-ratio needs a .dcz file that says how large its source was")
+        raise InvalidArgument(f"{report.path}: --min-ratio needs a .dcz file that says how large its source was")
     return report.ratio

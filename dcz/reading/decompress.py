@@ -17,7 +17,7 @@ from ..arguments import optional_size
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
-from ..errors import BadPlan, CorruptFile, UnsuitableModel
+from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output, replacing, sync
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count
@@ -84,7 +84,7 @@ def load(
             for reference in references[number]:
                 model.restore_data(reference, data)
             del data  # before the next one is made
-            number += 1
+            number += 1  # noqa: SIM113 (enumerate would hold on to the tensor)
     return proto
 
 
@@ -109,7 +109,7 @@ def decompress(
 
     limit = optional_size(max_bytes)
     if external_data not in EXTERNAL_DATA:
-        raise BadPlan(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
+        raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
     with Archive(path) as archive, contextlib.ExitStack() as stack:
         proto, references, nbytes = _skeleton_within(archive, limit)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..format import record
 from ..format.container import Archive, Entry, is_dcz
 from ..tensor import values
@@ -206,13 +206,13 @@ def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tupl
     """For each tensor whose name matches: its shared values, and the fraction of the codes that each gets.
 
     Fractions are those that the lengths of the Huffman words imply, 2^-length: estimates that need no decoding. Tensors
-    without a codebook are left out. Raises BadPlan where no name matches.
+    without a codebook are left out. Raises InvalidArgument where no name matches.
     """
     found = {}
     with Archive(path) as archive:
         entries = [entry for entry in archive.directory.entries if fnmatchcase(entry.name, pattern)]
         if not entries:
-            raise BadPlan(f"the pattern {pattern!r} matches no tensor of {path}")
+            raise InvalidArgument(f"the pattern {pattern!r} matches no tensor of {path}")
         for entry in entries:
             encoded = archive.encoded(entry)
             if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from .pytorch import torch
 
 
 def as_tensor(values: Any, what: str) -> torch.Tensor:
-    """An array, tensor or nested list of numbers as a tensor; raises BadPlan, which calls it `what`."""
+    """An array, tensor or nested list of numbers as a tensor; raises InvalidArgument, which calls it `what`."""
     if isinstance(values, torch.Tensor):
         return values
     try:
         array = np.asanyarray(values)
     except ValueError as error:
-        raise BadPlan(f"{what}: no array: {error}") from error
+        raise InvalidArgument(f"{what}: no array: {error}") from error
     if array.dtype.kind not in "biuf":
-        raise BadPlan(f"{what}: an array of numbers is wanted, not of {array.dtype}")
+        raise InvalidArgument(f"{what}: an array of numbers is wanted, not of {array.dtype}")
     if not array.flags.writeable or not array.dtype.isnative:  # torch takes neither
         array = np.array(array, array.dtype.newbyteorder("="))
     return torch.from_numpy(array)
@@ -34,7 +34,8 @@ class Batches:
     """Arrays of samples (by input name, samples along the first axis; memory-mapped or not) and their labels, or None.
 
     An array without axes is part of every batch. `chosen` (int64, None: all) are the samples to use; with `shuffle`
-    their order changes with the epoch. Raises BadPlan where the inputs differ in their number of samples or have none.
+    their order changes with the epoch. Raises InvalidArgument where the inputs differ in their number of samples or
+    have none.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class Batches:
     ):
         lengths = {len(array) for array in arrays.values() if array.ndim}
         if len(lengths) != 1 or lengths == {0}:
-            raise BadPlan(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
+            raise InvalidArgument(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
         count = lengths.pop()
         if labels is not None and (labels.ndim == 0 or len(labels) != count):
-            raise BadPlan(f"{len(labels) if labels.ndim else 'no'} labels for {count} samples")
+            raise InvalidArgument(f"{len(labels) if labels.ndim else 'no'} labels for {count} samples")
         if size < 1:
-            raise BadPlan(f"a batch holds one sample at least, not {size}")
+            raise InvalidArgument(f"a batch holds one sample at least, not {size}")
         self.arrays, self.labels, self.size, self.seed, self.shuffle = arrays, labels, size, seed, shuffle
         self.chosen = np.arange(count) if chosen is None else np.asarray(chosen)
 
@@ -104,14 +105,18 @@ class BatchStream:
     """Batches from the caller: an iterable that can be iterated again, or a function from the epoch's number to one.
 
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.
-    Raises BadPlan for an iterator, such as a generator, which would be empty after its first epoch.
+    Raises InvalidArgument for an iterator, such as a generator, which would be empty after its first epoch.
     """
 
     def __init__(self, source: Any):
         if isinstance(source, Iterator):
-            raise BadPlan("an iterator gives its batches only once: give a list, a loader, or a function of the epoch")
+            raise InvalidArgument(
+                "an iterator gives its batches only once: give a list, a loader, or a function of the epoch"
+            )
         if not callable(source) and not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
-            raise BadPlan(f"data are arrays, a file, an iterable of batches or a function, not {type(source).__name__}")
+            raise InvalidArgument(
+                f"data are arrays, a file, an iterable of batches or a function, not {type(source).__name__}"
+            )
         self.source = source
 
     def __len__(self) -> int:
@@ -125,11 +130,13 @@ class BatchStream:
         """The batches of an epoch, (inputs, labels)."""
         batches = self.source(number) if callable(self.source) else self.source
         if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
-            raise BadPlan(f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}")
+            raise InvalidArgument(
+                f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}"
+            )
         for batch in batches:
             parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
             if len(parts) not in (1, 2):
-                raise BadPlan(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
+                raise InvalidArgument(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
             labels = parts[1] if len(parts) == 2 else None
             yield parts[0], None if labels is None else as_tensor(labels, "labels")
 

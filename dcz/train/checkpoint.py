@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadPlan, FileAccess
+from ..errors import FileAccess, InvalidArgument
 from ..files import replacing
 from .pytorch import torch
 
@@ -23,13 +23,13 @@ def write(path: str | os.PathLike[str], stamp: str, state: dict[str, Any]) -> No
         try:
             torch.save({"stamp": stamp, "state": state}, file)
         except RuntimeError as error:  # torch's error for a short file hides the cause: a full disk, an interrupt
-            raise error.__context__ or error
+            raise error.__context__ or error  # noqa: B904 (the cause itself is raised)
 
 
 def read(path: str | os.PathLike[str], stamp: str) -> dict[str, Any] | None:
     """The state of the checkpoint, or None where there is none.
 
-    Raises FileAccess, or BadPlan where it is damaged or belongs to another model, data or recipe.
+    Raises FileAccess, or InvalidArgument where it is damaged or belongs to another model, data or recipe.
     """
     try:
         if not Path(path).exists():
@@ -40,7 +40,7 @@ def read(path: str | os.PathLike[str], stamp: str) -> dict[str, Any] | None:
     except Exception as error:  # zip, pickle and torch raise their own, which do not help a user
         raise _damaged(path) from error
     if not isinstance(content, dict) or content.get("stamp") != stamp:
-        raise BadPlan(
+        raise InvalidArgument(
             f"{path}: the checkpoint of another run (model, data, plan or recipe differ); remove it to start anew"
         )
     if not isinstance(content.get("state"), dict):
@@ -51,12 +51,12 @@ def read(path: str | os.PathLike[str], stamp: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def restoring(path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Raise BadPlan where a state from `read` does not fit the objects that the block restores from it."""
+    """Raise InvalidArgument where a state from `read` does not fit the objects that the block restores from it."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _damaged(path) from error
 
 
-def _damaged(path: str | os.PathLike[str] | None) -> BadPlan:
-    return BadPlan(f"{path}: not a checkpoint, or a damaged one; remove it to start anew")
+def _damaged(path: str | os.PathLike[str] | None) -> InvalidArgument:
+    return InvalidArgument(f"{path}: not a checkpoint, or a damaged one; remove it to start anew")

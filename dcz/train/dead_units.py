@@ -127,7 +127,7 @@ def _measure(network: Network, batches: Data) -> tuple[list[_LinearNode], dict[W
             nonzero = (gradient.movedim(axis, 0).reshape(gradient.shape[axis], -1) != 0).any(1)
             layers[key] = replace(layers[key], has_gradient=layers[key].has_gradient | nonzero)
 
-        results[0].register_hook(add_gradient)
+        results[0].register_hook(add_gradient)  # type: ignore[no-untyped-call]
 
     biases = {w: torch.zeros(w.count, dtype=torch.bool) for w in network if not w.is_weight and not w.shared}
     random = torch.Generator().manual_seed(0)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..codec.stages import share
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..evaluation.runtime import Inputs
 from ..model import Model, with_values
 from .losses import Distillation
@@ -68,9 +68,9 @@ class Trainee:
         self.tensors = [tensor for tensor in tensors if tensor.unit > 0 and math.isfinite(tensor.unit)]
 
     def check(self, batch: Inputs) -> None:
-        """Raise BadPlan where a batch gives no gradient, UnsuitableModel where the graph does not take it."""
+        """Raise InvalidArgument where a batch gives no gradient, UnsuitableModel where the graph does not take it."""
         if not self._loss(batch).requires_grad:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"{self.place}: its outputs are whole numbers, or depend on no weight that may be trained, and leave "
                 "nothing to distill: compress it without --distill"
             )

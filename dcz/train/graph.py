@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from ..model import Node, Program
 from .operators import OPERATORS, Call, Function
 from .pytorch import torch
@@ -58,7 +58,7 @@ class Graph:
         """The outputs, by name. float16 is computed in float32.
 
         `tensors` replace constants, by value name. `observe(node, operands, results)` is called after each node.
-        Raises BadPlan for inputs that are missing or unknown, and for tensors that cannot be replaced;
+        Raises InvalidArgument for inputs that are missing or unknown, and for tensors that cannot be replaced;
         UnsuitableModel, naming the node, where the shapes or types do not fit it.
         """
         values = {**self._constants, **self._folded}
@@ -106,10 +106,12 @@ class Graph:
     def _checked_inputs(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         names = [declared.name for declared in self.program.inputs]
         if missing := sorted(set(names) - inputs.keys()):
-            raise BadPlan(f"{self.program.place}: no values for its inputs: {', '.join(missing)}")
+            raise InvalidArgument(f"{self.program.place}: no values for its inputs: {', '.join(missing)}")
         if unknown := sorted(inputs.keys() - set(names)):
             have = ", ".join(names)
-            raise BadPlan(f"{self.program.place}: no input is called {', '.join(unknown)}; its inputs are {have}")
+            raise InvalidArgument(
+                f"{self.program.place}: no input is called {', '.join(unknown)}; its inputs are {have}"
+            )
         return {name: x.float() if x.dtype in _HALVES else x for name, x in inputs.items()}
 
     def _checked_tensors(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -117,9 +119,11 @@ class Graph:
             stored = self.program.constants.get(name)
             if stored is None or name in self.fixed:
                 why = "is not there" if stored is None else "shapes the graph"
-                raise BadPlan(f"{self.program.place}: tensor {name!r} takes no new values: it {why}")
+                raise InvalidArgument(f"{self.program.place}: tensor {name!r} takes no new values: it {why}")
             if stored.shape != tensor.shape:  # broadcasting would hide it
-                raise BadPlan(f"{self.program.place}: tensor {name!r} is {stored.shape}, not {tuple(tensor.shape)}")
+                raise InvalidArgument(
+                    f"{self.program.place}: tensor {name!r} is {stored.shape}, not {tuple(tensor.shape)}"
+                )
         return {name: tensor for name, tensor in tensors.items() if name in self._constants}
 
 

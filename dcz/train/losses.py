@@ -6,7 +6,7 @@ Distillation(network, teacher)        against the outputs of the original networ
 
 from collections.abc import Callable
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from .network import Network
 from .pytorch import functional, torch
 
@@ -24,15 +24,16 @@ class CrossEntropy:
 
     Classes are along axis 1 of [n, classes], trailing axes of length 1 ignored, else along the last axis: [n, t,
     classes] needs n * t labels. An output of a Softmax node is probabilities (not below MIN_PROBABILITY), any other
-    logits. Raises BadPlan for labels that are missing, no integers, no classes, or too many or few.
+    logits. Raises InvalidArgument for labels that are missing, no integers, no classes, or too many or few.
     """
 
     def __init__(self, network: Network, output: str | None = None):
         self.output, self.producer = output_of(network, output)
 
     def __call__(self, outputs: Tensors, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+        """The loss of a batch, a scalar."""
         if labels is None:
-            raise BadPlan("cross-entropy wants labels: give them, or distill from the original network")
+            raise InvalidArgument("cross-entropy wants labels: give them, or distill from the original network")
         rows = class_rows(outputs[self.output])
         return functional.nll_loss(log_probabilities(rows, self.producer), as_classes(labels, rows))
 
@@ -45,7 +46,7 @@ class Distillation:
     2015, section 2). With labels, `weight` times that plus 1 - weight times the cross-entropy; the labels are those of
     the first output. Logits have no floor; for an output of a Softmax node they are the logarithms of probabilities
     not below MIN_PROBABILITY. For outputs of other shapes, the mean squared error over the teacher's mean square.
-    Several outputs are averaged; `output` chooses one. Raises BadPlan as CrossEntropy does.
+    Several outputs are averaged; `output` chooses one. Raises InvalidArgument as CrossEntropy does.
     """
 
     def __init__(
@@ -57,12 +58,13 @@ class Distillation:
         output: str | None = None,
     ):
         if not temperature > 0 or not 0 <= weight <= 1:
-            raise BadPlan("distillation takes a temperature above 0 and a weight from 0 to 1")
+            raise InvalidArgument("distillation takes a temperature above 0 and a weight from 0 to 1")
         self.teacher, self.temperature, self.weight = teacher, temperature, weight
         names = network.outputs if output is None else (output,)
         self.outputs = [output_of(network, name) for name in names]
 
     def __call__(self, outputs: Tensors, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+        """The loss of a batch, a scalar."""
         with torch.no_grad():
             targets = self.teacher(inputs)
         terms = [
@@ -91,7 +93,7 @@ def output_of(network: Network, name: str | None) -> tuple[str, str]:
     """(name of an output, None: the first; operator that computes it, behind those in MOVES, or "" for an input)."""
     name = network.outputs[0] if name is None else name
     if name not in network.outputs:
-        raise BadPlan(f"no output {name!r}; the model has {', '.join(network.outputs)}")
+        raise InvalidArgument(f"no output {name!r}; the model has {', '.join(network.outputs)}")
     producers = {output: node for node in network.program.nodes for output in node.outputs}
     producer = producers.get(name)
     while producer is not None and producer.op in MOVES and producer.inputs[0] in producers:
@@ -107,10 +109,10 @@ def is_class_like(output: torch.Tensor) -> bool:
 def class_rows(output: torch.Tensor) -> torch.Tensor:
     """An output as rows of classes: [n, classes, 1, 1] as [n, classes], [n, t, classes] as [n * t, classes].
 
-    Raises BadPlan where it has no axis of classes.
+    Raises InvalidArgument where it has no axis of classes.
     """
     if output.dim() < 2:
-        raise BadPlan(f"an output of the shape {list(output.shape)} has no classes; give a loss of your own")
+        raise InvalidArgument(f"an output of the shape {list(output.shape)} has no classes; give a loss of your own")
     return output.flatten(1) if is_class_like(output) else output.reshape(-1, output.shape[-1])
 
 
@@ -120,13 +122,14 @@ def log_probabilities(rows: torch.Tensor, producer: str) -> torch.Tensor:
 
 
 def as_classes(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Labels as int64, one for each row; raises BadPlan for another number of labels, or labels that are no class."""
+    """Labels as int64, one for each row; raises InvalidArgument for another number of labels, or labels that are no
+    class."""
     if labels.is_floating_point():
-        raise BadPlan("labels are whole numbers, the classes; for other targets give a loss of your own")
+        raise InvalidArgument("labels are whole numbers, the classes; for other targets give a loss of your own")
     labels = labels.reshape(-1).long()
     if len(labels) != len(rows):
-        raise BadPlan(f"{len(labels)} labels for {len(rows)} rows of classes")
+        raise InvalidArgument(f"{len(labels)} labels for {len(rows)} rows of classes")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows.shape[1]:
         worst = labels[(labels < 0) | (labels >= rows.shape[1])][0]
-        raise BadPlan(f"label {int(worst)} is no class: the output has the classes 0 to {rows.shape[1] - 1}")
+        raise InvalidArgument(f"label {int(worst)} is no class: the output has the classes 0 to {rows.shape[1] - 1}")
     return labels

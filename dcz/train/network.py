@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import model as onnx_model
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from .batches import as_tensor
 from .graph import Graph, Observer
 from .pytorch import torch
@@ -66,7 +66,7 @@ class Network(torch.nn.Module):
 
     def __getitem__(self, name: str) -> Weight:
         if name not in self._by_name:
-            raise BadPlan(f"{self.place}: no trainable tensor {name!r}; there are {', '.join(self._by_name)}")
+            raise InvalidArgument(f"{self.place}: no trainable tensor {name!r}; there are {', '.join(self._by_name)}")
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[Weight]:
@@ -108,10 +108,14 @@ class Network(torch.nn.Module):
         names = [declared.name for declared in self.program.inputs]
         if not isinstance(inputs, dict):
             if len(names) != 1:
-                raise BadPlan(f"{self.place}: has the inputs {', '.join(names)}: give a batch as a dict of them")
+                raise InvalidArgument(
+                    f"{self.place}: has the inputs {', '.join(names)}: give a batch as a dict of them"
+                )
             inputs = {names[0]: inputs}
         if missing := set(names) - inputs.keys():
-            raise BadPlan(f"the batch lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
+            raise InvalidArgument(
+                f"the batch lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}"
+            )
         return {declared.name: self._as_input(declared, inputs[declared.name]) for declared in self.program.inputs}
 
     def _as_input(self, spec: onnx_model.Input, values: Any) -> torch.Tensor:
@@ -120,10 +124,12 @@ class Network(torch.nn.Module):
         dtype = torch.float32 if spec.dtype in FLOATS else getattr(torch, spec.dtype, tensor.dtype)
         if tensor.is_floating_point() and not dtype.is_floating_point:
             have = str(tensor.dtype).removeprefix("torch.")
-            raise BadPlan(f"{self.place}: input {spec.name!r} takes {spec.dtype}, not {have}; give whole numbers")
+            raise InvalidArgument(
+                f"{self.place}: input {spec.name!r} takes {spec.dtype}, not {have}; give whole numbers"
+            )
         if spec.shape is not None and not _fits(spec.shape, tensor.shape):
             dims = ", ".join("?" if dim is None else str(dim) for dim in spec.shape)
-            raise BadPlan(
+            raise InvalidArgument(
                 f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
                 "samples along the first axis"
             )

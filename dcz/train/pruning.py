@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codec.stages import prune
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from .pytorch import torch
 from .recipe import Recipe
 from .weight import Weight
@@ -62,7 +62,7 @@ class Pruner:
         values = weight.values.detach()
         squares = self.squares.get(weight.name)
         score = self.recipe.score
-        if score == "magnitude" or squares is None and not callable(score):
+        if score == "magnitude" or (squares is None and not callable(score)):
             scores = values.abs()
         else:
             squares = torch.zeros_like(values) if squares is None else squares
@@ -70,9 +70,11 @@ class Pruner:
         try:
             scores = torch.as_tensor(scores).detach().to(torch.float32).reshape(-1)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise BadPlan(f"{weight.name}: the score function gives no tensor: {error}") from error
+            raise InvalidArgument(f"{weight.name}: the score function gives no tensor: {error}") from error
         if len(scores) != weight.count or not bool((scores >= 0).all()):
-            raise BadPlan(f"{weight.name}: the score function gives a number, 0 or more, for each of the weights")
+            raise InvalidArgument(
+                f"{weight.name}: the score function gives a number, 0 or more, for each of the weights"
+            )
         scores = scores.clamp_min(MIN_SCORE)
         if weight.mask is not None and not weight.regrow:
             scores = torch.where(weight.mask, scores, 0)

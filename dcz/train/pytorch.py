@@ -1,4 +1,4 @@
-"""PyTorch, which is optional: the modules of training take `torch` and `functional` from here.
+"""PyTorch, which is optional: the modules of training take `torch`, `Tensor` and `functional` from here.
 
 Importing this module without PyTorch raises MissingBackend, which says how to install it.
 """
@@ -10,11 +10,12 @@ from ..errors import MissingBackend
 
 try:
     import torch
+    from torch import Tensor
     from torch.nn import functional
 except ImportError as error:
     raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
 
-__all__ = ["functional", "torch", "torch_threads"]
+__all__ = ["Tensor", "functional", "torch", "torch_threads"]
 
 
 @contextlib.contextmanager

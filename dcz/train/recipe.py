@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 
 SCHEDULES = ("cubic", "steps")
 SCOPES = ("global", "layer")
@@ -88,20 +88,20 @@ class Recipe:
             is_number = isinstance(value, kind) and not isinstance(value, bool)
             if not is_number or not low <= value <= high:
                 what = "whole number" if kind is Integral else "number"
-                raise BadPlan(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
+                raise InvalidArgument(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
         for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES)):
             value = getattr(self, name)
             if value not in allowed and not (name == "score" and callable(value)):
-                raise BadPlan(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+                raise InvalidArgument(f"{name} is one of {', '.join(allowed)}, not {value!r}")
         stages = self.bound_fractions
         if not isinstance(stages, (tuple, list)) or not all(isinstance(fraction, Real) for fraction in stages):
-            raise BadPlan(f"stages are several numbers, not {self.stages!r}")
+            raise InvalidArgument(f"stages are several numbers, not {self.stages!r}")
         if not stages or stages[-1] != 1 or list(stages) != sorted(set(stages)) or stages[0] <= 0:
-            raise BadPlan(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")
+            raise InvalidArgument(f"stages are ascending shares of weights, the last one 1, not {self.stages!r}")
         if len(stages) > 1 and self.reassign is not None:
-            raise BadPlan("give stages or reassign, not both: bound weights keep their codes")
+            raise InvalidArgument("give stages or reassign, not both: bound weights keep their codes")
         if self.bias_bits is not None and self.bias_bits > 8 and self.bias_bits != HALF:
-            raise BadPlan(f"bias_bits is 1 to 8, or {HALF} for float16, not {self.bias_bits}")
+            raise InvalidArgument(f"bias_bits is 1 to 8, or {HALF} for float16, not {self.bias_bits}")
 
     def __str__(self) -> str:
         """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..compression.compress import compress
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from .recipe import Recipe
@@ -87,7 +87,7 @@ def retrain(
     from .training import Training
 
     if not isinstance(recipe, Recipe):
-        raise BadPlan(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
+        raise InvalidArgument(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
     with torch_threads(recipe.threads):
@@ -152,10 +152,10 @@ def _check_outputs(
     force: bool,
     inputs: Sequence[str | os.PathLike[str]],
 ) -> None:
-    """Raise FileAccess or BadPlan where a file cannot be written, or is one of the inputs."""
+    """Raise FileAccess or InvalidArgument where a file cannot be written, or is one of the inputs."""
     check_output(output, force, inputs)
     if checkpoint is None:
         return
     check_output(checkpoint, inputs=inputs)
     if os.path.realpath(checkpoint) == os.path.realpath(output):
-        raise BadPlan(f"{output}: the checkpoint must be another file than the output")
+        raise InvalidArgument(f"{output}: the checkpoint must be another file than the output")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..codec import encode as codec
 from ..codec.stages import share
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..plan import Settings
 from .network import Network
 from .pytorch import torch
@@ -23,10 +23,10 @@ def share_weights(
 
     `importance` (of the tensor's size, such as the mean squared gradients) weights the squared errors in k-means;
     `movable`: see Weight.share. A tensor that keeps fewer than two weights stays as it is.
-    Raises BadPlan for settings that share nothing, and for a tensor that is shared.
+    Raises InvalidArgument for settings that share nothing, and for a tensor that is shared.
     """
     if settings.lossless or settings.shares_nothing:
-        raise BadPlan(f"{weight.name}: these settings share nothing; give bits, a step or a quality")
+        raise InvalidArgument(f"{weight.name}: these settings share nothing; give bits, a step or a quality")
     kept = weight.kept_values()
     if len(kept) < 2:
         return
@@ -45,8 +45,8 @@ def reassign(weight: Weight, price: float) -> int:
     """Give each weight the code of least cost; return how many codes changed.
 
     Cost: the squared distance to the centroid, in mean squares of the tensor, plus `price` times the bits of the code,
-    -log2 of its frequency (entropy-constrained assignment: Chou, Lookabaugh and Gray, 1989). Raises BadPlan unless the
-    weight is shared and movable.
+    -log2 of its frequency (entropy-constrained assignment: Chou, Lookabaugh and Gray, 1989). Raises InvalidArgument
+    unless the weight is shared and movable.
     """
     latent = _latent(weight)
     with torch.no_grad():
@@ -70,7 +70,7 @@ def bind_to_centroids(weight: Weight, fraction: float, random: np.random.Generat
 
     Those that were bound before stay bound and keep their codes; more are chosen at random. A weight gets the centroid
     that is nearest when it is bound (the weight partition of Zhou et al., "Incremental Network Quantization", 2017,
-    section 2.2, at random). Raises BadPlan unless the weight is shared and movable.
+    section 2.2, at random). Raises InvalidArgument unless the weight is shared and movable.
     """
     latent = _latent(weight)
     with torch.no_grad():
@@ -88,7 +88,7 @@ settle = bind_to_centroids  # its earlier public name
 
 def _latent(weight: Weight) -> torch.Tensor:
     if weight.latent is None:
-        raise BadPlan(f"{weight.name}: its codes cannot change; share it with movable=True first")
+        raise InvalidArgument(f"{weight.name}: its codes cannot change; share it with movable=True first")
     return weight.latent
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from .. import plan as plans
-from ..errors import BadPlan
+from ..errors import BadPlan, InvalidArgument
 from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, BatchStream
@@ -120,8 +120,11 @@ class TrainingTask:
         if not missed:
             return []
         return [
-            f"no tensor is {' or '.join(missed)}: weights of fewer than {self.plan.min_weights} values are left as "
-            "they are, as are those a plan excludes or has other rules for; name them in a plan's `include` or rules"
+            (
+                f"no tensor is {' or '.join(missed)}: weights of fewer than {self.plan.min_weights} values are left as "
+                "they are, as are those a plan excludes or has other rules for; name them in a plan's `include` or "
+                "rules"
+            )
         ]
 
     def _prune_epochs(self) -> int:
@@ -142,7 +145,7 @@ class TrainingTask:
         if not isinstance(validation, tuple):
             validation = (validation, self._own_labels(validation, labels))
         elif len(validation) != 2:
-            raise BadPlan("validation is data, or (data, labels)")
+            raise InvalidArgument("validation is data, or (data, labels)")
         return training, self._batches(validation[0], validation[1], shuffle=False)
 
     def _own_labels(self, validation: Any, labels: Any) -> Any:
@@ -152,7 +155,9 @@ class TrainingTask:
                 return labels
         elif labels is None or not isinstance(validation, (str, os.PathLike, np.ndarray, Mapping, torch.Tensor)):
             return None
-        raise BadPlan("the validation samples want labels of their own: give both, as validation and its labels")
+        raise InvalidArgument(
+            "the validation samples want labels of their own: give both, as validation and its labels"
+        )
 
     def _batches(self, data: Any, labels: Any, shuffle: bool = True) -> Batches | BatchStream:
         names = [declared.name for declared in self.network.program.inputs]
@@ -163,17 +168,19 @@ class TrainingTask:
                 labels = read_labels(labels, samples, data.count)
             data = data.arrays
         elif isinstance(labels, (str, os.PathLike)):
-            raise BadPlan("labels are an array where the data are arrays; only a data file has them by name")
+            raise InvalidArgument("labels are an array where the data are arrays; only a data file has them by name")
         if isinstance(data, np.ndarray) or torch.is_tensor(data):
             data = {names[0]: data}
         if isinstance(data, Mapping):
             if missing := set(names) - set(data):
-                raise BadPlan(f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}")
+                raise InvalidArgument(
+                    f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}"
+                )
             arrays = {name: np.asanyarray(data[name]) for name in names}
             labels = None if labels is None else np.asarray(labels)
             return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed, shuffle=shuffle)
         if labels is not None:
-            raise BadPlan("an iterable of batches brings its labels itself: let it give (inputs, labels)")
+            raise InvalidArgument("an iterable of batches brings its labels itself: let it give (inputs, labels)")
         return BatchStream(data)
 
     def _loss(self, loss: str | Loss | type | None, model: "str | os.PathLike[str] | ModelProto") -> Loss:
@@ -185,17 +192,17 @@ class TrainingTask:
         if loss == "distill":
             return Distillation(self.network, Network(model), self.recipe.temperature, 1 - self.recipe.label_share)
         if isinstance(loss, str) or not callable(loss):
-            raise BadPlan(f"a loss is cross-entropy, distill or a function, not {loss!r}")
+            raise InvalidArgument(f"a loss is cross-entropy, distill or a function, not {loss!r}")
         if isinstance(loss, type):
             made: Loss = loss(self.network, Network(model))
             return made
         return loss
 
     def _check(self, batches: Batches | BatchStream) -> None:
-        """Raise BadPlan for data, labels or a loss that do not fit, before training takes its time."""
+        """Raise InvalidArgument for data, labels or a loss that do not fit, before training takes its time."""
         inputs, labels = next(iter(batches.epoch(0)), (None, None))
         if inputs is None:
-            raise BadPlan("the data give no batches")
+            raise InvalidArgument("the data give no batches")
         tensors = self.network.as_inputs(inputs)
         with torch.no_grad():
             outputs = self.network(tensors)
@@ -204,21 +211,22 @@ class TrainingTask:
         with torch.no_grad():
             loss = self.loss(outputs, tensors, labels)
         if not torch.is_tensor(loss) or loss.numel() != 1:
-            raise BadPlan("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
+            raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
-            raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
+            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
 
     def _check_outputs(
         self, batches: Batches | BatchStream, inputs: Tensors, outputs: Tensors, labels: torch.Tensor | None
     ) -> None:
-        """Raise BadPlan for outputs that are not one or more rows for each sample, and for labels that are no class.
+        """Raise InvalidArgument for outputs that are not one or more rows for each sample, and for labels that are no
+        class.
 
         All labels are checked where they are an array.
         """
         name = self.network.outputs[0]
         rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
         if outputs[name].dim() == 0 or len(outputs[name]) % rows:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
                 "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
             )
@@ -226,14 +234,14 @@ class TrainingTask:
             return
         classes = class_rows(outputs[name]).shape[1]
         if classes < 2:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"the output {name!r} is {list(outputs[name].shape)}, which has no classes to label; leave the labels "
                 "out, or call dcz.retrain with a loss of your own"
             )
         wrong = (batches.labels < 0) | (batches.labels >= classes)
         if wrong.any():
             place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-            raise BadPlan(
+            raise InvalidArgument(
                 f"label {batches.labels[place]} of sample {place[0]} is no class: "
                 f"the output {name!r} has the classes 0 to {classes - 1}"
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from . import sharing
 from .dead_units import drop_dead_units
 from .pruning import Pruner
@@ -184,7 +184,7 @@ class Training:
             tensors = network.as_inputs(inputs)
             loss = self.task.loss(network(tensors), tensors, labels)
             if not loss.requires_grad:
-                raise BadPlan(
+                raise InvalidArgument(
                     "the loss has no gradient: it depends on no trained weight, or only by way of whole numbers, such "
                     "as ArgMax gives; give a model that ends before them, or another loss"
                 )
@@ -201,7 +201,7 @@ class Training:
                 self._update_masks_or_codes(done)
             self._report(count, batches, value, is_end=False)
         if count == 0:
-            raise BadPlan(f"the data give no batches in epoch {state.epoch}")
+            raise InvalidArgument(f"the data give no batches in epoch {state.epoch}")
         state.batches = count
         return total / count if self._is_finite() else None
 
@@ -292,6 +292,6 @@ class Training:
         if state.before is None:
             return
         if not math.isfinite(state.before[0]):
-            raise BadPlan("the loss is no number before any training: look for NaN or infinities in the inputs")
+            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
         if state.pruned:
             self._keep_if_best(state.before[0])

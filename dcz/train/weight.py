@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..codec.stages import share
-from ..errors import BadPlan
-from .pytorch import torch
-
-Tensor = torch.Tensor
+from ..errors import InvalidArgument
+from .pytorch import Tensor, torch
 
 PARTS = ("values", "latent", "mask", "codes", "places", "unbound")  # the whole state of a tensor
 PARAMETERS = ("values", "latent")  # those of them that are trained
@@ -99,14 +97,14 @@ class Weight(torch.nn.Module):
     def prune(self, mask: Tensor | np.ndarray) -> None:
         """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true.
 
-        Weights that were pruned before stay pruned, unless `regrow`. Raises BadPlan for a mask of another size, or a
-        tensor whose weights are shared.
+        Weights that were pruned before stay pruned, unless `regrow`. Raises InvalidArgument for a mask of another size,
+        or a tensor whose weights are shared.
         """
         if self.shared:
-            raise BadPlan(f"{self.name}: its weights are shared already; prune before that")
+            raise InvalidArgument(f"{self.name}: its weights are shared already; prune before that")
         mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
         if len(mask) != self.count:
-            raise BadPlan(f"{self.name}: a mask has {self.count} places, not {len(mask)}")
+            raise InvalidArgument(f"{self.name}: a mask has {self.count} places, not {len(mask)}")
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
         self.kept = int(self.mask.sum())
 
@@ -116,13 +114,13 @@ class Weight(torch.nn.Module):
         Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
         as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can change their codes, or
         sharing.bind_to_centroids leave some of them unbound for a while.
-        Raises BadPlan where the codes do not fit, or the weights are shared already.
+        Raises InvalidArgument where the codes do not fit, or the weights are shared already.
         """
         if self.shared:
-            raise BadPlan(f"{self.name}: its weights are shared already")
+            raise InvalidArgument(f"{self.name}: its weights are shared already")
         places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
         if len(shared.codes) != len(places):
-            raise BadPlan(f"{self.name}: codes for the {len(places)} kept weights, not {len(shared.codes)}")
+            raise InvalidArgument(f"{self.name}: codes for the {len(places)} kept weights, not {len(shared.codes)}")
         dense = self.values.detach()
         self.places, self.codes = places, torch.from_numpy(shared.codes.astype(np.int64))
         self.values = torch.nn.Parameter(torch.from_numpy(shared.centroids).to(dense.dtype))

@@ -1,7 +1,7 @@
 """What a change of the weights costs on held-out samples: by the answers that change, or by labels.
 
-criterion = AgreementCriterion(predictor, held_out)               criterion(changed)  ->  {"agreement": 0.98, "drop": 0.02}
-criterion = AccuracyCriterion(predictor, held_out, "y", samples)  criterion(changed)  ->  {"accuracy": 0.71, "drop": 0.005}
+    AgreementCriterion(predictor, held_out)(changed)                ->  {"agreement": 0.98, "drop": 0.02}
+    AccuracyCriterion(predictor, held_out, "y", samples)(changed)   ->  {"accuracy": 0.71, "drop": 0.005}
 
 `changed` is an onnxruntime session of the same model with other weights. A drop is a share of the samples, 0 to 1: of
 changed answers, or of right answers fewer than before. More right answers than before are a drop of 0.
@@ -12,7 +12,7 @@ import os
 
 import numpy as np
 
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
 from ..evaluation.metrics import class_rows, has_top_class, top_class
@@ -30,7 +30,7 @@ class AgreementCriterion:
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`agreement` (the share of equal answers) and `drop` (of the others).
 
-        Raises BadPlan where no output holds classes.
+        Raises InvalidArgument where no output holds classes.
         """
         position, same, total = None, 0, 0
         for number, batch in enumerate(self.held_out):
@@ -51,8 +51,8 @@ class AccuracyCriterion:
     """How often the top class is the sample's label.
 
     `labels`: the name of an array of `samples` (all arrays of the data file), or the path of an .npy or .npz file; see
-    samples.read_labels. `original_accuracy`: top-1 accuracy of the unchanged model, a share. Raises BadPlan for labels
-    that do not fit the samples or the classes, or on which the model itself does no better than by guessing.
+    samples.read_labels. `original_accuracy`: top-1 accuracy of the unchanged model, a share. Raises InvalidArgument for
+    labels that do not fit the samples or the classes, or on which the model itself does no better than by guessing.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class AccuracyCriterion:
         self.original_right = self._count_right(predictor)
         self.original_accuracy = self.original_right / len(held_out.indices)
         if self.original_accuracy <= 1 / classes:
-            raise BadPlan(
+            raise InvalidArgument(
                 f"{samples.path}, labels {os.fspath(labels)!r}: {predictor.path} itself is right on "
-                f"{self.original_right} of the {len(held_out.indices)} held-out samples, no more than by guessing among "
-                f"{classes} classes; give the number of each sample's class, counted from 0"
+                f"{self.original_right} of the {len(held_out.indices)} held-out samples, no more than by guessing among"
+                f" {classes} classes; give the number of each sample's class, counted from 0"
             )
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
@@ -95,12 +95,12 @@ Criterion = AgreementCriterion | AccuracyCriterion
 
 
 def _answer_output(outputs: list[np.ndarray]) -> int:
-    """The position of the output that holds the model's answers; raises BadPlan where none does."""
+    """The position of the output that holds the model's answers; raises InvalidArgument where none does."""
     arrays = [(n, output) for n, output in enumerate(outputs) if isinstance(output, np.ndarray) and output.ndim]
     classes = [n for n, array in arrays if array.dtype.kind == "f" and math.prod(array.shape[1:]) > 1]
     integers = [n for n, array in arrays if array.dtype.kind in "iub"]
     if not classes and not integers:
-        raise BadPlan("no output holds classes, so that no drop can be told: give a size or a ratio")
+        raise InvalidArgument("no output holds classes, so that no drop can be told: give a size or a ratio")
     return (classes or integers)[0]
 
 

@@ -45,8 +45,8 @@ class Distilled:
 
 
 def check_trainable(session: TuningSession) -> None:
-    """Raise, before calibration takes its time, MissingBackend without PyTorch, and UnsuitableModel or BadPlan where
-    the network cannot be trained."""
+    """Raise, before calibration takes its time, MissingBackend without PyTorch, and UnsuitableModel or InvalidArgument
+    where the network cannot be trained."""
     with train.torch_threads(session.threads):
         _trainee(session, {}).check(session.batches(1)[0])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..compression.target_size import TOLERANCE, fitting
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from .result_file import measure_file
 from .session import TuningSession
 from .trials import CalibratedTrial, Candidate, Trials
@@ -27,7 +27,7 @@ MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens 
 def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
     """The candidate of the most bits whose file has at most `max_bytes`; where there is room, tensors stay exact.
 
-    Raises BadPlan where even the fewest bits take more.
+    Raises InvalidArgument where even the fewest bits take more.
     """
     bits = _first_bits(trials.session, max_bytes)
     if bits == MAX_BITS and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
@@ -54,7 +54,7 @@ def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
         candidate = trials.run(MIN_BITS)
         best = _larger_fitting(best, candidate, max_bytes)
     if best is None:
-        raise BadPlan(
+        raise InvalidArgument(
             f"calibrated as coarsely as {candidate.trial.bits:.2f} bits a weight, the file still takes "
             f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
         )
@@ -115,7 +115,8 @@ def _fill_with_exact(trials: Trials, best: Candidate, max_bytes: int) -> Candida
 def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> Candidate:
     """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
 
-    Raises BadPlan where no trial holds that. `warn` gets a message where so small a drop cannot be told from none.
+    Raises InvalidArgument where no trial holds that. `warn` gets a message where so small a drop cannot be told from
+    none.
     """
     count = len(trials.split.held_out.indices)
     if 0 < max_drop < 1 / count:
@@ -146,7 +147,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             bits = math.sqrt(failing_bits * holding_bits)
     if best is None:
         lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
-        raise BadPlan(
+        raise InvalidArgument(
             f"even at {bits:.1f} bits a weight more than {lost}; the least was "
             f"{smallest_drop:.2%}, at {bits_of_smallest_drop:.1f} bits: allow more, or compress without calibration"
         )

@@ -19,7 +19,7 @@ import numpy as np
 from .. import calibrate
 from ..calibrate import allocate
 from ..codec.stages import prune
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..evaluation.batches import SampleBatches
 from ..files import check_output, replacing
 from ..parallel import thread_count
@@ -130,13 +130,13 @@ def measure(
     `progress` gets a tensor's name, how many trials of one tensor are done, and how many there are. The plan of the
     result is written to `output`, if one is named; `force` replaces a file that is there.
 
-    Raises DczError: BadPlan for bits, sparsities or a rate that no settings take, and inputs that do not fit.
+    Raises DczError: InvalidArgument for bits, sparsities or a rate that no settings take, and inputs that do not fit.
     """
     if output is not None:
         paths = [os.fspath(source) for source in (model, inputs) if isinstance(source, (str, os.PathLike))]
         check_output(output, force, inputs=[path for path in paths if os.path.exists(path)])
     if samples < 1 or not 0.1 <= rate <= 8:
-        raise BadPlan("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
+        raise InvalidArgument("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
     settings = [Settings(bits=n) for n in bits] + [Settings(sparsity=share, share=False) for share in sparsities]
     session = TuningSession(model, inputs, plan, thread_count(threads))
     batches = session.batches(samples)

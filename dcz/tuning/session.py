@@ -20,7 +20,7 @@ from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..compression.compress import as_plan
 from ..compression.fold_batchnorm import fold
-from ..errors import BadPlan, UnsuitableModel
+from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.predictor import Predictor
@@ -121,10 +121,10 @@ class TuningSession:
         except (np.linalg.LinAlgError, IndexError) as error:  # IndexError: a level chosen by NaN
             raise self.numerics_error() from error
 
-    def numerics_error(self) -> BadPlan:
+    def numerics_error(self) -> InvalidArgument:
         """The error for samples that calibration learns nothing from."""
         path = self.predictor.samples.path
-        return BadPlan(
+        return InvalidArgument(
             f"{path}: {self.path} makes infinities or NaN of some samples, or one answer of all: that tells nothing"
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import calibrate
 from ..calibrate import allocate
-from ..errors import BadPlan
+from ..errors import InvalidArgument
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.samples import Samples
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
@@ -66,9 +66,9 @@ def split_samples(session: TuningSession, hold_out: bool) -> SampleSplit:
 
 
 def check_sample_count(session: TuningSession) -> None:
-    """Raise BadPlan where there are too few samples to calibrate with."""
+    """Raise InvalidArgument where there are too few samples to calibrate with."""
     if session.sample_count < MIN_SAMPLES:
-        raise BadPlan(
+        raise InvalidArgument(
             f"{session.predictor.samples.path}: {session.sample_count} samples; calibration wants {MIN_SAMPLES} at "
             "least, better hundreds"
         )
@@ -111,7 +111,7 @@ class Trials:
     def run(self, bits: float, exact: frozenset[str] = frozenset()) -> Candidate:
         """Calibrate at this many bits a weight, without the tensors named in `exact`, and measure what comes of it.
 
-        Raises BadPlan for samples that lead to NaN or infinities.
+        Raises InvalidArgument for samples that lead to NaN or infinities.
         """
         session = self.session
         steps = allocate.steps_for_bits(self.curves, bits * session.weight_count)

@@ -2,11 +2,11 @@
 
     tune("net.onnx", "net.dcz", "samples.npz", max_bytes=500_000)
 
-One run over the samples measures what a bit buys in each tensor (calibrate.measure_curves). Then, for some number of bits in
-all, every tensor gets the step at which a bit buys the same everywhere (allocate.steps_for_bits), and is rounded so that its
-layer's outputs change least (calibrate.quantize_layers). The number of bits is searched for: by the bytes of the file for a
-size; for a drop, by the answers on samples that were held out of the calibration: how many stay, or, with labels, how
-many are right (criteria).
+One run over the samples measures what a bit buys in each tensor (calibrate.measure_curves). Then, for some number of
+bits in all, every tensor gets the step at which a bit buys the same everywhere (allocate.steps_for_bits), and is
+rounded so that its layer's outputs change least (calibrate.quantize_layers). The number of bits is searched for: by the
+bytes of the file for a size; for a drop, by the answers on samples that were held out of the calibration: how many
+stay, or, with labels, how many are right (criteria).
 """
 
 import os
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..arguments import check_flag, check_ratio, is_number, optional_size, size_at_ratio
 from ..compression.compress import as_plan
-from ..errors import BadPlan
+from ..errors import BadPlan, InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import PRUNING, SAFE_QUALITY, SHARING, Plan, Settings
@@ -96,7 +96,7 @@ def tune(
     the samples out. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial;
     `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the
     end.
-    Raises BadPlan where the goal cannot be met, saying what could; an older `output` stays as it was.
+    Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
     """
     max_bytes = optional_size(max_bytes, minimum=1)
     check_flag(resume, "resume")
@@ -136,15 +136,15 @@ def _check(
     max_drop: float | None,
     labels: str | os.PathLike[str] | np.ndarray | None,
 ) -> None:
-    """Raise BadPlan for goals that are out of range, or contradict each other."""
+    """Raise InvalidArgument for goals that are out of range, or contradict each other."""
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
     if len(goals) > 1:
-        raise BadPlan("give one of a size, a ratio and a drop")
+        raise InvalidArgument("give one of a size, a ratio and a drop")
     check_ratio(ratio)
     if max_drop is not None and not (is_number(max_drop, 0, 1) and max_drop != 1):
-        raise BadPlan(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
+        raise InvalidArgument(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
     if labels is not None and len(goals) > 0 and max_drop is None:
-        raise BadPlan("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")
+        raise InvalidArgument("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")
 
 
 def _check_default(plan: Plan) -> Plan:

@@ -60,7 +60,7 @@ def reproduce(networks: list[Network], chosen: list[str], out: Path, work: Path,
     # A process for each row, so that its peak of memory is its own.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, max_tasks_per_child=1) as pool:
-        for result in pool.map(rows.make, *zip(*itertools.product(networks, chosen, [work]))):
+        for result in pool.map(rows.make, *zip(*itertools.product(networks, chosen, [work]), strict=True)):
             print(tables.sentence(result), flush=True)
             made.append(result)
     results = rows.write_results(made, out / "results.json")

@@ -18,8 +18,8 @@ from dcz.tensor import values
 from .networks import layers
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 TITLES = {
     "tradeoff": "Accuracy against compression on LeNet-300-100, each point retrained briefly. Sizes are those of whole "
@@ -69,7 +69,7 @@ def starts(points: list[dict], folder: Path) -> None:
     with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(1, 2, figsize=(10.5, 4.6))
         lines = _grouped(points, "start")
-        for axes, moment in zip(panels, ("before", "after")):
+        for axes, moment in zip(panels, ("before", "after"), strict=True):
             for number, (start, found) in enumerate(lines.items()):
                 bits, accuracy = [point["bits"] for point in found], [100 - 100 * point[moment] for point in found]
                 axes.plot(bits, accuracy, marker=MARKERS[number], color=COLOURS[number], label=start)
@@ -95,7 +95,7 @@ def codebook(shown: dict, folder: Path) -> None:
         for moment, height, marker, colour in (("before", -0.05, "x", "#000000"), ("after", -0.12, "o", COLOURS[1])):
             level = np.full(len(shown[moment]), height * top)
             axes.plot(shown[moment], level, marker, color=colour, label=f"centroids {moment} fine-tuning")
-        for one, other in zip(shown["before"], shown["after"]):
+        for one, other in zip(shown["before"], shown["after"], strict=True):
             axes.plot([one, other], [-0.05 * top, -0.12 * top], color="0.6", linewidth=0.8, zorder=0)
         axes.set_ylim(-0.18 * top, 1.05 * top)
         axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= 1.05 * top])
@@ -113,7 +113,7 @@ def streams(packed: dict[str, Path], folder: Path) -> None:
         return
     with pyplot.rc_context(STYLE):
         figure, panels = pyplot.subplots(len(found), 2, figsize=(10.5, 3.6 * len(found)), squeeze=False)
-        for (name, one), (left, right) in zip(found.items(), panels):
+        for (name, one), (left, right) in zip(found.items(), panels, strict=True):
             left.bar([f"{value:.3g}" for value in one["centroids"]], one["codes"], color=COLOURS[0])
             left.set_title(f"{name}, {one['tensor']}: weight codes")
             left.set_xlabel("centroid of the code")

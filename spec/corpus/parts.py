@@ -153,7 +153,7 @@ def segment(symbols: Iterable[int], lengths: dict[int, int], fill: str = "0") ->
 
 def table(last: int, nibbles: Sequence[int], fill: int = 0) -> bytes:
     nibbles = [*nibbles, fill]
-    return bytes([2, last]) + bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2]))
+    return bytes([2, last]) + bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=False))
 
 
 def huffman(symbols: Sequence[int], lengths: dict[int, int], last: int, nibbles: Sequence[int]) -> bytes:

@@ -286,7 +286,7 @@ def streams() -> Iterator[Valid]:
     long_words = {symbol: symbol + 1 for symbol in range(14)} | {14: 15, END: 15}
     codes = [14, 0, 13, 1, 14, 14]
     yield plain_file("huffman-15-bits", counting("w", 15, codes, huffman(codes, long_words, 14, [15, *range(1, 16)])))
-    all_words = {symbol: 8 for symbol in range(255)} | {255: 9, END: 9}
+    all_words = dict.fromkeys(range(255), 8) | {255: 9, END: 9}
     codes = [255, 0, 128, 254, 255]
     nibbles = [9, *[8, 8, 15] * 15, 9]
     yield plain_file("huffman-256-symbols", counting("w", 256, codes, huffman(codes, all_words, 255, nibbles)))

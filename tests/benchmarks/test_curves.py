@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 pytest.importorskip("PIL")
-from curves import Point, bytes_at  # noqa: E402
+from curves import Point, bytes_at
 
 
 def points(*pairs: tuple[int, float]) -> list[Point]:

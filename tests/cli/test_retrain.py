@@ -20,7 +20,7 @@ from tests.networks import perceptron
 
 pytest.importorskip("torch")
 
-from tests.train.samples import clusters  # noqa: E402
+from tests.train.samples import clusters
 
 ASKED = ["--sparsity", "0.9", "--bits", "3", "--epochs", "2", "--share-epochs", "1", "--threads", "1"]
 LEARN = ["net.onnx", "--data", "train.npz", "--labels", "y", *ASKED]

@@ -376,6 +376,10 @@ FUNCTIONS = """
 <domain: "local", opset_import: ["" : 19]> twice (w) => (t) { u = local.flip(w)  t = local.flip(u) }
 """
 IF = "If (x) <then_branch = t () => (float a) {{ a = {} }}, else_branch = e () => (float b) {{ b = {} }}>"
+SCAN = (
+    "y = Scan <num_scan_inputs = 1, body = b (float s, float v) => (float p, float q)"
+    " { p = Add(s, S)  q = MatMul(v, s) }>(Z, V)"
+)
 BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }}"
 
 
@@ -416,8 +420,7 @@ BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }
         (f"y = Loop (M, K, W) <{BODY.format('int64 i, bool go, float w', 'x, w')}>", "W"),
         (f"y = Loop (M, K, Z) <{BODY.format('int64 i, bool go, float z', 'x, W')}>", "W"),
         (f"y = Loop (, K, Z) <{BODY.format('int64 i, bool go, float W', 'x, W')}>", "Z"),  # the body's W is its own
-        ("y = Scan <num_scan_inputs = 1, body = b (float s, float v) => (float p, float q)"
-         " { p = Add(s, S)  q = MatMul(v, s) }>(Z, V)", "Z V"),
+        (SCAN, "Z V"),
         ("y = local.dense(x, W, B)", "W"),
         ("t = local.flip(W)  y = MatMul(x, t)", "W"),
         ("t = local.twice(W)  y = MatMul(x, t)", "W"),

@@ -8,8 +8,8 @@ from dcz.evaluation import samples as data
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Batches  # noqa: E402
-from dcz.train.batches import BatchStream  # noqa: E402
+from dcz.train import Batches
+from dcz.train.batches import BatchStream
 
 X = np.arange(50, dtype=np.float32).reshape(25, 2)
 

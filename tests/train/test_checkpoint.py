@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from dcz.train import (
     Recipe,
     checkpoint,
-    retrain,  # noqa: E402
+    retrain,
 )
 
 RECIPE = Recipe(sparsity=0.9, bits=3, epochs=3, share_epochs=2, batch=100, reassign=0.01, bias_bits=4, threads=1)

@@ -9,8 +9,8 @@ from tests.train.samples import clusters, convolutional, layers
 
 torch = pytest.importorskip("torch")
 
-from dcz import train  # noqa: E402
-from dcz.train import Network, drop_dead_units  # noqa: E402
+from dcz import train
+from dcz.train import Network, drop_dead_units
 
 
 def prune(network: Network, name: str, gone) -> None:

@@ -23,9 +23,9 @@ pytest.importorskip("torch")
 
 from dcz.train import (
     Schedule,
-    Trainee,  # noqa: E402
+    Trainee,
 )
-from dcz.tuning import distill as distilling  # noqa: E402
+from dcz.tuning import distill as distilling
 
 LIVELY = Schedule(epochs=4, centroids=1.5, others=0.3)
 

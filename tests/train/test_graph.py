@@ -16,7 +16,7 @@ from tests.models import constant, dense, model, normal, tensor
 
 torch = pytest.importorskip("torch")
 
-from dcz.train.graph import Graph  # noqa: E402
+from dcz.train.graph import Graph
 
 DATA = Path(os.environ.get("DCZ_DATA", ROOT.parent / "shared" / "data"))
 

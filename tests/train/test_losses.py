@@ -10,12 +10,12 @@ from tests.train.samples import clusters, perceptron, transformer
 
 torch = pytest.importorskip("torch")
 
-from torch.nn import functional  # noqa: E402
+from torch.nn import functional
 
 from dcz.train import (
     CrossEntropy,
     Distillation,
-    Network,  # noqa: E402
+    Network,
 )
 
 

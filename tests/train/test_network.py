@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from dcz.train import (
     Network,
     Weight,
-    save_network,  # noqa: E402
+    save_network,
 )
 
 

@@ -14,8 +14,8 @@ from tests.train.cases import CASES, CHANNELS, IMAGE, SCALES, SWITCH, A, Case, c
 
 torch = pytest.importorskip("torch")
 
-from dcz.train.graph import Graph  # noqa: E402
-from dcz.train.operators import OPERATORS  # noqa: E402
+from dcz.train.graph import Graph
+from dcz.train.operators import OPERATORS
 
 
 def build(of: Case, constants: bool):

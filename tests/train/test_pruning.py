@@ -15,7 +15,7 @@ from dcz.train import (
     Pruner,
     Recipe,
     Weight,
-    keep_largest,  # noqa: E402
+    keep_largest,
 )
 
 

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from dcz.train import (
     Distillation,
     Recipe,
-    retrain,  # noqa: E402
+    retrain,
 )
 
 QUICK = {"sparsity": 0.9, "bits": 3, "epochs": 2, "share_epochs": 1, "batch": 50, "threads": 1, "learning_rate": 0.01}

@@ -2,7 +2,8 @@
 
     counts 3 1   ->   ideal_lengths 0.415 2.0   entropy_bits 3.245
 
-Huffman codes come near to that (huffman.coded_bits measures them); decisions that weigh error against bits need no more.
+Huffman codes come near to that (huffman.coded_bits measures them); decisions that weigh error against bits need no
+more.
 """
 
 import math

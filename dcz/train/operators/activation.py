@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from ..pytorch import Tensor, torch
 from ..pytorch import functional as F
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, plain
+from .call import Call, Function, Operator, plain
 
 
 def leaky_relu(call: Call) -> Function:

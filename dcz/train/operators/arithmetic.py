@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, plain
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator, plain
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:

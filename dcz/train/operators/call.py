@@ -15,9 +15,8 @@ import numpy as np
 from ...errors import UnsuitableModel
 from ...model import Node
 from ...tensor import DTYPES
-from ..pytorch import torch
+from ..pytorch import Tensor, torch
 
-Tensor = torch.Tensor
 Function = Callable[..., Tensor | tuple[Tensor, ...]]  # of the node's operands; None for a missing one
 Operator = Callable[["Call"], Function]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, axes_of, plain
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator, axes_of, plain
 from .windows import pad as pad_last
 
 

@@ -1,8 +1,8 @@
 """Matrix products and convolutions, whose operands are most weights."""
 
+from ..pytorch import Tensor, torch
 from ..pytorch import functional as F
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor
+from .call import Call, Function, Operator
 from .windows import WindowAttributes, halves, pad
 
 _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -2,9 +2,9 @@
 
 from functools import reduce
 
+from ..pytorch import Tensor, torch
 from ..pytorch import functional as F
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor
+from .call import Call, Function, Operator
 from .windows import pad
 
 

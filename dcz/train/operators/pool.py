@@ -1,8 +1,8 @@
 """Pools: the largest or the mean of each window, or of a whole channel."""
 
+from ..pytorch import Tensor, torch
 from ..pytorch import functional as F
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor
+from .call import Call, Function, Operator
 from .windows import WindowAttributes, pad
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}

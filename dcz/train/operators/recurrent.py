@@ -6,8 +6,8 @@ X (steps, batch, inputs), W (directions, gates * hidden, inputs), R (directions,
 
 from collections.abc import Callable
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator
 
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 State = tuple[Tensor, ...]  # hidden, and the cell of an LSTM; (batch, hidden) each

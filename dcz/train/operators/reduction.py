@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, axes_of
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator, axes_of
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 

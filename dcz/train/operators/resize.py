@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, axes_of
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator, axes_of
 
 # Output indices, input length, output length, scale -> input coordinates. All float32, as runtimes compute them.
 _COORDINATES: dict[str, Callable[..., np.ndarray]] = {

@@ -1,7 +1,7 @@
 """Other shapes for the same elements."""
 
-from ..pytorch import torch
-from .call import Call, Function, Operator, Tensor, axes_of
+from ..pytorch import Tensor, torch
+from .call import Call, Function, Operator, axes_of
 
 
 def flatten(call: Call) -> Function:

@@ -382,4 +382,4 @@ def test_the_rate_asked_for_is_reached(shape, rate, zeros):
     count = np.append(count, 0.0)
     count[at_zero[0] if len(at_zero) else -1] += zeros
     share_of = count[count > 0] / count.sum()
-    assert -(share_of * np.log2(share_of)).sum() == pytest.approx(rate, abs=0.05) or zeros and rate > 4
+    assert -(share_of * np.log2(share_of)).sum() == pytest.approx(rate, abs=0.05) or (zeros and rate > 4)
