@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid
 from ..codec.stages.histogram import Histogram
 
 PER_OCTAVE, FINEST, COARSEST = 16, 96, 80  # steps of a curve: how many an octave, and how far from the one tried
@@ -40,7 +40,7 @@ def curve(weights: np.ndarray, trial: float, divergence: float, finest: float = 
     steps = steps[steps >= finest]
     if not len(steps):
         steps = np.array([trial])
-    bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)
+    bits = np.array([grid.bits_per_weight(histogram, step) for step in steps]) * len(weights)
     return Curve(steps, bits, max(divergence, 1e-30) * (steps / trial) ** 2, len(weights))
 
 

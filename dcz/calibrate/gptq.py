@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codec.stages import share
-from ..encoded import MOST_ENTRIES
+from ..codec.stages.grid import rate_slope, round_step
+from ..encoded import MAX_ENTRIES
 
 DAMPING = 0.01  # of the mean curvature, added to each: what 256 samples say of the rest is not to be trusted fully
 BLOCK = 64  # columns whose errors reach the later ones together, by one product of matrices
 FAR = 32  # levels for outliers, where a grid would need more than a codebook holds
-MOST_BULK = MOST_ENTRIES - FAR - 4  # levels for the others then
+MOST_BULK = MAX_ENTRIES - FAR - 4  # levels for the others then
 FITTED = 64  # levels that least squares moves: the most frequent ones
 
 
@@ -55,7 +56,7 @@ def compensated(
     carry = carrier(h)
     curvature = np.einsum("gkk->gk", carry) ** -2.0
     levels, step = grid(w, step)
-    slope = eagerness * share.rate_slope(step) * float(curvature.mean())
+    slope = eagerness * rate_slope(step) * float(curvature.mean())
 
     choice = _Choice(levels, slope)
     codes = choice.nearest(w.ravel()).reshape(w.shape)  # only to know about how often each level occurs
@@ -103,14 +104,14 @@ def grid(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
     low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
     if low == high:
         return np.zeros(1), step
-    if high - low <= step * (MOST_ENTRIES - 4):
+    if high - low <= step * (MAX_ENTRIES - 4):
         return _multiples(weights, step), step
-    step = share.simple_step(max(step, finest(weights), (high - low) / 2**20))
+    step = round_step(max(step, finest(weights), (high - low) / 2**20))
     near = _within(weights, step, MOST_BULK)
     if near.all():
         return _multiples(weights, step), step
     if not near.any():  # all of them far from zero, close together
-        return np.union1d(0.0, share.kmeans(weights.ravel(), MOST_ENTRIES - 1).centroids), step
+        return np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids), step
     return np.union1d(_multiples(weights[near], step), share.kmeans(weights[~near], FAR).centroids), step
 
 

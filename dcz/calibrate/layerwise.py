@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid, share
 from ..evaluation import runtime
 from ..model import Model, with_values
 from ..model import program as program_of
@@ -122,7 +122,7 @@ def _solve(
     centred, parts, size = bias is not None, moments.parts, before.shape[2]
     target = moments.target(before, centred, options.follow) if options.follow else before
     how = options.eagerness, options.sweeps, options.fit
-    rounded = gptq.compensated(split(target, parts, 2), moments.moment(centred), share.simple_step(step), *how)
+    rounded = gptq.compensated(split(target, parts, 2), moments.moment(centred), grid.round_step(step), *how)
     after = join(rounded.values, parts, size, 2)
     found = {layer.site: layer.tensor(after)}
     if bias is not None:
@@ -139,5 +139,5 @@ def _solve(
 
 def _plain(weights: np.ndarray, step: float) -> np.ndarray:
     flat = np.asarray(weights, np.float64).ravel()
-    shared = share.entropy_constrained(flat, share.simple_step(step))
+    shared = share.entropy_constrained(flat, grid.round_step(step))
     return shared.centroids[shared.codes].reshape(weights.shape)

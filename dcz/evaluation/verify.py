@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import arrays, files
 from ..codec.stages import huffman
+from ..deflate import inflate_engine
 from ..errors import BadPlan, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
@@ -62,7 +63,7 @@ def verify(
 
     if inputs is not None and against is None:
         raise BadPlan("inputs compare with a model: give `against` too")
-    engines = [huffman.inflate_engine.__name__]
+    engines = [inflate_engine.__name__]
     with Archive(path) as archive:
         entries, says_folded = archive.directory.entries, "folded" in archive.directory.metadata
         skeleton(archive)

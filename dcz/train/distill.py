@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..codec.stages import share
+from ..codec.stages import grid, share
 from ..errors import BadPlan
 from ..evaluation.runtime import Inputs
 from ..model import Model, with_values
@@ -154,7 +154,7 @@ class _Shared:
         """The centroids follow their step."""
         if self.step is not None:
             with torch.no_grad():
-                self.weight.values.copy_(self.levels * share.simple_step(self.step * float(self.factor)))
+                self.weight.values.copy_(self.levels * grid.round_step(self.step * float(self.factor)))
 
     def values(self) -> np.ndarray:
         """The tensor; its centroids are float16 where they were."""
@@ -195,7 +195,7 @@ def _is_finite(array: np.ndarray, dtype: str) -> bool:
 
 def _step(centroids: np.ndarray, gap: float) -> float | None:
     """The step of which all `centroids` are multiples, `gap` being the least distance between two; None without one."""
-    step = share.simple_step(gap)
+    step = grid.round_step(gap)
     levels = np.rint(centroids / step)
     is_even = len(centroids) > 2 and bool((levels * step == centroids).all()) and np.abs(levels).max() < 2048
     return step if is_even else None

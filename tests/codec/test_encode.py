@@ -8,7 +8,7 @@ import pytest
 
 from dcz import arrays
 from dcz.codec import candidates, decode, encode
-from dcz.codec.stages import huffman, index, prune
+from dcz.codec.stages import huffman, index, packed, prune
 from dcz.encoded import (
     ENCODINGS,
     Block,
@@ -490,29 +490,29 @@ def test_the_same_tensor_gives_the_same_bytes():
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def packed(symbols, width):
-    return huffman.pack(np.array(symbols, np.uint8), width)
+def pack(symbols, width):
+    return packed.encode(np.array(symbols, np.uint8), width)
 
 
-def places(symbols, kept):
-    return Index(2, False, None, None, kept, packed(symbols, 2))
+def positions(symbols, kept):
+    return Index(2, False, None, None, kept, pack(symbols, 2))
 
 
 TWO = Codebook("half", 2, np.array([1.0, 2.0], "<f2").tobytes())
 TABLE = huffman.code_lengths(np.bincount([0, 0, 1, 256]))
 REFUSED = {
-    "symbol-range": Shared(TWO, packed([0, 1, 2, 0], 2)),  # a third entry of two
-    "symbol-range, sparse": Sparse(places([0, 1], 2), TWO, packed([0, 3], 2)),
-    "codebook-value": Shared(Codebook("ramp", 2, first=3e38, step=3e38), packed([0, 1, 1, 0], 1)),
+    "symbol-range": Shared(TWO, pack([0, 1, 2, 0], 2)),  # a third entry of two
+    "symbol-range, sparse": Sparse(positions([0, 1], 2), TWO, pack([0, 3], 2)),
+    "codebook-value": Shared(Codebook("ramp", 2, first=3e38, step=3e38), pack([0, 1, 1, 0], 1)),
     "codebook-value, though no code points there": Shared(
-        Codebook("half", 2, np.array([1.0, np.nan], "<f2").tobytes()), packed([0, 0, 0, 0], 1)
+        Codebook("half", 2, np.array([1.0, np.nan], "<f2").tobytes()), pack([0, 0, 0, 0], 1)
     ),
     "segment": Shared(TWO, Stream("huffman", 4, lengths=TABLE, segments=(b"\0",))),
-    "gap-overrun": Sparse(places([0, 3, 0], 2), TWO, packed([0, 1], 1)),
-    "gap-overrun, pruned": Pruned(places([2, 2], 2), Block("plain", bytes(8))),
-    "kept-count": Sparse(places([0, 0, 0], 2), TWO, packed([0, 1], 1)),
-    "kept-count, pruned": Pruned(places([0, 0], 1), Block("plain", bytes(4))),
-    "block-length": Pruned(places([0, 0], 2), Block("plain", bytes(7))),
+    "gap-overrun": Sparse(positions([0, 3, 0], 2), TWO, pack([0, 1], 1)),
+    "gap-overrun, pruned": Pruned(positions([2, 2], 2), Block("plain", bytes(8))),
+    "kept-count": Sparse(positions([0, 0, 0], 2), TWO, pack([0, 1], 1)),
+    "kept-count, pruned": Pruned(positions([0, 0], 1), Block("plain", bytes(4))),
+    "block-length": Pruned(positions([0, 0], 2), Block("plain", bytes(7))),
     "block-length, stored": Stored(Block("plain", bytes(15))),
     "deflate": Stored(Block("deflated", b"\0")),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcz.encoded import EXPANSION, RecordInfo, may_expand
+from dcz.encoded import MAX_RECORD_EXPANSION, RecordInfo, may_expand
 from dcz.errors import CorruptFile, FileAccess, UnsupportedFile
 from dcz.format.container import Archive, Entry, read_directory, write_head
 from dcz.tensor import DTYPES, FLOAT32
@@ -121,12 +121,12 @@ def test_a_later_minor_version_is_read_and_a_later_major_is_not():
 
 def test_the_expansion_that_the_format_allows_ends_here():
     assert may_expand(0, 0)
-    assert may_expand(3 * EXPANSION, 3)
-    assert not may_expand(3 * EXPANSION + 1, 3)
+    assert may_expand(3 * MAX_RECORD_EXPANSION, 3)
+    assert not may_expand(3 * MAX_RECORD_EXPANSION + 1, 3)
     assert not may_expand(1, 0)
-    wide = {"dtype": FLOAT32, "shape": (EXPANSION // 4 * 3,), "length": 3}
+    wide = {"dtype": FLOAT32, "shape": (MAX_RECORD_EXPANSION // 4 * 3,), "length": 3}
     assert read_directory(io.BytesIO(write_head(b"", {}, [entry("w", b"", **wide)]) + bytes(3))).entries
-    wide["shape"] = (EXPANSION // 4 * 3 + 1,)
+    wide["shape"] = (MAX_RECORD_EXPANSION // 4 * 3 + 1,)
     assert refusal(write_head(b"", {}, [entry("w", b"", **wide)]) + bytes(3)) == "expansion"
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcz.codec.stages import huffman
-from dcz.encoded import END, LONGEST, SEGMENT, Stream
+from dcz.codec.stages import huffman, packed
+from dcz.encoded import END, MAX_WORD_BITS, SEGMENT, Stream
 from dcz.errors import CorruptFile
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -66,8 +66,8 @@ def test_lengths_are_optimal_where_the_limit_does_not_bind(seed):
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, 50, rng.integers(4, 258)) + (rng.random() < 0.5)
     counts[:2] = 1
-    lengths = huffman.code_lengths(counts, LONGEST)
-    assert lengths.max() < LONGEST  # else the oracle would be out of place
+    lengths = huffman.code_lengths(counts, MAX_WORD_BITS)
+    assert lengths.max() < MAX_WORD_BITS  # else the oracle would be out of place
     assert cost(counts, lengths) == huffman_cost(counts)
 
 
@@ -184,7 +184,7 @@ def test_any_symbols_survive(seed):
 @pytest.mark.parametrize("width", range(1, 9))
 def test_packed_symbols_lie_from_the_lowest_bit_up(width):
     symbols = uniform(1001, 1 << width)
-    stream = huffman.pack(symbols, width)
+    stream = packed.encode(symbols, width)
     number = sum(int(symbol) << (i * width) for i, symbol in enumerate(symbols))
     assert stream.segments[0] == number.to_bytes(-(-1001 * width // 8), "little")
     assert np.array_equal(huffman.decode(stream), symbols)
@@ -226,7 +226,7 @@ def test_the_bits_that_are_reckoned_are_the_bits_that_are_written(name):
 # -- the header that makes zlib the engine ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", range(9, LONGEST + 1))
+@pytest.mark.parametrize("limit", range(9, MAX_WORD_BITS + 1))
 @pytest.mark.parametrize("kinds", [1, 2, 30, 256])
 def test_a_header_and_a_segment_are_a_deflate_stream(kinds, limit):
     counts = np.zeros(257, np.int64)
@@ -247,7 +247,7 @@ def test_whatever_its_bit_count_a_header_fills_whole_bytes(seed):
         counts = np.zeros(257, np.int64)
         counts[np.random.default_rng(seed).permutation(256)[:kinds]] = 2 ** np.arange(kinds) if kinds < 30 else 1
         counts[END] = 1
-        lengths = huffman.code_lengths(counts, LONGEST)
+        lengths = huffman.code_lengths(counts, MAX_WORD_BITS)
         remainders.add(sum(huffman._LENGTH_CODE[length] for length in lengths) % 8)
         symbols = np.flatnonzero(counts[:END]).astype(np.uint8)
         stream = huffman.deflate_header(lengths) + huffman._JointTable(lengths).pack(symbols)

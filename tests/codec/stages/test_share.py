@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from dcz.codec.stages import prune, share
+from dcz.codec.stages import grid, prune, share
 from dcz.codec.stages.histogram import Histogram
-from dcz.encoded import MOST_ENTRIES
+from dcz.encoded import MAX_ENTRIES
 from dcz.plan import STARTS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -122,7 +122,7 @@ def test_256_centroids_of_many_weights_reach_panter_and_dites_bound():
 def test_some_of_many_weights_give_cells_as_good_as_all_of_them(k, monkeypatch):
     weights = np.append(laplacian(1 << 21), np.float32([2, -2.2, 2.5]))  # alone in their tails
     exact = squared_error(weights, share.kmeans(weights, k))
-    monkeypatch.setattr(share, "ENOUGH", 1 << 18)
+    monkeypatch.setattr(share, "SAMPLE", 1 << 18)
     found = share.kmeans(weights, k)
     check(weights, found, k)
     assert exact != squared_error(weights, found) < 1.005 * exact
@@ -135,7 +135,7 @@ def test_what_lies_in_step_is_counted_like_the_rest(period, every, monkeypatch):
     weights = laplacian(300_000)
     weights[::period] *= 5
     exact = squared_error(weights, share.kmeans(weights, 64))
-    monkeypatch.setattr(share, "ENOUGH", len(weights) // every)
+    monkeypatch.setattr(share, "SAMPLE", len(weights) // every)
     assert squared_error(weights, share.kmeans(weights, 64)) < 1.03 * exact
 
 
@@ -192,9 +192,9 @@ def test_no_more_centroids_than_distinct_weights(start):
 @pytest.mark.parametrize("sample", [gaussian, laplacian])
 def test_the_quality_asked_for_is_reached(sample, wanted):
     weights = sample(50_000)
-    step = share.simple_step(share.step_for_quality(prune.mean_square(weights), wanted))
+    step = grid.round_step(grid.step_for_quality(prune.mean_square(weights), wanted))
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert decibels(weights, shared) == pytest.approx(wanted, abs=0.5)
 
 
@@ -203,7 +203,7 @@ def test_the_quality_asked_for_is_reached(sample, wanted):
 def test_codes_take_fewer_bits_than_uniform_rounding_and_k_means_of_the_same_error(sample, wanted):
     # Measured on the Laplacian at 20 dB: 3.46 bits, uniform 3.47, k-means 3.8; at 10 dB 1.71, 1.80, 2.1.
     weights = sample(100_000)
-    shared = share.entropy_constrained(weights, share.step_for_quality(prune.mean_square(weights), wanted))
+    shared = share.entropy_constrained(weights, grid.step_for_quality(prune.mean_square(weights), wanted))
     reached = decibels(weights, shared)
 
     def uniform(step):
@@ -241,7 +241,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
     weights = np.append(gaussian(20_000), np.float32(outlier))
     step = 0.02 if abs(outlier) < 1e3 else 1.0
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert shared.centroids[shared.codes[-1]] == pytest.approx(outlier, abs=step)
     alone = share.entropy_constrained(weights[:-1], step)
     assert entropy(shared.codes[:-1]) == pytest.approx(entropy(alone.codes), abs=0.02)
@@ -254,7 +254,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
 def test_however_small_the_step_256_levels_do(step):
     weights = laplacian(5000)
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     # Beside a uniform code of 256 levels over the whole span, whose error is span^2 / 12 / 256^2:
     assert squared_error(weights, shared) < len(weights) * np.ptp(weights) ** 2 / 12 / 256**2
 
@@ -263,17 +263,17 @@ def test_however_small_the_step_256_levels_do(step):
 def test_one_level_too_many_is_joined_and_none_wraps_around(levels):
     weights = np.repeat(np.arange(levels), 20).astype(np.float32)
     shared = share.entropy_constrained(weights, 1.0)
-    check(weights, shared, MOST_ENTRIES)
-    assert min(levels, MOST_ENTRIES - 2) <= len(shared.centroids) <= MOST_ENTRIES
+    check(weights, shared, MAX_ENTRIES)
+    assert min(levels, MAX_ENTRIES - 2) <= len(shared.centroids) <= MAX_ENTRIES
     worst = np.abs(weights - shared.centroids[shared.codes]).max()
-    assert worst == 0 if levels <= MOST_ENTRIES else worst < levels / MOST_ENTRIES
+    assert worst == 0 if levels <= MAX_ENTRIES else worst < levels / MAX_ENTRIES
 
 
 @pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)
 def test_levels_whose_numbers_no_integer_holds_are_not_counted(weights):
     weights = np.array(weights, np.float32)
     shared = share.entropy_constrained(weights, 1e-38)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert np.array_equal(shared.centroids[shared.codes].astype(np.float32), weights)
 
 
@@ -287,13 +287,13 @@ def test_levels_are_multiples_of_the_step_unless_means_are_worth_their_bytes():
 
 
 @pytest.mark.parametrize("step", [0.3, 1e-3, 1.5e-40, 7e30, 1.0])
-def test_a_simple_step_is_near_and_its_multiples_are_exact_in_float32(step):
-    simple = share.simple_step(step)
-    assert simple == pytest.approx(step, rel=2**-12)
+def test_a_rounded_step_is_near_and_its_multiples_are_exact_in_float32(step):
+    rounded = grid.round_step(step)
+    assert rounded == pytest.approx(step, rel=2**-12)
     if step > 1e-38:
-        multiples = np.arange(-2048, 2049) * simple
+        multiples = np.arange(-2048, 2049) * rounded
         assert np.array_equal(multiples.astype(np.float32).astype(np.float64), multiples)
-    assert share.simple_step(simple) == simple
+    assert grid.round_step(rounded) == rounded
 
 
 # -- both, at the edges -----------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_the_grid_holds_at_the_edges_of_float32(name, relative_step):
     weights = np.array(EDGES[name], np.float32)
     size = float(np.abs(weights.astype(np.float64)).max())
     shared = share.entropy_constrained(weights, relative_step * size)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     if relative_step >= 0.01:
         error = np.abs(weights - shared.centroids[shared.codes]).max()
         assert error <= 1.5 * relative_step * size  # a threshold moves by half a step at most
@@ -376,7 +376,7 @@ def test_the_order_of_the_weights_only_reorders_the_codes():
 @pytest.mark.parametrize("shape", ["normal", "laplace"])
 def test_the_rate_asked_for_is_reached(shape, rate, zeros):
     weights = getattr(np.random.default_rng(5), shape)(0, 0.05, 50_000).astype(np.float32)
-    shared = share.entropy_constrained(weights, share.step_for_rate(weights, rate, zeros), zeros)
+    shared = share.entropy_constrained(weights, grid.step_for_rate(weights, rate, zeros), zeros)
     count = np.bincount(shared.codes).astype(float)
     at_zero = np.flatnonzero(shared.centroids == 0)
     count = np.append(count, 0.0)
