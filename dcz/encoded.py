@@ -23,8 +23,8 @@ MAX_WORD_BITS = 15  # DEFLATE's own limit
 class Stream:
     """`count` symbols below 256 (spec, section 6).
 
-    constant: `symbol` throughout. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits of
-    each symbol's word, 256 ending a segment) and one bytes-like a segment.
+    constant: `symbol`, `count` times. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits
+    of each symbol's word, 256 ending a segment) and the bytes of each segment.
     """
 
     form: str

@@ -122,7 +122,7 @@ class Tensor:
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of a tensor as a matrix (spec, section 7): without leading dims of 1, the first dim by the rest."""
+    """Rows and columns of a tensor as a matrix (spec, section 7): leading dims of 1 dropped, first dim by the rest."""
     dims = list(shape)
     while dims and dims[0] == 1:
         dims.pop(0)

@@ -1,8 +1,8 @@
-"""A tensor that was pruned and shared -> the encodings that are worth writing, and the smallest of them (spec, section 5).
+"""A pruned and shared tensor -> the encodings that are worth writing, and the smallest of them (spec, section 5).
 
     mask 0 1 0 0 1, codes 1 0   ->   Sparse(index, codebook, codes)  or  Shared(codebook, codes with one for zero)
 
-An encoding that is far from the smallest by symbol counts or a probe is not made; of the others, measured bytes decide.
+Encodings that symbol counts or probes show to be far from the smallest are not made; of the others bytes decide.
 """
 
 import functools
@@ -160,7 +160,8 @@ def of_distinct(
 def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
     """Whether an index of the kept positions may take fewer bytes than `dense`, those with a code for zero."""
     kept, size = len(coded.codes), len(coded.mask)
-    # Independent positions take their entropy, clustered ones a few percent less, empty rows and columns almost nothing.
+    # Independent positions take their entropy. Clustered ones take a few percent less, hence the margin; empty rows and
+    # columns almost nothing, hence the check below.
     independent = code_length.entropy_bits(counts) / 8 + code_length.entropy_bits(np.array([kept, size - kept])) / 8
     if kept < 0.75 * size and independent < 1.15 * dense + 256:
         return True

@@ -199,9 +199,8 @@ def _round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarra
     """
     centroids = shared.centroids
     half = np.finfo(np.float16)
-    if (
-        codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max
-    ):  # else it would clip, or round to zero
+    # Outside of float16's normal range, centroids would be clipped or rounded to zero.
+    if codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max:
         unrounded = candidates.codebook_of(round_to(centroids, dtype), dtype)[0]
         if unrounded.form != "ramp":  # a ramp is shorter still
             centroids = centroids.astype(np.float16).astype(np.float64)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 # The step of a tensor's grid is in proportion to (root mean square of its weights)^MAGNITUDE * (their number)^COUNT.
 # 0, 0 is equal absolute error; 1, 0.5 relative error by size. Of a dozen pairs, on SqueezeNet, magika and two PP-OCR
-# networks at 2.5 to 4.6 bits a weight, this one changed the outputs least on average; the best of each network was near it.
+# networks at 2.5 to 4.6 bits a weight, this one changed the outputs least on average; the best of each was near it.
 MAGNITUDE, COUNT = 0.75, 0.4
 # Decibels by which a tensor is coded at most more finely or coarsely than the average: the model is rough.
 MAX_FINER, MAX_COARSER = 24.0, 9.0

@@ -136,7 +136,7 @@ class _JointTable:
 
 
 def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
-    """Concatenate words (uint64, below 2^length, length 1 to 60), lowest bit first, and pad the last byte with zeros."""
+    """Concatenate words (uint64, below 2^length, length 1 to 60), lowest bit first; pad the last byte with zeros."""
     end = np.cumsum(length)
     start = end - length
     shift = start & np.uint64(63)

@@ -62,7 +62,7 @@ class Layout:
 def panels(shape: tuple[int, ...], transposed: bool = False) -> Iterator[tuple[slice, slice]]:
     """Rectangles that cover a matrix in row-major order: several whole rows each, or parts of one long row.
 
-    Of a matrix that is `transposed` in memory they hold more rows, so that each cache line is read only once.
+    Of a matrix that is `transposed` in memory they hold more rows, so that each cache line is read once.
     """
     height, width = shape
     rows = max(1, PANEL // max(1, width))
@@ -96,7 +96,7 @@ def layouts(mask: np.ndarray) -> Iterator[Layout]:
 
 
 def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool) -> np.ndarray:
-    """The kept ones of `elements` ([R, C]; `mask` bool[R, C]), flat, in row- or column-major order."""
+    """The kept elements of `elements` ([R, C]; `mask` bool[R, C]), flat, in row- or column-major order."""
     if not column_major:
         kept: np.ndarray = elements[mask]
         return kept
@@ -109,7 +109,7 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
 
 
 def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """For each gap width in bits, the number of each gap symbol (int64[256]) that blocks of `gaps` (int64) encode to."""
+    """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` (int64) encode to."""
     by_length, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
     for block in gaps:
         count = np.bincount(block[block < LONG_GAP], minlength=len(by_length))

@@ -1,4 +1,4 @@
-"""Symbols <-> bits of a fixed width, least significant first: where a Huffman code would not be shorter (spec, section 6).
+"""Symbols <-> bits of a fixed width, least significant first, where a Huffman code is not shorter (spec, section 6).
 
 symbols 1 2 3, 2 bits   ->   the byte 0b00_11_10_01, 39 in hexadecimal
 """

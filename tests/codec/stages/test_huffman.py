@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dcz.codec.stages import huffman, packed
+from dcz.codec.stages import huffman
 from dcz.encoded import END, MAX_WORD_BITS, SEGMENT, Stream
 from dcz.errors import CorruptFile
 
@@ -99,7 +99,7 @@ def test_of_equally_frequent_symbols_the_smaller_never_gets_the_shorter_word():
 
 
 @pytest.mark.parametrize(("counts", "limit"), [([0, 3], 12), ([], 12), ([1] * 5, 2)])
-def test_what_no_code_fits_is_an_error(counts, limit):
+def test_counts_that_no_code_fits_are_an_error(counts, limit):
     with pytest.raises(ValueError, match="do not fit"):
         huffman.code_lengths(np.array(counts, np.int64), limit)
 
@@ -171,7 +171,7 @@ def test_zlib_isal_and_bitarray_read_the_same_symbols(name, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_symbols_survive(seed):
+def test_random_symbols_round_trip(seed):
     rng = np.random.default_rng(seed)
     n, alphabet = int(rng.integers(1, 5000)), int(rng.integers(1, 257))
     weight = rng.dirichlet(np.full(alphabet, 10.0 ** rng.uniform(-2, 2)))
@@ -179,15 +179,6 @@ def test_any_symbols_survive(seed):
     stream = huffman.encode(symbols)
     assert np.array_equal(huffman.decode(stream), symbols)
     assert np.array_equal(huffman.decode_slowly(stream), symbols)
-
-
-@pytest.mark.parametrize("width", range(1, 9))
-def test_packed_symbols_lie_from_the_lowest_bit_up(width):
-    symbols = uniform(1001, 1 << width)
-    stream = packed.encode(symbols, width)
-    number = sum(int(symbol) << (i * width) for i, symbol in enumerate(symbols))
-    assert stream.segments[0] == number.to_bytes(-(-1001 * width // 8), "little")
-    assert np.array_equal(huffman.decode(stream), symbols)
 
 
 def test_threads_change_no_byte():
@@ -199,7 +190,7 @@ def test_threads_change_no_byte():
     assert threaded.segments == plain.segments and np.array_equal(threaded.lengths, plain.lengths)
 
 
-def test_counts_that_are_known_change_no_byte():
+def test_given_counts_change_no_byte():
     symbols = geometric(10_000)
     counts = huffman.count_symbols(symbols)
     assert huffman.encode(symbols, counts=counts).segments == huffman.encode(symbols).segments
@@ -214,7 +205,7 @@ def test_symbols_are_counted(n):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_the_bits_that_are_reckoned_are_the_bits_that_are_written(name):
+def test_computed_bits_are_those_of_the_written_stream(name):
     from dcz.format import record
 
     stream = huffman.encode(STREAMS[name])
@@ -240,7 +231,7 @@ def test_a_header_and_a_segment_are_a_deflate_stream(kinds, limit):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_its_bit_count_a_header_fills_whole_bytes(seed):
+def test_a_header_of_any_bit_count_fills_whole_bytes(seed):
     # A symbol with a word takes three or four bits more in the header than one without.
     remainders = set()
     for kinds in range(2, 40):
