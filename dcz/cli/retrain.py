@@ -140,6 +140,7 @@ def command(
     from .. import train
     from ..errors import InvalidArgument
     from ..reading.inspect import inspect
+    from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
     from . import show
 
     output = output or str(Path(model).with_suffix(".dcz"))

@@ -7,12 +7,15 @@ network["fc1.weight"].prune(mask)              examples/04_own_training_loop.py
 train.share_weights(network["fc1.weight"], dcz.Settings(bits=3))
 train.save_network(network, "net.dcz")
 
-The names below load their modules when they are first used. Without PyTorch, `Recipe` and the records of a run are
-there all the same, `retrain` raises MissingBackend when it is called, and the other names when they are asked for.
+The names below, and the modules, are loaded when they are first used. Without PyTorch, `Recipe` and the records of a
+run are there all the same, `retrain` raises MissingBackend when it is called, and the other names when they are asked
+for.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingBackend as MissingBackend
 
 __all__ = [
     "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
@@ -37,6 +40,10 @@ _HOMES = {
     "sharing": ("bind_to_centroids", "projected_bytes", "reassign", "round_to_half", "settle", "share_weights"),
     "task": ("BASE",),
     "weight": ("Weight",),
+    "checkpoint": (),
+    "operators": (),
+    "training": (),
+    "validation": (),
 }
 
 if TYPE_CHECKING:
@@ -57,6 +64,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return importlib.import_module(f".{name}", __name__)
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{home}", __name__), name)

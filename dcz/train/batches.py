@@ -72,9 +72,9 @@ class Batches:
             inputs = {name: _rows(array, rows, f"input {name!r}") for name, array in self.arrays.items()}
             yield inputs, None if self.labels is None else _rows(self.labels, rows, "labels")
 
-    def split(self, fraction: float) -> tuple["Batches", "Batches | None"]:
-        """(training, held-out): a random `fraction` of the samples is held out, in a fixed order; None for none."""
-        held = round(fraction * len(self.chosen))
+    def split(self, share: float) -> tuple["Batches", "Batches | None"]:
+        """(training, held-out): a random `share` (a fraction) of the samples is held out, in a fixed order, or None."""
+        held = round(share * len(self.chosen))
         if held == 0 or held == len(self.chosen):
             return self, None
         order = np.random.default_rng(self.seed).permutation(self.chosen)

@@ -1,6 +1,6 @@
 """Calibrated values, trained toward the outputs of the original network on inputs without labels.
 
-    trainee = Trainee(original, calibration_model, new, shared, frozen)     refuses what cannot be trained
+    trainee = Trainee(original, advisor, new, shared, frozen)     refuses what cannot be trained
     for values in trainee.epochs(batches):  ...                             {name: new values} after each epoch
 
 Calibration rounds layer by layer, for the outputs of each layer; this minimises the divergence of the whole network's
@@ -45,27 +45,28 @@ class Schedule:
 class Trainee:
     """The network with calibrated values (the student), and the original one (the teacher).
 
-    `original` is the model as it was, `calibration_model` the one with what a plan's rules make of it, `new` calibrated
-    values for its tensors. The tensors in `shared` (names) keep their few distinct values and their codes: only the
-    values are trained. Other tensors, biases and those of normalisations, are trained element by element; those for
-    whose names `frozen` is true are not. Raises UnsuitableModel, naming the operator, for a graph that cannot be
-    trained.
+    `original` is the model as it was, `advisor` the one that was calibrated on, with what a plan's rules make of it,
+    `new` calibrated values for its tensors. The tensors in `shared` (names) keep their few distinct values and their
+    codes: only the values are trained. Other tensors, biases and those of normalisations, are trained element by
+    element; those for whose names `frozen` is true are not. Raises UnsuitableModel, naming the operator, for a graph
+    that cannot be trained.
     """
 
     def __init__(
         self,
         original: Model,
-        calibration_model: Model,
+        advisor: Model,
         new: Mapping[str, np.ndarray],
         shared: Iterable[str],
         frozen: Callable[[str], bool],
     ):
         names, self.place = set(shared), original.path or "the model"
         self.teacher = Network(with_values(original, {}), place=self.place)
-        self.network = Network(with_values(calibration_model, new), frozen, self.place)
+        self.network = Network(with_values(advisor, new), frozen, self.place)
         self.loss = Distillation(self.network, self.teacher)
         tensors = [_SharedTensor(w) if w.name in names else _DenseTensor(w) for w in self.network]
         self.tensors = [tensor for tensor in tensors if tensor.unit > 0 and math.isfinite(tensor.unit)]
+        self.parts = self.tensors  # their earlier name
 
     def check(self, batch: Inputs) -> None:
         """Raise InvalidArgument where a batch gives no gradient, UnsuitableModel where the graph does not take it."""

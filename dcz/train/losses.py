@@ -29,6 +29,7 @@ class CrossEntropy:
 
     def __init__(self, network: Network, output: str | None = None):
         self.output, self.producer = output_of(network, output)
+        self.made_by = self.producer  # its earlier name
 
     def __call__(self, outputs: Tensors, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
         """The loss of a batch, a scalar."""

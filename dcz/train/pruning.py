@@ -82,7 +82,10 @@ class Pruner:
         return array
 
 
-def keep_largest(scores: Sequence[np.ndarray], fraction: float) -> list[np.ndarray]:
-    """Masks (bool) of the largest `fraction` of all `scores` (float, flat, not negative, one array for each tensor)."""
-    mask = prune.by_sparsity(np.concatenate(scores), 1 - fraction)
+def keep_largest(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
+    """Masks (bool) of the largest of all `scores` (float, flat, not negative, one array for each tensor).
+
+    `share` is the fraction of them that is kept.
+    """
+    mask = prune.by_sparsity(np.concatenate(scores), 1 - share)
     return np.split(mask, np.cumsum([len(part) for part in scores])[:-1])

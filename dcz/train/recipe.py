@@ -116,6 +116,11 @@ class Recipe:
             return self.stages
         return BOUND_FRACTIONS if self.reassign is None else (1.0,)
 
+    @property
+    def stages_of_sharing(self) -> tuple[float, ...]:
+        """`bound_fractions`, by its earlier name."""
+        return self.bound_fractions
+
     def kept(self, progress: float, target: float) -> float:
         """The fraction of weights to keep when `progress` (0 to 1) of the epochs is done; it ends at `target`.
 
@@ -130,6 +135,10 @@ class Recipe:
     def has_reached_target(self, progress: float) -> bool:
         """Whether `kept` is at its target."""
         return self._round(progress) == self.rounds if self.schedule == "steps" else progress >= self.ramp
+
+    def is_settled(self, progress: float) -> bool:
+        """`has_reached_target`, by its earlier name."""
+        return self.has_reached_target(progress)
 
     def _round(self, progress: float) -> int:
         """The round of pruning, from 1; the last one takes two parts of the time."""

@@ -65,8 +65,8 @@ def reassign(weight: Weight, price: float) -> int:
     return changed
 
 
-def bind_to_centroids(weight: Weight, fraction: float, random: np.random.Generator) -> None:
-    """Bind a `fraction` of the weights to their centroids; the others are trained on their own.
+def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator) -> None:
+    """Bind a `share` (a fraction) of the weights to their centroids; the others are free, trained on their own.
 
     Those that were bound before stay bound and keep their codes; more are chosen at random. A weight gets the centroid
     that is nearest when it is bound (the weight partition of Zhou et al., "Incremental Network Quantization", 2017,
@@ -74,13 +74,13 @@ def bind_to_centroids(weight: Weight, fraction: float, random: np.random.Generat
     """
     latent = _latent(weight)
     with torch.no_grad():
-        unbound = torch.ones_like(weight.codes, dtype=torch.bool) if weight.unbound is None else weight.unbound
-        at = torch.nonzero(unbound).ravel()
+        free = torch.ones_like(weight.codes, dtype=torch.bool) if weight.free is None else weight.free
+        at = torch.nonzero(free).ravel()
         distance = (latent[at, None] - weight.values[None, :]).abs()
         weight.codes = weight.codes.index_copy(0, at, distance.argmin(1))
-        left = len(unbound) - round(fraction * len(unbound))
+        left = len(free) - round(share * len(free))
         stay = at[torch.from_numpy(random.permutation(len(at))[:left])]
-        weight.unbound = torch.zeros_like(unbound).index_fill(0, stay, True)
+        weight.free = torch.zeros_like(free).index_fill(0, stay, True)
 
 
 settle = bind_to_centroids  # its earlier public name

@@ -38,9 +38,13 @@ class Epoch:
     bytes: int
 
 
+# What checkpoints call these fields of State.
+CHECKPOINT_NAMES = {"pruned": "settled", "bind_step": "stage"}
+
+
 @dataclass
 class State:
-    """The state of a run, which a checkpoint holds under these names.
+    """The state of a run.
 
     `pruned`: the pruning has reached its targets. `halted`: the loss was not finite. `best` is the least score
     (validation loss, or training loss) of an epoch of this phase after pruning, `best_weights` the weights that had it,
@@ -73,3 +77,13 @@ class State:
             Epoch(**epoch)
         if self.epoch < 0 or self.bind_step < 0 or not all(isinstance(note, str) for note in self.notes):
             raise TypeError("counts are 0 or more, notes are sentences")
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """The fields by their names in a checkpoint."""
+        return {CHECKPOINT_NAMES.get(name, name): value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_checkpoint(cls, saved: dict[str, Any]) -> "State":
+        """The state of a checkpoint. Raises TypeError for names or values that no run has."""
+        names = {saved_name: name for name, saved_name in CHECKPOINT_NAMES.items()}
+        return cls(**{names.get(name, name): value for name, value in saved.items()})

@@ -49,7 +49,7 @@ class Training:
     ) -> None:
         """Continue from what `_save_checkpoint` wrote. Raises ValueError and the like where it does not fit: see
         checkpoint.restoring."""
-        self.state = State(**state)
+        self.state = State.from_checkpoint(state)
         if self.state.phase not in self.task.epochs:
             raise ValueError(f"no phase {self.state.phase!r}")
         if self.state.best_weights is not None:  # tried now: it is needed only at the end
@@ -124,7 +124,7 @@ class Training:
     def _bind_rest(self) -> None:
         """Bind the weights that are not bound yet, as where training halted between two steps."""
         for weight in self.network:
-            if weight.unbound is not None and bool(weight.unbound.any()):
+            if weight.free is not None and bool(weight.free.any()):
                 sharing.bind_to_centroids(weight, 1.0, np.random.default_rng(self.recipe.seed))
 
     def _round_values(self) -> None:
@@ -264,7 +264,7 @@ class Training:
     def _save_checkpoint(self, optimizer: torch.optim.Optimizer) -> None:
         self.save(
             {
-                "state": dict(vars(self.state)),
+                "state": self.state.to_checkpoint(),
                 "weights": self.network.state(),
                 "squares": self.pruner.squares,
                 "optimizer": optimizer.state_dict(),

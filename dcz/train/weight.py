@@ -1,7 +1,7 @@
 """A tensor in training: dense, pruned or shared.
 
     weight.prune(mask)        a pruned weight is zero and has no gradient
-    weight.share(shared)      its parameters are now the centroids
+    weight.share(found)       its parameters are now the centroids
 
 The gradient of a centroid is the sum of the gradients of its weights (Deep Compression, section 3.3).
 """
@@ -15,7 +15,7 @@ from ..codec.stages import share
 from ..errors import InvalidArgument
 from .pytorch import Tensor, torch
 
-PARTS = ("values", "latent", "mask", "codes", "places", "unbound")  # the whole state of a tensor
+PARTS = ("values", "latent", "mask", "codes", "places", "free")  # the whole state of a tensor
 PARAMETERS = ("values", "latent")  # those of them that are trained
 
 
@@ -44,17 +44,17 @@ class Weight(torch.nn.Module):
     """One trainable tensor of a model.
 
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
-    weights at `places` (int64, ascending). `mask` (bool, flat, None: all) says which weights are kept. With `regrow`
-    pruned weights are zero in the network and yet get gradients, so that a later mask may choose them again. `dtype` is
-    the type that the tensor has in the model; it is computed in float32, or in float64 where it is that. `latent` are
-    the weights behind the centroids where they may change their codes, and `unbound` (bool, one for each of `places`,
-    None: none) those that the network uses as they are, not bound to a centroid yet.
+    weights at `places` (flat positions, int64, ascending). `mask` (bool, flat, None: all) says which weights are kept.
+    With `regrow` pruned weights are zero in the network and yet get gradients, so that a later mask may choose them
+    again. `dtype` is the type that the tensor has in the model; it is computed in float32, or in float64 where it is
+    that. `latent` are the weights behind the centroids where they may change their codes, and `free` (bool, one for
+    each of `places`, None: none) those that the network uses as they are, not bound to a centroid yet.
     """
 
     mask: Tensor | None
     codes: Tensor  # None until it is shared, as are `places`
     places: Tensor
-    unbound: Tensor | None
+    free: Tensor | None
     latent: torch.nn.Parameter | None
 
     def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
@@ -63,7 +63,7 @@ class Weight(torch.nn.Module):
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
-        for buffer in ("mask", "codes", "places", "unbound"):
+        for buffer in ("mask", "codes", "places", "free"):
             self.register_buffer(buffer, None)
         self.register_parameter("latent", None)
 
@@ -82,8 +82,8 @@ class Weight(torch.nn.Module):
         flat: Tensor
         if self.shared:
             flat = _lookup(self.values, self.codes, self.places, self.count)
-            if self.latent is not None and self.unbound is not None:
-                flat = flat.index_copy(0, self.places[self.unbound], self.latent[self.unbound])
+            if self.latent is not None and self.free is not None:
+                flat = flat.index_copy(0, self.places[self.free], self.latent[self.free])
             elif self.latent is not None:  # zero in value, and a path for gradients
                 flat = flat.index_add(0, self.places, self.latent - self.latent.detach())
         elif self.mask is None:
@@ -108,22 +108,22 @@ class Weight(torch.nn.Module):
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
         self.kept = int(self.mask.sum())
 
-    def share(self, shared: share.SharedWeights, movable: bool = False) -> None:
-        """Make centroids the parameters of the kept weights; `shared` has a code for each of these, in order.
+    def share(self, found: share.SharedWeights, movable: bool = False) -> None:
+        """Make centroids the parameters of the kept weights; `found` has a code for each of these, in order.
 
         Optimizers must be made anew after that: `values` is another parameter. `movable` keeps the weights themselves
         as one more parameter, `latent`, which gets their gradients, so that sharing.reassign can change their codes, or
-        sharing.bind_to_centroids leave some of them unbound for a while.
+        sharing.bind_to_centroids leave some of them free for a while.
         Raises InvalidArgument where the codes do not fit, or the weights are shared already.
         """
         if self.shared:
             raise InvalidArgument(f"{self.name}: its weights are shared already")
         places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
-        if len(shared.codes) != len(places):
-            raise InvalidArgument(f"{self.name}: codes for the {len(places)} kept weights, not {len(shared.codes)}")
+        if len(found.codes) != len(places):
+            raise InvalidArgument(f"{self.name}: codes for the {len(places)} kept weights, not {len(found.codes)}")
         dense = self.values.detach()
-        self.places, self.codes = places, torch.from_numpy(shared.codes.astype(np.int64))
-        self.values = torch.nn.Parameter(torch.from_numpy(shared.centroids).to(dense.dtype))
+        self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64))
+        self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype))
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
     def numpy(self) -> np.ndarray:
@@ -155,7 +155,7 @@ class Weight(torch.nn.Module):
         mask: Tensor | None,
         codes: Tensor | None,
         places: Tensor | None,
-        unbound: Tensor | None,
+        free: Tensor | None,
     ) -> None:
         """Raise ValueError unless these are parts of a state of this tensor."""
 
@@ -165,16 +165,16 @@ class Weight(torch.nn.Module):
         if values is None:
             raise ValueError(f"{self.name}: a state without values")
         kept = self.count if places is None else len(places)
-        lengths = fits(mask, self.count, torch.bool) and fits(unbound, kept, torch.bool)
+        lengths = fits(mask, self.count, torch.bool) and fits(free, kept, torch.bool)
         lengths = lengths and fits(codes, kept, torch.int64)
         shared = codes is not None
         sizes = fits(latent, kept, values.dtype) and fits(values, len(values) if shared else self.count, values.dtype)
-        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is unbound is None):
+        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is free is None):
             raise ValueError(f"{self.name}: parts of a state that do not go together")
         if codes is not None and places is not None:
             expected = torch.arange(self.count) if mask is None else torch.nonzero(mask).ravel()
             in_codebook = not len(codes) or 0 <= int(codes.min()) <= int(codes.max()) < len(values)
-            if not torch.equal(places, expected) or not in_codebook or (unbound is not None and latent is None):
+            if not torch.equal(places, expected) or not in_codebook or (free is not None and latent is None):
                 raise ValueError(f"{self.name}: codes that do not fit the mask or the codebook")
 
     def kept_values(self) -> np.ndarray:

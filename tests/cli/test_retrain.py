@@ -143,9 +143,10 @@ def test_the_help_has_all_options_under_headings(run):
     assert code == 0 and all(f"{title}:" in out for title in [*SECTIONS, "Output", "Example"])
 
 
-def test_a_missing_torch_is_told_with_how_to_install_it(folder):
+@pytest.mark.parametrize("missing", ["torch", "torch rich"])
+def test_a_missing_torch_is_told_with_how_to_install_it(missing, folder):
     code = (
-        "import sys; sys.modules['torch'] = None; import dcz.cli; "
+        f"import sys; sys.modules.update(dict.fromkeys('{missing}'.split())); import dcz.cli; "
         "sys.argv = ['dcz', 'retrain', 'net.onnx', '--data', 'train.npz', '--bits', '3']; dcz.cli.main()"
     )
     done = _process(["-c", code])

@@ -265,7 +265,7 @@ def test_never_keeps_everything_inside(packed, tmp_path):
 
 @pytest.mark.parametrize("spare, count", [(100_000, 1), (-100_000, 2)], ids=["just fits", "too big"])
 def test_auto_goes_outside_when_a_message_could_not_hold_the_model(spare, count, net, packed, tmp_path, monkeypatch):
-    # pipeline leaves 1 MB for what tensors and their fields take beside their data
+    # compression leaves 1 MB for what tensors and their fields take beside their data
     monkeypatch.setattr(onnx_model, "PROTOBUF_LIMIT", net.stat().st_size + (1 << 20) + spare)
     path = dcz.decompress(packed, tmp_path / "again.onnx")
     assert len(os.listdir(tmp_path)) == count

@@ -161,8 +161,8 @@ DAMAGE = {
     "places beyond the tensor": lambda state: first(state["weights"]).update(
         values=torch.zeros(2), mask=None, places=torch.arange(8192) + 1, codes=torch.zeros(8192, dtype=torch.int64)
     ),
-    "unbound weights without values": lambda state: first(state["weights"]).update(
-        unbound=torch.ones(8192, dtype=torch.bool)
+    "free weights without values": lambda state: first(state["weights"]).update(
+        free=torch.ones(8192, dtype=torch.bool)
     ),
     "another phase": lambda state: state["state"].update(phase="rest"),
     "an epoch that is no number": lambda state: state["state"].update(epoch="1"),
@@ -187,6 +187,15 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_refused_by_name(name, stopped):
     with pytest.raises(BadPlan, match="net.checkpoint: .*remove it to start anew"):
         run(stopped)
     assert path.exists() and not (stopped / "net.dcz").exists()
+
+
+def test_a_checkpoint_has_the_names_of_those_that_older_versions_wrote(stopped):
+    saved = torch.load(stopped / "net.checkpoint", weights_only=True)["state"]
+    assert " ".join(saved) == "state weights squares optimizer random"
+    assert " ".join(saved["state"]) == (
+        "phase epoch batches settled halted best best_weights stale stage before after history notes"
+    )
+    assert " ".join(first(saved["weights"])) == "values latent mask codes places free"
 
 
 def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path):

@@ -25,7 +25,7 @@ from dcz.train import (
     Schedule,
     Trainee,
 )
-from dcz.tuning import distill as distilling
+from dcz.tuning import distill as tuning_distill
 
 LIVELY = Schedule(epochs=4, centroids=1.5, others=0.3)
 
@@ -34,11 +34,11 @@ def inputs(count: int = 96, shape=(64,)) -> np.ndarray:
     return normal(count, *shape, seed=3) * 20
 
 
-def coarse(sampled: TuningSession, step: float = 0.7) -> dict[str, np.ndarray]:
+def coarse(session: TuningSession, step: float = 0.7) -> dict[str, np.ndarray]:
     """Every weight rounded to multiples of `step` standard deviations, which then are moved at random."""
     new = {}
-    for name in sampled.weight_names:
-        numbers = sampled.values(name).astype(np.float64)
+    for name in session.weight_names:
+        numbers = session.values(name).astype(np.float64)
         levels, codes = np.unique(np.rint(numbers / numbers.std() / step), return_inverse=True)
         moved = levels * (1 + 0.5 * np.random.default_rng(5).normal(size=len(levels))) * numbers.std() * step
         new[name] = np.float16(moved)[codes].reshape(numbers.shape).astype(np.float64)
@@ -46,12 +46,13 @@ def coarse(sampled: TuningSession, step: float = 0.7) -> dict[str, np.ndarray]:
 
 
 def distill(source, x, plan=Plan(), schedule=LIVELY, new=None, fits=lambda values: True, **options):
-    """What comes of spoilt values: (sampled, the values before, those after or None, the verdict)."""
-    sampled = TuningSession(source, {source.graph.input[0].name: x}, plan, 1)
-    new = coarse(sampled) if new is None else new(sampled)
-    places = np.arange(len(x))
-    training, held = (SampleBatches(sampled.predictor, places[part]) for part in (places % 4 != 3, places % 4 == 3))
-    return sampled, new, *distilling.distill(sampled, new, training, held, fits, schedule, **options)
+    """What comes of spoilt values: (session, the values before, those after or None, the verdict)."""
+    session = TuningSession(source, {source.graph.input[0].name: x}, plan, 1)
+    new = coarse(session) if new is None else new(session)
+    indices = np.arange(len(x))
+    is_held_out = indices % 4 == 3
+    training, held_out = (SampleBatches(session.predictor, indices[part]) for part in (~is_held_out, is_held_out))
+    return session, new, *tuning_distill.distill(session, new, training, held_out, fits, schedule, **options)
 
 
 def normalised() -> onnx.ModelProto:
@@ -79,7 +80,7 @@ def normalised() -> onnx.ModelProto:
     (samples.perceptron(), (64,)), (normalised(), (3, 8, 8)), (samples.convolutional(), (1, 6, 6)),
 ])  # fmt: skip
 def test_spoilt_centroids_are_mended(source, shape):
-    sampled, new, better, verdict = distill(source, inputs(shape=shape), Plan(min_weights=100))
+    session, new, better, verdict = distill(source, inputs(shape=shape), Plan(min_weights=100))
     assert verdict.refused == "" and verdict.after < 0.7 * verdict.before
     assert verdict.same_after >= verdict.same_before and verdict.held_out == 24
     for name in new:
@@ -90,9 +91,9 @@ def test_spoilt_centroids_are_mended(source, shape):
 
 
 def test_a_grid_stays_a_grid():
-    def even(sampled):
-        step = {name: round_step(0.8 * float(sampled.values(name).std())) for name in sampled.weight_names}
-        return {name: np.rint(sampled.values(name) / each) * round_step(1.5 * each) for name, each in step.items()}
+    def even(session):
+        step = {name: round_step(0.8 * float(session.values(name).std())) for name in session.weight_names}
+        return {name: np.rint(session.values(name) / each) * round_step(1.5 * each) for name, each in step.items()}
 
     _, new, better, verdict = distill(samples.perceptron(), inputs(192), new=even, schedule=Schedule(4, 1.0, 0))
     assert verdict.after < verdict.before
@@ -111,8 +112,8 @@ def test_normalisations_and_biases_are_trained_and_the_rest_stays():
 
 
 def test_short_numbers_stay_short():
-    def rounded(sampled):
-        return coarse(sampled) | {"fc1.bias": np.rint(sampled.values("fc1.bias") * 256) / 256}
+    def rounded(session):
+        return coarse(session) | {"fc1.bias": np.rint(session.values("fc1.bias") * 256) / 256}
 
     _, new, better, _ = distill(samples.perceptron(), inputs(), new=rounded)
     assert np.array_equal(better["fc1.bias"] * 256, np.rint(better["fc1.bias"] * 256))
@@ -141,9 +142,9 @@ def test_the_same_seed_gives_the_same_values():
 
 
 def test_progress_counts_batches():
-    told = []
-    distill(samples.perceptron(), inputs(), progress=lambda *each: told.append(each))
-    assert told[0] == ("distilling, epoch 1 of 4", 1, 36) and told[-1] == ("distilling, epoch 4 of 4", 36, 36)
+    calls = []
+    distill(samples.perceptron(), inputs(), progress=lambda *each: calls.append(each))
+    assert calls[0] == ("distilling, epoch 1 of 4", 1, 36) and calls[-1] == ("distilling, epoch 4 of 4", 36, 36)
 
 
 # -- what it leaves alone ----------------------------------------------------------------------------------------------
@@ -189,9 +190,9 @@ def test_values_that_miss_the_budget_are_not_taken():
     ([0.9], 0.9, "the gain is not clear"),
 ])  # fmt: skip
 def test_a_gain_is_told_from_chance(gains, same, refused):
-    before = distilling._Score(np.ones(len(gains)), 0.9)
-    after = distilling._Score(1 - np.array(gains), same)
-    assert distilling._refusal(before, after) == refused
+    before = tuning_distill._Score(np.ones(len(gains)), 0.9)
+    after = tuning_distill._Score(1 - np.array(gains), same)
+    assert tuning_distill._refusal(before, after) == refused
 
 
 # -- in a whole run ----------------------------------------------------------------------------------------------------
@@ -231,7 +232,7 @@ def test_a_run_keeps_its_goal_and_says_what_came_of_it(goal, tmp_path, spoilt):
 
 
 def test_a_run_that_gains_nothing_gives_the_calibrated_file(tmp_path, spoilt, monkeypatch):
-    monkeypatch.setattr(distilling, "_refusal", lambda before, after: "no")
+    monkeypatch.setattr(tuning_distill, "_refusal", lambda before, after: "no")
     assert tune(tmp_path / "net.dcz", ratio=8).distilled.refused == "no"
     monkeypatch.setattr(tuning, "_distill", lambda trials, candidate, max_bytes: (candidate, None))
     tune(tmp_path / "plain.dcz", ratio=8)

@@ -131,15 +131,15 @@ def test_binding_takes_ever_more_weights_each_to_its_nearest_centroid():
             weight.latent.add_(0.3)  # as if they had been trained: other centroids are nearer now
         before = weight.codes.clone()
         bind_to_centroids(weight, fraction, random)
-        assert int((~weight.unbound).sum()) == round(fraction * 1000)
-        assert not bool((weight.unbound & bound).any())  # what is bound stays so, and keeps its code
+        assert int((~weight.free).sum()) == round(fraction * 1000)
+        assert not bool((weight.free & bound).any())  # what is bound stays so, and keeps its code
         assert torch.equal(weight.codes[bound], before[bound])
-        newly = ~weight.unbound & ~bound
+        newly = ~weight.free & ~bound
         nearest = (weight.latent[newly, None] - weight.values[None, :]).abs().argmin(1)
         assert torch.equal(weight.codes[newly], nearest)
-        bound = ~weight.unbound
+        bound = ~weight.free
         dense = weight().detach()
-        assert torch.equal(dense[weight.unbound], weight.latent[weight.unbound].detach())
+        assert torch.equal(dense[weight.free], weight.latent[weight.free].detach())
         assert torch.equal(dense[bound], weight.values[weight.codes[bound]].detach())
 
 
@@ -147,13 +147,13 @@ def test_the_earlier_name_of_binding_is_the_same_function():
     assert settle is bind_to_centroids
 
 
-def test_bound_weights_train_their_centroid_and_unbound_ones_themselves():
+def test_bound_weights_train_their_centroid_and_free_ones_themselves():
     weight = Weight("w", np.array([-1.0, -0.9, 0.8, 1.0, 1.1, 0.9], np.float32), True)
     share_weights(weight, Settings(bits=1), movable=True)
     bind_to_centroids(weight, 0.5, np.random.default_rng(0))
     slopes = torch.arange(1.0, 7.0)
     (weight() * slopes).sum().backward()
-    unbound, codes = weight.unbound, weight.codes
-    assert torch.equal(weight.latent.grad, torch.where(unbound, slopes, 0.0))
-    wanted = torch.stack([slopes[~unbound & (codes == code)].sum() for code in range(2)])
+    free, codes = weight.free, weight.codes
+    assert torch.equal(weight.latent.grad, torch.where(free, slopes, 0.0))
+    wanted = torch.stack([slopes[~free & (codes == code)].sum() for code in range(2)])
     assert torch.allclose(weight.values.grad, wanted)

@@ -73,3 +73,17 @@ def test_what_needs_no_torch_is_there_without_it():
 def test_a_name_that_is_not_there_is_named():
     with pytest.raises(AttributeError, match="'dcz.train' has no attribute 'nothing'"):
         train.nothing
+
+
+def test_modules_are_attributes_of_the_package_once_it_is_imported():
+    pytest.importorskip("torch")
+    done = run("import dcz.train; print(dcz.train.distill.__name__, dcz.train.MissingBackend, dcz.train.losses.Loss)")
+    assert done.stdout.startswith("dcz.train.distill <class 'dcz.errors.MissingBackend'>")
+
+
+def test_earlier_names_still_work():
+    recipe = train.Recipe(sparsity=0.9)
+    assert recipe.stages_of_sharing == recipe.bound_fractions
+    assert [recipe.is_settled(done) for done in (0.1, 1.0)] == [False, True]
+    pytest.importorskip("torch")
+    assert train.settle is train.bind_to_centroids

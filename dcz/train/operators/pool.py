@@ -25,8 +25,8 @@ def max_pool(call: Call) -> Function:
         ):
             padding = layout.before
         else:
-            least = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
-            x = pad(x, layout.before, ends, least)
+            lowest = -torch.inf if x.is_floating_point() else torch.iinfo(x.dtype).min
+            x = pad(x, layout.before, ends, lowest)
         return _MAX[x.dim() - 2](x, kernel, layout.strides, padding, layout.dilations)
 
     return run
