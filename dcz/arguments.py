@@ -52,25 +52,26 @@ def is_texts(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
 
 
-def parse_size(size: float | str, minimum: int = 0) -> int:
-    """Bytes of "7MB" (10^6), "7MiB" (2^20), "7000000" or a number, which is rounded down; at least `minimum`."""
-    if is_number(size, 0, MAX_SIZE):
-        nbytes = int(size)
-    else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size) if isinstance(size, str) else None
-        number = float(match[1]) * UNITS.get(match[2].upper(), math.inf) if match else math.inf
-        if not number <= MAX_SIZE:  # NaN is 0 times infinity
-            raise InvalidArgument(
-                f"{size!r} is no size: write a number with B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024)"
-            )
-        nbytes = int(number)
-    expect(nbytes >= minimum, f"a size is {minimum} or more bytes, not {size!r}")
-    return nbytes
+def parse_size(size: float | str) -> int:
+    """Bytes of "7MB" (10^6), "7MiB" (2^20), "7000000" or a number: rounded down, and of a number MAX_SIZE at most."""
+    if isinstance(size, Real) and not isinstance(size, bool):
+        expect(size >= 0, f"a size is 0 or more bytes, not {size!r}")  # NaN is not
+        return int(min(size, MAX_SIZE))
+    match = re.fullmatch(r"\s*(-?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", size) if isinstance(size, str) else None
+    number = float(match[1]) * UNITS.get(match[2].upper(), math.nan) if match else math.nan
+    if not number <= MAX_SIZE:  # nor is NaN
+        raise InvalidArgument(
+            f"{size!r} is no size: write a number with B, kB, MB, GB (powers of 1000), KiB, MiB or GiB (of 1024)"
+        )
+    expect(number >= 0, f"a size is 0 or more bytes, not {size!r}")
+    return int(number)
 
 
-def optional_size(size: float | str | None, minimum: int = 0) -> int | None:
-    """`parse_size`, or None for None."""
-    return None if size is None else parse_size(size, minimum)
+def parse_limit(size: float | str | None) -> float | None:
+    """Bytes that something may take, as in `parse_size`, but a number keeps its fraction; None for no limit."""
+    if size is None or isinstance(size, str):
+        return None if size is None else parse_size(size)
+    return size if parse_size(size) < MAX_SIZE else MAX_SIZE
 
 
 def parse_share(text: str, bare_is_percent: bool = False) -> float:
@@ -104,8 +105,11 @@ def size_at_ratio(nbytes: int, ratio: float) -> int:
 
 
 def check_flag(value: bool | None, name: str) -> None:
-    """Raise InvalidArgument unless the argument `name` is true, false or None."""
-    expect(value is None or isinstance(value, bool), f"{name} is true, false or None, not {value!r}")
+    """Raise InvalidArgument unless the argument `name` is true, false (or 1, 0) or None."""
+    expect(
+        value is None or is_whole(value, 0, 1) or isinstance(value, bool),
+        f"{name} is true, false or None, not {value!r}",
+    )
 
 
 def check_metadata(metadata: Mapping[str, str] | None) -> None:

@@ -139,8 +139,8 @@ class Plan:
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
     whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
     unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
-    these are shared, and nothing else of them is named (compression.foldable). `include` and `exclude` are tuples
-    of patterns, as in Rule: a string alone is refused. Raises BadPlan for a field of another type.
+    these are shared, and nothing else of them is named (compression.foldable). `rules`, `include` and `exclude` may be
+    lists, of which tuples are made; a string alone is refused. Raises InvalidArgument for a field of another type.
     """
 
     default: Settings = DEFAULT
@@ -151,12 +151,15 @@ class Plan:
     fold: bool = True
 
     def __post_init__(self) -> None:
+        for field in ("rules", "include", "exclude"):
+            if isinstance(value := getattr(self, field), list):
+                object.__setattr__(self, field, tuple(value))
         expect(isinstance(self.default, Settings), f"the default of a plan is dcz.Settings, not {self.default!r}")
         are_rules = isinstance(self.rules, tuple) and all(isinstance(rule, Rule) for rule in self.rules)
         expect(are_rules, f"rules is a tuple of dcz.Rule, not {self.rules!r}")
         _check_patterns("include", self.include)
         _check_patterns("exclude", self.exclude)
-        expect(is_whole(self.min_weights, 1, MAX_MIN_WEIGHTS), "min_weights is a whole number, 1 or more")
+        expect(is_whole(self.min_weights, 0, MAX_MIN_WEIGHTS), "min_weights is a whole number, 0 or more")
         expect(isinstance(self.fold, bool), "fold is true or false")
 
     def settings(self, name: str, is_weight: bool, elements: int) -> Settings:

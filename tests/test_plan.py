@@ -100,12 +100,11 @@ def test_settings_read_as_the_fields_that_differ_from_their_defaults():
         (lambda: Rule((1,), DEFAULT), "match is a tuple of patterns"),
         (lambda: Rule(("a",), None), "dcz.Settings, not None"),
         (lambda: Plan(None), "dcz.Settings, not None"),
-        (lambda: Plan(rules=[Rule(("a",), DEFAULT)]), "rules is a tuple of dcz.Rule"),
         (lambda: Plan(rules=(DEFAULT,)), "rules is a tuple of dcz.Rule"),
         (lambda: Plan(include="w0"), r"""include is a tuple of patterns, such as \("fc1.\*",\), not 'w0'"""),
         (lambda: Plan(exclude="w0"), "exclude is a tuple of patterns"),
         (lambda: Plan(exclude=("w0", None)), "exclude is a tuple of patterns"),
-        (lambda: Plan(min_weights=0), "min_weights is a whole number"),
+        (lambda: Plan(min_weights=-1), "min_weights is a whole number"),
         (lambda: Plan(min_weights=1.5), "min_weights is a whole number"),
         (lambda: Plan(min_weights=None), "min_weights is a whole number"),
         (lambda: Plan(fold=None), "fold is true or false"),
@@ -344,7 +343,7 @@ def test_an_empty_file_is_the_default_plan(tmp_path):
         ("[[rule]]\nmatch = ['a', 4]", "patterns are strings"),
         ("include = 1", "patterns are strings"),
         ("exclude = [['a']]", "patterns are strings"),
-        ("min_weights = 0", "min_weights"),
+        ("min_weights = -1", "min_weights"),
         ("min_weights = 1.5", "min_weights"),
         ("[default", "not valid TOML"),
         ("[default]\nbits = 4\nbits = 5", "not valid TOML"),
@@ -375,3 +374,10 @@ def test_the_example_of_the_docstring(tmp_path):
     path.write_text(plan.__doc__.split("\n\n", 1)[1])
     (rule,) = plan.load(path).rules
     assert rule == Rule(("classifier.*",), Settings(sparsity=0.9, bits=5))
+
+
+def test_lists_of_patterns_and_rules_become_tuples():
+    rule = Rule(("fc1.*",), DEFAULT)
+    plan = Plan(rules=[rule], include=["a*"], exclude=["b*"], min_weights=0)
+    assert plan == Plan(rules=(rule,), include=("a*",), exclude=("b*",), min_weights=0) and hash(plan)
+    assert plan.names("a1") and plan.excludes("b1") and plan.rule("fc1.weight") is rule

@@ -152,7 +152,7 @@ def command(
     """
     from dataclasses import replace
 
-    from ..arguments import optional_size
+    from ..arguments import parse_limit
     from ..errors import InvalidArgument
     from ..plan import DROPS
     from ..reading.inspect import inspect
@@ -162,7 +162,7 @@ def command(
     options["preset"] = None if calibrate else preset
     settings = make_plan(plan, include, exclude, lossless, no_share, options)
     settings = replace(settings, fold=False) if no_fold else settings
-    limit = optional_size(max_size, minimum=1)
+    limit = parse_limit(max_size)
     if calibrate is not None and (workers, cluster) != (None, None):
         raise InvalidArgument("calibration works on this machine's threads: leave --workers and --cluster out")
     common: dict[str, Any] = {"plan": settings, "threads": threads, "force": force, "resume": resume}

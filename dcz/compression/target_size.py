@@ -1,4 +1,4 @@
-"""The most quality for a budget of bytes.
+"""The best quality within a size.
 
     compress_to_size("net.onnx", "net.dcz", 1_500_000)      quality 31.27 dB: 1,496,112 bytes
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ..arguments import check_flag, check_ratio, optional_size, size_at_ratio
+from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
 from ..encoded import Record, RecordInfo
 from ..errors import BadPlan, InvalidArgument
 from ..files import check_output
@@ -99,7 +99,7 @@ def compress_to_size(
     is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
     check_output(output, force, inputs=[model] if is_file else [])
     check_flag(resume, "resume")
-    budget = _budget(model, optional_size(max_bytes, minimum=1), ratio)
+    budget = _budget(model, parse_limit(max_bytes), ratio)
     plan = _searchable(as_plan(plan))
     threads = thread_count(threads)
 
@@ -124,7 +124,7 @@ def compress_to_size(
 
 
 def seek(
-    measure: Callable[[float], SizeTrial], max_bytes: int, first: float = (WORST_QUALITY + BEST_QUALITY) / 2
+    measure: Callable[[float], SizeTrial], max_bytes: float, first: float = (WORST_QUALITY + BEST_QUALITY) / 2
 ) -> SizeTrial:
     """The trial of the most bytes within `max_bytes`, of qualities between WORST_QUALITY and BEST_QUALITY.
 
@@ -154,7 +154,7 @@ def seek(
 
 
 def _bracket(
-    measure: Callable[[float], SizeTrial], max_bytes: int, quality: float
+    measure: Callable[[float], SizeTrial], max_bytes: float, quality: float
 ) -> tuple[SizeTrial, SizeTrial | None]:
     """Two trials, one that fits and one that does not; where BEST_QUALITY fits, that one and None."""
     last, step = measure(quality), 0.0
@@ -169,7 +169,7 @@ def _bracket(
                 f"{last.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
             )
         # 6 dB a bit: what is missing, a little more so that the goal comes between, and more each time.
-        step = max(2 * step, 1.5 + 1.2 * abs(DECIBELS_PER_E * math.log(max_bytes / last.nbytes)))
+        step = max(2 * step, 1.5 + 1.2 * abs(DECIBELS_PER_E * math.log(max(1, max_bytes) / last.nbytes)))
         next_quality = last.quality + step if fits else last.quality - step
         before, last = last, measure(min(BEST_QUALITY, max(WORST_QUALITY, next_quality)))
         if fits != (last.nbytes <= max_bytes):
@@ -181,7 +181,7 @@ def at_quality(plan: Plan, quality: float) -> Plan:
     return replace(plan, default=overlay(plan.default, {"quality": quality}))
 
 
-def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: int) -> float:
+def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: float) -> float:
     """The quality to begin with: from the bits a weight that the budget leaves when all else stays exact."""
     sizes = [(tensor, tensor.nbytes * 8 // tensor.dtype.bits) for tensor in tensors if tensor.dtype.real]
     weights = sum(size for tensor, size in sizes if plan.settings(tensor.name, tensor.is_weight, size) is plan.default)
@@ -189,7 +189,7 @@ def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: int)
 
 
 def _fill(
-    measure: Callable[[float, Plan], MeasuredFile], plan: Plan, best: SizeTrial, max_bytes: int
+    measure: Callable[[float, Plan], MeasuredFile], plan: Plan, best: SizeTrial, max_bytes: float
 ) -> tuple[Plan, SizeTrial]:
     """The model kept exactly; or the best trial with exact tensors, the largest first, as far as the budget goes."""
     exact = replace(plan, default=LOSSLESS)
@@ -217,7 +217,7 @@ def _keeping(chosen: Plan, plan: Plan, names: tuple[str, ...]) -> Plan:
     return replace(chosen, exclude=(*plan.exclude, *map(glob.escape, names)))
 
 
-def fitting(whole: MeasuredFile, file: MeasuredFile, max_bytes: int) -> tuple[str, ...]:
+def fitting(whole: MeasuredFile, file: MeasuredFile, max_bytes: float) -> tuple[str, ...]:
     """The tensors that can be as in the exact file `whole` and not as in `file`, the largest first; none that were
     folded away, as these come back with the weights that they belong to."""
     costs = {
@@ -233,7 +233,7 @@ def fitting(whole: MeasuredFile, file: MeasuredFile, max_bytes: int) -> tuple[st
     return chosen
 
 
-def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: int | None, ratio: float | None) -> int:
+def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: float | None, ratio: float | None) -> float:
     """The bytes that the file may take."""
     if max_bytes is not None and ratio is None:
         return max_bytes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..arguments import optional_size
+from ..arguments import parse_limit
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
@@ -76,7 +76,7 @@ def load(
     """
     from .. import model
 
-    limit = optional_size(max_bytes)
+    limit = parse_limit(max_bytes)
     with Archive(path) as archive:
         proto, references, _ = _skeleton_within(archive, limit)
         number = 0
@@ -107,7 +107,7 @@ def decompress(
     """
     from .. import model
 
-    limit = optional_size(max_bytes)
+    limit = parse_limit(max_bytes)
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
@@ -137,7 +137,7 @@ def decompress(
 
 
 def _skeleton_within(
-    archive: Archive, max_bytes: int | None
+    archive: Archive, max_bytes: float | None
 ) -> "tuple[ModelProto, Mapping[int, list[Reference]], int]":
     """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `max_bytes`."""
     directory = archive.directory

@@ -13,7 +13,7 @@ from ..compression.target_size import TOLERANCE, fitting
 from ..errors import InvalidArgument
 from .result_file import measure_file
 from .session import TuningSession
-from .trials import CalibratedTrial, Candidate, Trials
+from .trials import CalibratedTrial, CalibratedValues, Trials
 
 MAX_BITS, MIN_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
 FIRST_BITS = 4.0  # a weight, in the first trial for a drop
@@ -24,15 +24,15 @@ DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until o
 MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
 
 
-def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
+def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
     """The candidate of the most bits whose file has at most `max_bytes`; where there is room, tensors stay exact.
 
     Raises InvalidArgument where even the fewest bits take more.
     """
     bits = _first_bits(trials.session, max_bytes)
     if bits == MAX_BITS and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
-        return Candidate(CalibratedTrial(math.inf, exact_bytes), {})
-    best: Candidate | None = None
+        return CalibratedValues(CalibratedTrial(math.inf, exact_bytes), {})
+    best: CalibratedValues | None = None
     fitting_trial = larger_trial = previous = None  # the latest that fits and that does not, and the latest of all
     for _ in range(MAX_SIZE_TRIALS):
         candidate = trials.run(bits)
@@ -61,13 +61,15 @@ def search_by_size(trials: Trials, max_bytes: int) -> Candidate:
     return best if larger_trial is not None else _fill_with_exact(trials, best, max_bytes)
 
 
-def _larger_fitting(best: Candidate | None, candidate: Candidate, max_bytes: int) -> Candidate | None:
+def _larger_fitting(
+    best: CalibratedValues | None, candidate: CalibratedValues, max_bytes: float
+) -> CalibratedValues | None:
     """The candidate, if its file fits and is larger than that of the best one; else the best one."""
     fits = candidate.trial.nbytes <= max_bytes
     return candidate if fits and (best is None or candidate.trial.nbytes > best.trial.nbytes) else best
 
 
-def _first_bits(session: TuningSession, max_bytes: int) -> float:
+def _first_bits(session: TuningSession, max_bytes: float) -> float:
     """Bits a weight, from the bytes of the file with all weights zero."""
     zeros = {name: np.zeros(session.tensors[name].shape, np.float32) for name in session.weight_names}
     besides = measure_file(session, zeros).nbytes
@@ -96,7 +98,7 @@ def _next_bits(
     return min(MAX_BITS, max(trial.bits / 2, MIN_BITS, bits))
 
 
-def _fill_with_exact(trials: Trials, best: Candidate, max_bytes: int) -> Candidate:
+def _fill_with_exact(trials: Trials, best: CalibratedValues, max_bytes: float) -> CalibratedValues:
     """Beyond the most bits: leave as many tensors exact as there is room for, the largest first."""
     session = trials.session
     exact_file, exact = measure_file(session, {}), frozenset[str]()
@@ -112,7 +114,7 @@ def _fill_with_exact(trials: Trials, best: Candidate, max_bytes: int) -> Candida
     return best
 
 
-def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> Candidate:
+def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> CalibratedValues:
     """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
 
     Raises InvalidArgument where no trial holds that. `warn` gets a message where so small a drop cannot be told from
@@ -121,7 +123,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
     count = len(trials.split.held_out.indices)
     if 0 < max_drop < 1 / count:
         warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
-    best: Candidate | None = None
+    best: CalibratedValues | None = None
     smallest_drop, bits_of_smallest_drop = math.inf, math.nan
     failing_bits = holding_bits = None  # the latest with a larger drop, and the latest without
     bits = FIRST_BITS
@@ -154,6 +156,6 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
     return best
 
 
-def _drop(candidate: Candidate) -> float:
+def _drop(candidate: CalibratedValues) -> float:
     assert candidate.trial.drop is not None, "a search by drop has a criterion"
     return candidate.trial.drop

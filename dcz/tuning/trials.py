@@ -41,8 +41,8 @@ class CalibratedTrial:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A trial and its new values by tensor, none where all stay exact; `settings` is what the file's metadata says."""
+class CalibratedValues:
+    """New values by tensor, none where all stay exact, and their trial; `settings` is what the file's metadata says."""
 
     trial: CalibratedTrial
     values: Mapping[str, np.ndarray]
@@ -108,7 +108,7 @@ class Trials:
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
     on_trial: Callable[[CalibratedTrial], None] = lambda trial: None
 
-    def run(self, bits: float, exact: frozenset[str] = frozenset()) -> Candidate:
+    def run(self, bits: float, exact: frozenset[str] = frozenset()) -> CalibratedValues:
         """Calibrate at this many bits a weight, without the tensors named in `exact`, and measure what comes of it.
 
         Raises InvalidArgument for samples that lead to NaN or infinities.
@@ -127,8 +127,8 @@ class Trials:
         self.on_trial(candidate.trial)
         return candidate
 
-    def candidate(self, bits: float, values: Mapping[str, np.ndarray], settings: str) -> Candidate:
+    def candidate(self, bits: float, values: Mapping[str, np.ndarray], settings: str) -> CalibratedValues:
         """These values with the figures of their trial."""
         scores = {} if self.criterion is None else self.criterion(self.session.run_with(values))
         nbytes = measure_file(self.session, values, settings).nbytes
-        return Candidate(CalibratedTrial(bits, nbytes, **scores), values, settings)
+        return CalibratedValues(CalibratedTrial(bits, nbytes, **scores), values, settings)

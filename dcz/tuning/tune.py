@@ -12,11 +12,11 @@ stay, or, with labels, how many are right (criteria).
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import check_flag, check_ratio, is_number, optional_size, size_at_ratio
+from ..arguments import check_flag, check_ratio, is_number, parse_limit, size_at_ratio
 from ..compression.compress import as_plan
 from ..errors import BadPlan, InvalidArgument
 from ..files import check_output
@@ -28,7 +28,7 @@ from .search import search_by_drop, search_by_size
 from .session import TuningSession
 from .trials import (
     CalibratedTrial,
-    Candidate,
+    CalibratedValues,
     Trials,
     check_sample_count,
     make_criterion,
@@ -98,11 +98,10 @@ def tune(
     end.
     Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
     """
-    max_bytes = optional_size(max_bytes, minimum=1)
+    max_bytes = parse_limit(max_bytes)
     check_flag(resume, "resume")
     _check(max_bytes, ratio, max_drop, labels)
-    paths = [os.fspath(given) for given in (model, inputs, labels) if isinstance(given, (str, os.PathLike))]
-    check_output(output, force, inputs=[path for path in paths if os.path.exists(path)])
+    check_output(output, force, inputs=_existing_files(model, inputs, labels))
     session = TuningSession(model, inputs, _check_default(as_plan(plan)), thread_count(threads))
     check_sample_count(session)
     check_output(output, force, inputs=[tensor.external[0] for tensor in session.source.tensors if tensor.external])
@@ -115,10 +114,7 @@ def tune(
     split = split_samples(session, hold_out=distill or max_bytes is None)
     criterion = make_criterion(session, split.held_out, labels) if max_bytes is None else None
     trials = Trials(session, split, criterion, measure_curves(session, split), progress, trial)
-    if max_bytes is None:
-        best = search_by_drop(trials, DEFAULT_MAX_DROP if max_drop is None else max_drop, warn)
-    else:
-        best = search_by_size(trials, max_bytes)
+    best = _search(trials, max_bytes, max_drop, warn)
     distilled = None
     if distill:
         limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
@@ -130,8 +126,13 @@ def tune(
     return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled)
 
 
+def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
+    """Those arguments that are the paths of files."""
+    return [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
+
+
 def _check(
-    max_bytes: int | None,
+    max_bytes: float | None,
     ratio: float | None,
     max_drop: float | None,
     labels: str | os.PathLike[str] | np.ndarray | None,
@@ -162,7 +163,18 @@ def _check_default(plan: Plan) -> Plan:
     return plan
 
 
-def _distill(trials: Trials, candidate: Candidate, max_bytes: int) -> "tuple[Candidate, Distilled | None]":
+def _search(
+    trials: Trials, max_bytes: float | None, max_drop: float | None, warn: Callable[[str], None]
+) -> CalibratedValues:
+    """The values that meet the goal: a size, or else a drop."""
+    if max_bytes is not None:
+        return search_by_size(trials, max_bytes)
+    return search_by_drop(trials, DEFAULT_MAX_DROP if max_drop is None else max_drop, warn)
+
+
+def _distill(
+    trials: Trials, candidate: CalibratedValues, max_bytes: float
+) -> "tuple[CalibratedValues, Distilled | None]":
     """Train the candidate's values: the better candidate, in `max_bytes` at most, and what came of training.
 
     None came of it where all tensors stay exact.

@@ -12,7 +12,7 @@ def test_sizes_in_powers_of_1000_and_1024(text, size):
     assert check.parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MB", "7 apples", "-1MB", "1e9", "nan", "7MB7"])
+@pytest.mark.parametrize("text", ["", "MB", "7 apples", "1e9", "nan", "7MB7"])
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(BadPlan, match="is no size"):
         check.parse_size(text)

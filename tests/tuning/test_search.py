@@ -8,16 +8,16 @@ import pytest
 
 from dcz.errors import BadPlan
 from dcz.tuning import search
-from dcz.tuning.trials import CalibratedTrial, Candidate
+from dcz.tuning.trials import CalibratedTrial, CalibratedValues
 
 
 def trials_with_drops(drop_at, held_out: int = 100):
     """Trials in which a bit a weight is 1,000 bytes, and the bits that were tried."""
     tried = []
 
-    def run(bits: float) -> Candidate:
+    def run(bits: float) -> CalibratedValues:
         tried.append(bits)
-        return Candidate(CalibratedTrial(bits, round(1000 * bits), drop=drop_at(bits)), {})
+        return CalibratedValues(CalibratedTrial(bits, round(1000 * bits), drop=drop_at(bits)), {})
 
     criterion = SimpleNamespace(describe=lambda drop: f"{drop:.0%}")
     split = SimpleNamespace(held_out=SimpleNamespace(indices=np.arange(held_out)))
