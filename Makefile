@@ -6,7 +6,7 @@
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
-# make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (half an hour; see examples/mnist/)
+# make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (an hour; see examples/mnist/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
 # make large-model  a 6 GB transformer, drawn on the spot, compressed and decoded in 3 GB (see examples/streaming/; 16 GB of disk)
 # make scaling  time and memory from 1 M to 1 B weights, with a figure (see examples/streaming/; 10 GB of disk)

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from .arguments import expect, is_number, is_texts, is_whole
-from .errors import BadPlan, FileAccess
+from .errors import FileAccess, InvalidArgument
 
 STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
@@ -43,8 +43,8 @@ class Settings:
     2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid of this SQNR (signal
     to quantization noise ratio) in decibels; `rate`, a grid whose codes take about this many bits a weight.
     `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps' width
-    (None: the smallest measured), `codebook` may be rounded to float16. Raises BadPlan for fields that are out of range
-    or contradict each other.
+    (None: the smallest measured), `codebook` may be rounded to float16. Raises InvalidArgument for fields that are out
+    of range or contradict each other.
     """
 
     lossless: bool = False
@@ -120,7 +120,7 @@ DROPS = {"safe": 0.005, "balanced": 0.01, "small": 0.05}
 class Rule:
     """Settings for the tensors whose name matches one of the patterns (shell wildcards, case counts).
 
-    `match` is a tuple of patterns: a single one is ("fc1.*",). Raises BadPlan for anything else.
+    `match` is a tuple of patterns: a single one is ("fc1.*",). Raises InvalidArgument for anything else.
     """
 
     match: tuple[str, ...]
@@ -184,13 +184,13 @@ class Plan:
         return self.rule(name) is not None or _matches(name, self.include + self.exclude)
 
     def check_names(self, names: Iterable[str]) -> None:
-        """Raise BadPlan for a pattern that matches none of `names`."""
+        """Raise InvalidArgument for a pattern that matches none of `names`."""
         names = list(names)
         patterns = [pattern for rule in self.rules for pattern in rule.match]
         for pattern in [*patterns, *self.include, *self.exclude]:
             if not any(_matches(name, (pattern,)) for name in names):
                 hint = "`dcz inspect MODEL` lists their names"
-                raise BadPlan(f"the pattern {pattern!r} matches no tensor of the model; {hint}")
+                raise InvalidArgument(f"the pattern {pattern!r} matches no tensor of the model; {hint}")
 
 
 def overlay(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -209,7 +209,7 @@ def overlay(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         fields.update(dict.fromkeys(PRUNING + SHARING))
     unknown = changes.keys() - fields.keys()
     if unknown:
-        raise BadPlan(f"unknown setting {min(unknown)!r}; known are preset, {', '.join(fields)}")
+        raise InvalidArgument(f"unknown setting {min(unknown)!r}; known are preset, {', '.join(fields)}")
     return Settings(**(fields | changes))
 
 
@@ -225,25 +225,27 @@ def _without_preset(changes: Mapping[str, Any]) -> dict[str, Any]:
     rivals += ["lossless"] if changes.get("lossless") else []
     rivals += [field for field in PRUNING if PRESETS[name].lossless and changes.get(field) is not None]
     if rivals:
-        raise BadPlan(f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out")
+        raise InvalidArgument(
+            f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out"
+        )
     return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
 
 
 def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
-    """The plan in a TOML file (see the module's example); raises BadPlan or FileAccess."""
+    """The plan in a TOML file (see the module's example); raises InvalidArgument or FileAccess."""
     try:
         with open(path, "rb") as file:
             return parse(tomllib.load(file), base)
     except OSError as error:
         raise FileAccess(f"{path}: cannot read the plan: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadPlan(f"{path}: not valid TOML: {error}") from error
-    except BadPlan as error:
-        raise BadPlan(f"{path}: {error}") from error
+        raise InvalidArgument(f"{path}: not valid TOML: {error}") from error
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error}") from error
 
 
 def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
-    """A plan from the tables of a plan.toml, where a pattern alone may stand for a list; raises BadPlan."""
+    """A plan from the tables of a plan.toml, where a pattern alone may stand for a list; raises InvalidArgument."""
     unknown = table.keys() - {"default", "rule", "include", "exclude", "min_weights", "fold"}
     expect(not unknown, f"unknown key {min(unknown)!r}" if unknown else "")
     expect(isinstance(table.get("default", {}), dict), "[default] is a table")
@@ -261,14 +263,14 @@ def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
 
 
 def _check_patterns(field: str, patterns: object) -> None:
-    """Raise BadPlan unless `patterns` is a tuple of str; a string would be taken for a pattern a character."""
+    """Raise InvalidArgument unless `patterns` is a tuple of str; a string would be taken for a pattern a character."""
     expect(is_texts(patterns), f'{field} is a tuple of patterns, such as ("fc1.*",), not {patterns!r}')
 
 
 def _patterns(value: object) -> tuple[str, ...]:
     patterns = [value] if isinstance(value, str) else value
     if not isinstance(patterns, list) or not is_texts(tuple(patterns)):
-        raise BadPlan("patterns are strings")
+        raise InvalidArgument("patterns are strings")
     return tuple(patterns)
 
 

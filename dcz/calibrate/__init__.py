@@ -9,8 +9,7 @@ model, and the statistics of the layers whose inputs become known together.
 """
 
 from .divergence import Divergence
-from .layers import Layer, find_layers
 from .layerwise import Options, quantize_layers
 from .rate_distortion import measure_curves, measure_divergences
 
-__all__ = ["Divergence", "Layer", "Options", "find_layers", "measure_curves", "measure_divergences", "quantize_layers"]
+__all__ = ["Divergence", "Options", "measure_curves", "measure_divergences", "quantize_layers"]

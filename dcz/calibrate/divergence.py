@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.metrics import kl_of_probabilities, log_softmax
+from ..evaluation.metrics import kl_divergence, kl_of_probabilities, log_softmax
 
 MIN_PROBABILITY = 1e-12  # probabilities below this count as this
 MIN_VARIANCE = 1e-30
@@ -14,7 +14,7 @@ INFINITE = 1e3  # what a position counts whose divergence is no finite number
 class Divergence:
     """Sums up, over the positions of all outputs, how far the second answers are from the first ones.
 
-    Rows of probabilities, or of logits: the Kullback-Leibler divergence KL(first || second) in nats. Other numbers: the
+    Rows of probabilities, or of logits: the Kullback-Leibler divergence D(first || second) in nats. Other numbers: the
     squared error over the variance of the first answers. Outputs that are no floats count nothing.
     """
 
@@ -34,7 +34,7 @@ class Divergence:
         if len(shape) >= 2 and _are_probabilities(x):
             divergences = kl_of_probabilities(x, y, MIN_PROBABILITY)
         elif len(shape) == 2:
-            divergences = _of_logits(x, y)
+            divergences = kl_divergence(*(log_softmax(np.asarray(array, np.float64)) for array in (x, y)))
         else:
             variance = max(float(x.var(dtype=np.float64)), MIN_VARIANCE)
             divergences = np.square(x - y, dtype=np.float64).ravel() / variance
@@ -48,11 +48,6 @@ class Divergence:
 
 
 def _are_probabilities(rows: np.ndarray) -> bool:
+    # Unlike metrics.are_probabilities of rows along any axes, and not where a row has NaN or infinities: what an output
+    # is counted as must not depend on the rows that are left.
     return bool((rows >= 0).all() and np.allclose(rows.sum(-1), 1, atol=1e-3))
-
-
-def _of_logits(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """KL divergence of the softmax of each row [n, classes] -> [n], through log-sum-exp less the largest logit."""
-    log_p, log_q = (log_softmax(np.asarray(array, np.float64)) for array in (x, y))
-    divergences: np.ndarray = (np.exp(log_p) * (log_p - log_q)).sum(1)
-    return divergences

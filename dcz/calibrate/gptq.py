@@ -3,7 +3,7 @@
     weights W [groups, rows, k], hessian H = E[x xT]   ->   Q with tr((W - Q) H (W - Q)T) small, in few bits
 
 1. GPTQ (Frantar et al., "GPTQ: accurate post-training quantization for generative pre-trained transformers", 2022,
-   Algorithm 1), after the optimal brain surgeon (Hassibi and Stork, 1992): the columns of W are rounded one after
+   Algorithm 1), after the optimal brain surgeon (Hassibi and Stork, 1993): the columns of W are rounded one after
    another, and the error of each is compensated by those that are not yet rounded.
 2. Each weight goes to the level of least squared error times curvature, plus slope * bits (levels.Quantizer). Zero is
    one of the levels: that is pruning.
@@ -48,7 +48,7 @@ def quantize(
     """Round `weights` [groups, rows, k] to about multiples of `step`, given the `hessian` [groups, k, k] of their
     inputs.
 
-    `rate_weight`: the loss that a bit is worth, in multiples of the slope of the rate-distortion curve at this step
+    `rate_weight`: what a bit costs, in multiples of the slope of the rate-distortion curve at this step
     (grid.rate_slope); 0 rounds to the nearest level. `sweeps` of coordinate descent follow the GPTQ pass; `fit`:
     whether the levels are fitted in the end.
     """
@@ -113,7 +113,7 @@ def _coordinate_descent(w: np.ndarray, h: np.ndarray, codes: np.ndarray, quantiz
 
     As in Behdin et al., "QuantEase: optimization-based quantization for language models", 2023. With all other columns
     fixed, column j has its least loss at q_j + gradient_j / H[j, j], where gradient = H (W - Q); the loss plus the
-    price of the codes never grows.
+    cost of the codes never grows.
     """
     codes = codes.copy()
     gradient = h @ (w - quantizer.levels[codes])

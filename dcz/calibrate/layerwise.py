@@ -27,7 +27,7 @@ POSITIONS_PER_FEATURE = 256  # at most, where every group has statistics of its 
 class Options:
     """How to quantize.
 
-    `rate_weight`, `sweeps`, `fit_levels`: see gptq.quantize. `asymmetry`, 0 to 1: how far layers compensate the errors
+    `rate_weight`, `sweeps`, `fit`: see gptq.quantize. `asymmetry`, 0 to 1: how far layers compensate the errors
     of those before them (InputStatistics.asymmetric_target); 0 is symmetric calibration, which saves running the
     original network beside the quantized one. `round_biases`: to numbers that compress well. `threads` of onnxruntime,
     0 for all cores.
@@ -35,7 +35,7 @@ class Options:
 
     rate_weight: float = 1.0
     sweeps: int = 2
-    fit_levels: bool = True
+    fit: bool = True
     asymmetry: float = 0.5
     round_biases: bool = True
     threads: int = 0
@@ -145,7 +145,7 @@ def _quantize_layer(
         grid.round_step(step),
         options.rate_weight,
         options.sweeps,
-        options.fit_levels,
+        options.fit,
     )
     after = join_features(quantized.values, parts, before.shape[2], 2)
     new = {layer.tensor: layer.from_matrices(after)}

@@ -102,7 +102,7 @@ class Quantizer:
 
 
 def quantizer_for(levels: np.ndarray, slope: float) -> Quantizer:
-    """A quantizer to `levels` (ascending) in which a bit is worth a loss of `slope`; at first all bits are free."""
+    """A quantizer to `levels` (ascending) in which a bit costs `slope`; at first all bits are free."""
     spacing = np.diff(levels)
     even = len(levels) > 1 and np.ptp(spacing) < 1e-9 * spacing[0]
     return Quantizer(
@@ -168,9 +168,9 @@ def _normal_equations(
 def _in_cheaper_type(
     wide: np.ndarray, w: np.ndarray, hessian: np.ndarray, codes: np.ndarray, bit_of_each: float
 ) -> tuple[np.ndarray, float]:
-    """Levels as float16 or float32, whichever has the lower loss + price of the codebook; and that sum.
+    """Levels as float16 or float32, whichever has the lower cost, loss + cost of the codebook's bits; and that cost.
 
-    `bit_of_each`: the loss that one bit in every entry is worth.
+    `bit_of_each`: the cost of one bit in every entry.
     """
     with np.errstate(over="ignore"):
         half = wide.astype(np.float16).astype(np.float64)

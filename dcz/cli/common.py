@@ -164,7 +164,7 @@ class _Lines:
         self.total: int | None = None
 
     def __call__(self, name: str, done: int, total: int) -> None:
-        if total != self.total:  # another stage of the work
+        if total != self.total:  # another part of the work
             self.tenth, self.total = 0, total
         tenth = 10 * done // total if total else 10
         if tenth > self.tenth:

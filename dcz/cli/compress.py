@@ -238,7 +238,7 @@ def make_plan(
     no_share: bool,
     options: dict[str, Any],
 ) -> "Plan":
-    """The plan that a plan.toml and the command's options ask for together; raises BadPlan."""
+    """The plan that a plan.toml and the command's options ask for together; raises InvalidArgument."""
     from dataclasses import replace
 
     from ..errors import InvalidArgument

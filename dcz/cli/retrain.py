@@ -76,7 +76,7 @@ class _Sections(click.Command):
 @click.option("--bits", type=int, metavar="B", help="Share 2^B centroids in each tensor (1 to 8).")
 @plan_option
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
-@click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four stages; default 4.")
+@click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four parts; default 4.")
 @click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
 @click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import click
 
-from .common import FILE, as_json, force, no_fold_option, option_with_aliases, print_json, progress, threads
+from .common import FILE, as_json, force, no_fold_option, option_with_aliases, print_json, progress, threads, warn
 
 Number = TypeVar("Number", int, float)
 
@@ -28,15 +28,16 @@ Number = TypeVar("Number", int, float)
 )
 @click.option("--samples", type=click.IntRange(1), default=64, show_default=True, help="How many inputs to use.")
 @click.option("--rate", type=float, default=4.0, show_default=True, help="Bits a weight that the plan spends.")
-@option_with_aliases(
-    "-o",
-    "--output",
-    aliases=("--plan",),
+@click.option(
+    "-o", "--output", type=FILE, metavar="PLAN.TOML", help="Write a rule for each tensor, for `compress --plan`."
+)
+@click.option("--plan", "output_by_old_name", type=FILE, hidden=True)
+@click.option(
+    "--config",
     type=FILE,
     metavar="PLAN.TOML",
-    help="Write a rule for each tensor, for `compress --plan`.",
+    help="A plan whose rules and exclusions are left alone (not --plan, which here is an older name of -o).",
 )
-@click.option("--config", type=FILE, metavar="PLAN.TOML", help="A plan whose rules and exclusions are left alone.")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these tensors alone. May be repeated.")
 @no_fold_option
 @threads
@@ -50,6 +51,7 @@ def command(
     samples: int,
     rate: float,
     output: str | None,
+    output_by_old_name: str | None,
     config: str | None,
     exclude: tuple[str, ...],
     no_fold: bool,
@@ -66,13 +68,20 @@ def command(
       dcz sensitivity model.onnx --data samples.npz -o plan.toml
       dcz compress model.onnx --plan plan.toml
     """
+    import os
     from dataclasses import replace
 
     from ..arguments import parse_share
+    from ..errors import FileAccess
     from ..plan import Plan, load
     from ..tuning import sensitivity
     from . import show
 
+    if output_by_old_name is not None:
+        warn("--plan is now -o; the plan to read is --config")
+        if os.path.exists(output_by_old_name):  # perhaps a plan that was to be read: not lost even with --force
+            raise FileAccess(f"{output_by_old_name}: exists; read it by --config, or replace it by -o and --force")
+        output = output or output_by_old_name
     plan = load(config) if config else Plan()
     with progress("measuring", samples=True) as report:
         result = sensitivity.measure(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..arguments import check_flag, check_metadata
-from ..errors import BadPlan, CorruptFile
+from ..errors import CorruptFile, InvalidArgument
 from ..files import check_output, replacing
 from ..format.container import Archive
 from ..parallel import thread_count
@@ -79,7 +79,7 @@ def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
     if plan is None or isinstance(plan, Settings):
         return Plan() if plan is None else Plan(plan)
     if not isinstance(plan, Plan):
-        raise BadPlan(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
     return plan
 
 

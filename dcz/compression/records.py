@@ -73,6 +73,7 @@ class Packing:
         from .. import model as onnx_model
 
         self._model, self._plan = model, plan
+        self._is_packed = False
         self._loaded = onnx_model.open_model(model)
 
     @property
@@ -102,6 +103,8 @@ class Packing:
         """
         from .. import model as onnx_model
 
+        assert not self._is_packed, "packing takes the model's data out: a second file takes a second Packing"
+        self._is_packed = True
         loaded, plan = self._loaded, self._plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
         folded = fold(loaded, plan)
@@ -199,7 +202,10 @@ def _laid_out(tensors: Iterable["ModelTensor"], folder: str) -> Iterator[dict[in
 
 
 def _entries(
-    todo: Sequence[Job], known: Iterable[tuple[RecordInfo, str]], progress: Callable, warn: Callable[[str], None]
+    todo: Sequence[Job],
+    known: Iterable[tuple[RecordInfo, str]],
+    progress: Callable[[str, int, int], None],
+    warn: Callable[[str], None],
 ) -> list[Entry]:
     """What the directory will say of each record; `known` is iterated once, as the records are made."""
     total, done, entries = sum(job.first.nbytes for job in todo), 0, []

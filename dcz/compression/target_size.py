@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
 from ..encoded import Record, RecordInfo
-from ..errors import BadPlan, InvalidArgument
+from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
@@ -246,13 +246,13 @@ def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: float | Non
 
 
 def _searchable(plan: Plan) -> Plan:
-    """The plan, if its default leaves the quality to the search; raises BadPlan."""
+    """The plan, if its default leaves the quality to the search; raises InvalidArgument."""
     default = plan.default
     given = [name for name in SHARING if getattr(default, name) is not None and name != "quality"]
     given += [] if default.quality in (None, SAFE_QUALITY) else ["quality"]
     given += ["lossless"] if default.lossless else [] if default.share else ["share = false"]
     if given:
-        raise BadPlan(f"a size decides how finely weights are shared: leave {given[0]} out")
+        raise InvalidArgument(f"a size decides how finely weights are shared: leave {given[0]} out")
     return plan
 
 

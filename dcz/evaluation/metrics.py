@@ -62,7 +62,7 @@ def same_top_class(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def label_rank(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes come before the label's, int64 [n], of equal entries the first; `labels`: int64 [n]."""
+    """The rank of the label's class by score, from 0, int64 [n]; ties go to the lower class. `labels`: int64 [n]."""
     labels = labels[:, None]
     own = np.take_along_axis(rows, labels, 1)
     equal_before = (rows == own) & (np.arange(rows.shape[1]) < labels)
@@ -94,9 +94,10 @@ def log_probabilities(rows: np.ndarray, probabilities: bool, floor: float = UNDE
 
 
 def kl_divergence(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
-    """The Kullback-Leibler divergence of q from p, sum(p log(p / q)), of each row [n, classes], in nats: float [n].
+    """The Kullback-Leibler divergence D(p || q), sum(p log(p / q)), of each row [n, classes], in nats: float [n].
 
-    A class of probability 0 in p adds nothing. Rounding may leave a row a little below 0.
+    Here p are the answers of the original, q those of the compressed model. A class of probability 0 in
+    p adds nothing. Rounding may leave a row a little below 0.
     """
     with np.errstate(invalid="ignore"):  # of -inf - -inf, where p is 0
         terms = np.where(log_p == -np.inf, 0.0, np.exp(log_p) * (log_p - log_q))

@@ -16,7 +16,7 @@ from .nodes import subgraphs
 
 # Operator -> numbers of the inputs that are weights: large matrices, kernels and embedding tables, where pruning and
 # sharing save bytes and do little harm. What only other inputs use (biases, parameters of normalisations, constants of
-# arithmetic) stays exact, unless a plan says otherwise. Operators are told by name alone, those of other domains too:
+# arithmetic) stays exact, unless a plan says otherwise. Operators are recognised by name, those of other domains too:
 # Fused* are onnxruntime's, and so are Attention (all projections in one matrix) and EmbedLayerNormalization (tables of
 # words, positions, segments). The product of Gemm and MatMul may have its weights on either side; Einsum takes any
 # number of operands, of which eight are looked at. Input 1 of LSTM, GRU and RNN is W, 2 is R.

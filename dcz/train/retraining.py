@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from .losses import Loss
     from .network import Network
+    from .task import TrainingTask
+    from .training import Training
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,8 @@ def retrain(
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
     """
-    from . import checkpoint as checkpoints
     from .pytorch import torch_threads
     from .task import TrainingTask
-    from .training import Training
 
     if not isinstance(recipe, Recipe):
         raise InvalidArgument(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
@@ -94,14 +94,7 @@ def retrain(
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
         external = [tensor.external[0] for tensor in task.network.source.tensors if tensor.external]
         _check_outputs(output, checkpoint, force, external)
-        saved = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
-
-        def save(state: dict[str, Any]) -> None:
-            if checkpoint is not None:
-                checkpoints.write(checkpoint, task.stamp, state)
-
-        with checkpoints.restoring(checkpoint) if saved is not None else contextlib.nullcontext():
-            training = Training(task, saved, save, progress, warn)
+        training = _training(task, checkpoint, progress, warn)
         training.run()
     metadata = {"settings": str(replace(recipe, threads=None))}
     path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)
@@ -118,6 +111,26 @@ def retrain(
         epochs=tuple(Epoch(**epoch) for epoch in state.history),
         notes=tuple(state.notes),
     )
+
+
+def _training(
+    task: "TrainingTask",
+    checkpoint: str | os.PathLike[str] | None,
+    progress: Callable[[Progress], None],
+    warn: Callable[[str], None],
+) -> "Training":
+    """A run that writes the checkpoint, if one is named, and starts where it ends if it is there."""
+    from . import checkpoint as checkpoints
+    from .training import Training
+
+    saved = checkpoints.read(checkpoint, task.stamp) if checkpoint is not None else None
+
+    def save(state: dict[str, Any]) -> None:
+        if checkpoint is not None:
+            checkpoints.write(checkpoint, task.stamp, state)
+
+    with checkpoints.restoring(checkpoint) if saved is not None else contextlib.nullcontext():
+        return Training(task, saved, save, progress, warn)
 
 
 def save_network(

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from .. import plan as plans
-from ..errors import BadPlan, InvalidArgument
+from ..errors import InvalidArgument
 from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
 from .batches import Batches, BatchStream
@@ -57,7 +57,7 @@ class TrainingTask:
         self.notes = self._notes()
         if not self.shares and not self.epochs["prune"]:
             why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
-            raise BadPlan(f"there is nothing to do: {why}")
+            raise InvalidArgument(f"there is nothing to do: {why}")
         self.training, self.validation = self._data(data, labels, validation)
         self.loss = self._loss(loss, model)
         self.stamp = self._stamp()
@@ -93,7 +93,7 @@ class TrainingTask:
     def _settings(self, weight: Weight) -> Settings:
         settings = self.plan.settings(weight.name, weight.is_weight, weight.count)
         if settings.threshold is not None:
-            raise BadPlan(f"{weight.name}: retraining prunes to a sparsity, not to a threshold; give sparsity")
+            raise InvalidArgument(f"{weight.name}: retraining prunes to a sparsity, not to a threshold; give sparsity")
         bits = self.recipe.bias_bits
         is_bias = not weight.is_weight and settings is LOSSLESS
         if is_bias and bits is not None and bits < HALF and weight.count > 1 << bits:
@@ -131,7 +131,7 @@ class TrainingTask:
         if self.recipe.epochs is None:
             return EPOCHS if self.groups else 0
         if self.recipe.epochs == 0 and self.groups:
-            raise BadPlan("pruning takes place while training: give it at least one epoch")
+            raise InvalidArgument("pruning takes place while training: give it at least one epoch")
         return self.recipe.epochs
 
     # -- data and loss -------------------------------------------------------------------------------------------------
@@ -254,6 +254,6 @@ def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe)
     elif plan is None or isinstance(plan, Settings):
         plan = Plan(BASE if plan is None else plan)
     elif not isinstance(plan, Plan):
-        raise BadPlan(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
     changes = {name: getattr(recipe, name) for name in ("sparsity", "bits") if getattr(recipe, name) is not None}
     return replace(plan, default=plans.overlay(plan.default, changes))

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..arguments import check_flag, check_ratio, is_number, parse_limit, size_at_ratio
 from ..compression.compress import as_plan
-from ..errors import BadPlan, InvalidArgument
+from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import PRUNING, SAFE_QUALITY, SHARING, Plan, Settings
@@ -91,7 +91,7 @@ def tune(
     `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an array
     of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
     plan's rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of
-    those layers. A default that says how finely to share is a BadPlan. `distill` then trains the values toward the
+    those layers. A default that says how finely to share is refused. `distill` then trains the values toward the
     original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of
     the samples out. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial;
     `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the
@@ -149,14 +149,14 @@ def _check(
 
 
 def _check_default(plan: Plan) -> Plan:
-    """The plan; raises BadPlan where its default says what calibration decides."""
+    """The plan; raises InvalidArgument where its default says what calibration decides."""
     default = plan.default
     decided = [name for name in (*PRUNING, *SHARING) if getattr(default, name) is not None and name != "quality"]
     decided += [] if default.quality in (None, SAFE_QUALITY) else ["quality"]
     decided += ["lossless"] if default.lossless else [] if default.share else ["share = false"]
     decided += [] if default.codebook == "auto" else ["codebook"]
     if decided:
-        raise BadPlan(
+        raise InvalidArgument(
             f"calibration decides how finely weights are shared, and which become zero: leave {decided[0]} out, "
             "or give it in a rule for some tensors"
         )

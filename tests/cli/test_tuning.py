@@ -120,3 +120,13 @@ def test_sensitivity_prints_a_table_and_writes_a_plan_that_compress_takes(run, t
     assert code == 6 and "--force" in err
     code, out, _ = run("sensitivity", "net.onnx", *options, "-o", "plan.toml", "-f", "--json")
     assert code == 0 and {row["name"] for row in json.loads(out)["rows"]} == {"fc1.weight", "fc2.weight"}
+
+
+def test_the_older_spelling_of_the_plan_that_is_written_warns_and_replaces_nothing(run, tmp_path):
+    options = ["--data", "x.npz", "--bits", "3", "--sparsity", "50%", "--samples", "8", "--threads", "1"]
+    code, _, err = run("sensitivity", "net.onnx", *options, "--plan", "plan.toml")
+    assert code == 0 and "dcz: warning: --plan is now -o; the plan to read is --config" in err
+    before = (tmp_path / "plan.toml").read_bytes()
+    code, _, err = run("sensitivity", "net.onnx", *options, "--plan", "plan.toml", "--force")
+    assert code == 6 and "plan.toml: exists; read it by --config" in err
+    assert (tmp_path / "plan.toml").read_bytes() == before
