@@ -36,7 +36,7 @@ def compare(
     kinds = kinds or graph_kinds(first)
     runs: Iterable[runtime.Inputs]
     if inputs is None:
-        runs = drawn.draw(first_session, kinds.index_limits).batches
+        runs = drawn.draw(first_session, kinds.index_limits, kinds.compared).batches
         shapes = drawn.DrawnInputs(runs).shapes
     else:
         runs, shapes = batches(first_session, inputs), {}
@@ -44,8 +44,9 @@ def compare(
     is_first = True
     for batch in runs:
         outputs, others = runtime.run(first_session, batch), runtime.run(second_session, batch)
-        samples = max((len(array) for array in batch.values() if array.ndim), default=1)
         if is_first:
+            lengths = {len(array) for array in batch.values() if array.ndim}
+            samples = lengths.pop() if len(lengths) == 1 else None
             sums = [DifferenceSums(measure) for measure in kinds.measures(names, outputs, samples)]
             is_first = False
         for output_sums, x, y in zip(sums, outputs, others, strict=True):

@@ -3,13 +3,14 @@
     draw(session, {"input_ids": 30522}).shapes    ->  {"input_ids": (32, 32), "attention_mask": (32, 32)}
 
 Integers that choose rows of a table are drawn from its rows. What has the shape of such indices, and whole numbers
-beside other inputs, are ones (masks) or the length of the sequences. Dims of one name have one size. Such numbers stand
-for no real samples: a network's answers to them are often all the same.
+beside other inputs, are ones (masks) or the length of the sequences, or, one alone, what the graph compares it with.
+Dims of one name have one size. Such numbers stand for no real samples: a network's answers to them are often all the
+same.
 """
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ from . import runtime
 
 BATCH, SMALL_BATCH = runtime.BATCH, 8  # samples; fewer where one has more than LARGE_SAMPLE numbers
 LARGE_SAMPLE = 1 << 15
-IMAGE_SIZES = (224, 256, 320, 512, 64, 128, 32, 640, 16)  # tried for open dims beside a fixed one of channels
-SEQUENCE_SIZES = (32, 16, 64, 8, 128, 512, 1, 224, 16000)  # tried for the others
+IMAGE_SIZES = (224, 64, 32, 128, 256, 320, 512, 640, 48, 16)  # tried for open dims beside a fixed one of channels
+SEQUENCE_SIZES = (32, 16, 64, 8, 128, 512, 1, 256, 224, 16000)  # tried for the others
 LENGTH, ONE, ZERO = "the sequence's length", 1, 0
 ASIDES: tuple[tuple[int | str, bool], ...] = ((LENGTH, True), (ONE, True), (ZERO, False))  # lengths and switches tried
 MAX_CHANNELS = 4
@@ -41,10 +42,17 @@ class DrawnInputs:
         return {name: array.shape for name, array in self.batches[0].items()}
 
 
-def draw(model: runtime.Session, index_limits: Mapping[str, int] | None = None, seed: int = 0) -> DrawnInputs:
-    """Seeded inputs that the model accepts, found by trying; `index_limits` says for each input that chooses rows of a
-    table how many there are. Raises UnsuitableModel where none is accepted."""
-    limits = index_limits or {}
+def draw(
+    model: runtime.Session,
+    index_limits: Mapping[str, int] | None = None,
+    compared: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> DrawnInputs:
+    """Seeded inputs that the model accepts, found by trying; for `index_limits` and `compared` see kinds.GraphKinds.
+
+    Raises UnsuitableModel where none is accepted.
+    """
+    limits, settings = index_limits or {}, compared or {}
     refusal: UnsuitableModel | None = None
     for batch, (image, sequence) in itertools.product((BATCH, 1), zip(IMAGE_SIZES, SEQUENCE_SIZES, strict=True)):
         shapes = _shapes(model, batch, image, sequence)
@@ -52,7 +60,7 @@ def draw(model: runtime.Session, index_limits: Mapping[str, int] | None = None, 
             shapes = _shapes(model, SMALL_BATCH, image, sequence)
         accepted: DrawnInputs | None = None
         for aside in ASIDES if _has_asides(model, limits) else ASIDES[:1]:
-            inputs = _values(model, shapes, limits, sequence, aside, np.random.default_rng(seed))
+            inputs = _values(model, shapes, limits, settings, sequence, aside, np.random.default_rng(seed))
             try:
                 outputs = runtime.run(model, inputs)
             except UnsuitableModel as error:
@@ -61,7 +69,7 @@ def draw(model: runtime.Session, index_limits: Mapping[str, int] | None = None, 
             drawn = DrawnInputs([inputs])
             if all(not isinstance(each, np.ndarray) or each.dtype.kind != "f" or np.isfinite(each).all()
                    for each in outputs):  # fmt: skip
-                return _several(model, drawn, limits, sequence, aside, seed)
+                return _several(model, drawn, limits, settings, sequence, aside, seed)
             accepted = accepted or drawn
         if accepted is not None:
             return accepted
@@ -72,6 +80,7 @@ def _several(
     model: runtime.Session,
     drawn: DrawnInputs,
     limits: Mapping[str, int],
+    settings: Mapping[str, int],
     sequence: int,
     aside: tuple[int | str, bool],
     seed: int,
@@ -79,7 +88,7 @@ def _several(
     """As many runs as make SMALL_BATCH samples, where the model takes fewer at once."""
     samples = max((shape[0] for shape in drawn.shapes.values() if shape), default=1)
     randoms = [np.random.default_rng([seed, run]) for run in range(1, math.ceil(SMALL_BATCH / max(samples, 1)))]
-    more = [_values(model, drawn.shapes, limits, sequence, aside, random) for random in randoms]
+    more = [_values(model, drawn.shapes, limits, settings, sequence, aside, random) for random in randoms]
     return DrawnInputs([*drawn.batches, *more])
 
 
@@ -98,12 +107,18 @@ def _shapes(model: runtime.Session, batch: int, image: int, sequence: int) -> di
         for axis, dim in enumerate(model_input.shape):
             if isinstance(dim, int) and dim > 0:
                 dims.append(dim)
-            elif isinstance(dim, str):
+            elif isinstance(dim, str) and any(map(str.isalnum, dim)):  # not "?"
                 dims.append(_named_size(dim, named, size))
             else:
-                dims.append(batch if axis == 0 else size)
+                dims.append(batch if axis == 0 or (axis == 1 and _is_state(model_input, inputs)) else size)
         shapes[model_input.name] = tuple(dims)
     return shapes
+
+
+def _is_state(model_input: runtime.ModelInput, inputs: Sequence[runtime.ModelInput]) -> bool:
+    """Whether an input's batch is its second axis, as of recurrent states: its first is fixed, others' open."""
+    is_fixed = [isinstance(each.shape[0], int) for each in inputs if each.shape]
+    return isinstance(model_input.shape[0], int) and not all(is_fixed)
 
 
 def _named_size(name: str, named: dict[str, int], size: int) -> int:
@@ -140,6 +155,7 @@ def _values(
     model: runtime.Session,
     shapes: Mapping[str, Shape],
     limits: Mapping[str, int],
+    settings: Mapping[str, int],
     sequence: int,
     aside: tuple[int | str, bool],
     random: np.random.Generator,
@@ -151,7 +167,9 @@ def _values(
         if model_input.type not in runtime.TYPES:
             raise UnsuitableModel(f"no random values of {model_input.type} for input {name!r}: give --data")
         dtype = np.dtype(runtime.TYPES[model_input.type])
-        if _is_aside(model_input, model, limits):
+        if name in settings and math.prod(shape) == 1:
+            inputs[name] = np.full(shape, settings[name], dtype)
+        elif _is_aside(model_input, model, limits):
             inputs[name] = _aside(shape, dtype, sequence, aside)
         elif name in limits:
             inputs[name] = random.integers(0, limits[name], shape).astype(dtype)

@@ -6,11 +6,12 @@
 
 An output holds classes where it comes from a Softmax (LogSoftmax, Hardmax, a classifier of ai.onnx.ml), or where one
 of these or an ArgMax reads it; or where it is what a layer (Gemm, MatMul, Conv) adds up, reached without a
-nonlinearity, and no other output has a better or an equal claim (of a convolution: only with one answer a sample).
+nonlinearity, and no other output has a better or an equal claim (of a convolution: only next to a pooling).
 Behind a normalization, a pooling or a division by a norm it is an embedding. What is neither is judged by its relative
 error: an ArgMax of it would mean nothing.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -48,7 +49,9 @@ LAYERS = {
 CONVOLUTIONS = {"Conv", "QLinearConv", "ConvInteger", "FusedConv"}
 # Operators that read rows of a table: (operand of the indices, operand of the table)
 TABLE_READERS = {"Gather": [(1, 0)], "GatherElements": [(1, 0)], "EmbedLayerNormalization": [(0, 2), (1, 4)]}
-SHAPING = SAME | RESHAPING | {"Expand", "Transpose", "Clip", "Slice", "Concat", "Tile"}
+INTEGER_LAYERS = {"MatMulInteger", "ConvInteger"}  # their sums are multiplied by a scale that is computed
+COPYING = SAME | RESHAPING | {"Expand", "Transpose", "Clip", "Slice", "Tile"}  # of their first input
+MIXING = {"Add", "Sub", "Mul", "Where", "Max", "Min", "Concat"}  # of all: negative indices are counted from the end
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,11 @@ class Meaning:
 
 
 class GraphKinds:
-    """What the main graph of a model says of its outputs (`measures`) and of its inputs (`index_limits`)."""
+    """What the main graph of a model says of its outputs (`measures`) and of its inputs.
+
+    `index_limits`: how many rows the smallest table has that an input chooses from, for inputs that choose.
+    `compared`: a number that the graph compares an input with.
+    """
 
     def __init__(self, proto: "ModelProto"):
         graph = proto.graph
@@ -85,7 +92,7 @@ class GraphKinds:
                     constants[node.output[0]] = attribute.t
         self._integers = {name: _integer(tensor) for name, tensor in constants.items()}  # of one element, else 0
         inputs = [info.name for info in graph.input if info.name not in self._shapes]
-        self.index_limits = self._index_limits(inputs, graph.node)
+        self.index_limits, self.compared = self._integer_uses(inputs, graph.node)
         self._chosen_from = {
             source: axis
             for node in graph.node
@@ -152,10 +159,17 @@ class GraphKinds:
                 return Meaning(True, axis=self._axis(node) if kept else None, moved=moved, logarithms=op[0] == "L")
             if op in CLASSIFIERS:
                 return Meaning(True) if name == node.output[1] else None
+            if op == "Relu" and pooled and self._is_layer(node.input[0], CONVOLUTIONS):
+                node = self._makers[node.input[0]]  # classes of a network without a dense layer
+                op = node.op_type
             if op in LAYERS and self._has_constant_weight(node):
-                return None if turned else self._layer(node, pooled, kept)
+                return None if turned else self._layer(node, pooled)
             if op in NORMS:
                 return Meaning(False)
+            scaled = [each for each in node.input if self._is_layer(each, INTEGER_LAYERS)] if op == "Mul" else []
+            if scaled:
+                name = scaled[0]
+                continue
             if op in AFFINE and not self._has_constant(node):
                 return self._quotient(node, pooled)
             if op in POOLING:
@@ -170,7 +184,14 @@ class GraphKinds:
             name = next((source for source in node.input if source and source not in self._shapes), "")
         return None
 
-    def _layer(self, node: "NodeProto", pooled: bool, kept: bool) -> Meaning | None:
+    def _is_layer(self, name: str, layers: set[str]) -> bool:
+        """Whether a value, or what it is a Cast of, is the sums of such a layer."""
+        node = self._makers.get(name)
+        if node is not None and node.op_type == "Cast":
+            node = self._makers.get(node.input[0])
+        return node is not None and node.op_type in layers and self._has_constant_weight(node)
+
+    def _layer(self, node: "NodeProto", pooled: bool) -> Meaning | None:
         """What the sums of a layer are, where nothing but pooling and changes of shape come after it."""
         operand, weight_axis = LAYERS[node.op_type]
         if node.op_type == "Gemm" and int_attributes(node).get("transB"):
@@ -178,7 +199,8 @@ class GraphKinds:
         shape = self._shapes.get(node.input[operand])
         width = shape[weight_axis] if shape and weight_axis is not None else None
         if node.op_type in CONVOLUTIONS:
-            return Meaning(True, False, 1 if kept else None, width, places=False)
+            is_head = pooled or any(each.op_type in POOLING for each in self._ancestors(node.input[0], 4))
+            return Meaning(True, False, None, width, places=False) if is_head else None
         return Meaning(False) if pooled else Meaning(True, False, None, width)
 
     def _quotient(self, node: "NodeProto", pooled: bool) -> Meaning | None:
@@ -248,10 +270,18 @@ class GraphKinds:
 
     # -- inputs --------------------------------------------------------------------------------------------------------
 
-    def _index_limits(self, inputs: Sequence[str], nodes: Sequence["NodeProto"]) -> dict[str, int]:
-        """How many rows the smallest table has that an input chooses from, for the inputs that choose."""
+    def _integer_uses(
+        self, inputs: Sequence[str], nodes: Sequence["NodeProto"]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """`index_limits` and `compared`."""
         sources = {name: {name} for name in inputs}  # value -> the inputs that it is a copy of
         limits: dict[str, int] = {}
+        compared: dict[str, int] = {}
+
+        def limit(value: str, rows: int) -> None:
+            for name in sources.get(value, ()):
+                limits[name] = min(limits.get(name, rows), rows)
+
         for node in nodes:
             for indices, table in TABLE_READERS.get(node.op_type, []):
                 if max(indices, table) >= len(node.input):
@@ -260,26 +290,33 @@ class GraphKinds:
                 axis = int_attributes(node).get("axis", 0)
                 if not shape or not -len(shape) <= axis < len(shape) or shape[axis] < 1:
                     continue
-                for name in sources.get(node.input[indices], ()):
-                    limits[name] = min(limits.get(name, shape[axis]), shape[axis])
+                limit(node.input[indices], shape[axis])
             if node.op_type == "OneHot" and (depth := self._integers.get(node.input[1])):
-                for name in sources.get(node.input[0], ()):
-                    limits[name] = min(limits.get(name, depth), depth)
-            if node.op_type in SHAPING and node.input:
-                copied = node.input if node.op_type == "Concat" else node.input[:1]
+                limit(node.input[0], depth)
+            if node.op_type == "Equal":
+                for value, other in (node.input, reversed(node.input)):
+                    if (rows := math.prod(self._shapes.get(other, ()))) > 2:  # a OneHot in pieces
+                        limit(value, rows)
+                    elif number := self._integers.get(other):
+                        compared |= dict.fromkeys(sources.get(value, ()), number)
+            if node.op_type in COPYING | MIXING:
+                copied = node.input if node.op_type in MIXING else node.input[:1]
                 merged = set().union(*(sources.get(name, set()) for name in copied))
-                for name in node.output:
+                for name in node.output if merged else ():
                     sources[name] = merged
-        return limits
+        return limits, compared
 
     def _shape_of(self, name: str) -> tuple[int, ...] | None:
-        """The shape of a constant table, through DequantizeLinear and Cast."""
-        while name not in self._shapes:
+        """The shape of a constant table, through DequantizeLinear, Cast and multiplications."""
+        for _ in range(MAX_STEPS):
+            if name in self._shapes:
+                return self._shapes[name]
             node = self._makers.get(name)
-            if node is None or node.op_type not in SAME or not node.input:
+            if node is None or node.op_type not in SAME | AFFINE or not node.input:
                 return None
-            name = node.input[0]
-        return self._shapes[name]
+            sizes = [math.prod(self._shapes.get(each, ())) for each in node.input]
+            name = node.input[int(np.argmax(sizes))] if node.op_type in AFFINE else node.input[0]
+        return None
 
 
 def _axis_of_sums(output: np.ndarray, logarithms: bool) -> int | None:

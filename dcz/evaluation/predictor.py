@@ -100,7 +100,7 @@ class Predictor:
         except UnsuitableModel as error:
             raise UnsuitableModel(f"{self.path}: samples {indices[0]} to {indices[-1]}: {error}") from error
 
-    def measures(self, outputs: Sequence[object], samples: int) -> list[Measure]:
+    def measures(self, outputs: Sequence[object], samples: int | None) -> list[Measure]:
         """The measure of each output of one run, of so many samples."""
         if self.kinds is None:
             return [measure_of(output, samples) for output in outputs]

@@ -65,3 +65,16 @@ def test_sizes_are_tried_until_the_model_accepts_one():
     assert draw(session(nodes, {"x": ["n", "s"]}, weights)).shapes == {"x": (32, 512)}
     with pytest.raises(UnsuitableModel, match="give --data"):
         draw(session(nodes, {"x": ["n", "s"]}, [tensor("shape", np.array([0, 1, 513])), tensor("w", normal(513, 2))]))
+
+
+def test_states_have_the_batch_of_the_samples_and_settings_what_they_are_compared_with():
+    nodes = [
+        node("Squeeze", ["state", "first"], ["s"]),
+        node("Add", ["x", "s"], ["a"]),
+        node("CastLike", ["rate", "x"], ["r"]),
+        node("Add", ["a", "r"], ["y"]),
+    ]
+    inputs = {"x": [None, 7], "state": [1, None, 7], "rate": (INT64, [])}
+    net = session(nodes, inputs, [tensor("first", np.array([0]))])
+    (batch,) = draw(net, compared={"rate": 16000}).batches
+    assert batch["state"].shape == (1, 32, 7) and batch["rate"] == 16000

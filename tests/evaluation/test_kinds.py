@@ -26,7 +26,7 @@ def measures(nodes, names="y", **inputs) -> list[str]:
     shapes = {name: (INT64 if name == "ids" else FLOAT, [None] * array.ndim) for name, array in arrays.items()}
     weights = [tensor("W", W), tensor("SQUARE", SQUARE), tensor("TABLE", TABLE), tensor("KERNEL", KERNEL), SPLIT,
                tensor("AXES", np.array([1])), tensor("BIAS", normal(5)), tensor("ONES", np.ones(8, np.float32)),
-               tensor("FIRST", np.array(0)), tensor("FLAT", np.array([0, -1]))]  # fmt: skip
+               tensor("FIRST", np.array(0)), tensor("BYTES", np.ones((8, 5), np.uint8))]  # fmt: skip
     outputs = {name: (FLOAT, None) for name in names.split()}
     for each in nodes:
         if each.op_type == "ArgMax" and each.output[0] in outputs:
@@ -43,6 +43,12 @@ def measures(nodes, names="y", **inputs) -> list[str]:
     ("top class", [node("Relu", ["x"], ["r"]), node("Softmax", ["r"], ["y"])]),
     ("top class", [node("Neg", ["x"], ["y"]), node("ArgMax", ["y"], ["unread"], axis=1)]),
     ("top class", [node("Conv", ["images", "KERNEL"], ["c"]), node("GlobalAveragePool", ["c"], ["y"])]),
+    ("top class", [node("Conv", ["images", "KERNEL"], ["c"]), node("Relu", ["c"], ["r"]),
+                   node("GlobalAveragePool", ["r"], ["y"])]),
+    ("top class", [node("GlobalAveragePool", ["images"], ["p"]), node("Conv", ["p", "KERNEL"], ["y"])]),
+    ("top class", [node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+                   node("MatMulInteger", ["q", "BYTES", "zero"], ["i"]), node("Cast", ["i"], ["f"], to=FLOAT),
+                   node("Mul", ["f", "scale"], ["y"])]),
     ("top token", [node("Gather", ["TABLE", "ids"], ["e"]), node("MatMul", ["e", "W"], ["y"])]),
     ("top token", [node("Conv", ["images", "KERNEL"], ["c"]), node("Softmax", ["c"], ["y"], axis=1)]),
     ("cosine", [node("MatMul", ["x", "SQUARE"], ["m"]), node("LpNormalization", ["m"], ["y"])]),
@@ -51,8 +57,8 @@ def measures(nodes, names="y", **inputs) -> list[str]:
                 node("Div", ["m", "n"], ["y"])]),
     ("cosine", [node("Gather", ["TABLE", "ids"], ["e"]), node("MatMul", ["e", "SQUARE"], ["m"]),
                 node("ReduceMean", ["m", "AXES"], ["y"], keepdims=0)]),
-    ("cosine", [node("Conv", ["images", "KERNEL"], ["c"]), node("Relu", ["c"], ["r"]),
-                node("GlobalAveragePool", ["r"], ["y"])]),
+    ("cosine", [node("Conv", ["images", "KERNEL"], ["c"]), node("Sigmoid", ["c"], ["s"]),
+                node("GlobalAveragePool", ["s"], ["y"])]),
     ("relative error", [node("MatMul", ["x", "W"], ["m"]), node("Relu", ["m"], ["y"])]),
     ("relative error", [node("MatMul", ["x", "W"], ["m"]), node("Sigmoid", ["m"], ["y"])]),
     ("relative error", [node("Conv", ["images", "KERNEL"], ["y"])]),
@@ -89,12 +95,21 @@ def test_indices_are_known_by_the_smallest_table_that_they_read():
         node("Cast", ["ids"], ["wide"], to=INT64),
         node("Gather", ["TABLE", "wide"], ["e"]),
         node("Gather", ["SMALL", "ids"], ["f"]),
-        node("Gather", ["ONES", "other"], ["g"]),
+        node("Mul", ["LINE", "SCALE"], ["line"]),
+        node("Gather", ["line", "other"], ["g"]),
         node("OneHot", ["third", "DEPTH", "VALUES"], ["h"]),
+        node("Unsqueeze", ["fourth", "LAST"], ["u"]),
+        node("Equal", ["u", "RANGE"], ["i"]),
+        node("Equal", ["rate", "RATE"], ["j"]),
     ]
-    inputs = {name: (INT64, ["n", "s"]) for name in ("ids", "other", "third", "mask")}
-    weights = [tensor("TABLE", TABLE), tensor("SMALL", TABLE[:12]), tensor("ONES", np.ones(9, np.float32)),
-               tensor("DEPTH", np.array(257)), tensor("VALUES", np.array([0, 1], np.float32))]  # fmt: skip
-    outputs = {name: (FLOAT, None) for name in "efgh"}
-    proto = models.model(nodes, inputs, outputs, weights)
-    assert GraphKinds(proto).index_limits == {"ids": 12, "other": 9, "third": 257}
+    inputs = {name: (INT64, ["n", "s"]) for name in ("ids", "other", "third", "fourth", "mask")}
+    constants = {
+        "TABLE": TABLE, "SMALL": TABLE[:12], "LINE": np.ones(9, np.float32), "SCALE": np.array(2, np.float32),
+        "DEPTH": np.array(257), "VALUES": np.array([0, 1], np.float32), "RANGE": np.arange(26), "LAST": np.array([-1]),
+        "RATE": np.array(16000),
+    }  # fmt: skip
+    outputs = {name: (FLOAT if name in "efgh" else TensorProto.BOOL, None) for name in "efghij"}
+    weights = [tensor(name, array) for name, array in constants.items()]
+    kinds = GraphKinds(models.model(nodes, {**inputs, "rate": (INT64, [])}, outputs, weights))
+    assert kinds.index_limits == {"ids": 12, "other": 9, "third": 257, "fourth": 26}
+    assert kinds.compared == {"rate": 16000}
