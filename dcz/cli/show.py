@@ -254,7 +254,7 @@ def verified(result: Verification) -> None:
     if result.checker:
         console.print(f"onnx.checker refuses it as it does the original: {escape(result.checker)}")
     for output in result.outputs:
-        console.print(f"output {escape(output.output)}: {_difference(output)}")
+        console.print(f"output {escape(output.output)}: {_difference(output, 'drawn' if result.drawn else '')}")
 
 
 def _tensor_differences(rows: "list[TensorDifference]") -> Table:
@@ -269,14 +269,15 @@ def _tensor_differences(rows: "list[TensorDifference]") -> Table:
     return table
 
 
-def _difference(output: "OutputDifference") -> str:
+def _difference(output: "OutputDifference", kind: str) -> str:
+    """How an output differs; `kind` is that of the samples."""
     if not output.samples:
         return "nothing to compare"
     if output.decibels == math.inf:
-        return f"equal; {output.describe()}"
+        return f"equal; {output.describe(kind)}"
     if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
-        return output.describe()
-    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe()}"
+        return output.describe(kind)
+    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"
 
 
 def verdict(result: Verdict) -> None:

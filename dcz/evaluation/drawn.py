@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import UnsuitableModel
 from . import runtime
 
-BATCH, SMALL_BATCH = runtime.BATCH, 8  # samples; fewer where one has more than LARGE_SAMPLE numbers
+BATCH, SMALL_BATCH = runtime.BATCH, 16  # samples; fewer where one has more than LARGE_SAMPLE numbers
 LARGE_SAMPLE = 1 << 15
 IMAGE_SIZES = (224, 64, 32, 128, 256, 320, 512, 640, 48, 16)  # tried for open dims beside a fixed one of channels
 SEQUENCE_SIZES = (32, 16, 64, 8, 128, 512, 1, 256, 224, 16000)  # tried for the others

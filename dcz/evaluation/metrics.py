@@ -200,15 +200,16 @@ class OutputDifference:
         """Whether the score counts equal answers."""
         return Measure(self.measure).is_share
 
-    def describe(self) -> str:
-        """The score, by which measure, and of how many answers, in words."""
+    def describe(self, kind: str = "") -> str:
+        """The score, by which measure, and of how many answers, which may be of a `kind`, in words."""
+        count = f"{self.samples:,} {kind}".strip()
         if self.score is None:
             return f"{self.measure}: no figure, for the original's own answers hardly vary"
         if self.is_share:
-            return f"{self.measure} agrees in {100 * self.score:.2f} % of {self.samples}"
+            return f"{self.measure} agrees in {100 * self.score:.2f} % of {count}"
         if self.measure == COSINE.name:
-            return f"mean cosine {self.score:.6f} of {self.samples}"
-        return f"{self.measure} {100 * self.relative_error:.3g} % of {self.samples}"
+            return f"mean cosine {self.score:.6f} over {count}"
+        return f"{self.measure} {100 * self.relative_error:.3g} % over {count}"
 
     @property
     def relative_error(self) -> float:
@@ -276,8 +277,11 @@ class DifferenceSums:
         distance = self._add_distance(x, y)
         assert self.measure is not None  # `add` has set it
         if self.measure.name in (TOP_CLASS.name, TOP_TOKEN.name):
-            rows, others = (np.moveaxis(each, self.measure.axis, -1) for each in (x, y))
-            self._add_answers(*(top_class(each.reshape(-1, each.shape[-1])) for each in (rows, others)))
+            moved = (np.moveaxis(each, self.measure.axis, -1) for each in (x, y))
+            rows, others = (each.reshape(-1, each.shape[-1]) for each in moved)
+            answers, other_answers = top_class(rows), top_class(others)
+            other_answers[has_top_class(rows) != has_top_class(others)] = -1  # an answer on one side, none on the other
+            self._add_answers(answers, other_answers)
         elif self.measure.is_share:
             self._add_answers(x.reshape(-1), y.reshape(-1))
         elif self.measure == COSINE:

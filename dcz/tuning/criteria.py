@@ -21,34 +21,35 @@ class AgreementCriterion:
     """How often the answer stays, in the output that holds the model's answers, by the measure that fits it (see
     metrics.Measure): of embeddings it is the mean cosine, of other numbers 1 less the relative error.
 
-    `measure`: its name, "" before the first call.
+    `measure`: its name, at first as the original's answers to the first samples show it. Raises InvalidArgument where
+    the model has no output.
     """
 
     def __init__(self, predictor: Predictor, held_out: SampleBatches):
-        self.predictor, self.held_out, self.measure = predictor, held_out, ""
+        self.predictor, self.held_out = predictor, held_out
+        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size)
+        if not measures:
+            raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
+        self._output = answer_output(measures)
+        self._measure = measures[self._output]
+        self.measure = self._measure.name
+
+    @property
+    def counts_answers(self) -> bool:
+        """Whether a drop is a share of answers, which so many samples can tell no finer than one of them."""
+        return Measure(self.measure).is_share
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
-        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1).
-
-        Raises InvalidArgument where no output holds numbers or text.
-        """
-        position, sums = 0, DifferenceSums()
+        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1)."""
+        sums = DifferenceSums(self._measure)
         for number, batch in enumerate(self.held_out):
             before, after = runtime.run(self.predictor.session, batch), runtime.run(changed, batch)
             count, size = len(self.held_out.indices_of(number)), self.held_out.size
-            if number == 0:
-                measures = self.predictor.measures(before, size)
-                if not measures:
-                    raise InvalidArgument(
-                        "the model has no output, so that no drop can be told: give a size or a ratio"
-                    )
-                position = answer_output(measures)
-                sums = DifferenceSums(measures[position])
-            sums.add(*(first_samples(outputs[position], count, size) for outputs in (before, after)))
+            sums.add(*(first_samples(outputs[self._output], count, size) for outputs in (before, after)))
         found = sums.difference("")
-        self.measure = found.measure
         if found.score is None or not found.samples:
             return {"agreement": 1.0, "drop": 0.0}
+        self.measure = found.measure
         if found.agreement is None:
             return {"agreement": found.score, "drop": 1 - found.score}
         same = round(found.score * found.samples)
@@ -57,8 +58,8 @@ class AgreementCriterion:
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
         where = f"the {len(self.held_out.indices)} held-out samples"
-        if Measure(self.measure).is_share:
-            return f"{drop:.2%} of {where} change their {self.measure or 'top class'}"
+        if self.counts_answers:
+            return f"{drop:.2%} of {where} change their {self.measure}"
         if self.measure == COSINE.name:
             return f"the mean cosine on {where} is {1 - drop:.6f}"
         return f"the {self.measure} on {where} is {drop:.2%}"
@@ -86,6 +87,11 @@ class AccuracyCriterion:
                 f"{self.original_right} of the {len(held_out.indices)} held-out samples, no more than by guessing among"
                 f" {classes} classes; give the number of each sample's class, counted from 0"
             )
+
+    @property
+    def counts_answers(self) -> bool:
+        """As AgreementCriterion's."""
+        return True
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than the original's, 0 or more)."""

@@ -323,7 +323,9 @@ def test_verify_says_what_it_measured_on_what_and_how(run, model, tmp_path):
     packed = model.with_suffix(".dcz")
     code, out, _ = run("verify", packed, "--against", model)
     assert code == 0 and "on drawn inputs, no real samples" in out and "x 32x64" in out
-    assert "worst first" in out and "typical" in out and re.search(r"top class agrees in \d+\.\d\d % of 32\n", out)
+    assert (
+        "worst first" in out and "typical" in out and re.search(r"top class agrees in \d+\.\d\d % of 32 drawn\n", out)
+    )
     np.savez(tmp_path / "x.npz", x=np.ones((5, 64), np.float32))
     _, out, _ = run("verify", packed, "--against", model, "--data", tmp_path / "x.npz")
     assert "on the samples of --data" in out and "drawn" not in out

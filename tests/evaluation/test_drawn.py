@@ -44,12 +44,12 @@ def test_lengths_are_those_of_the_sequences():
 @pytest.mark.parametrize("shape, sides", [(["n", 3, "h", "w"], (2, 3)), (["n", None, None, 3], (1, 2))])
 def test_images_have_a_natural_size(shape, sides):
     drawn = draw(session([node("Relu", ["x"], ["y"])], {"x": shape}))
-    assert [drawn.shapes["x"][axis] for axis in sides] == [224, 224] and drawn.shapes["x"][0] == 8
+    assert [drawn.shapes["x"][axis] for axis in sides] == [224, 224] and drawn.shapes["x"][0] == 16
 
 
 def test_a_fixed_batch_of_one_is_run_several_times_on_other_numbers():
     drawn = draw(session([node("Relu", ["x"], ["y"])], {"x": [1, 5]}))
-    assert len(drawn.batches) == 8 and len({float(batch["x"][0, 0]) for batch in drawn.batches}) == 8
+    assert len(drawn.batches) == 16 and len({float(batch["x"][0, 0]) for batch in drawn.batches}) == 16
 
 
 def test_a_dim_may_be_a_sum_of_others():

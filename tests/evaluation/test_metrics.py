@@ -102,6 +102,12 @@ def test_tokens_are_compared_place_by_place_along_their_axis():
     assert (maps.agreement, maps.samples) == (23 / 24, 24)
 
 
+def test_no_answer_is_the_same_as_no_other_one():
+    x = np.array([[3.0, 1], [3, 1], [np.nan, 1], [1, 2]])
+    y = np.array([[3.0, 1], [np.nan, 1], [np.nan, 1], [np.inf, 0]])
+    assert difference(x, y, metrics.TOP_CLASS).agreement == 0.5
+
+
 def test_embeddings_have_a_mean_cosine():
     x = np.array([[1.0, 0], [0, 2], [0, 0], [3, 4]])
     y = np.array([[2.0, 0], [1, 0], [0, 0], [4, 3]])
