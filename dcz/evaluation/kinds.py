@@ -73,36 +73,17 @@ class Meaning:
 
 
 class GraphKinds:
-    """What the main graph of a model says of its outputs (`measures`) and of its inputs.
+    """What the main graph of a model says of its outputs (`measures`) and of its inputs. The graph is not kept.
 
     `index_limits`: how many rows the smallest table has that an input chooses from, for inputs that choose.
     `compared`: a number that the graph compares an input with.
     """
 
     def __init__(self, proto: "ModelProto"):
-        graph = proto.graph
-        self._opset = opset_version(proto)
-        self._makers = {name: node for node in graph.node for name in node.output if name}
-        constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
-        for node in graph.node:
-            for attribute in node.attribute if node.op_type == "Constant" else ():
-                self._shapes[node.output[0]] = tuple(attribute.t.dims) if attribute.HasField("t") else ()
-                if attribute.HasField("t"):
-                    constants[node.output[0]] = attribute.t
-        self._integers = {name: _integer(tensor) for name, tensor in constants.items()}  # of one element, else 0
-        inputs = [info.name for info in graph.input if info.name not in self._shapes]
-        self.index_limits, self.compared = self._integer_uses(inputs, graph.node)
-        self._chosen_from = {
-            source: axis
-            for node in graph.node
-            if node.op_type in SOFTMAXES or node.op_type == "ArgMax"
-            for source, axis in self._same_places(node.input[0], self._axis(node))
-        }
-        self._answers_labels = any(self._is_label(info.name) for info in graph.output)
-        self._meanings = {info.name: self._meaning(info.name) for info in graph.output}
-
-    # -- outputs -------------------------------------------------------------------------------------------------------
+        graph, names = _Graph(proto), [info.name for info in proto.graph.output]
+        self.index_limits, self.compared = graph.integer_uses([info.name for info in proto.graph.input])
+        self._answers_labels = any(graph.is_label(name) for name in names)
+        self._meanings = {name: graph.meaning(name) for name in names}
 
     def measures(self, names: Sequence[str], outputs: Sequence[object], samples: int | None = None) -> list[Measure]:
         """The measure of each output, from the graph and from its values for one batch of `samples`."""
@@ -143,7 +124,29 @@ class GraphKinds:
             return None
         return replace(metrics.TOP_TOKEN if places else metrics.TOP_CLASS, axis=axis - output.ndim)
 
-    def _meaning(self, output: str) -> Meaning | None:
+
+class _Graph:
+    """The main graph of a model: which node makes a value, and the shapes of constants."""
+
+    def __init__(self, proto: "ModelProto"):
+        self._opset, self._nodes = opset_version(proto), proto.graph.node
+        self._makers = {name: node for node in self._nodes for name in node.output if name}
+        constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
+        for node in self._nodes:
+            for attribute in node.attribute if node.op_type == "Constant" else ():
+                self._shapes[node.output[0]] = tuple(attribute.t.dims) if attribute.HasField("t") else ()
+                if attribute.HasField("t"):
+                    constants[node.output[0]] = attribute.t
+        self._integers = {name: _integer(tensor) for name, tensor in constants.items()}  # of one element, else 0
+        self._chosen_from = {
+            source: axis
+            for node in self._nodes
+            if node.op_type in SOFTMAXES or node.op_type == "ArgMax"
+            for source, axis in self._same_places(node.input[0], self._axis(node))
+        }
+
+    def meaning(self, output: str) -> Meaning | None:
         """What an output is by the nodes that read it or that it comes from."""
         for name, axis in self._same_places(output, -1):
             if name in self._chosen_from:
@@ -257,7 +260,7 @@ class GraphKinds:
     def _has_constant(self, node: "NodeProto") -> bool:
         return any(name in self._shapes for name in node.input)
 
-    def _is_label(self, name: str) -> bool:
+    def is_label(self, name: str) -> bool:
         """Whether an output is the number, or the name, of a class that the graph itself chooses."""
         for _ in range(MAX_STEPS):
             node = self._makers.get(name)
@@ -268,13 +271,9 @@ class GraphKinds:
             node.op_type == "ArgMax" or (node.op_type in CLASSIFIERS and name == node.output[0])
         )
 
-    # -- inputs --------------------------------------------------------------------------------------------------------
-
-    def _integer_uses(
-        self, inputs: Sequence[str], nodes: Sequence["NodeProto"]
-    ) -> tuple[dict[str, int], dict[str, int]]:
+    def integer_uses(self, inputs: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
         """`index_limits` and `compared`."""
-        sources = {name: {name} for name in inputs}  # value -> the inputs that it is a copy of
+        sources = {name: {name} for name in inputs if name not in self._shapes}  # of each value
         limits: dict[str, int] = {}
         compared: dict[str, int] = {}
 
@@ -282,7 +281,7 @@ class GraphKinds:
             for name in sources.get(value, ()):
                 limits[name] = min(limits.get(name, rows), rows)
 
-        for node in nodes:
+        for node in self._nodes:
             for indices, table in TABLE_READERS.get(node.op_type, []):
                 if max(indices, table) >= len(node.input):
                     continue

@@ -132,3 +132,34 @@ def test_a_model_that_onnxruntime_cannot_load_is_refused(tmp_path):
     nodes = [helper.make_node("NoSuchOperator", ["x"], ["y"])]
     with pytest.raises(UnsuitableModel, match="cannot load"):
         runtime.session(graph(tmp_path / "a.onnx", nodes, [1], {"y": [1]}))
+
+
+@pytest.mark.parametrize("keys", [{"classlabels_ints": [3, 5, 8]}, {"classlabels_strings": ["ant", "bee", "cat"]}])
+def test_a_classifier_with_maps_is_compared_by_its_keys_and_labels(tmp_path, keys):
+    x = np.random.default_rng(0).normal(size=(70, 4)).astype(np.float32)
+    zip_keys = {name.replace("ints", "int64s"): values for name, values in keys.items()}
+
+    def net(name, weights):
+        options = {"coefficients": weights, "intercepts": [0.0] * 3, "post_transform": "SOFTMAX", **keys}
+        nodes = [
+            helper.make_node("LinearClassifier", ["x"], ["label", "scores"], domain="ai.onnx.ml", **options),
+            helper.make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", **zip_keys),
+        ]
+        kind = TensorProto.INT64 if "classlabels_ints" in keys else TensorProto.STRING
+        label = helper.make_tensor_value_info("label", kind, ["n"])
+        value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+        maps = helper.make_value_info("maps", helper.make_sequence_type_proto(helper.make_map_type_proto(kind, value)))
+        scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])
+        inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])]
+        opsets = [helper.make_opsetid("", 13), helper.make_opsetid("ai.onnx.ml", 1)]
+        made = helper.make_graph(nodes, "net", inputs, [label, maps, scores])
+        onnx.save(helper.make_model(made, opset_imports=opsets, ir_version=8), tmp_path / name)
+        return tmp_path / name
+
+    weights = np.random.default_rng(1).normal(size=(3, 4))
+    other = weights + np.random.default_rng(2).normal(size=(3, 4))
+    same = (x @ weights.T).argmax(1) == (x @ other.T).argmax(1)
+    found = compare(net("a.onnx", weights.ravel()), net("b.onnx", other.ravel()), {"x": x})
+    assert [(each.measure, each.samples) for each in found] == [("label", 70), ("top key", 70), ("top class", 70)]
+    assert {each.agreement for each in found} == {same.mean()} and 0.3 < same.mean() < 0.95
+    assert found[1].decibels == pytest.approx(found[2].decibels)
