@@ -142,7 +142,7 @@ class _Graph:
         self._chosen_from = {
             source: axis
             for node in self._nodes
-            if node.op_type in SOFTMAXES or node.op_type == "ArgMax"
+            if (node.op_type in SOFTMAXES or node.op_type == "ArgMax") and node.input
             for source, axis in self._same_places(node.input[0], self._axis(node))
         }
 
@@ -161,8 +161,8 @@ class _Graph:
                 moved = not kept and op != "Hardmax"
                 return Meaning(True, axis=self._axis(node) if kept else None, moved=moved, logarithms=op[0] == "L")
             if op in CLASSIFIERS:
-                return Meaning(True) if name == node.output[1] else None
-            if op == "Relu" and pooled and self._is_layer(node.input[0], CONVOLUTIONS):
+                return Meaning(True) if name in node.output[1:] else None
+            if op == "Relu" and pooled and node.input and self._is_layer(node.input[0], CONVOLUTIONS):
                 node = self._makers[node.input[0]]  # classes of a network without a dense layer
                 op = node.op_type
             if op in LAYERS and self._has_constant_weight(node):
@@ -190,7 +190,7 @@ class _Graph:
     def _is_layer(self, name: str, layers: set[str]) -> bool:
         """Whether a value, or what it is a Cast of, is the sums of such a layer."""
         node = self._makers.get(name)
-        if node is not None and node.op_type == "Cast":
+        if node is not None and node.op_type == "Cast" and node.input:
             node = self._makers.get(node.input[0])
         return node is not None and node.op_type in layers and self._has_constant_weight(node)
 
@@ -208,7 +208,7 @@ class _Graph:
 
     def _quotient(self, node: "NodeProto", pooled: bool) -> Meaning | None:
         """What comes of two values that are both computed: an embedding where one is divided by the other's norm."""
-        if node.op_type == "Div":
+        if node.op_type == "Div" and len(node.input) == 2:
             dividend = self._makers.get(node.input[0])
             if dividend is not None and dividend.op_type == "Exp":  # a Softmax in pieces
                 return Meaning(True, moved=True)
@@ -230,7 +230,7 @@ class _Graph:
         for _ in range(MAX_STEPS):
             yield name, axis
             node = self._makers.get(name)
-            if node is None or node.op_type not in SAME | RESHAPING:
+            if node is None or node.op_type not in SAME | RESHAPING or not node.input:
                 return
             if node.op_type in RESHAPING:
                 axis = None
@@ -264,7 +264,7 @@ class _Graph:
         """Whether an output is the number, or the name, of a class that the graph itself chooses."""
         for _ in range(MAX_STEPS):
             node = self._makers.get(name)
-            if node is None or node.op_type not in SAME | RESHAPING:
+            if node is None or node.op_type not in SAME | RESHAPING or not node.input:
                 break
             name = node.input[0]
         return node is not None and (
@@ -290,9 +290,9 @@ class _Graph:
                 if not shape or not -len(shape) <= axis < len(shape) or shape[axis] < 1:
                     continue
                 limit(node.input[indices], shape[axis])
-            if node.op_type == "OneHot" and (depth := self._integers.get(node.input[1])):
+            if node.op_type == "OneHot" and len(node.input) > 1 and (depth := self._integers.get(node.input[1])):
                 limit(node.input[0], depth)
-            if node.op_type == "Equal":
+            if node.op_type == "Equal" and len(node.input) == 2:
                 for value, other in (node.input, reversed(node.input)):
                     if (rows := math.prod(self._shapes.get(other, ()))) > 2:  # a OneHot in pieces
                         limit(value, rows)
@@ -330,7 +330,8 @@ def _axis_of_sums(output: np.ndarray, logarithms: bool) -> int | None:
 
 def _integer(tensor: "TensorProto") -> int:
     """The value of a constant that is one integer; 0 for others."""
-    if int(np.prod(tensor.dims)) != 1 or tensor.data_type not in (6, 7):
+    is_external = tensor.data_location == 1  # TensorProto.EXTERNAL
+    if math.prod(tensor.dims) != 1 or tensor.data_type not in (6, 7) or is_external:  # int32, int64
         return 0
     held = tensor_from_proto(tensor.name, tensor, None, "the model")
-    return int(held.read().view(held.dtype.name)[0]) if held is not None and held.external is None else 0
+    return 0 if held is None else int(held.read().view(held.dtype.name)[0])

@@ -1,10 +1,11 @@
 """What outputs are judged by, from the graph, the shapes and the values."""
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dcz.evaluation import metrics
+from dcz.evaluation import compare, kinds, metrics
 from dcz.evaluation.kinds import GraphKinds
 from tests import models
 from tests.models import normal, tensor
@@ -16,6 +17,8 @@ X, IMAGES = normal(6, 8, seed=3), normal(6, 3, 4, 4, seed=4)
 IDS = np.arange(24).reshape(6, 4)
 SPLIT = tensor("split", np.array([-1, 2, 4]))
 node = helper.make_node
+KNOWN = {"ArgMax", "OneHot", "Equal", "Relu", *kinds.LAYERS, *kinds.SOFTMAXES, *kinds.CLASSIFIERS, *kinds.TABLE_READERS,
+         *kinds.NORMS, *kinds.POOLING, *kinds.COPYING, *kinds.MIXING, *kinds.AFFINE}  # fmt: skip
 
 
 def measures(nodes, names="y", **inputs) -> list[str]:
@@ -110,6 +113,17 @@ def test_indices_are_known_by_the_smallest_table_that_they_read():
     }  # fmt: skip
     outputs = {name: (FLOAT if name in "efgh" else TensorProto.BOOL, None) for name in "efghij"}
     weights = [tensor(name, array) for name, array in constants.items()]
-    kinds = GraphKinds(models.model(nodes, {**inputs, "rate": (INT64, [])}, outputs, weights))
-    assert kinds.index_limits == {"ids": 12, "other": 9, "third": 257, "fourth": 26}
-    assert kinds.compared == {"rate": 16000}
+    found = GraphKinds(models.model(nodes, {**inputs, "rate": (INT64, [])}, outputs, weights))
+    assert found.index_limits == {"ids": 12, "other": 9, "third": 257, "fourth": 26}
+    assert found.compared == {"rate": 16000}
+
+
+def test_a_graph_that_is_no_valid_one_and_constants_in_other_files_are_left_to_others(tmp_path):
+    for operator in sorted(KNOWN):
+        for inputs in ([], ["y"], ["y", "y"], ["", ""]):
+            GraphKinds(models.model([node(operator, inputs, ["y"])], {}, {"y": (FLOAT, None)}))
+    nodes = [node("OneHot", ["ids", "DEPTH", "VALUES"], ["y"])]
+    weights = [tensor("DEPTH", np.array(9)), tensor("VALUES", np.zeros(2, np.float32))]
+    proto = models.model(nodes, {"ids": (INT64, ["n"])}, {"y": (FLOAT, None)}, weights)
+    onnx.save(proto, tmp_path / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
+    assert compare.graph_kinds(tmp_path / "a.onnx").index_limits == {}
