@@ -109,7 +109,7 @@ def _trial_reporter(quiet: bool) -> Callable[["CalibratedTrial"], None]:
     def report(trial: "CalibratedTrial") -> None:
         parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
         if trial.agreement is not None:
-            parts.append(f"agreement {trial.agreement:.2%} on held-out samples")
+            parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
         if trial.accuracy is not None and trial.drop is not None:
             parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
         click.echo(", ".join(parts), err=True)

@@ -27,13 +27,21 @@ if TYPE_CHECKING:
 @data_option
 @labels_option
 @click.option("--against", type=FILE, metavar="MODEL", help="Compare with the answers of this .dcz or .onnx.")
-@click.option("--output", metavar="NAME", help="The output to look at; default: the first with rows of classes.")
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="The output to look at; default: the first with rows of classes, or other answers.",
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run; default 32.")
 @click.option(
     "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
 )
 @click.option(
-    "--min-agreement", type=SHARE, metavar="P%", help="Fail below this percentage of equal top classes, such as 98%."
+    "--min-agreement",
+    type=SHARE,
+    metavar="P%",
+    help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
+    "numbers 100% less the relative error.",
 )
 @threads
 @as_json
@@ -66,6 +74,7 @@ def command(
     from ..evaluation.evaluate import evaluate
 
     gates = [("top1", "--labels", labels, min_top1), ("agreement", "--against", against, min_agreement)]
+    fields = {"top1": "top1", "agreement": "score"}
     for name, option, reference, minimum in gates:
         if minimum is not None and reference is None:
             raise InvalidArgument(f"--min-{name} needs something to compare with: give {option} too")
@@ -79,10 +88,11 @@ def command(
         warn(
             f"{result.path}: no finite answer for {result.unanswered} of {result.samples} samples; they count as wrong"
         )
-    measured = [(name, getattr(result, name), minimum) for name, _, _, minimum in gates if minimum is not None]
+    measured = [(name, getattr(result, fields[name]), minimum) for name, _, _, minimum in gates if minimum is not None]
     missed = [(name, share, minimum) for name, share, minimum in measured if share < minimum]
     for name, share, minimum in missed:
-        click.echo(f"dcz: {name} {as_percent(share)} is below {as_percent(minimum)}", err=True)
+        of = "" if name == "top1" or result.measure == "top class" else f", by {result.measure}"
+        click.echo(f"dcz: {name} {as_percent(share)} is below {as_percent(minimum)}{of}", err=True)
     ctx.exit(1 if missed else 0)
 
 
@@ -94,10 +104,20 @@ def _text(result: "Evaluation") -> str:
             rows.append(("top 5", _share(result.top5, result.top5_errors, "errors")))
         rows.append(("loss", f"{result.loss:.4f} nats"))
     if result.against is not None:
-        far = "equal" if result.decibels == float("inf") else f"{result.decibels:.1f} dB"
-        rows.append(("agreement", _share(result.agreement, result.disagreements, f"differ from {result.against}")))
-        rows += [("divergence", f"{result.divergence:.3g} nats"), ("difference", far)]
-    head = f"{result.path}: {result.samples:,} samples, output {result.output} of {result.classes:,} classes"
+        far = {float("inf"): "equal", float("-inf"): "other shapes or no numbers"}.get(
+            result.decibels or 0.0, f"{result.decibels:.1f} dB"
+        )
+        if result.disagreements is None:
+            assert result.score is not None  # it is there wherever there is a reference
+            figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
+            rows.append((f"{result.measure} ", f"{figure}, from {result.against}"))
+        else:
+            share = _share(result.agreement, result.disagreements, f"differ from {result.against}")
+            rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))
+        rows += [] if result.divergence is None else [("divergence", f"{result.divergence:.3g} nats")]
+        rows.append(("difference", far))
+    of = f" of {result.classes:,} classes" if result.classes else ""
+    head = f"{result.path}: {result.samples:,} samples, output {result.output}{of}"
     return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
 
 

@@ -18,6 +18,7 @@ from .common import printable, size
 
 if TYPE_CHECKING:
     from ..evaluation.metrics import OutputDifference
+    from ..evaluation.verify import TensorDifference
     from ..tuning.sensitivity import Sensitivity, TensorSensitivity
 
 WIDE = 160  # columns of a table that goes into a file or pipe, where there is no window to fit
@@ -241,21 +242,42 @@ def verified(result: Verification) -> None:
         console.print(
             f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:"
         )
-        for row in changed:
-            console.print(f"  {row.decibels:6.1f} dB  {escape(row.name)}")
+        if changed:
+            console.print(_tensor_differences(result.worst_first))
+    if result.outputs and result.drawn:
+        shapes = ", ".join(
+            f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in result.input_shapes.items()
+        )
+        console.print(f"on drawn inputs, no real samples (give these with --data): {escape(shapes)}")
+    elif result.outputs:
+        console.print("on the samples of --data:")
+    if result.checker:
+        console.print(f"onnx.checker refuses it as it does the original: {escape(result.checker)}")
     for output in result.outputs:
-        console.print(f"output {escape(output.output)}: {_difference(output)}")
+        console.print(f"output {escape(output.output)}: {_difference(output, 'drawn' if result.drawn else '')}")
 
 
-def _difference(output: "OutputDifference") -> str:
+def _tensor_differences(rows: "list[TensorDifference]") -> Table:
+    """Signal to error of each tensor, those that come off worst first."""
+    table = Table(title="signal to error, in dB, worst first", title_justify="left", box=None, pad_edge=False)
+    for head in ("all weights", "typical ones", "worst row"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("tensor", overflow="fold")
+    for row in rows:
+        figures = (row.decibels, row.typical, row.worst_row)
+        table.add_row(*("" if each is None else f"{each:.1f}" for each in figures), escape(row.name))
+    return table
+
+
+def _difference(output: "OutputDifference", kind: str) -> str:
+    """How an output differs; `kind` is that of the samples."""
     if not output.samples:
         return "nothing to compare"
-    agreement = ""
-    if output.agreement is not None:
-        agreement = f", top class agrees in {100 * output.agreement:.2f} % of {output.samples}"
     if output.decibels == math.inf:
-        return f"equal{agreement}"
-    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}{agreement}"
+        return f"equal; {output.describe(kind)}"
+    if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
+        return output.describe(kind)
+    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"
 
 
 def verdict(result: Verdict) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from .common import FILE, SHARE, as_json, check_minimum, option_with_aliases, print_json, threads, warn
+from .common import FILE, SHARE, as_json, check_minimum, option_with_aliases, print_json, printable, threads, warn
 
 
 @click.command("verify")
@@ -14,12 +14,18 @@ from .common import FILE, SHARE, as_json, check_minimum, option_with_aliases, pr
     aliases=("--inputs",),
     type=FILE,
     metavar="X.NPZ",
-    help="Samples to compare on, an array for each input by name; default: seeded random ones.",
+    help="Samples to compare on, an array for each input by name; default: drawn ones, which say little.",
 )
 @click.option(
-    "--min-agreement", type=SHARE, metavar="P%", help="Fail below this percentage of equal top classes, such as 98%."
+    "--min-agreement",
+    type=SHARE,
+    metavar="P%",
+    help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
+    "numbers 100% less the relative error.",
 )
-@click.option("--output", metavar="NAME", help="The output that --min-agreement looks at; default: all.")
+@click.option(
+    "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
+)
 @threads
 @as_json
 @click.pass_context
@@ -43,6 +49,7 @@ def command(
     """
     from ..arguments import as_percent
     from ..errors import InvalidArgument
+    from ..evaluation.metrics import judged
     from ..evaluation.verify import verify
     from . import show
 
@@ -55,10 +62,20 @@ def command(
         warn(result.note)
     if min_agreement is None:
         return
-    compared = [row for row in result.outputs if output in (None, row.output)]
-    agreement = [row.agreement for row in compared if row.agreement is not None]
-    if not agreement:
-        raise InvalidArgument("--min-agreement: the model has no output of that name with classes to compare")
-    if min(agreement) < min_agreement:
-        click.echo(f"dcz: agreement {as_percent(min(agreement))} is below {as_percent(min_agreement)}", err=True)
+    compared = judged([row for row in result.outputs if output in (None, row.output)])
+    if not compared:
+        raise InvalidArgument("--min-agreement: the model has no output of that name with answers to compare")
+    scores = [(row.score, row) for row in compared if row.score is not None]
+    if len(scores) < len(compared):
+        name = next(row.output for row in compared if row.score is None)
+        text = f"the original's own answers in output {name!r} hardly vary on drawn inputs: give samples with --data"
+        raise InvalidArgument(f"--min-agreement: {text}")
+    if result.drawn:
+        warn("--min-agreement judges by drawn inputs, which are no real samples: give these with --data")
+    score, worst = min(scores, key=lambda pair: pair[0])
+    if score < min_agreement:
+        shares = f"{as_percent(score)} is below {as_percent(min_agreement)}"
+        inputs = "drawn" if result.drawn else "given"
+        where = f"{worst.measure} of output {worst.output!r}, {worst.samples} on {inputs} inputs"
+        click.echo(f"dcz: agreement {shares}: {printable(where)}", err=True)
         ctx.exit(1)

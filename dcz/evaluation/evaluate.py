@@ -3,7 +3,8 @@
 evaluate("net.dcz", "test.npz", labels="y").errors                  ->  150, of 10,000: 1.50 %
 evaluate("net.dcz", "test.npz", against="net.onnx").agreement       ->  0.9987
 
-Outputs are rows of classes: probabilities where no row has a negative entry and all sum to 1 within 1e-3, else logits.
+Rows of classes are probabilities where no row has a negative entry and all sum to 1 within 1e-3, else logits. Without
+labels, outputs of other kinds are compared by the measure that fits them: see metrics.Measure.
 """
 
 import contextlib
@@ -33,8 +34,10 @@ class Evaluation:
 
     `errors`: samples whose largest entry is not their label's (of equal ones the first counts); `top5_errors`: whose
     label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
-    `disagreements`: samples of which the two models' top classes differ. `divergence`: mean Kullback-Leibler
-    divergence of `path`'s probabilities from those of `against`, in nats. `decibels`: as metrics.OutputDifference's.
+    `disagreements`: of so many `answers` (the samples, or the places of sequences) the two models' differ, by
+    `measure`: their top classes, or what fits the output; None where it counts no answers. `score`: as
+    metrics.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s probabilities from those of
+    `against`, in nats; None where there are no `classes`. `decibels`: as metrics.OutputDifference's.
     `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf alone: they count as errors and as
     disagreements, and the means are NaN.
     """
@@ -51,6 +54,9 @@ class Evaluation:
     disagreements: int | None = None
     divergence: float | None = None
     decibels: float | None = None
+    measure: str = metrics.TOP_CLASS.name
+    answers: int | None = None
+    score: float | None = None
 
     @property
     def top1(self) -> float | None:
@@ -64,8 +70,9 @@ class Evaluation:
 
     @property
     def agreement(self) -> float | None:
-        """The share of samples for which both models have the same top class."""
-        return self._share(self.disagreements)
+        """The share of answers that are the same in both models: see `measure`."""
+        answers = self.samples if self.answers is None else self.answers
+        return None if self.disagreements is None else (answers - self.disagreements) / answers
 
     def _share(self, wrong: int | None) -> float | None:
         return None if wrong is None else (self.samples - wrong) / self.samples
@@ -97,7 +104,8 @@ def evaluate(
     input. Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and to integers where they fit;
     axes are never moved. `labels`: the name of an array in `data`, or the path of an .npy or .npz with one array.
     `against`: another `.dcz` or `.onnx`, fed from the same file. `output`: the one to look at; default: each model's
-    first with one row of two or more floats a sample, axes of length 1 set aside. Where a model's batch is fixed, its
+    first with one row of two or more floats a sample, axes of length 1 set aside; without labels, the first that holds
+    answers, classes before labels and others. Where a model's batch is fixed, its
     last one is filled up with the last sample. `progress` gets the model's path, the samples done, and those in all.
     Raises DczError.
     """
@@ -131,6 +139,14 @@ def _evaluate(
             f"{reference.path}"
         )
     size = batch_size or predictor.fixed_batch or runtime.BATCH
+    if labels is None and reference is not None:
+        is_named = predictor.output is not None
+        chosen = [(each, each.choose_output(min(size, count))) for each in (predictor, reference)]
+        if all(measure.name != metrics.TOP_CLASS.name for _, measure in chosen):
+            return _compare(predictor, reference, chosen[0][1], size, progress)
+        for each, measure in chosen:
+            if measure.name != metrics.TOP_CLASS.name and not is_named:
+                each.output = None  # rows of classes are found by their shape
     label_metrics, classes, unanswered = None, 0, 0
     agreement_metrics = None if reference is None else _AgreementMetrics(predictor, reference)
     for start in range(0, count, size):
@@ -148,6 +164,29 @@ def _evaluate(
     figures = {} if label_metrics is None else label_metrics.figures(count)
     figures |= {} if agreement_metrics is None else agreement_metrics.figures(count)
     return Evaluation(predictor.path, str(predictor.output), count, classes, unanswered, **figures)
+
+
+def _compare(
+    predictor: Predictor,
+    reference: Predictor,
+    measure: metrics.Measure,
+    size: int,
+    progress: Callable[[str, int, int], None],
+) -> Evaluation:
+    """Compare outputs that are no rows of classes."""
+    count, sums = predictor.samples.count, metrics.DifferenceSums(measure)
+    for start in range(0, count, size):
+        indices = np.arange(start, min(start + size, count))
+        runs, other_runs = (metrics.joined(each.answer(indices)) for each in (predictor, reference))
+        for answers, others in zip(runs, other_runs, strict=True):
+            sums.add(others, answers)
+        progress(predictor.path, int(indices[-1]) + 1, count)
+    found = sums.difference(str(predictor.output))
+    disagreements = None if found.agreement is None else found.samples - round(found.agreement * found.samples)
+    return Evaluation(
+        predictor.path, found.output, count, 0, against=reference.path, disagreements=disagreements,
+        decibels=found.decibels, measure=found.measure, answers=found.samples, score=found.score,
+    )  # fmt: skip
 
 
 class _LogitsOrProbabilities:
@@ -222,6 +261,7 @@ class _AgreementMetrics:
         return {
             "against": self.reference.path,
             "disagreements": self.disagreements,
+            "score": (samples - self.disagreements) / samples,
             "divergence": self.divergence[readings] / samples,
             "decibels": self.sums.difference(str(self.predictor.output)).decibels,
         }

@@ -7,12 +7,18 @@
 Rows [n, classes] hold logits or probabilities.
 """
 
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 SUM_TOLERANCE = 1e-3  # of a row of probabilities: float16 outputs stay within it
+ROW_TOLERANCE = 0.05  # of a row's length: nearer ones are the same row, where outputs have no fixed number of them
+MAX_COMMON_ANSWER = 0.75  # of the answers: where one answer makes up more, they tell nothing on drawn inputs
+MIN_SPREAD = 1e-4  # of the answers' squares: where they differ by less from sample to sample, the same
 UNDERFLOW = float(np.finfo(np.float32).tiny)  # a probability of 0 counts as this: at most 87.3 nats of loss a sample
 
 
@@ -22,12 +28,12 @@ UNDERFLOW = float(np.finfo(np.float32).tiny)  # a probability of 0 counts as thi
 def class_rows(output: np.ndarray) -> np.ndarray:
     """An output as rows of classes along its last axis: trailing axes of length 1 are set aside, as of [n, 1000, 1, 1].
 
-    An output of less than two axes is one row.
+    An output of less than two axes is one number a sample, and so rows of one.
     """
     shape = list(output.shape)
     while len(shape) > 2 and shape[-1] == 1:
         shape.pop()
-    return output.reshape(-1, shape[-1]) if len(shape) > 1 else output.reshape(1, -1)
+    return output.reshape(-1, shape[-1] if len(shape) > 1 else 1)
 
 
 def row_per_sample(output: object, samples: int) -> np.ndarray | None:
@@ -122,13 +128,63 @@ def sqnr(signal: float, noise: float) -> float:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What a kind of output is judged by: a name for people and JSON, and for classes the axis along which they lie.
+
+    Shares of equal answers: `top class` of a sample, `top token` of each place of a sequence or map, `top key` of a
+    map, `label` (one integer or text a sample), `entries` (integers of any other shape), `rows` (of outputs of open
+    length: those in both, over the mean of both numbers of rows). `cosine`: the mean over vectors, for embeddings.
+    `relative error`: root mean square of the difference over that of the original, for everything else.
+    """
+
+    name: str
+    axis: int = -1
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it counts equal answers."""
+        return self.name not in (COSINE.name, RELATIVE.name)
+
+
+TOP_CLASS, TOP_TOKEN, TOP_KEY = Measure("top class"), Measure("top token"), Measure("top key")
+LABEL, ENTRIES, ROWS = Measure("label"), Measure("entries"), Measure("rows")
+COSINE, RELATIVE = Measure("cosine"), Measure("relative error")
+_BEST_FIRST = [each.name for each in (TOP_CLASS, TOP_KEY, TOP_TOKEN, LABEL, ENTRIES, ROWS, COSINE, RELATIVE)]
+
+
+def answer_output(measures: Sequence[Measure]) -> int:
+    """The position of the output that holds a model's answers: the first of the measure that says most of them."""
+    return min(range(len(measures)), key=lambda number: _BEST_FIRST.index(measures[number].name))
+
+
+def measure_of(output: object, samples: int | None = None) -> Measure:
+    """The measure for an output of whose meaning the graph says nothing: what its type, shape and sums tell.
+
+    `samples`: how many are in the batch, where that is known. Floats are classes only where they are probabilities.
+    """
+    if isinstance(output, dict) or (isinstance(output, list) and output and isinstance(output[0], dict)):
+        return TOP_KEY
+    if not isinstance(output, np.ndarray):
+        return RELATIVE
+    if output.dtype.kind in "iubOUS":
+        if output.ndim and output.size == len(output):
+            return LABEL
+        return ROWS if output.ndim > 1 and samples and len(output) != samples else ENTRIES
+    if output.ndim == 2 and samples and samples > 1 and len(output) % samples:
+        return ROWS
+    rows = row_per_sample(output, len(output)) if output.ndim else None
+    return TOP_CLASS if rows is not None and len(rows) and are_probabilities(rows) else RELATIVE
+
+
+@dataclass(frozen=True)
 class OutputDifference:
     """How one output of two models differs over all samples.
 
     `decibels`: the mean square of the first over that of the difference; inf where equal, nan where there was nothing
-    to compare. `largest`: the largest absolute difference. `agreement`: the share of samples (places along all but the
-    last axis) with the same top class; None for outputs of one entry. Outputs that are no numbers, or differ in shape,
-    agree where they are equal.
+    to compare. `largest`: the largest absolute difference. `measure`: the name of the measure that fits the output.
+    `score`: 1 where nothing changed: the share of equal answers, the mean cosine, or 1 less the relative error;
+    `agreement`: the same where it is a share, else None. Both are None where the inputs were drawn and the original's
+    answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one.
     """
 
     output: str
@@ -136,25 +192,109 @@ class OutputDifference:
     largest: float
     agreement: float | None
     samples: int
+    measure: str = ""
+    score: float | None = None
+    varies: bool = True
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the score counts equal answers."""
+        return Measure(self.measure).is_share
+
+    def describe(self, kind: str = "") -> str:
+        """The score, by which measure, and of how many answers, which may be of a `kind`, in words."""
+        count = f"{self.samples:,} {kind}".strip()
+        if self.score is None:
+            return f"{self.measure}: no figure, for the original's own answers hardly vary"
+        if self.is_share:
+            return f"{self.measure} agrees in {100 * self.score:.2f} % of {count}"
+        if self.measure == COSINE.name:
+            return f"mean cosine {self.score:.6f} over {count}"
+        return f"{self.measure} {100 * self.relative_error:.3g} % over {count}"
+
+    @property
+    def relative_error(self) -> float:
+        """The root mean square of the difference over that of the original."""
+        return float(10 ** (-self.decibels / 20))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the outputs differ. `drawn`: whether the inputs were drawn, of these `shapes` a run."""
+
+    outputs: tuple[OutputDifference, ...] = ()
+    drawn: bool = False
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def joined(runs: list[Any]) -> list[Any]:
+    """The outputs of several runs as one where they are lists, or arrays that fit, else as they are."""
+    if all(isinstance(run, list) for run in runs):
+        return [[each for run in runs for each in run]]
+    arrays = all(isinstance(run, np.ndarray) and run.ndim for run in runs)
+    same = arrays and len({(run.dtype, run.shape[1:]) for run in runs}) == 1
+    return [np.concatenate(runs)] if same else runs
+
+
+def judged(outputs: Sequence[OutputDifference]) -> list[OutputDifference]:
+    """The outputs that a limit on agreement is for: those whose answers are counted, or all where none is of that
+    kind. Outputs without answers are left out."""
+    answered = [output for output in outputs if output.samples]
+    return [output for output in answered if output.is_share] or answered
 
 
 class DifferenceSums:
-    """Adds up, batch by batch, how one output of two models differs."""
+    """Adds up, batch by batch, how one output of two models differs, by `measure`, or by the one that fits the first
+    batch (see measure_of)."""
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Measure | None = None) -> None:
+        self.measure = measure
         self.signal = self.noise = self.largest = 0.0
-        self.agreeing = self.samples = 0
-        self.has_agreement = False
+        self.score, self.answers = 0.0, 0  # the sum of shares or cosines, and how many
+        self.matched, self.rows = 0, 0.0  # rows in both, and the mean number of rows
+        self.reshaped = False  # whether some output had another shape
+        self.spread = 0.0  # sum of squares of the answers' distance from the first one
+        self.first: np.ndarray | None = None
+        self.answer_counts: Counter[Any] = Counter()
 
-    def add(self, x: Any, y: Any) -> None:
+    def add(self, x: Any, y: Any, samples: int | None = None) -> None:
         """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
-        is_numeric = isinstance(x, np.ndarray) and x.dtype.kind in "fiub"
-        if not is_numeric or not isinstance(y, np.ndarray) or x.shape != y.shape:
-            self._add_whole(x, y)
+        if self.measure is None:
+            self.measure = measure_of(x, samples)
+        if self.measure == TOP_KEY:
+            self._add_maps(*(output if isinstance(output, list) else [output] for output in (x, y)))
+        elif isinstance(x, list) and isinstance(y, list) and len(x) == len(y):
+            for a, b in zip(x, y, strict=True):
+                self.add(a, b)
+        elif not isinstance(x, np.ndarray) or not isinstance(y, np.ndarray) or x.dtype.kind not in "fiub":
+            self._add_texts(x, y)
+        elif x.shape != y.shape or self.measure == ROWS:
+            self._add_rows(x, y)
         elif x.size:
-            self._add_numbers(x.astype(np.float64), y.astype(np.float64))
+            self._add_numbers(x, y)
 
     def _add_numbers(self, x: np.ndarray, y: np.ndarray) -> None:
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        distance = self._add_distance(x, y)
+        assert self.measure is not None  # `add` has set it
+        if self.measure.name in (TOP_CLASS.name, TOP_TOKEN.name):
+            moved = (np.moveaxis(each, self.measure.axis, -1) for each in (x, y))
+            rows, others = (each.reshape(-1, each.shape[-1]) for each in moved)
+            answers, other_answers = top_class(rows), top_class(others)
+            other_answers[has_top_class(rows) != has_top_class(others)] = -1  # an answer on one side, none on the other
+            self._add_answers(answers, other_answers)
+        elif self.measure.is_share:
+            self._add_answers(x.reshape(-1), y.reshape(-1))
+        elif self.measure == COSINE:
+            similar = cosines(class_rows(x), class_rows(y))
+            self.score, self.answers = self.score + float(similar.sum()), self.answers + len(similar)
+        else:
+            self.answers += len(x) if x.ndim else 1
+            self._count_near_rows(np.atleast_2d(x), np.atleast_2d(distance))  # as if its length were open
+        self._add_spread(x)
+
+    def _add_distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Add to the sums of squares; how far each entry of float64 arrays is from the other's."""
         equal = (x == y) | (np.isnan(x) & np.isnan(y))
         distance = np.zeros(x.shape)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -162,24 +302,109 @@ class DifferenceSums:
             distance[np.isnan(distance)] = np.inf  # a number on one side, none on the other
             self.signal += float(np.square(x[np.isfinite(x)]).sum())
             self.noise += float(np.square(distance).sum())
-        self.largest = max(self.largest, float(distance.max()))
-        rows, others = class_rows(x), class_rows(y)
-        self.has_agreement |= rows.shape[1] > 1
-        self.agreeing += int(same_top_class(rows, others).sum())
-        self.samples += len(rows)
+        self.largest = max(self.largest, float(distance.max(initial=0)))
+        return distance
 
-    def _add_whole(self, x: Any, y: Any) -> None:
-        """Outputs that are no arrays of numbers, or differ in shape, are equal or not."""
-        equal = np.shape(x) == np.shape(y) and bool(np.all(np.asarray(x, object) == np.asarray(y, object)))
-        self.has_agreement = True
-        self.agreeing += equal
-        self.samples += bool(np.size(x) or np.size(y))
+    def _add_answers(self, answers: np.ndarray, others: np.ndarray) -> None:
+        same = (answers == others) | ((answers != answers) & (others != others))
+        self.score += int(same.sum())
+        self.answers += len(answers)
+        self.answer_counts.update(answers.tolist())
+
+    def _count_near_rows(self, x: np.ndarray, distance: np.ndarray) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.matched += int((np.square(distance).sum(-1) <= ROW_TOLERANCE**2 * np.square(x).sum(-1)).sum())
+        self.rows += math.prod(x.shape[:-1])
+
+    def _add_spread(self, x: np.ndarray) -> None:
+        samples = x if x.ndim else x[None]
+        if self.first is None:
+            self.first = samples[0]
+        if samples[0].shape == self.first.shape:
+            with np.errstate(over="ignore", invalid="ignore"):
+                distance = samples - self.first
+            self.spread += float(np.square(distance[np.isfinite(distance)]).sum())
+        else:  # they have not even one shape
+            self.spread = np.inf
+
+    def _add_texts(self, x: Any, y: Any) -> None:
+        """Text entry by entry; what is no array at all is equal or not."""
+        x, y = (np.asarray(each, object) for each in (x, y))
+        if x.shape == y.shape:
+            self._add_answers(x.reshape(-1), y.reshape(-1))
+            equal = bool((x == y).all())
+        else:
+            equal = False
+            self.answers += 1
         if not equal:
             self.noise = self.largest = np.inf
 
-    def difference(self, output: str) -> OutputDifference:
-        """The figures for the output of this name."""
-        if not self.samples:
+    def _add_rows(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Outputs of open length: rows that both have, in any order, for whole numbers equal, for others within
+        ROW_TOLERANCE."""
+        if x.shape == y.shape:
+            self._add_distance(x.astype(np.float64), y.astype(np.float64))
+        else:
+            self.reshaped, self.noise, self.largest = True, np.inf, np.inf
+        if len(x):
+            self._add_spread(x.astype(np.float64))
+        width = x.shape[-1] if x.ndim > 1 else 1
+        rows, others = (each.reshape(-1, width).astype(np.float64) if width and each.size % width == 0 else
+                        np.zeros((0, max(width, 1))) for each in (x, y))  # fmt: skip
+        free = np.ones(len(others), bool)
+        tolerance = 0.0 if x.dtype.kind != "f" else ROW_TOLERANCE
+        for row in rows:
+            if not free.any():
+                break
+            distance = np.where(free, np.sqrt(np.square(others - row).sum(1)), np.inf)
+            nearest = int(distance.argmin())
+            if distance[nearest] <= tolerance * np.sqrt(np.square(row).sum()):
+                self.matched, free[nearest] = self.matched + 1, False
+        self.rows += (len(rows) + len(others)) / 2
+
+    def _add_maps(self, x: list[dict[Any, Any]], y: list[dict[Any, Any]]) -> None:
+        """Maps from keys to numbers, one a sample: by key; a key that only one of the two has is NaN in the other."""
+        if len(x) != len(y):
+            self.reshaped, self.noise, self.largest = True, np.inf, np.inf
+            return
+        for one, other in zip(x, y, strict=True):
+            keys = [*one, *(key for key in other if key not in one)]
+            values, others = (np.array([each.get(key, np.nan) for key in keys], np.float64) for each in (one, other))
+            if keys:
+                self._add_distance(values, others)
+                best, other_best = (keys[int(np.where(np.isnan(each), -np.inf, each).argmax())]
+                                    for each in (values, others))  # fmt: skip
+                self._add_answers(np.array([best], object), np.array([other_best], object))
+                self._add_spread(values[None])
+
+    def difference(self, output: str, drawn: bool = False) -> OutputDifference:
+        """The figures for the output of this name; without scores where the inputs were `drawn` and say nothing."""
+        if not self.answers and not self.rows and not self.reshaped:
             return OutputDifference(output, np.nan, np.nan, None, 0)
-        agreement = self.agreeing / self.samples if self.has_agreement else None
-        return OutputDifference(output, sqnr(self.signal, self.noise), self.largest, agreement, self.samples)
+        measure = self.measure or RELATIVE
+        decibels = sqnr(self.signal, self.noise)
+        if self.reshaped or measure == ROWS:
+            measure, samples = ROWS, round(self.rows)
+            score = self.matched / self.rows if self.rows else 0.0
+        elif measure == RELATIVE:
+            samples, score = self.answers, max(0.0, 1 - 10 ** (-decibels / 20))
+        else:
+            samples, score = self.answers, self.score / self.answers
+        varies = self._varies(measure)
+        known = None if drawn and not varies else score
+        agreement = known if measure.is_share else None
+        return OutputDifference(output, decibels, self.largest, agreement, samples, measure.name, known, varies)
+
+    def _varies(self, measure: Measure) -> bool:
+        """Whether the original's answers differ from sample to sample."""
+        if measure.is_share and self.answer_counts:
+            return max(self.answer_counts.values()) <= MAX_COMMON_ANSWER * self.answers
+        return self.spread > MIN_SPREAD * self.signal
+
+
+def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The cosine of the angle between each two rows, float64 [n]: 1 of two zeros, 0 where one is zero or no number."""
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        lengths = np.sqrt(np.square(rows).sum(1) * np.square(others).sum(1))
+        found = np.where((rows == others).all(1), 1.0, (rows * others).sum(1) / lengths)
+    return np.where(np.isfinite(found), np.clip(found, -1, 1), 0.0)

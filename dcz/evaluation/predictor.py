@@ -6,8 +6,9 @@ with open_predictor("net.dcz", samples.open_samples("test.npz")) as net:
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import is_dcz
 from ..reading.decompress import decompress
 from . import runtime
-from .metrics import row_per_sample
+from .compare import graph_kinds
+from .kinds import GraphKinds
+from .metrics import Measure, answer_output, measure_of, row_per_sample
 from .samples import Samples
 
 
@@ -27,18 +30,27 @@ def open_predictor(
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
     with files.temporary_folder("dcz-evaluate-") as folder:
         source = decompress(path, Path(folder, "model.onnx"), threads=threads) if is_dcz(path) else path
-        yield Predictor(os.fspath(path), runtime.session(source, threads or 0, path), samples, output)
+        session = runtime.session(source, threads or 0, path)
+        yield Predictor(os.fspath(path), session, samples, output, graph_kinds(source))
 
 
 class Predictor:
     """A session and the samples that feed it.
 
     `output`: the one looked at; where none was named, None until the first answers show which one has rows of classes.
-    `fixed_batch`: the number of samples that the model insists on, or None. `samples`: the arrays of its inputs.
+    `kinds`: what the model's graph says of its outputs, None where it is not known. `fixed_batch`: the number of
+    samples that the model insists on, or None. `samples`: the arrays of its inputs.
     """
 
-    def __init__(self, path: str, session: runtime.Session, samples: Samples, output: str | None):
-        self.path, self.session, self.output = path, session, output
+    def __init__(
+        self,
+        path: str,
+        session: runtime.Session,
+        samples: Samples,
+        output: str | None,
+        kinds: GraphKinds | None = None,
+    ):
+        self.path, self.session, self.output, self.kinds = path, session, output, kinds
         outputs = [value.name for value in session.get_outputs()]
         if output is not None and output not in outputs:
             raise InvalidArgument(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
@@ -67,11 +79,8 @@ class Predictor:
         return np.concatenate([self._run(indices[at : at + size], size) for at in range(0, len(indices), size)])
 
     def _run(self, indices: np.ndarray, size: int) -> np.ndarray:
-        names = [value.name for value in self.session.get_outputs()]
-        try:
-            outputs = dict(zip(names, runtime.run(self.session, self.inputs_of(indices, size)), strict=True))
-        except UnsuitableModel as error:
-            raise UnsuitableModel(f"{self.path}: samples {indices[0]} to {indices[-1]}: {error}") from error
+        outputs = self._outputs(indices, size)
+        names = list(outputs)
         if self.output is None:
             self.output = next((name for name in names if row_per_sample(outputs[name], size) is not None), None)
         rows = None if self.output is None else row_per_sample(outputs[self.output], size)
@@ -83,6 +92,36 @@ class Predictor:
             )
         return rows[: len(indices)].astype(np.float64)
 
+    def _outputs(self, indices: np.ndarray, size: int) -> dict[str, Any]:
+        """All outputs of one run, by name."""
+        names = [value.name for value in self.session.get_outputs()]
+        try:
+            return dict(zip(names, runtime.run(self.session, self.inputs_of(indices, size)), strict=True))
+        except UnsuitableModel as error:
+            raise UnsuitableModel(f"{self.path}: samples {indices[0]} to {indices[-1]}: {error}") from error
+
+    def measures(self, outputs: Sequence[object], samples: int | None) -> list[Measure]:
+        """The measure of each output of one run, of so many samples."""
+        if self.kinds is None:
+            return [measure_of(output, samples) for output in outputs]
+        return self.kinds.measures([value.name for value in self.session.get_outputs()], outputs, samples)
+
+    def choose_output(self, size: int) -> Measure:
+        """Set `output`, where none was named, to the one that holds the model's answers; how it is judged."""
+        size = self.fixed_batch or size
+        outputs = self._outputs(np.arange(min(size, self.samples.count)), size)
+        measures = dict(zip(outputs, self.measures(list(outputs.values()), size), strict=True))
+        if self.output is None:
+            self.output = list(outputs)[answer_output(list(measures.values()))]
+        return measures[self.output]
+
+    def answer(self, indices: np.ndarray) -> list[object]:
+        """`output` for the samples at `indices`, run by run, without what fills up a fixed batch."""
+        assert self.output is not None  # choose_output has set it
+        size = self.fixed_batch or len(indices)
+        parts = [indices[at : at + size] for at in range(0, len(indices), size)]
+        return [first_samples(self._outputs(part, size)[self.output], len(part), size) for part in parts]
+
     def inputs_of(self, indices: np.ndarray, size: int) -> runtime.Inputs:
         """The samples at `indices` (int64) in the dtypes of the inputs, filled up to `size` with the last one."""
         indices = np.append(indices, np.repeat(indices[-1:], size - len(indices)))
@@ -92,6 +131,13 @@ class Predictor:
             model_input.name: _cast(batch[model_input.name], model_input, self.path, self.samples.path)
             for model_input in self._inputs
         }
+
+
+def first_samples(output: Any, count: int, size: int) -> Any:
+    """The answers to the first `count` of `size` samples; all where an output has no axis of samples."""
+    if not hasattr(output, "__len__") or getattr(output, "ndim", 1) == 0 or isinstance(output, dict):
+        return output
+    return output[: len(output) // size * count] if len(output) % size == 0 else output
 
 
 def _check_shape(path: str, model_input: runtime.ModelInput, samples: Samples) -> None:

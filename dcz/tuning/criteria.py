@@ -7,44 +7,62 @@
 changed answers, or of right answers fewer than before. More right answers than before are a drop of 0.
 """
 
-import math
 import os
-
-import numpy as np
 
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.metrics import class_rows, has_top_class, top_class
-from ..evaluation.predictor import Predictor
+from ..evaluation.metrics import COSINE, DifferenceSums, Measure, answer_output, has_top_class, top_class
+from ..evaluation.predictor import Predictor, first_samples
 from ..evaluation.samples import Samples, read_labels
 
 
 class AgreementCriterion:
-    """How often the answer stays: the top class in the first output that holds classes, or, without one, the integers
-    of the first output of integers."""
+    """How often the answer stays, in the output that holds the model's answers, by the measure that fits it (see
+    metrics.Measure): of embeddings it is the mean cosine, of other numbers 1 less the relative error.
+
+    `measure`: its name, at first as the original's answers to the first samples show it. Raises InvalidArgument where
+    the model has no output.
+    """
 
     def __init__(self, predictor: Predictor, held_out: SampleBatches):
         self.predictor, self.held_out = predictor, held_out
+        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size)
+        if not measures:
+            raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
+        self._output = answer_output(measures)
+        self._measure = measures[self._output]
+        self.measure = self._measure.name
+
+    @property
+    def counts_answers(self) -> bool:
+        """Whether a drop is a share of answers, which so many samples can tell no finer than one of them."""
+        return Measure(self.measure).is_share
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
-        """`agreement` (the share of equal answers) and `drop` (of the others).
-
-        Raises InvalidArgument where no output holds classes.
-        """
-        position, same, total = None, 0, 0
+        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1)."""
+        sums = DifferenceSums(self._measure)
         for number, batch in enumerate(self.held_out):
             before, after = runtime.run(self.predictor.session, batch), runtime.run(changed, batch)
-            if position is None:
-                position = _answer_output(before)
             count, size = len(self.held_out.indices_of(number)), self.held_out.size
-            x, y = (_answers(outputs[position], count, size) for outputs in (before, after))
-            same, total = same + int((x == y).sum()), total + x.size
-        return {"agreement": same / total, "drop": (total - same) / total} if total else {"agreement": 1.0, "drop": 0.0}
+            sums.add(*(first_samples(outputs[self._output], count, size) for outputs in (before, after)))
+        found = sums.difference("")
+        if found.score is None or not found.samples:
+            return {"agreement": 1.0, "drop": 0.0}
+        self.measure = found.measure
+        if found.agreement is None:
+            return {"agreement": found.score, "drop": 1 - found.score}
+        same = round(found.score * found.samples)
+        return {"agreement": same / found.samples, "drop": (found.samples - same) / found.samples}
 
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"{drop:.2%} of the {len(self.held_out.indices)} held-out samples change their top class"
+        where = f"the {len(self.held_out.indices)} held-out samples"
+        if self.counts_answers:
+            return f"{drop:.2%} of {where} change their {self.measure}"
+        if self.measure == COSINE.name:
+            return f"the mean cosine on {where} is {1 - drop:.6f}"
+        return f"the {self.measure} on {where} is {drop:.2%}"
 
 
 class AccuracyCriterion:
@@ -70,6 +88,11 @@ class AccuracyCriterion:
                 f" {classes} classes; give the number of each sample's class, counted from 0"
             )
 
+    @property
+    def counts_answers(self) -> bool:
+        """As AgreementCriterion's."""
+        return True
+
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than the original's, 0 or more)."""
         predictor = Predictor(self.predictor.path, changed, self.predictor.samples, self.predictor.output)
@@ -92,23 +115,3 @@ class AccuracyCriterion:
 
 
 Criterion = AgreementCriterion | AccuracyCriterion
-
-
-def _answer_output(outputs: list[np.ndarray]) -> int:
-    """The position of the output that holds the model's answers; raises InvalidArgument where none does."""
-    arrays = [(n, output) for n, output in enumerate(outputs) if isinstance(output, np.ndarray) and output.ndim]
-    classes = [n for n, array in arrays if array.dtype.kind == "f" and math.prod(array.shape[1:]) > 1]
-    integers = [n for n, array in arrays if array.dtype.kind in "iub"]
-    if not classes and not integers:
-        raise InvalidArgument("no output holds classes, so that no drop can be told: give a size or a ratio")
-    return (classes or integers)[0]
-
-
-def _answers(output: np.ndarray, count: int, size: int) -> np.ndarray:
-    """The answers of the first `count` of `size` samples: the output's integers, or a top class for each of its rows.
-
-    An output without an axis of samples gives all its answers.
-    """
-    if len(output) % size == 0:
-        output = output[: len(output) // size * count]
-    return output if output.dtype.kind != "f" else top_class(class_rows(output))

@@ -19,7 +19,7 @@ from ..calibrate import Divergence
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.metrics import class_rows, holds_classes, same_top_class
+from ..evaluation.metrics import DifferenceSums, judged
 from .session import TuningSession
 
 HELD_OUT_PARTS = 8  # of the held-out samples: a gain must exceed the spread of their differences
@@ -126,18 +126,20 @@ def _parts(session: TuningSession, held_out: SampleBatches) -> list[SampleBatche
 def _score(session: TuningSession, parts: Sequence[SampleBatches], values: Mapping[str, np.ndarray]) -> _Score:
     """How far the answers with these values are from the original network's."""
     original, changed = session.predictor.session, session.run_with(values)
-    divergences, same, answers = [], 0, 0
+    divergences: list[float] = []
+    sums: list[DifferenceSums] = []
     for part in parts:
         divergence = Divergence()
         for batch in part:
-            for x, y in zip(runtime.run(original, batch), runtime.run(changed, batch), strict=True):
+            outputs = runtime.run(original, batch), runtime.run(changed, batch)
+            sums = sums or [DifferenceSums(each) for each in session.predictor.measures(outputs[0], part.size)]
+            for x, y in zip(*outputs, strict=True):
                 divergence.add(x, y)
-                if holds_classes(x):
-                    rows = class_rows(x)
-                    same += int(same_top_class(rows, class_rows(y)).sum())
-                    answers += len(rows)
+            for output, x, y in zip(sums, *outputs, strict=True):
+                output.add(x, y)
         divergences.append(divergence.mean)
-    return _Score(np.array(divergences), same / answers if answers else 1.0)
+    scores = [each.score for each in judged([output.difference("") for output in sums]) if each.score is not None]
+    return _Score(np.array(divergences), min(scores, default=1.0))
 
 
 def _refusal(before: _Score, after: _Score) -> str:

@@ -121,7 +121,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
     none.
     """
     count = len(trials.split.held_out.indices)
-    if 0 < max_drop < 1 / count:
+    if 0 < max_drop < 1 / count and (trials.criterion is None or trials.criterion.counts_answers):
         warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
     best: CalibratedValues | None = None
     smallest_drop, bits_of_smallest_drop = math.inf, math.nan

@@ -23,6 +23,7 @@ from ..compression.foldable import fold
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
+from ..evaluation.kinds import GraphKinds
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, open_samples
 from ..plan import Plan, Settings
@@ -63,7 +64,7 @@ class TuningSession:
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
         original_session = self._runtime_session(original)
         self.samples = _as_samples(samples)
-        self.predictor = Predictor(self.path, original_session, self.samples, None)
+        self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
         self.sample_count = self.predictor.samples.count
         for _ in self.batches(self.sample_count):
             pass  # a sample that does not fit is refused now, not after minutes of work

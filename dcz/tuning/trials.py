@@ -29,8 +29,9 @@ MAX_CURVE_SAMPLES = 128  # by which tensors are compared
 class CalibratedTrial:
     """One setting that was tried: `bits` a weight, as estimated, and `nbytes` of the file.
 
-    Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their top
-    class; with labels `accuracy`, how many have the right one; `drop`, how much less that is than of the original.
+    Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their answer,
+    by `measure` (see criteria.AgreementCriterion); with labels `accuracy`, how many have the right one; `drop`, how
+    much less that is than of the original.
     """
 
     bits: float
@@ -38,6 +39,7 @@ class CalibratedTrial:
     agreement: float | None = None
     accuracy: float | None = None
     drop: float | None = None
+    measure: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,4 +133,5 @@ class Trials:
         """These values with the figures of their trial."""
         scores = {} if self.criterion is None else self.criterion(self.session.run_with(values))
         nbytes = measure_file(self.session, values, settings).nbytes
-        return CalibratedValues(CalibratedTrial(bits, nbytes, **scores), values, settings)
+        measure = self.criterion.measure if isinstance(self.criterion, AgreementCriterion) else None
+        return CalibratedValues(CalibratedTrial(bits, nbytes, measure=measure, **scores), values, settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 import dcz
 from dcz import cli
@@ -284,6 +285,69 @@ def test_verify_fails_below_the_agreement_asked_for(run, model):
     output = dcz.verify(packed, against=model).outputs[0]
     assert code == (0 if output.agreement == 1.0 else 1)
     assert run("verify", packed, "--min-agreement", "0.5")[0] == 2  # nothing to agree with
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """A model whose only output is a label, and 320 samples, of every 32 of which the first is an easy one."""
+    random = np.random.default_rng(0)
+    weight = (random.standard_normal((400, 10)) / 20).astype(np.float32)
+    x = random.standard_normal((320, 400)).astype(np.float32)
+    x[::32] = weight[:, 9] * 20
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["s"]),
+        helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
+    ]
+    proto = models.model(nodes, {"x": ["n", 400]}, {"y": (TensorProto.INT64, ["n"])}, [models.tensor("w", weight)])
+    onnx.save(proto, tmp_path / "labels.onnx")
+    np.savez(tmp_path / "labels.npz", x=x)
+    return tmp_path / "labels.onnx", tmp_path / "labels.npz", x, proto
+
+
+@pytest.mark.parametrize("command", ["verify", "evaluate"])
+def test_a_gate_on_labels_counts_every_sample(run, labels, command):
+    original, data, x, proto = labels
+    run("compress", original, "--bits", "2")
+    packed = original.with_suffix(".dcz")
+    same = (models.run(proto, x=x)[0] == models.run(dcz.load(packed), x=x)[0]).mean()
+    assert 0.5 < same < 0.95
+    arguments = [command, packed, "--against", original, "--data", data, "--min-agreement"]
+    assert run(*arguments, same)[0] == 0
+    code, out, err = run(*arguments, "99%")
+    assert code == 1 and "below 99%" in err and "label" in err
+    assert f"{100 * same:.2f} %" in out and "label" in out and "320" in out
+
+
+def test_verify_says_what_it_measured_on_what_and_how(run, model, tmp_path):
+    run("compress", model, "--bits", "2")
+    packed = model.with_suffix(".dcz")
+    code, out, _ = run("verify", packed, "--against", model)
+    assert code == 0 and "on drawn inputs, no real samples" in out and "x 32x64" in out
+    assert (
+        "worst first" in out and "typical" in out and re.search(r"top class agrees in \d+\.\d\d % of 32 drawn\n", out)
+    )
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 64), np.float32))
+    _, out, _ = run("verify", packed, "--against", model, "--data", tmp_path / "x.npz")
+    assert "on the samples of --data" in out and "drawn" not in out
+    found = json.loads(run("verify", packed, "--against", model, "--json")[1])
+    assert found["drawn"] and found["input_shapes"] == {"x": [32, 64]} and found["outputs"][0]["measure"] == "top class"
+
+
+def test_a_gate_on_drawn_inputs_that_say_nothing_is_refused(run, tmp_path):
+    bias = np.eye(10, dtype=np.float32)[3] * 100
+    weights = [models.tensor("w", models.normal(64, 10)), models.tensor("b", bias)]
+    proto = models.model(
+        [helper.make_node("Gemm", ["x", "w", "b"], ["y"])], {"x": ["n", 64]}, {"y": ["n", 10]}, weights
+    )
+    onnx.save(proto, tmp_path / "biased.onnx")
+    run("compress", tmp_path / "biased.onnx")
+    arguments = ["verify", tmp_path / "biased.dcz", "--against", tmp_path / "biased.onnx"]
+    code, out, _ = run(*arguments)
+    assert code == 0 and "hardly vary" in out and "agrees" not in out
+    code, _, err = run(*arguments, "--min-agreement", "90%")
+    assert code == 2 and "give samples with --data" in err
+    np.savez(tmp_path / "x.npz", x=np.ones((5, 64), np.float32))
+    assert run(*arguments, "--min-agreement", "90%", "--data", tmp_path / "x.npz")[0] == 0
 
 
 def test_verify_refuses_another_model(run, model, tmp_path):

@@ -26,10 +26,13 @@ def model(path, nodes, inputs, outputs, tensors=()):
 
 
 def echo(path, classes, batch="n", bias=None):
-    """A model that answers what it is asked: y = x, or x + bias."""
+    """A model that answers what it is asked, y = x or x + bias; an ArgMax says that y holds classes."""
     bias = np.zeros(classes, np.float32) if bias is None else np.asarray(bias, np.float32)
     node = helper.make_node("Add", ["x", "bias"], ["y"])
-    return model(path, [node], [("x", FLOAT, [batch, classes])], [("y", FLOAT, [batch, classes])], [("bias", bias)])
+    choice = helper.make_node("ArgMax", ["y"], ["choice"], axis=1)
+    return model(
+        path, [node, choice], [("x", FLOAT, [batch, classes])], [("y", FLOAT, [batch, classes])], [("bias", bias)]
+    )
 
 
 def softmax(rows):
@@ -243,7 +246,7 @@ def test_outputs_that_cannot_be_looked_at_are_refused(several, tmp_path):
         with pytest.raises(BadPlan, match=rf"output '{name}' is not one row of two or more floats .* 'top' int64\[3\]"):
             evaluate(several, data, "y", output=name)
     with pytest.raises(BadPlan, match="no output is one row"):
-        evaluate(echo(tmp_path / "a.onnx", 1), samples(tmp_path / "b.npz", x=np.ones((2, 1))), against=several)
+        evaluate(echo(tmp_path / "a.onnx", 1), samples(tmp_path / "b.npz", x=np.ones((2, 1)), y=[0, 0]), "y")
     with pytest.raises(BadPlan, match="several.onnx has 3 classes in output 'y', .*a.onnx 4"):
         evaluate(several, samples(tmp_path / "c.npz", x=np.ones((3, 3)), z=np.ones((3, 4))),
                  against=renamed(echo(tmp_path / "a.onnx", 4), "z"))  # fmt: skip

@@ -6,7 +6,7 @@ from onnx import helper
 
 import dcz
 from dcz.errors import BadPlan
-from dcz.evaluation import runtime
+from dcz.evaluation import metrics, runtime
 from dcz.evaluation import samples as data
 from dcz.evaluation.batches import SampleBatches
 from dcz.evaluation.predictor import Predictor
@@ -102,3 +102,15 @@ def test_labels_want_a_drop_to_judge_and_are_no_output(tmp_path):
     np.save(tmp_path / "y.npy", np.zeros(3))
     with pytest.raises(dcz.FileAccess, match="is the input itself"):
         dcz.tune(perceptron(), tmp_path / "y.npy", {"x": X}, labels=tmp_path / "y.npy")
+
+
+def test_a_drop_of_numbers_that_are_no_classes_is_by_their_own_measure(monkeypatch):
+    predictor, batches, _ = predictor_and_batches()
+    monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.RELATIVE] * 2)
+    criterion = criteria.AgreementCriterion(predictor, batches)
+    assert not criterion.counts_answers and criterion.measure == "relative error"
+    monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.RELATIVE, metrics.COSINE])
+    criterion = criteria.AgreementCriterion(predictor, batches)
+    found = criterion(echo([1, 0, 0, 0]))  # two of the samples stay themselves, three turn by 45 degrees
+    assert found["agreement"] == pytest.approx((2 + 3 * np.sqrt(0.5)) / 5) and criterion.measure == "cosine"
+    assert criterion.describe(0.25) == "the mean cosine on the 5 held-out samples is 0.750000"

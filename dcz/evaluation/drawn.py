@@ -1,0 +1,192 @@
+"""Inputs drawn at random for a model, of shapes and values that it might really be given.
+
+    draw(session, {"input_ids": 30522}).shapes    ->  {"input_ids": (32, 32), "attention_mask": (32, 32)}
+
+Integers that choose rows of a table are drawn from its rows. What has the shape of such indices, and whole numbers
+beside other inputs, are ones (masks) or the length of the sequences, or, one alone, what the graph compares it with.
+Dims of one name have one size. Such numbers stand for no real samples: a network's answers to them are often all the
+same.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UnsuitableModel
+from . import runtime
+
+BATCH, SMALL_BATCH = runtime.BATCH, 16  # samples; fewer where one has more than LARGE_SAMPLE numbers
+LARGE_SAMPLE = 1 << 15
+IMAGE_SIZES = (224, 64, 32, 128, 256, 320, 512, 640, 48, 16)  # tried for open dims beside a fixed one of channels
+SEQUENCE_SIZES = (32, 16, 64, 8, 128, 512, 1, 256, 224, 16000)  # tried for the others
+LENGTH, ONE, ZERO = "the sequence's length", 1, 0
+ASIDES: tuple[tuple[int | str, bool], ...] = ((LENGTH, True), (ONE, True), (ZERO, False))  # lengths and switches tried
+MAX_CHANNELS = 4
+SCALAR = 0.5  # of floats that are one number: a temperature, a threshold
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnInputs:
+    """Inputs for one run after another, and the shapes of those of one run."""
+
+    batches: list[runtime.Inputs]
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of each input in one run."""
+        return {name: array.shape for name, array in self.batches[0].items()}
+
+
+def draw(
+    model: runtime.Session,
+    index_limits: Mapping[str, int] | None = None,
+    compared: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> DrawnInputs:
+    """Seeded inputs that the model accepts, found by trying; for `index_limits` and `compared` see kinds.GraphKinds.
+
+    Raises UnsuitableModel where none is accepted.
+    """
+    limits, settings = index_limits or {}, compared or {}
+    refusal: UnsuitableModel | None = None
+    for batch, (image, sequence) in itertools.product((BATCH, 1), zip(IMAGE_SIZES, SEQUENCE_SIZES, strict=True)):
+        shapes = _shapes(model, batch, image, sequence)
+        if batch > SMALL_BATCH and max(map(math.prod, shapes.values()), default=0) > LARGE_SAMPLE * batch:
+            shapes = _shapes(model, SMALL_BATCH, image, sequence)
+        accepted: DrawnInputs | None = None
+        for aside in ASIDES if _has_asides(model, limits) else ASIDES[:1]:
+            inputs = _values(model, shapes, limits, settings, sequence, aside, np.random.default_rng(seed))
+            try:
+                outputs = runtime.run(model, inputs)
+            except UnsuitableModel as error:
+                refusal = error
+                continue
+            drawn = DrawnInputs([inputs])
+            if all(not isinstance(each, np.ndarray) or each.dtype.kind != "f" or np.isfinite(each).all()
+                   for each in outputs):  # fmt: skip
+                return _several(model, drawn, limits, settings, sequence, aside, seed)
+            accepted = accepted or drawn
+        if accepted is not None:
+            return accepted
+    raise UnsuitableModel(f"no random inputs fit the model ({refusal}): give --data")
+
+
+def _several(
+    model: runtime.Session,
+    drawn: DrawnInputs,
+    limits: Mapping[str, int],
+    settings: Mapping[str, int],
+    sequence: int,
+    aside: tuple[int | str, bool],
+    seed: int,
+) -> DrawnInputs:
+    """As many runs as make SMALL_BATCH samples, where the model takes fewer at once."""
+    samples = max((shape[0] for shape in drawn.shapes.values() if shape), default=1)
+    randoms = [np.random.default_rng([seed, run]) for run in range(1, math.ceil(SMALL_BATCH / max(samples, 1)))]
+    more = [_values(model, drawn.shapes, limits, settings, sequence, aside, random) for random in randoms]
+    return DrawnInputs([*drawn.batches, *more])
+
+
+def _shapes(model: runtime.Session, batch: int, image: int, sequence: int) -> dict[str, Shape]:
+    """The shape of each input: `batch` for open first dims and those of the same name, `image` for open dims beside
+    channels, `sequence` for others."""
+    inputs = model.get_inputs()
+    named: dict[str, int] = {}
+    for model_input in inputs:
+        if model_input.shape and isinstance(model_input.shape[0], str):
+            named[model_input.shape[0]] = batch
+    shapes: dict[str, Shape] = {}
+    for model_input in inputs:
+        size = image if _is_image(model_input) else sequence
+        dims = []
+        for axis, dim in enumerate(model_input.shape):
+            if isinstance(dim, int) and dim > 0:
+                dims.append(dim)
+            elif isinstance(dim, str) and any(map(str.isalnum, dim)):  # not "?"
+                dims.append(_named_size(dim, named, size))
+            else:
+                dims.append(batch if axis == 0 or (axis == 1 and _is_state(model_input, inputs)) else size)
+        shapes[model_input.name] = tuple(dims)
+    return shapes
+
+
+def _is_state(model_input: runtime.ModelInput, inputs: Sequence[runtime.ModelInput]) -> bool:
+    """Whether an input's batch is its second axis, as of recurrent states: its first is fixed, others' open."""
+    is_fixed = [isinstance(each.shape[0], int) for each in inputs if each.shape]
+    return isinstance(model_input.shape[0], int) and not all(is_fixed)
+
+
+def _named_size(name: str, named: dict[str, int], size: int) -> int:
+    """The size of a dim by its name, which exporters also write as a sum: "past + 1"; adds new names to `named`."""
+    if name in named or "+" not in name:
+        return named.setdefault(name, size)
+    terms = [term.strip() for term in name.split("+")]
+    return sum(int(term) if term.isdigit() else named.setdefault(term, size) for term in terms)
+
+
+def _is_image(model_input: runtime.ModelInput) -> bool:
+    """Whether an input has two dims or more beside the batch and a few channels."""
+    dims = model_input.shape[1:]
+    fixed = [dim for dim in (dims[0], dims[-1]) if isinstance(dim, int)] if len(dims) > 2 else []
+    return any(0 < dim <= MAX_CHANNELS for dim in fixed)
+
+
+def _has_asides(model: runtime.Session, limits: Mapping[str, int]) -> bool:
+    return any(_is_aside(each, model, limits) for each in model.get_inputs())
+
+
+def _is_aside(model_input: runtime.ModelInput, model: runtime.Session, limits: Mapping[str, int]) -> bool:
+    """Whether an input is a mask, a length or a switch beside another one: whole numbers that index nothing, or floats
+    of the shape of indices."""
+    inputs = model.get_inputs()
+    if model_input.name in limits or len(inputs) == 1:
+        return False
+    if runtime.TYPES.get(model_input.type, np.float32)(0).dtype.kind != "f":
+        return model_input.type not in ("tensor(uint8)", "tensor(int8)") or len(model_input.shape) < 3
+    return any(each.name in limits and each.shape == model_input.shape for each in inputs)
+
+
+def _values(
+    model: runtime.Session,
+    shapes: Mapping[str, Shape],
+    limits: Mapping[str, int],
+    settings: Mapping[str, int],
+    sequence: int,
+    aside: tuple[int | str, bool],
+    random: np.random.Generator,
+) -> runtime.Inputs:
+    """Arrays of these shapes; raises UnsuitableModel for types of no numbers."""
+    inputs = {}
+    for model_input in model.get_inputs():
+        name, shape = model_input.name, shapes[model_input.name]
+        if model_input.type not in runtime.TYPES:
+            raise UnsuitableModel(f"no random values of {model_input.type} for input {name!r}: give --data")
+        dtype = np.dtype(runtime.TYPES[model_input.type])
+        if name in settings and math.prod(shape) == 1:
+            inputs[name] = np.full(shape, settings[name], dtype)
+        elif _is_aside(model_input, model, limits):
+            inputs[name] = _aside(shape, dtype, sequence, aside)
+        elif name in limits:
+            inputs[name] = random.integers(0, limits[name], shape).astype(dtype)
+        elif dtype.kind == "f":
+            inputs[name] = (random.standard_normal(shape) if shape else np.array(SCALAR)).astype(dtype)
+        elif dtype.itemsize == 1 and len(shape) > 2 and dtype.kind in "iu":  # pixels
+            inputs[name] = random.integers(0, 256, shape).astype(dtype)
+        else:
+            inputs[name] = random.integers(0, 2, shape).astype(dtype)
+    return inputs
+
+
+def _aside(shape: Shape, dtype: np.dtype, sequence: int, aside: tuple[int | str, bool]) -> np.ndarray:
+    """A mask (two dims or more), a switch (bool), or a length or setting (one number a sample, or one in all)."""
+    number, switch = aside
+    if dtype.kind == "b":
+        return np.full(shape, switch)
+    if len([dim for dim in shape if dim != 1]) > 1 or dtype.kind == "f":
+        return np.ones(shape, dtype)
+    return np.full(shape, sequence if number == LENGTH else number, dtype)

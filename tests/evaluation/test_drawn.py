@@ -1,0 +1,80 @@
+"""Inputs that are drawn where none are given."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from dcz.errors import UnsuitableModel
+from dcz.evaluation import runtime
+from dcz.evaluation.drawn import draw
+from tests import models
+from tests.models import normal, tensor
+
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+node = helper.make_node
+
+
+def session(nodes, inputs, weights=()):
+    """A session of a model of one output, y."""
+    return runtime.session(models.model(nodes, inputs, {"y": (FLOAT, None)}, weights).SerializeToString())
+
+
+def test_token_ids_lie_in_the_table_and_masks_are_ones_of_the_same_length():
+    nodes = [
+        node("Gather", ["table", "ids"], ["e"]),
+        node("Cast", ["mask"], ["m"], to=FLOAT),
+        node("Unsqueeze", ["m", "last"], ["u"]),
+        node("Mul", ["e", "u"], ["y"]),
+    ]
+    inputs = {"ids": (INT64, ["n", "s"]), "mask": (INT64, ["n", "s"])}
+    weights = [tensor("table", normal(500, 8)), tensor("last", np.array([-1]))]
+    drawn = draw(session(nodes, inputs, weights), {"ids": 500})
+    (batch,) = drawn.batches
+    assert 16 <= drawn.shapes["ids"][1] <= 64 and drawn.shapes["ids"] == drawn.shapes["mask"]
+    assert len(batch["ids"]) >= 8 and (batch["mask"] == 1).all()
+    assert 0 <= batch["ids"].min() < 50 and 450 < batch["ids"].max() < 500
+
+
+def test_lengths_are_those_of_the_sequences():
+    nodes = [node("CastLike", ["lengths", "x"], ["f"]), node("Add", ["x", "f"], ["y"])]
+    (batch,) = draw(session(nodes, {"x": ["n", "t"], "lengths": (INT64, [1])})).batches
+    assert batch["lengths"].tolist() == [batch["x"].shape[1]]
+
+
+@pytest.mark.parametrize("shape, sides", [(["n", 3, "h", "w"], (2, 3)), (["n", None, None, 3], (1, 2))])
+def test_images_have_a_natural_size(shape, sides):
+    drawn = draw(session([node("Relu", ["x"], ["y"])], {"x": shape}))
+    assert [drawn.shapes["x"][axis] for axis in sides] == [224, 224] and drawn.shapes["x"][0] == 16
+
+
+def test_a_fixed_batch_of_one_is_run_several_times_on_other_numbers():
+    drawn = draw(session([node("Relu", ["x"], ["y"])], {"x": [1, 5]}))
+    assert len(drawn.batches) == 16 and len({float(batch["x"][0, 0]) for batch in drawn.batches}) == 16
+
+
+def test_a_dim_may_be_a_sum_of_others():
+    nodes = [node("Concat", ["past", "now"], ["all"], axis=1), node("Add", ["all", "mask"], ["y"])]
+    inputs = {"past": ["n", "past", 4], "now": ["n", "s", 4], "mask": ["n", "past + s", 1]}
+    shapes = draw(session(nodes, inputs)).shapes
+    assert shapes["mask"][1] == shapes["past"][1] + shapes["now"][1]
+
+
+def test_sizes_are_tried_until_the_model_accepts_one():
+    nodes = [node("Reshape", ["x", "shape"], ["r"]), node("MatMul", ["r", "w"], ["y"])]
+    weights = [tensor("shape", np.array([0, 1, 512])), tensor("w", normal(512, 2))]
+    assert draw(session(nodes, {"x": ["n", "s"]}, weights)).shapes == {"x": (32, 512)}
+    with pytest.raises(UnsuitableModel, match="give --data"):
+        draw(session(nodes, {"x": ["n", "s"]}, [tensor("shape", np.array([0, 1, 513])), tensor("w", normal(513, 2))]))
+
+
+def test_states_have_the_batch_of_the_samples_and_settings_what_they_are_compared_with():
+    nodes = [
+        node("Squeeze", ["state", "first"], ["s"]),
+        node("Add", ["x", "s"], ["a"]),
+        node("CastLike", ["rate", "x"], ["r"]),
+        node("Add", ["a", "r"], ["y"]),
+    ]
+    inputs = {"x": [None, 7], "state": [1, None, 7], "rate": (INT64, [])}
+    net = session(nodes, inputs, [tensor("first", np.array([0]))])
+    (batch,) = draw(net, compared={"rate": 16000}).batches
+    assert batch["state"].shape == (1, 32, 7) and batch["rate"] == 16000

@@ -1,0 +1,115 @@
+"""What `verify` says of a file beside its original."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import dcz
+from dcz.errors import UnsuitableModel
+from tests import models
+from tests.models import normal, tensor
+
+node = helper.make_node
+
+
+def compressed(tmp_path, proto, **settings):
+    """The model in a file, and what was made of it."""
+    onnx.save(proto, tmp_path / "net.onnx")
+    dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz", **settings)
+    return tmp_path / "net.onnx", tmp_path / "net.dcz"
+
+
+def changed(tmp_path, before, after):
+    """A model of the weights `before`, and a file that holds those of `after`."""
+    for name, arrays in (("net", before), ("other", after)):
+        nodes = [node("MatMul", ["x", "a"], ["h"]), node("MatMul", ["h", "b"], ["y"])]
+        weights = [tensor(each, array) for each, array in zip("ab", arrays, strict=True)]
+        onnx.save(
+            models.model(nodes, {"x": ["n", len(arrays[0])]}, {"y": ["n", None]}, weights), tmp_path / f"{name}.onnx"
+        )
+    dcz.compress(tmp_path / "other.onnx", tmp_path / "net.dcz", dcz.Plan(dcz.Settings(lossless=True)))
+    return tmp_path / "net.onnx", tmp_path / "net.dcz"
+
+
+def test_typical_weights_and_rows_show_what_the_whole_tensor_hides(tmp_path):
+    outliers = normal(40, 40)
+    outliers.flat[:8] = 1000  # half a percent: they stay, and the rest becomes zero
+    lost = np.where(np.abs(outliers) > 1, outliers, 0).astype(np.float32)
+    channels = normal(40, 40, seed=1)
+    channels[:, 7] *= 1e-3
+    one_lost = channels.copy()
+    one_lost[:, 7] = 0
+    original, packed = changed(tmp_path, [outliers, channels], [lost, one_lost])
+    found = dcz.verify(packed, against=original)
+    a, b = found.tensors
+    assert a.decibels > 60 and a.typical == pytest.approx(0, abs=1e-9)
+    assert b.decibels > 60 and b.typical > 60 and b.worst_row == pytest.approx(0, abs=1e-9)
+    assert [row.name for row in found.worst_first] == ["a", "b"]
+    plain = found.to_dict()
+    assert plain["worst_first"] == ["a", "b"] and plain["tensors"][1]["worst_row"] == pytest.approx(0, abs=1e-9)
+
+
+def test_what_is_equal_has_no_figures_in_json(tmp_path):
+    original, packed = changed(tmp_path, [normal(8, 8), normal(8, 8)], [normal(8, 8), normal(8, 8)])
+    rows = dcz.verify(packed, against=original).to_dict()["tensors"]
+    assert {(row["decibels"], row["typical"], row["worst_row"], row["equal"]) for row in rows} <= {
+        (None, None, None, True)
+    }
+
+
+def test_drawn_inputs_are_said_to_be_drawn(tmp_path):
+    original, packed = compressed(tmp_path, models.dense(normal(64, 64), normal(64, 8)))
+    drawn = dcz.verify(packed, against=original)
+    assert drawn.drawn and drawn.input_shapes == {"x": (32, 64)}
+    np.savez(tmp_path / "x.npz", x=normal(5, 64))
+    given = dcz.verify(packed, against=original, inputs=tmp_path / "x.npz")
+    assert not given.drawn and given.outputs[0].samples == 5
+
+
+def test_no_share_where_the_original_answers_drawn_inputs_all_alike(tmp_path):
+    """A bias decides: "100 % agree" would say nothing of the weights."""
+    nodes = [node("Gemm", ["x", "w", "b"], ["y"])]
+    weights = [tensor("w", normal(64, 64)), tensor("b", np.eye(64, dtype=np.float32)[3] * 100)]
+    original, packed = compressed(tmp_path, models.model(nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, weights))
+    (output,) = dcz.verify(packed, against=original).outputs
+    assert (output.measure, output.agreement, output.score) == ("top class", None, None)
+    np.savez(tmp_path / "x.npz", x=normal(5, 64))
+    assert dcz.verify(packed, against=original, inputs=tmp_path / "x.npz").outputs[0].agreement == 1
+
+
+# -- onnx.checker ------------------------------------------------------------------------------------------------------
+
+
+def refused():
+    """A model that onnxruntime runs and onnx.checker refuses: it does not import com.microsoft."""
+    nodes = [node("Gelu", ["x"], ["h"], domain="com.microsoft"), node("MatMul", ["h", "w"], ["y"])]
+    graph = models.graph(nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, [tensor("w", normal(64, 64))])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_fault_that_the_original_has_too_is_none_of_the_file(tmp_path):
+    original, packed = compressed(tmp_path, refused())
+    with pytest.raises(UnsuitableModel, match="the model that it was made from may be what is refused: .* --against"):
+        dcz.verify(packed, deep=True)
+    found = dcz.verify(packed, deep=True, against=original)
+    assert "No opset import for domain" in found.checker and found.to_dict()["checker"] == found.checker
+
+
+def test_a_fault_that_the_original_has_not_is_one_of_the_file(tmp_path):
+    original, packed = compressed(tmp_path, refused())
+    sound = onnx.load(original)
+    sound.opset_import.add(domain="com.microsoft", version=1)
+    onnx.save(sound, tmp_path / "sound.onnx")
+    with pytest.raises(UnsuitableModel, match="No opset import .*sound.onnx passes"):
+        dcz.verify(packed, deep=True, against=tmp_path / "sound.onnx")
+
+
+def test_another_fault_of_the_original_excuses_nothing(tmp_path):
+    original, packed = compressed(tmp_path, refused())
+    other = onnx.load(original)
+    other.opset_import.add(domain="com.microsoft", version=1)
+    other.graph.node[1].op_type = "NoSuchOperator"
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(UnsuitableModel, match="other.onnx is refused for another reason: .*NoSuchOperator"):
+        dcz.verify(packed, deep=True, against=tmp_path / "other.onnx")
