@@ -11,7 +11,9 @@
 
 tensors         one tensor, and its bytes              replace         new values for tensors
 model_file      load, serialize, check                 layer_and_norm  the arithmetic of folding
-uses            who uses a tensor; what is a weight    fold_batchnorm  folding, in the graph
+uses            who uses a tensor                      fold_batchnorm  folding, in the graph
+operators       what is known of operators             roles           what is a weight, and what is none
+signals         signal processing, by its numbers
 skeleton        the graph of a .dcz file               program         the graph as plain Python values
 data_fields     protobuf fields of data                extract         a part of the graph
 external_data   data in files beside the model         nodes           what single nodes say

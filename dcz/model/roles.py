@@ -1,0 +1,185 @@
+"""Which tensors are weights, and why the others are none.
+
+    roles({<w>: tensor, ...}, TensorUses(proto))    ->  {<w>: Role(is_weight=True), <anchors>: Role(reason="...")}
+
+A tensor is a weight where a layer reads it as one (operators.WEIGHT_INPUTS), but for two kinds:
+
+A table that a Gather reads at places that depend on the input is an embedding where layers read what was found, and
+numbers of another kind (anchors, coordinates, ids) where plain arithmetic takes them to outputs or comparisons.
+
+A matrix of signal processing (see signals) that reaches a logarithm, a power or a root without a learned layer in
+between: small errors of it become large ones where the signal is weak.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx import AttributeProto, NodeProto, TensorProto
+
+from . import signals
+from .nodes import int_attributes
+from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
+from .uses import Read, TensorUses, Value
+
+if TYPE_CHECKING:
+    from .tensors import ModelTensor
+
+# Numbers that are looked up together: an embedding has more of them than boxes, points or ids.
+MIN_EMBEDDING = 32
+MAX_VALUES = 100_000  # values that a walk looks at, to bound the work: what lies beyond is not seen
+# What signal processing does between its matrices and a logarithm, beside moving elements.
+ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
+    "Abs", "Add", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "Sub", "Sum", "Where",
+}  # fmt: skip
+POWERS = {"Log": "a logarithm", "Pow": "a power", "Sqrt": "a root", "ReduceL2": "a root", "ReduceSumSquare": "a power",
+          "ReduceLogSum": "a logarithm"}  # fmt: skip
+_WHOLE = frozenset([
+    TensorProto.BOOL, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a tensor is. `reason`: why a tensor that looks like a weight is none."""
+
+    is_weight: bool = False
+    reason: str = ""
+
+
+def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Value, Role]:
+    """The role of each tensor, by the value that it is."""
+    weight_reads = {value: [read for read in uses.reads_of(value) if _is_weight_read(read)] for value in tensors}
+    by_node: dict[int, list[ModelTensor]] = {}
+    for value, reads in weight_reads.items():
+        for read in reads:
+            by_node.setdefault(id(read.node), []).append(tensors[value])
+    kinds = _Kinds()
+    return {value: _role(tensors[value], reads, uses, kinds, by_node) for value, reads in weight_reads.items()}
+
+
+class _Kinds:
+    """What signals.kind says of tensors, each looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, str] = {}
+
+    def of(self, tensor: "ModelTensor") -> str:
+        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
+        if id(tensor) not in self._known:
+            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
+            self._known[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
+        return self._known[id(tensor)]
+
+
+def _is_weight_read(read: Read) -> bool:
+    return not read.moves and not read.is_call and read.operand in WEIGHT_INPUTS.get(read.operator, ())
+
+
+def _role(
+    tensor: "ModelTensor",
+    reads: Sequence[Read],
+    uses: TensorUses,
+    kinds: _Kinds,
+    by_node: Mapping[int, Sequence["ModelTensor"]],
+) -> Role:
+    layers = [read for read in reads if read.operator not in GATHERS]
+    if not any(_is_embedding(tensor, read, uses) for read in reads if read.operator in GATHERS):
+        if not layers:
+            return Role(reason="looked up for arithmetic, not for layers" if reads else "")
+        ends = [_power_after(read, uses, kinds, by_node) for read in layers]
+        if all(ends) and (kind := kinds.of(tensor)):
+            return Role(reason=f"{kind} whose result reaches {ends[0]}")
+    return Role(is_weight=True)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _is_embedding(tensor: "ModelTensor", read: Read, uses: TensorUses) -> bool:
+    """Whether what a Gather finds in a table are features, not numbers to compute with."""
+    found = set(_destinations(read.outputs, uses))
+    if _looked_up_together(tensor, read) >= MIN_EMBEDDING:
+        return "layer" in found or "output" in found
+    return found == {"layer"}
+
+
+def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
+    """How many neighbouring numbers of a table belong to one place."""
+    shape = tensor.shape
+    if read.operator == "Gather" and shape:
+        axis = int_attributes(read.node).get("axis", 0)
+        if -len(shape) <= axis < len(shape) and shape[axis]:
+            return math.prod(shape) // shape[axis]
+    return shape[-1] if len(shape) > 1 else 1
+
+
+def _destinations(values: Iterable[Value], uses: TensorUses) -> Iterator[str]:
+    """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"."""
+
+    def follow(read: Read) -> str | None:
+        if read.operator in LAYERS:
+            return "layer"
+        if read.operator in SHAPES:
+            return ""
+        if read.operand in PLACES.get(read.operator, ()):
+            return "place"
+        if read.operator in COMPARISONS or (read.operator == "Cast" and _cast_type(read.node) in _WHOLE):
+            return "comparison"
+        return None
+
+    for value, end in _walk(values, uses, follow):
+        if end:
+            yield end
+        if value in uses.outputs:
+            yield "output"
+
+
+def _cast_type(node: NodeProto) -> int:
+    return next((a.i for a in node.attribute if a.name == "to" and a.type == AttributeProto.INT), 0)
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+def _power_after(read: Read, uses: TensorUses, kinds: _Kinds, by_node: Mapping[int, Sequence["ModelTensor"]]) -> str:
+    """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
+
+    def follow(read: Read) -> str | None:
+        if read.operator in POWERS:
+            return POWERS[read.operator]
+        if read.operator == "Mul" and len(read.node.input) == 2 and read.node.input[0] == read.node.input[1]:
+            return "a power"
+        if read.operator in WEIGHT_INPUTS and read.operator not in GATHERS:
+            matrices = by_node.get(id(read.node), ())
+            return None if matrices and all(map(kinds.of, matrices)) else ""
+        return None if read.operator in ARITHMETIC and read.operand not in PLACES.get(read.operator, ()) else ""
+
+    return next((end for _, end in _walk(read.outputs, uses, follow) if end), "")
+
+
+def _walk(
+    values: Iterable[Value], uses: TensorUses, follow: Callable[[Read], str | None]
+) -> Iterator[tuple[Value, str]]:
+    """The values that come of `values`, and what `follow` says of what reads them: None to go on behind it."""
+    waiting = list(values)
+    seen = set(waiting)
+    while waiting and len(seen) < MAX_VALUES:
+        value = waiting.pop()
+        yield value, ""
+        reads, following = uses.next_of(value)
+        for read in reads:
+            if (end := follow(read)) is not None:
+                yield value, end
+                # its own outputs are not followed, and neither is what it moves there
+                following = [other for other in following if other not in read.outputs]
+            elif read.operator == "TopK":
+                following = [*following, *read.outputs[:1]]
+            else:
+                following = [*following, *(read.outputs if not read.is_call else ())]
+        fresh = [other for other in dict.fromkeys(following) if other not in seen]
+        seen.update(fresh)
+        waiting += fresh
