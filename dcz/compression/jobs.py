@@ -70,6 +70,9 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
         plan.settings(tensor.name, tensor.is_weight, size) if tensor.dtype.real and size else LOSSLESS
         for tensor, size in zip(tensors, elements, strict=True)
     ]
+    for number, tensor in enumerate(tensors):
+        if tensor.on_grid and _only_quality(chosen[number]):  # the grid says how exact it is
+            chosen[number] = LOSSLESS
     if plan.default.quality is None:
         return chosen
     by_default = [n for n, tensor in enumerate(tensors) if chosen[n] is plan.default and plan.rule(tensor.name) is None]
@@ -78,6 +81,11 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     for number, decibels in zip(by_default, qualities, strict=True):
         chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
+
+
+def _only_quality(settings: Settings) -> bool:
+    """Whether settings say how exact the weights are to be, and no more."""
+    return settings.quality is not None and settings.sparsity is None and settings.threshold is None
 
 
 def mean_square(tensor: "ModelTensor") -> float:

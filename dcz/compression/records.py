@@ -27,7 +27,7 @@ from ..format.container import Entry
 from ..parallel import in_order
 from ..plan import Plan
 from .executors import WorkerPool
-from .fold_batchnorm import fold, noted
+from .fold_batchnorm import fold, noted, snap
 from .jobs import Job, jobs
 from .task import encode_task
 
@@ -104,7 +104,7 @@ class Packing:
 
         loaded, plan = self._loaded, self._plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
-        folded = fold(loaded, plan)
+        folded, snapped = fold(loaded, plan), snap(loaded, plan)
         todo = jobs(loaded.tensors, plan, warn)
         metadata = {
             "writer": f"dcz {__version__}",
@@ -117,7 +117,7 @@ class Packing:
         with contextlib.closing(_encoded(todo[len(known) :], records, pool)) as made:
             entries = _entries(todo, itertools.chain(known, made), progress, warn)
         graph = self._graph(todo, place)
-        head = container.write_head(graph, noted(metadata, folded), entries)
+        head = container.write_head(graph, noted(metadata, folded, snapped), entries)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None

@@ -6,6 +6,7 @@
     find_references(proto, ...), restore_data()   the reverse
     with_values(model, {name: array})             a copy with new values in some tensors
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
+    snap_to_grids(model)                          weights that QuantizeLinear rounds, on their grids
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
 
@@ -13,7 +14,7 @@ tensors         one tensor, and its bytes              replace         new value
 model_file      load, serialize, check                 layer_and_norm  the arithmetic of folding
 uses            who uses a tensor                      fold_batchnorm  folding, in the graph
 operators       what is known of operators             roles           what is a weight, and what is none
-signals         signal processing, by its numbers
+signals         signal processing, by its numbers      grids           weights that the model rounds itself
 skeleton        the graph of a .dcz file               program         the graph as plain Python values
 data_fields     protobuf fields of data                extract         a part of the graph
 external_data   data in files beside the model         nodes           what single nodes say
@@ -22,6 +23,7 @@ external_data   data in files beside the model         nodes           what sing
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
+from .grids import snap_to_grids
 from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
 from .replace import with_values
@@ -32,5 +34,5 @@ __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors", "load",
     "make_external", "open_model", "parse_graph", "read_program", "reread_source", "restore_data", "serialize",
-    "with_values",
+    "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -26,7 +26,8 @@ class ModelTensor:
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
     that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
-    `exact_because` says why (see roles). `external` is (path, offset, length) where the data lies in another file.
+    `exact_because` says why (see roles). `on_grid`: its values were put on the grid to which the model rounds them (see
+    grids). `external` is (path, offset, length) where the data lies in another file.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ModelTensor:
     external: tuple[str, int, int] | None = None
     is_weight: bool = False
     exact_because: str = ""
+    on_grid: bool = False
 
     @property
     def nbytes(self) -> int:
