@@ -10,14 +10,14 @@
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
 
-tensors         one tensor, and its bytes              replace         new values for tensors
-model_file      load, serialize, check                 layer_and_norm  the arithmetic of folding
-uses            who uses a tensor                      fold_batchnorm  folding, in the graph
-operators       what is known of operators             roles           what is a weight, and what is none
-signals         signal processing, by its numbers      grids           weights that the model rounds itself
-skeleton        the graph of a .dcz file               program         the graph as plain Python values
-data_fields     protobuf fields of data                extract         a part of the graph
-external_data   data in files beside the model         nodes           what single nodes say
+tensors         one tensor, and its bytes              fold_batchnorm        folding, in the graph
+model_file      load, serialize, check                 batchnorm_arithmetic  the new weights and biases
+uses            who uses a tensor                      program               the graph as plain Python values
+operators       what is known of operators             extract               a part of the graph
+roles           what is a weight, and what is none     nodes                 what single nodes say
+signals         signal processing, by its numbers      replace               new values for tensors
+skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
+data_fields     protobuf fields of data                external_data         data in files beside the model
 """
 
 from .external_data import ALIGNMENT
