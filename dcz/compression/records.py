@@ -28,7 +28,7 @@ from ..parallel import in_order
 from ..plan import Plan
 from .executors import WorkerPool
 from .foldable import fold, noted, snap
-from .jobs import Job, jobs
+from .jobs import Job, check_lossy, jobs
 from .task import encode_task
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Packing:
         loaded, plan = self._loaded, self._plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
         folded, snapped = fold(loaded, plan), snap(loaded, plan)
+        check_lossy(loaded.tensors, plan)
         todo = jobs(loaded.tensors, plan, warn)
         metadata = {
             "writer": f"dcz {__version__}",
