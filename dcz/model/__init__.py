@@ -18,6 +18,7 @@ roles           what is a weight, and what is none     nodes                 wha
 signals         signal processing, by its numbers      replace               new values for tensors
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model
+constants       arithmetic of constants before a layer
 """
 
 from .external_data import ALIGNMENT

@@ -108,7 +108,7 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
     if float_attributes(node):
         return None
     steps = scale.values().astype(np.float32)
-    zeros = _whole_numbers(zero) if zero is not None else np.zeros(steps.shape, np.int64)
+    zeros = _whole_numbers(zero) if zero is not None else np.zeros(steps.shape, np.float32)
     if zeros is None or zeros.shape != steps.shape or not (np.isfinite(steps).all() and (steps > 0).all()):
         return None
     if steps.size == 1 and steps.ndim < 2 and not attributes.get("block_size", 0):
@@ -129,11 +129,11 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
 
 
 def _whole_numbers(tensor: ModelTensor) -> np.ndarray | None:
-    """The numbers of an integer tensor (int64); None for those of half bytes that are not zero."""
+    """The numbers of a tensor of integers (float32, which holds all of 16 bits); None for those of half bytes that are not zero."""
     data = tensor.read()
     if tensor.dtype.bits < 8:
-        return None if data.any() else np.zeros(tensor.shape, np.int64)
-    return data.view(tensor.dtype.name).reshape(tensor.shape).astype(np.int64)
+        return None if data.any() else np.zeros(tensor.shape, np.float32)
+    return data.view(tensor.dtype.name).reshape(tensor.shape).astype(np.float32)
 
 
 def _snapped(tensor: ModelTensor, grids: list[_Grid]) -> np.ndarray | None:

@@ -2,7 +2,8 @@
 
     roles({<w>: tensor, ...}, TensorUses(proto))    ->  {<w>: Role(is_weight=True), <anchors>: Role(reason="...")}
 
-A tensor is a weight where a layer reads it as one (operators.WEIGHT_INPUTS), but for two kinds:
+A tensor is a weight where a layer reads it as one (operators.WEIGHT_INPUTS), or what is computed from it and other
+constants, if errors do not grow on the way (see constants), but for two kinds:
 
 A table that a Gather reads at places that depend on the input is an embedding where layers read what was found, and
 numbers of another kind (anchors, coordinates, ids) where plain arithmetic takes them to outputs or comparisons.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from onnx import AttributeProto, NodeProto, TensorProto
 
-from . import signals
+from . import constants, signals
 from .nodes import int_attributes
 from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
 from .uses import Read, TensorUses, Value
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Numbers that are looked up together: an embedding has more of them than boxes, points or ids.
 MIN_EMBEDDING = 32
+MIN_COMPUTED = 256  # elements of a tensor from which weights are computed: smaller ones, such as gains, stay exact
+MAX_GAIN = 1.0  # decibels by which their errors may grow on the way
 MAX_VALUES = 100_000  # values that a walk looks at, to bound the work: what lies beyond is not seen
 # What signal processing does between its matrices and a logarithm, beside moving elements.
 ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
@@ -58,7 +61,9 @@ def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Valu
         for read in reads:
             by_node.setdefault(id(read.node), []).append(tensors[value])
     kinds = _Kinds()
-    return {value: _role(tensors[value], reads, uses, kinds, by_node) for value, reads in weight_reads.items()}
+    found = {value: _role(tensors[value], reads, uses, kinds, by_node) for value, reads in weight_reads.items()}
+    computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
+    return found | {value: role for value, role in computed.items() if role}
 
 
 class _Kinds:
@@ -94,6 +99,23 @@ def _role(
         if all(ends) and (kind := kinds.of(tensor)):
             return Role(reason=f"{kind} whose result reaches {ends[0]}")
     return Role(is_weight=True)
+
+
+# -- behind constants --------------------------------------------------------------------------------------------------
+
+
+def _behind_constants(value: Value, tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> Role | None:
+    """The role of a tensor from which layers' weights are computed, with constants alone; None of another."""
+    tensor = tensors[value]
+    if not tensor.dtype.real or math.prod(tensor.shape) < MIN_COMPUTED or not uses.next_of(value)[0]:
+        return None
+    results = constants.results(value, uses, lambda read: _is_weight_read(read) and read.operator not in GATHERS)
+    if not results:
+        return None
+    if all(constants.gain(value, result, tensor, uses, tensors) <= MAX_GAIN for result in results):
+        return Role(is_weight=True)
+    layers = sorted({read.operator for reads in results.values() for read in reads})
+    return Role(reason=f"changed before {', '.join(layers)} in a way that lets errors grow")
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

@@ -88,6 +88,9 @@ class TensorUses:
         self.slots: list[TensorSlot] = []
         self._readers: dict[Value, list[Read]] = defaultdict(list)
         self._constants: set[Value] = set()
+        self._producers: dict[Value, NodeProto] = {}  # of constants that are computed
+        self.constant_nodes: list[NodeProto] = []  # in the model's order
+        self.opset_imports = list(proto.opset_import)
         self._row_axes: dict[Value, set[int]] = defaultdict(set)
         self._flows: dict[Value, list[_Flow]] = defaultdict(list)
         self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
@@ -140,6 +143,10 @@ class TensorUses:
         """Whether a value is a tensor of the model, or computed from such ones alone."""
         return value in self._constants
 
+    def producer(self, value: Value) -> NodeProto | None:
+        """The node that computes a constant, None for others."""
+        return self._producers.get(value)
+
     def rows_of(self, value: Value | None) -> int:
         """Which axes number a weight's rows (see ROW_AXES); 0 where that is not known, or its readers differ."""
         axes = self._row_axes.get(value, set()) if value else set()
@@ -191,6 +198,8 @@ class TensorUses:
         operands = [scope.resolve(name) for name in node.input]
         if called is None and _is_pure(node) and all(value in self._constants for value in operands if value[1]):
             self._constants.update((scope, name) for name in node.output)
+            self._producers.update(((scope, name), node) for name in node.output)
+            self.constant_nodes.append(node)
         by_constants = operator in GATHERS and len(operands) > 1 and operands[1] in self._constants
         for operand, value in enumerate(operands):
             moves = called is None and (

@@ -412,7 +412,16 @@ BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }
         ("t = Unsqueeze(W, A)  u = Slice(t, B, E)  y = Conv(x, u)", "W"),
         ("t = Dropout(W, R)  y = MatMul(x, t)", "W"),
         ("t, u = Split(W)  y = MatMul(x, u)", "W"),
-        ("t = Add(W, B)  y = MatMul(x, t)", ""),
+        # arithmetic of constants is followed to the layer that uses the result
+        ("t = Add(W, V)  y = MatMul(x, t)", "V W"),
+        ("k = Constant <value_float = 0.5>()  t = Mul(W, k)  u = Neg(t)  v = Transpose(u)  y = MatMul(x, v)", "W"),
+        ("n = ReduceL2 <axes = [1]>(W)  t = Div(W, n)  y = MatMul(x, t)", "W"),
+        ("k = Constant <value_float = 0.3>()  t = Sub(W, k)  u = Tanh(t)  y = MatMul(x, u)", "W"),
+        ("k = Constant <value_float = 0.5>()  t = Mul(W, k)  u = local.flip(t)  y = Mul(x, u)", ""),
+        ("k = Constant <value_float = 0.5>()  t = com.microsoft.BiasGelu(W, k)  y = MatMul(x, t)", ""),  # not computed
+        ("k = Constant <value_float = 128.0>()  t = Add(W, k)  u = Sub(t, k)  y = MatMul(x, u)", "W"),
+        ("k = Constant <value_float = 100.0>()  t = Mul(W, k)  u = Exp(t)  y = MatMul(x, u)", ""),
+        ("t = Mul(W, x)  y = MatMul(x, t)", ""),  # no constant
         ("t = Sub(Z, x)  y = Mul(t, S)  u = MatMul(t, W)", "W"),
         ("y = Add(x, W)  z = MatMul(x, W)", "W"),
         (f"y = {IF.format('MatMul(x, W)', 'Add(x, B)')}", "W"),
@@ -462,6 +471,19 @@ def test_weights_are_what_operators_use_as_weights(nodes, weights):
 
 LOOKUP = "body = b (int64 n, bool g, float v) => (bool h, float u) { h = Identity(g)  t = Gather(W, i)  u = Add(t, v) }"
 COLUMN = "k = Constant <value_int = 1>()  u = Gather <axis = 1>(W, k)"
+
+
+@pytest.mark.parametrize("offset, is_weight", [(0.0, True), (0.1, False), (128.0, False)])
+def test_weights_that_are_small_beside_what_is_taken_from_them_stay_exact(offset, is_weight):
+    proto = models.parsed("(float[1,16] x) => (float y) { t = Sub(W, O)  y = MatMul(x, t) }")
+    arrays = {"W": models.normal(16, 64) + np.float32(offset), "O": np.full((1, 1), offset, np.float32)}
+    for tensor in proto.graph.initializer:
+        tensor.CopyFrom(models.tensor(tensor.name, arrays[tensor.name]))
+    tensors = {tensor.name: tensor for tensor in onnx_model.from_proto(proto).tensors}
+    assert tensors["W"].is_weight == is_weight and not tensors["O"].is_weight
+    assert tensors["W"].exact_because == ("" if is_weight else "changed before MatMul in a way that lets errors grow")
+
+
 TABLES = {
     "boxes to outputs": ((900, 4), "t = Gather(W, i)  y = Add(t, x)", False),
     "boxes to outputs, by column": ((4, 900), "t = Gather <axis = 1>(W, i)  y = Add(t, x)", False),
