@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
-MENTIONED = 0.05  # of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence
+# Of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence; and of these tensors'
+# bytes, those that stay exact for one reason are.
+MENTIONED = 0.05
 MAX_REASONS = 3  # that it names
 MAX_INCLUDED = 3  # tensors that it names
 # Of a model's bytes: where all weights that rounding would change have less, it is not made inexact for them.
@@ -134,21 +136,24 @@ def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None])
     total = sum(job.first.nbytes for job in jobs)
     if plan.default.lossless:
         return
-    exact = [job.first for job in jobs if job.settings.lossless and _stays_unasked(job.first, plan)]
-    nbytes = sum(tensor.nbytes for tensor in exact)
-    if nbytes <= MENTIONED * total:
+    reasons: dict[str, list[ModelTensor]] = defaultdict(list)
+    for job in jobs:
+        if job.settings.lossless and _stays_unasked(job.first, plan):
+            reasons[_why_exact(job.first, plan)].append(job.first)
+    sizes = {reason: sum(tensor.nbytes for tensor in tensors) for reason, tensors in reasons.items()}
+    if sum(sizes.values()) <= MENTIONED * total:
         return
-    included = [tensor.name for tensor in sorted(exact, key=lambda tensor: -tensor.nbytes) if tensor.dtype.real]
+    # Reasons for a small part of it, such as biases, are left out: their tensors are not worth an option either.
+    main = sorted((r for r in sizes if sizes[r] > MENTIONED * sum(sizes.values())), key=lambda r: (-sizes[r], r))
+    exact = sorted((tensor for reason in main for tensor in reasons[reason]), key=lambda tensor: -tensor.nbytes)
+    included = [tensor.name for tensor in exact if tensor.dtype.real]
     remedy = f"; {_include(included, [job.first.name for job in jobs])}" if included else ""
     if len(exact) == 1:
-        warn(f"{exact[0].name}: {nbytes} bytes stay exact, being {_why_exact(exact[0], plan)}{remedy}")
+        warn(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}")
         return
-    reasons: dict[str, list[int]] = defaultdict(list)
-    for tensor in exact:
-        reasons[_why_exact(tensor, plan)].append(tensor.nbytes)
-    largest = sorted(reasons, key=lambda reason: (-sum(reasons[reason]), reason))
-    parts = [f"{reason} ({len(reasons[reason])})" for reason in largest[:MAX_REASONS]]
-    parts += ["others"] if len(largest) > MAX_REASONS else []
+    parts = [f"{reason} ({len(reasons[reason])})" for reason in main[:MAX_REASONS]]
+    parts += ["others"] if len(main) > MAX_REASONS else []
+    nbytes = sum(tensor.nbytes for tensor in exact)
     warn(f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact: {', '.join(parts)}{remedy}")
 
 
@@ -161,9 +166,10 @@ def _why_exact(tensor: "ModelTensor", plan: Plan) -> str:
     users = ", ".join(sorted({operator for operator, _ in tensor.uses})) or "no operator"
     if not tensor.dtype.real:
         return f"{tensor.dtype.name}, used by {users}"
-    if tensor.is_weight and math.prod(tensor.shape) >= plan.min_weights:
-        return "the only weights to round, and less than 1 % of the bytes"
-    return f"fewer than {plan.min_weights} weights" if tensor.is_weight else tensor.exact_because or f"used by {users}"
+    if tensor.is_weight:
+        is_small = math.prod(tensor.shape) < plan.min_weights
+        return f"fewer than {plan.min_weights} weights" if is_small else "less than 1% of the bytes"
+    return tensor.exact_because or f"used by {users}"
 
 
 def _include(names: Sequence[str], all_names: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
 
 
 def _whole_numbers(tensor: ModelTensor) -> np.ndarray | None:
-    """The numbers of a tensor of integers (float32, which holds all of 16 bits); None for those of half bytes that are not zero."""
+    """The numbers of a tensor of integers (float32, which holds those of 16 bits); None for half bytes but zeros."""
     data = tensor.read()
     if tensor.dtype.bits < 8:
         return None if data.any() else np.zeros(tensor.shape, np.float32)
