@@ -74,6 +74,7 @@ class Packing:
 
         self._model, self._plan = model, plan
         self._loaded = onnx_model.open_model(model)
+        self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
 
     @property
     def tensors(self) -> "Sequence[ModelTensor]":
@@ -135,9 +136,9 @@ class Packing:
         """A digest of all that the records depend on: the source (external data by size and time), what is to be done
         with each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it.
         """
-        outside = sorted({tensor.external[0] for tensor in self.tensors if tensor.external})
         try:
-            stats = [(os.path.basename(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in outside]
+            paths = [(path, os.stat(path)) for path in self._outside]
+            stats = [(os.path.basename(path), stat.st_size, stat.st_mtime_ns) for path, stat in paths]
         except OSError as error:
             raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
         asked = [

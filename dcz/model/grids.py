@@ -17,7 +17,7 @@ from ..tensor import round_to, values
 from .model_file import Model
 from .nodes import float_attributes, int_attributes
 from .replace import replace_data
-from .tensors import ModelTensor
+from .tensors import Grid, ModelTensor
 from .uses import TensorUses, Value
 
 QUANTIZE = ("QuantizeLinear", "com.microsoft.QuantizeLinear")
@@ -38,6 +38,13 @@ class _Grid:
     low: int
     high: int
 
+    def place(self) -> Grid:
+        """The same as a tensor says it."""
+        axes = [number for number, dim in enumerate(self.scale.shape) if dim != 1]
+        if len(axes) > 1:
+            return Grid(None, self.scale.ravel()[:0])
+        return Grid(axes[0] if axes else None, self.scale.ravel())
+
     def codes(self, weights: np.ndarray) -> np.ndarray:
         """The codes of weights: x / scale, to nearest, ties to even, plus the zero point, saturated."""
         with np.errstate(all="ignore"):
@@ -53,7 +60,7 @@ class _Grid:
 def snap_to_grids(model: Model, may_snap: Callable[[ModelTensor], bool] = lambda weight: True) -> int:
     """Change `model`: put the weights that only QuantizeLinears read on their grids, and return how many were.
 
-    The caller must own `model`. Its tensors that were put there say so (`on_grid`). `may_snap` decides about each.
+    The caller must own `model`. Its tensors that were put there say on which (`grid`). `may_snap` decides about each.
     Raises UnsuitableModel for tensors that cannot be read.
     """
     uses = TensorUses(model.proto)
@@ -74,7 +81,9 @@ def snap_to_grids(model: Model, may_snap: Callable[[ModelTensor], bool] = lambda
         if snapped is not None:
             replace_data(tensor.proto, tensor, snapped)
             external = None  # its data is in the model now
-            model.tensors[number] = replace(tensor, external=external, is_weight=True, exact_because="", on_grid=True)
+            model.tensors[number] = replace(
+                tensor, external=external, is_weight=True, exact_because="", grid=grids[0].place()
+            )
             count += 1
     return count
 

@@ -20,14 +20,24 @@ _CHECKED_AT_ONCE = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
+    tensor's type. `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their
+    own."""
+
+    axis: int | None
+    scales: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class ModelTensor:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
     that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
-    `exact_because` says why (see roles). `on_grid`: its values were put on the grid to which the model rounds them (see
-    grids). `external` is (path, offset, length) where the data lies in another file.
+    `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
+    (see grids). `external` is (path, offset, length) where the data lies in another file.
     """
 
     name: str
@@ -40,7 +50,7 @@ class ModelTensor:
     external: tuple[str, int, int] | None = None
     is_weight: bool = False
     exact_because: str = ""
-    on_grid: bool = False
+    grid: Grid | None = None
 
     @property
     def nbytes(self) -> int:

@@ -67,6 +67,40 @@ def test_weights_on_their_grid_give_the_same_outputs(name):
     assert np.array_equal(*(quantized(each) for each in (proto, loaded.proto)))
 
 
+@pytest.mark.parametrize("name, axis", [("one step", None), ("by column", 1), ("by row", 0)])
+def test_a_tensor_says_which_grid_it_is_on(name, axis):
+    loaded = onnx_model.from_proto(GRIDS[name][0])
+    onnx_model.snap_to_grids(loaded)
+    (tensor,) = [tensor for tensor in loaded.tensors if tensor.grid]
+    assert (tensor.name, tensor.grid.axis) == ("w", axis)
+    scales = tensor.grid.scales.reshape([-1 if number == axis else 1 for number in range(2)])
+    codes = np.rint(tensor.values() / scales)
+    assert np.array_equal((codes.astype(np.float64) * scales).astype(np.float32), tensor.values())
+
+
+def test_weights_in_external_data_are_put_on_their_grid_too(tmp_path):
+    path = models.save(rounded(), tmp_path / "net.onnx", location="net.data")
+    packed = dcz.compress(path, tmp_path / "net.dcz")
+    x = models.normal(2, 96, seed=1)
+    assert np.array_equal(*(models.run(each, x=x)[0] for each in (path, dcz.load(packed))))
+    assert len(np.unique(models.arrays(dcz.load(packed))["w"])) <= 256
+
+
+def test_calibration_leaves_them_on_their_grid(tmp_path):
+    proto = rounded(weight=models.normal(96, 64))
+    proto.graph.node.append(helper.make_node("MatMul", ["y", "v"], ["z"]))
+    proto.graph.initializer.append(models.tensor("v", models.normal(64, 80, seed=2)))
+    proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 80]))
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 96]))
+    dcz.tune(proto, tmp_path / "net.dcz", {"x": models.normal(64, 96, seed=3)}, ratio=3.5)
+    found = models.arrays(dcz.load(tmp_path / "net.dcz"))
+    loaded = onnx_model.from_proto(proto)
+    onnx_model.snap_to_grids(loaded)
+    assert np.array_equal(found["w"], models.arrays(loaded.proto)["w"])
+    with dcz.open(tmp_path / "net.dcz") as tensors:
+        assert tensors.metadata["snapped"] == "1"
+
+
 def quantized(proto: onnx.ModelProto) -> np.ndarray:
     """The codes that onnxruntime makes of the weights."""
     copy = onnx.ModelProto()
