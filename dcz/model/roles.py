@@ -8,12 +8,12 @@ constants, if errors do not grow on the way (see constants), but for two kinds:
 A table that a Gather reads at places that depend on the input is an embedding where layers read what was found, and
 numbers of another kind (anchors, coordinates, ids) where plain arithmetic takes them to outputs or comparisons.
 
-A matrix of signal processing (see signals) that reaches a logarithm, a power or a root without a learned layer in
-between: small errors of it become large ones where the signal is weak.
+A matrix of signal processing (see signals) before all learned layers, or that reaches a logarithm, a power or a root
+without one in between: small errors of it become large ones where the signal is weak.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,44 +60,23 @@ def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Valu
     for value, reads in weight_reads.items():
         for read in reads:
             by_node.setdefault(id(read.node), []).append(tensors[value])
-    kinds = _Kinds()
-    found = {value: _role(tensors[value], reads, uses, kinds, by_node) for value, reads in weight_reads.items()}
+    processing = _SignalProcessing(uses, by_node)
+    found = {value: _role(tensors[value], reads, uses, processing) for value, reads in weight_reads.items()}
     computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
     return found | {value: role for value, role in computed.items() if role}
-
-
-class _Kinds:
-    """What signals.kind says of tensors, each looked at once."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, str] = {}
-
-    def of(self, tensor: "ModelTensor") -> str:
-        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
-        if id(tensor) not in self._known:
-            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
-            self._known[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
-        return self._known[id(tensor)]
 
 
 def _is_weight_read(read: Read) -> bool:
     return not read.moves and not read.is_call and read.operand in WEIGHT_INPUTS.get(read.operator, ())
 
 
-def _role(
-    tensor: "ModelTensor",
-    reads: Sequence[Read],
-    uses: TensorUses,
-    kinds: _Kinds,
-    by_node: Mapping[int, Sequence["ModelTensor"]],
-) -> Role:
+def _role(tensor: "ModelTensor", reads: Sequence[Read], uses: TensorUses, processing: "_SignalProcessing") -> Role:
     layers = [read for read in reads if read.operator not in GATHERS]
     if not any(_is_embedding(tensor, read, uses) for read in reads if read.operator in GATHERS):
         if not layers:
             return Role(reason="looked up for arithmetic, not for layers" if reads else "")
-        ends = [_power_after(read, uses, kinds, by_node) for read in layers]
-        if all(ends) and (kind := kinds.of(tensor)):
-            return Role(reason=f"{kind} whose result reaches {ends[0]}")
+        if reason := processing.reason(tensor, layers):
+            return Role(reason=reason)
     return Role(is_weight=True)
 
 
@@ -167,20 +146,57 @@ def _cast_type(node: NodeProto) -> int:
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
-def _power_after(read: Read, uses: TensorUses, kinds: _Kinds, by_node: Mapping[int, Sequence["ModelTensor"]]) -> str:
-    """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
+class _SignalProcessing:
+    """What of a graph is signal processing: no learned layer lies between it and the inputs, or a power of its result.
 
-    def follow(read: Read) -> str | None:
-        if read.operator in POWERS:
-            return POWERS[read.operator]
-        if read.operator == "Mul" and len(read.node.input) == 2 and read.node.input[0] == read.node.input[1]:
-            return "a power"
+    `by_node`: the tensors that a node reads as weights, by the node's id.
+    """
+
+    def __init__(self, uses: TensorUses, by_node: Mapping[int, Sequence["ModelTensor"]]):
+        self._uses, self._by_node = uses, by_node
+        self._kinds: dict[int, str] = {}
+        self._unlearned = {value for value, _ in _walk(uses.inputs, uses, lambda read: self._follow(read, POWERS))}
+
+    def reason(self, tensor: "ModelTensor", reads: Sequence[Read]) -> str:
+        """Why the weights of layers are none; "" where they are."""
+        ends = [self._power_after(read) for read in reads]
+        if all(ends):
+            kind = self._kind(tensor)
+            return f"{kind} whose result reaches {ends[0]}" if kind else ""
+        if all(self._is_before_layers(read) for read in reads):
+            kind = self._kind(tensor)
+            return f"{kind} before all learned layers" if kind else ""
+        return ""
+
+    def _kind(self, tensor: "ModelTensor") -> str:
+        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
+        if id(tensor) not in self._kinds:
+            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
+            self._kinds[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
+        return self._kinds[id(tensor)]
+
+    def _is_before_layers(self, read: Read) -> bool:
+        """Whether one of a layer's other operands comes from the inputs without a learned layer."""
+        return any(read.scope.resolve(name) in self._unlearned for name in read.node.input if name)
+
+    def _power_after(self, read: Read) -> str:
+        """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
+        ends = (end for _, end in _walk(read.outputs, self._uses, lambda read: _power(read) or self._follow(read)))
+        return next((end for end in ends if end), "")
+
+    def _follow(self, read: Read, more: Container[str] = ()) -> str | None:
+        """None where what reads a value is arithmetic, or `more`, or signal processing too; else ""."""
         if read.operator in WEIGHT_INPUTS and read.operator not in GATHERS:
-            matrices = by_node.get(id(read.node), ())
-            return None if matrices and all(map(kinds.of, matrices)) else ""
-        return None if read.operator in ARITHMETIC and read.operand not in PLACES.get(read.operator, ()) else ""
+            matrices = self._by_node.get(id(read.node), ())
+            return None if matrices and all(map(self._kind, matrices)) else ""
+        is_arithmetic = read.operator in ARITHMETIC or read.operator in more
+        return None if is_arithmetic and read.operand not in PLACES.get(read.operator, ()) else ""
 
-    return next((end for _, end in _walk(read.outputs, uses, follow) if end), "")
+
+def _power(read: Read) -> str:
+    """The logarithm, power or root that a node computes; "" for others."""
+    is_square = read.operator == "Mul" and len(read.node.input) == 2 and read.node.input[0] == read.node.input[1]
+    return "a power" if is_square else POWERS.get(read.operator, "")
 
 
 def _walk(

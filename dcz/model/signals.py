@@ -18,6 +18,7 @@ MIN_PERIODIC = 32  # numbers of a sinusoid: of fewer, its lobe is most of the sp
 MIN_SYMMETRIC = 16
 MAX_DENSITY = 0.5  # of a bank of filters that rise once and fall once
 MAX_BAND_DENSITY = 1 / 8  # of one whose filters have any form
+MIN_MOVES = 0.7  # of a bank's filters, which begin elsewhere than the one before
 LOBE = 3  # half the width of the main lobe of a common window, in bins of a DFT of its length
 
 
@@ -78,6 +79,9 @@ def _is_bank(filters: np.ndarray, sample: np.ndarray) -> bool:
     """Whether each filter is one run of numbers among zeros: triangles, say, over the bins of a spectrum."""
     density = np.count_nonzero(filters) / filters.size
     if density > MAX_DENSITY or len(sample) < 4 or np.count_nonzero(sample) < 2 * len(sample):
+        return False
+    first = (sample != 0).argmax(axis=1)
+    if np.count_nonzero(np.diff(first)) < MIN_MOVES * len(sample):  # blocks of a grouped layer begin together
         return False
     if density <= MAX_BAND_DENSITY:
         return all(map(_is_run, sample))

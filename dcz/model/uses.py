@@ -98,6 +98,8 @@ class TensorUses:
         functions = [(function, _Scope([*function.input, *_outputs(function.node)])) for function in proto.functions]
         self._functions = {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
+        self.inputs = [(self.main, info.name) for info in proto.graph.input]
+        self.inputs = [value for value in self.inputs if value not in self._constants]
         self.outputs = frozenset((self.main, info.name) for info in proto.graph.output)
         for function, scope in functions:
             for attribute in function.attribute_proto:

@@ -48,6 +48,7 @@ KINDS = {
     "trained, without negative weights": (np.abs(models.normal(128, 64)), ""),
     "trained, pruned": (np.where(np.abs(models.normal(128, 64)) > 0.1, models.normal(128, 64), 0), ""),
     "trained, smooth": (band_limited(), ""),
+    "trained, grouped": (np.kron(np.eye(16), np.ones((8, 8))) * models.normal(128, 128), ""),
     "one unit": (models.normal(1, 300), ""),
     "zeros": (np.zeros((64, 64), np.float32), ""),
     "not finite": (np.full((64, 64), np.nan, np.float32), ""),
@@ -90,9 +91,39 @@ def test_a_front_end_of_audio_stays_exact_and_what_follows_does_not():
     assert tensors["basis"].exact_because.startswith("a matrix of sinusoids whose result reaches a ")
 
 
-def test_filters_that_reach_no_power_are_weights():
-    weights = {tensor.name for tensor in front_end(end="Sigmoid") if tensor.is_weight}
-    assert weights == {"mel", "w"}  # the sinusoids' result is squared
+def test_filters_before_all_learned_layers_need_no_logarithm():
+    tensors = {tensor.name: tensor for tensor in front_end(end="Identity")}
+    assert [name for name, tensor in tensors.items() if tensor.is_weight] == ["w"]
+    assert tensors["mel"].exact_because == "a bank of filters before all learned layers"
+
+
+def test_filters_behind_something_learned_that_reach_no_power_are_weights():
+    proto = models.model(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["h"]),
+            helper.make_node("MatMul", ["h", "mel"], ["y"]),
+        ],
+        {"x": [1, 50]}, {"y": [1, 20]},
+        [models.tensor("w", models.normal(50, 129)), models.tensor("mel", triangles(129, 20))],
+    )  # fmt: skip
+    assert all(tensor.is_weight for tensor in onnx_model.from_proto(proto).tensors)
+
+
+def test_cosines_behind_the_logarithm_are_signal_processing_too():
+    bins = np.arange(40)
+    cosines = np.cos(np.pi * np.outer(bins + 0.5, np.arange(13)) / 40).astype(np.float32)
+    proto = models.model(
+        [
+            helper.make_node("MatMul", ["x", "mel"], ["m"]),
+            helper.make_node("Log", ["m"], ["l"]),
+            helper.make_node("MatMul", ["l", "cosines"], ["c"]),
+            helper.make_node("MatMul", ["c", "w"], ["y"]),
+        ],
+        {"x": [1, 129]}, {"y": [1, 64]},
+        [models.tensor(n, a) for n, a in
+         {"mel": triangles(129, 40), "cosines": cosines, "w": models.normal(13, 64)}.items()],
+    )  # fmt: skip
+    assert [tensor.name for tensor in onnx_model.from_proto(proto).tensors if tensor.is_weight] == ["w"]
 
 
 def test_learned_filters_before_a_logarithm_are_weights():
