@@ -144,8 +144,8 @@ def _exact(measure: Callable[[float, Plan], MeasuredFile], plan: Plan, max_bytes
             return chosen, SizeTrial(math.inf, nbytes)
         smallest = min(smallest, nbytes)
     raise InvalidArgument(
-        f"the model has no floating-point weights whose quality could be less: exactly it takes {smallest:,} bytes, "
-        f"more than {max_bytes:,}; allow so many"
+        f"no quality makes the file as small as {max_bytes:,} bytes: the model has no floating-point weights to round, "
+        f"and exactly it takes {smallest:,}; allow so many"
     )
 
 

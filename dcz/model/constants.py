@@ -59,8 +59,9 @@ def gain(
     random = np.random.default_rng(0)
     if not weights.any():  # no numbers of their own to try
         weights = random.normal(0, 1, weights.shape).astype(weights.dtype)
-    scale = math.sqrt(float(np.mean(np.square(weights, dtype=np.float64))))
-    noise = random.normal(0, NOISE * scale, weights.shape)
+    with np.errstate(all="ignore"):  # what is not finite is found below
+        scale = math.sqrt(float(np.mean(np.square(weights, dtype=np.float64))))
+        noise = NOISE * scale * random.normal(0, 1, weights.shape)
     try:
         before, after = (
             _evaluate(result, *inputs, {value: numbers}, uses, tensors) for numbers in (weights, weights + noise)
@@ -69,7 +70,8 @@ def gain(
         return math.inf
     if before.size > weights.size or not before.size:
         return math.inf
-    signal, error = float(np.square(before).sum()), float(np.square(after - before).sum())
+    with np.errstate(all="ignore"):
+        signal, error = float(np.square(before).sum()), float(np.square(after - before).sum())
     if not (math.isfinite(signal) and math.isfinite(error)) or signal == 0:
         return math.inf
     return 10 * math.log10(max(error, 1e-30) / signal) - 20 * math.log10(NOISE)

@@ -69,7 +69,8 @@ PLACES = {
 
 def operator_name(node: NodeProto) -> str:
     """The operator's name, with its domain before it where that is not ONNX's own."""
-    return node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}.{node.op_type}"
+    name = node.op_type if node.domain in ONNX_DOMAINS else f"{node.domain}.{node.op_type}"
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")  # protobuf's for what is no UTF-8
 
 
 def row_axes(node: NodeProto, operand: int) -> int:

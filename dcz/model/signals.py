@@ -34,7 +34,7 @@ def kind(matrix: np.ndarray) -> str:
     rows = matrix.reshape(dims[0], -1) if len(dims) > 1 else matrix.reshape(1, -1)
     for filters in (rows, rows.T) if len(dims) > 1 else (rows,):
         sample = _sample(filters)
-        if not len(sample) or not np.isfinite(sample).all():
+        if not len(sample):
             continue
         if _mostly(sample, _is_sinusoid, MIN_PERIODIC):
             return "a matrix of sinusoids"
@@ -46,10 +46,13 @@ def kind(matrix: np.ndarray) -> str:
 
 
 def _sample(filters: np.ndarray) -> np.ndarray:
-    """Some of the filters (float64), none that is zero."""
+    """Some of the filters (float64), each with a greatest magnitude of 1, and none that is zero."""
     every = max(1, len(filters) // SAMPLED)
     sample = filters[::every].astype(np.float64)
-    return sample[np.abs(sample).max(axis=1) > 0] if sample.size else sample[:0]
+    if not sample.size or not np.isfinite(sample).all():
+        return sample[:0]
+    sample = sample[np.abs(sample).max(axis=1) > 0]
+    return sample / np.abs(sample).max(axis=1, keepdims=True) if len(sample) else sample
 
 
 def _mostly(sample: np.ndarray, is_such: Callable[[np.ndarray], bool], least: int) -> bool:
@@ -58,7 +61,7 @@ def _mostly(sample: np.ndarray, is_such: Callable[[np.ndarray], bool], least: in
 
 def _is_sinusoid(row: np.ndarray) -> bool:
     """Whether a filter's energy lies in one lobe of its spectrum, as that of a sinusoid under a window does."""
-    (there,) = np.nonzero(np.abs(row) > 1e-3 * np.abs(row).max())
+    (there,) = np.nonzero(np.abs(row) > 1e-3)
     row = row[there[0] : there[-1] + 1]
     if len(row) < MIN_PERIODIC:
         return False
@@ -70,9 +73,7 @@ def _is_sinusoid(row: np.ndarray) -> bool:
 
 def _is_symmetric(row: np.ndarray) -> bool:
     """Whether a filter is its own mirror image, as filters of linear phase are, and is not constant."""
-    scale = np.abs(row).max()
-    mirrored = np.abs(row - row[::-1]).max() <= 1e-5 * scale
-    return bool(mirrored and np.ptp(row) > 1e-5 * scale)
+    return bool(np.abs(row - row[::-1]).max() <= 1e-5 and np.ptp(row) > 1e-5)
 
 
 def _is_bank(filters: np.ndarray, sample: np.ndarray) -> bool:

@@ -248,7 +248,7 @@ def _is_pure(node: NodeProto) -> bool:
     """Whether a node's outputs depend on its inputs alone, and are the same each time."""
     if not node.input and node.op_type != "Constant":
         return False
-    return not node.op_type.startswith(_RANDOM) and not any(subgraphs(attribute) for attribute in node.attribute)
+    return not operator_name(node).startswith(_RANDOM) and not any(subgraphs(attribute) for attribute in node.attribute)
 
 
 def _outputs(nodes: Iterable[NodeProto]) -> Iterator[str]:
