@@ -63,9 +63,9 @@ def snap_to_grids(model: Model, may_snap: Callable[[ModelTensor], bool] = lambda
     The caller must own `model`. Its tensors that were put there say on which (`grid`). `may_snap` decides about each.
     Raises UnsuitableModel for tensors that cannot be read.
     """
-    uses = TensorUses(model.proto)
     if model.proto.training_info or not any(name in QUANTIZE for tensor in model.tensors for name, _ in tensor.uses):
         return 0
+    uses = TensorUses(model.proto)
     by_name = {tensor.name: (number, tensor) for number, tensor in enumerate(model.tensors)}
     slots = [(slot.value, *by_name[name]) for name, slot in uses.named_slots() if slot.value and name in by_name]
     open_values = {(uses.main, info.name) for info in model.proto.graph.input} | uses.outputs

@@ -48,15 +48,23 @@ def kind(matrix: np.ndarray) -> str:
 def _sample(filters: np.ndarray) -> np.ndarray:
     """Some of the filters (float64), each with a greatest magnitude of 1, and none that is zero."""
     every = max(1, len(filters) // SAMPLED)
-    sample = filters[::every].astype(np.float64)
+    sample: np.ndarray = filters[::every].astype(np.float64)
     if not sample.size or not np.isfinite(sample).all():
         return sample[:0]
     sample = sample[np.abs(sample).max(axis=1) > 0]
-    return sample / np.abs(sample).max(axis=1, keepdims=True) if len(sample) else sample
+    if len(sample):
+        sample /= np.abs(sample).max(axis=1, keepdims=True)
+    return sample
 
 
 def _mostly(sample: np.ndarray, is_such: Callable[[np.ndarray], bool], least: int) -> bool:
-    return sample.shape[1] >= least and sum(map(is_such, sample)) >= ENOUGH * len(sample)
+    """Whether ENOUGH of the filters, of `least` numbers or more, are of a kind; the first few tell of most others."""
+    misses = 0
+    for row in sample if sample.shape[1] >= least else ():
+        misses += int(not is_such(row))
+        if misses > (1 - ENOUGH) * len(sample):
+            return False
+    return bool(sample.shape[1] >= least)
 
 
 def _is_sinusoid(row: np.ndarray) -> bool:
