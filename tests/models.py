@@ -101,7 +101,7 @@ def bag(*tensors: TensorProto) -> ModelProto:
 
 def parsed(text: str, functions: str = "", shape=(16, 64)) -> ModelProto:
     """A model from ONNX's textual form; every name in capitals becomes an initializer of `shape`."""
-    head = f'<ir_version: {IR}, opset_import: ["" : {OPSET}, "local" : 1]>'
+    head = f'<ir_version: {IR}, opset_import: ["" : {OPSET}, "local" : 1, "com.microsoft" : 1]>'
     made = parser.parse_model(f"{head} net {text} {functions}")
     names = sorted(set(re.findall(r"\b[A-Z]\b", text)))
     made.graph.initializer.extend(tensor(name, normal(*shape, seed=i)) for i, name in enumerate(names))

@@ -74,7 +74,7 @@ def test_numbers_are_told_from_what_only_looks_like_them():
 @pytest.mark.parametrize("make", [weightless, perceptron])
 @pytest.mark.parametrize("goal", [{"max_bytes": 0}, {"max_bytes": 1}, {"ratio": 1e6}, {"ratio": 1e300}], ids=str)
 def test_a_budget_that_no_file_meets_is_refused_with_the_smallest(tmp_path, make, goal):
-    with pytest.raises(InvalidArgument, match=r"as small as [01] bytes: at 1 dB it has [\d,]+;"):
+    with pytest.raises(InvalidArgument, match=r"as small as [01] bytes: .*(at 1 dB it has|exactly it takes) [\d,]+;"):
         dcz.compress_to_size(make(), tmp_path / "net.dcz", **goal)
     assert not (tmp_path / "net.dcz").exists()
 

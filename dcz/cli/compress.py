@@ -127,7 +127,8 @@ def command(
 
     Without options the weights are rounded so finely that a network's answers hardly change. Whatever is no weight
     stays exact; but BatchNormalizations are folded into the layers before them (--no-fold: are not), whatever way of
-    sharing is asked for. The file is decoded once more before it replaces OUTPUT.
+    sharing is asked for, and weights that the model rounds itself (QuantizeLinear) are rounded beforehand, which
+    changes no output (--no-fold: are not). The file is decoded once more before it replaces OUTPUT.
 
     Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
     apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
@@ -185,6 +186,9 @@ def command(
     result = inspect(output)
     if not quiet and "folded" in result.metadata:
         click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
+    if not quiet and "snapped" in result.metadata:
+        snapped = f"{result.metadata['snapped']} weight tensors put on the grids that QuantizeLinear rounds them to"
+        click.echo(f"{snapped}: the outputs are the same to the bit", err=True)
     print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
 
 

@@ -1,4 +1,5 @@
-"""Which BatchNormalizations are folded into the layers before them: those that a plan allows (model.fold_batchnorm).
+"""Which BatchNormalizations are folded into the layers before them (model.fold_batchnorm), and which weights are put on
+the grids that the model itself rounds them to (model.grids): those that a plan allows.
 
     fold(loaded, Plan())           ->  35, the nodes that `loaded` has lost
     fold(loaded, Plan(LOSSLESS))   ->  0
@@ -7,6 +8,7 @@ A layer may be folded where the plan shares its weights, so that they change any
 that would change. Weights that are shared already are not touched.
 """
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,22 @@ def fold(loaded: "Model", plan: Plan) -> int:
     return onnx_model.fold_batchnorms(loaded, may_fold)
 
 
-def noted(metadata: Mapping[str, str], folded: int) -> dict[str, str]:
-    """`metadata` of a file, with the number of folded normalizations (spec, section 3)."""
-    return {**metadata, **({"folded": str(folded)} if folded else {})}
+def snap(loaded: "Model", plan: Plan) -> int:
+    """Put in place the weights that the model itself rounds on their grids, unless `plan` keeps them exact, and return
+    how many: see model.grids.
+
+    Raises UnsuitableModel for tensors that cannot be read.
+    """
+    from .. import model as onnx_model
+
+    if not plan.fold:
+        return 0
+    return onnx_model.snap_to_grids(
+        loaded, lambda weight: not plan.settings(weight.name, True, math.prod(weight.shape)).lossless
+    )
+
+
+def noted(metadata: Mapping[str, str], folded: int, snapped: int = 0) -> dict[str, str]:
+    """`metadata` of a file, with the number of folded normalizations and of weights put on grids (spec, section 3)."""
+    counts = {"folded": folded, "snapped": snapped}
+    return {**metadata, **{key: str(count) for key, count in counts.items() if count}}

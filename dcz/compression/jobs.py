@@ -8,20 +8,28 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..codec import quality
 from ..codec.stages import prune
-from ..plan import ANY_SIZE, BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
+from ..errors import InvalidArgument
+from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
-LARGE = 0.05  # of a model's bytes: a tensor that stays exact and has more is worth a warning
+# Of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence; and of these tensors'
+# bytes, those that stay exact for one reason are.
+MENTIONED = 0.05
+MAX_REASONS = 3  # that it names
+MAX_INCLUDED = 3  # tensors that it names
+# Of a model's bytes: where all weights that rounding would change have less, it is not made inexact for them.
+NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +78,26 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
         plan.settings(tensor.name, tensor.is_weight, size) if tensor.dtype.real and size else LOSSLESS
         for tensor, size in zip(tensors, elements, strict=True)
     ]
+    for number, tensor in enumerate(tensors):
+        if tensor.grid is not None and _only_quality(chosen[number]):  # the grid says how exact it is
+            chosen[number] = LOSSLESS
     if plan.default.quality is None:
         return chosen
     by_default = [n for n, tensor in enumerate(tensors) if chosen[n] is plan.default and plan.rule(tensor.name) is None]
+    lossy = [tensor for tensor, settings in zip(tensors, chosen, strict=True) if not settings.lossless]
+    is_negligible = sum(tensor.nbytes for tensor in lossy) < NEGLIGIBLE * sum(tensor.nbytes for tensor in tensors)
+    if plan.default == DEFAULT and is_negligible and not any(plan.names(tensor.name) for tensor in lossy):
+        return [LOSSLESS] * len(tensors)
     squares = [mean_square(tensors[number]) for number in by_default]
     qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality)
     for number, decibels in zip(by_default, qualities, strict=True):
         chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
+
+
+def _only_quality(settings: Settings) -> bool:
+    """Whether settings say how exact the weights are to be, and no more."""
+    return settings.quality is not None and settings.sparsity is None and settings.threshold is None
 
 
 def mean_square(tensor: "ModelTensor") -> float:
@@ -93,15 +113,79 @@ def mean_square(tensor: "ModelTensor") -> float:
     return square if math.isfinite(square) else 0.0
 
 
+def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
+    """Raise InvalidArgument where `plan` asks for a lossy result in its own way and no tensor is there to act on."""
+    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
+    if plan.default == DEFAULT or plan.default.lossless or (plan.default.shares_nothing and not prunes):
+        return
+    holds_data = any(tensor.nbytes for tensor in tensors)
+    if holds_data and not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
+        raise InvalidArgument(
+            f"{plan.default} acts on floating-point weights, and layers of this model have none: leave the option out, "
+            "and it is compressed exactly"
+        )
+
+
+def has_float_weights(tensors: Sequence["ModelTensor"]) -> bool:
+    """Whether a model has weights of a real type."""
+    return any(tensor.is_weight and tensor.dtype.real and tensor.nbytes for tensor in tensors)
+
+
 def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None]) -> None:
-    """Say which large tensors stay exact though the plan does not ask for it, and why."""
+    """Say in one sentence what stays exact though the plan does not ask for it, why, and what would compress it."""
     total = sum(job.first.nbytes for job in jobs)
+    if plan.default.lossless:
+        return
+    reasons: dict[str, list[ModelTensor]] = defaultdict(list)
     for job in jobs:
-        tensor = job.first
-        exact = job.settings.lossless and tensor.dtype.real and not plan.default.lossless
-        if exact and tensor.nbytes > LARGE * total and not plan.settings(tensor.name, True, ANY_SIZE).lossless:
-            users = ", ".join(sorted({operator for operator, _ in tensor.uses})) or "no operator"
-            why = f"fewer than {plan.min_weights} weights" if tensor.is_weight else f"used by {users}"
-            warn(
-                f"{tensor.name}: {tensor.nbytes} bytes stay exact, being {why}; --include '{tensor.name}' compresses it"
-            )
+        if job.settings.lossless and _stays_unasked(job.first, plan):
+            reasons[_why_exact(job.first, plan)].append(job.first)
+    sizes = {reason: sum(tensor.nbytes for tensor in tensors) for reason, tensors in reasons.items()}
+    if sum(sizes.values()) <= MENTIONED * total:
+        return
+    # Reasons for a small part of it, such as biases, are left out: their tensors are not worth an option either.
+    main = sorted((r for r in sizes if sizes[r] > MENTIONED * sum(sizes.values())), key=lambda r: (-sizes[r], r))
+    exact = sorted((tensor for reason in main for tensor in reasons[reason]), key=lambda tensor: -tensor.nbytes)
+    included = [tensor.name for tensor in exact if tensor.dtype.real]
+    remedy = f"; {_include(included, [job.first.name for job in jobs])}" if included else ""
+    if len(exact) == 1:
+        warn(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}")
+        return
+    parts = [f"{reason} ({len(reasons[reason])})" for reason in main[:MAX_REASONS]]
+    parts += ["others"] if len(main) > MAX_REASONS else []
+    nbytes = sum(tensor.nbytes for tensor in exact)
+    warn(f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact: {', '.join(parts)}{remedy}")
+
+
+def _stays_unasked(tensor: "ModelTensor", plan: Plan) -> bool:
+    """Whether no pattern of the plan keeps a tensor exact that is kept so, nor the grid that it is on."""
+    return tensor.grid is None and not plan.settings(tensor.name, True, ANY_SIZE).lossless
+
+
+def _why_exact(tensor: "ModelTensor", plan: Plan) -> str:
+    users = ", ".join(sorted({operator for operator, _ in tensor.uses})) or "no operator"
+    if not tensor.dtype.real:
+        return f"{tensor.dtype.name}, used by {users}"
+    if tensor.is_weight:
+        is_small = math.prod(tensor.shape) < plan.min_weights
+        return f"fewer than {plan.min_weights} weights" if is_small else "less than 1% of the bytes"
+    return tensor.exact_because or f"used by {users}"
+
+
+def _include(names: Sequence[str], all_names: Sequence[str]) -> str:
+    """The options that compress tensors all the same; where these are many, those for the largest."""
+    if len(names) > MAX_INCLUDED:
+        pattern = f"{_common_start(names)}*{_common_start([name[::-1] for name in names])[::-1]}"
+        is_plain = not set("*?[") & set(pattern.replace("*", "", 1))
+        if is_plain and {name for name in all_names if fnmatchcase(name, pattern)} == set(names):
+            return f"--include '{pattern}' compresses them"
+    options = " ".join(f"--include '{name}'" for name in names[:MAX_INCLUDED])
+    what = "it" if len(names) == 1 else "them" if len(names) <= MAX_INCLUDED else f"the {MAX_INCLUDED} largest"
+    return f"{options} compresses {what}"
+
+
+def _common_start(names: Sequence[str]) -> str:
+    """The characters with which all names begin."""
+    first, last = min(names), max(names)
+    same = (n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return first[: next(same, min(len(first), len(last)))]

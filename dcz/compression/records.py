@@ -27,8 +27,8 @@ from ..format.container import Entry
 from ..parallel import in_order
 from ..plan import Plan
 from .executors import WorkerPool
-from .foldable import fold, noted
-from .jobs import Job, jobs
+from .foldable import fold, noted, snap
+from .jobs import Job, check_lossy, jobs
 from .task import encode_task
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Packing:
         self._model, self._plan = model, plan
         self._is_packed = False
         self._loaded = onnx_model.open_model(model)
+        self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
 
     @property
     def tensors(self) -> "Sequence[ModelTensor]":
@@ -107,7 +108,8 @@ class Packing:
         self._is_packed = True
         loaded, plan = self._loaded, self._plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
-        folded = fold(loaded, plan)
+        folded, snapped = fold(loaded, plan), snap(loaded, plan)
+        check_lossy(loaded.tensors, plan)
         todo = jobs(loaded.tensors, plan, warn)
         metadata = {
             "writer": f"dcz {__version__}",
@@ -120,7 +122,7 @@ class Packing:
         with contextlib.closing(_encoded(todo[len(known) :], records, pool)) as made:
             entries = _entries(todo, itertools.chain(known, made), progress, warn)
         graph = self._graph(todo, place)
-        head = container.write_head(graph, noted(metadata, folded), entries)
+        head = container.write_head(graph, noted(metadata, folded, snapped), entries)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None
@@ -137,9 +139,9 @@ class Packing:
         """A digest of all that the records depend on: the source (external data by size and time), what is to be done
         with each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it.
         """
-        outside = sorted({tensor.external[0] for tensor in self.tensors if tensor.external})
         try:
-            stats = [(os.path.basename(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in outside]
+            paths = [(path, os.stat(path)) for path in self._outside]
+            stats = [(os.path.basename(path), stat.st_size, stat.st_mtime_ns) for path, stat in paths]
         except OSError as error:
             raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
         asked = [

@@ -20,9 +20,10 @@ from ..encoded import Record, RecordInfo
 from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
-from ..plan import BEST_QUALITY, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
+from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 from .compress import as_plan, compress
 from .executors import WorkerPool, open_pool
+from .jobs import has_float_weights
 from .records import Packing
 
 if TYPE_CHECKING:
@@ -111,16 +112,41 @@ def compress_to_size(
     def measure_quality(quality: float) -> SizeTrial:
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
+    tensors = Packing(model, plan).tensors
     with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        best = seek(measure_quality, budget, _first_quality(Packing(model, plan).tensors, plan, budget))
-        chosen = at_quality(plan, best.quality)
-        if best.nbytes < (1 - TOLERANCE) * budget:
-            chosen, best = _fill(measure, plan, best, budget)
+        if _takes_no_quality(tensors, plan):
+            chosen, best = _exact(measure, plan, budget)
+        else:
+            best = seek(measure_quality, budget, _first_quality(tensors, plan, budget))
+            chosen = at_quality(plan, best.quality)
+            if best.nbytes < (1 - TOLERANCE) * budget:
+                chosen, best = _fill(measure, plan, best, budget)
     compress(
         model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
         force=force, resume=resume,
     )  # fmt: skip
     return best
+
+
+def _takes_no_quality(tensors: "Sequence[ModelTensor]", plan: Plan) -> bool:
+    """Whether a model has no weights that a quality would change, and the plan names none and does not prune."""
+    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
+    return not (prunes or has_float_weights(tensors) or any(plan.names(tensor.name) for tensor in tensors))
+
+
+def _exact(measure: Callable[[float, Plan], MeasuredFile], plan: Plan, max_bytes: float) -> tuple[Plan, SizeTrial]:
+    """The model kept exactly, or else but for weights that it rounds itself, where that fits the budget; raises
+    InvalidArgument."""
+    smallest = math.inf
+    for chosen in (replace(plan, default=LOSSLESS), replace(plan, default=DEFAULT)):
+        nbytes = measure(math.inf, chosen).nbytes
+        if nbytes <= max_bytes:
+            return chosen, SizeTrial(math.inf, nbytes)
+        smallest = min(smallest, nbytes)
+    raise InvalidArgument(
+        f"no quality makes the file as small as {max_bytes:,} bytes: the model has no floating-point weights to round, "
+        f"and exactly it takes {smallest:,}; allow so many"
+    )
 
 
 def seek(

@@ -6,20 +6,25 @@
     find_references(proto, ...), restore_data()   the reverse
     with_values(model, {name: array})             a copy with new values in some tensors
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
+    snap_to_grids(model)                          weights that QuantizeLinear rounds, on their grids
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
 
 tensors         one tensor, and its bytes              fold_batchnorm        folding, in the graph
 model_file      load, serialize, check                 batchnorm_arithmetic  the new weights and biases
-uses            who uses a tensor; what is a weight    program               the graph as plain Python values
-skeleton        the graph of a .dcz file               extract               a part of the graph
-data_fields     protobuf fields of data                nodes                 what single nodes say
-external_data   data in files beside the model         replace               new values for tensors
+uses            who uses a tensor                      program               the graph as plain Python values
+operators       what is known of operators             extract               a part of the graph
+roles           what is a weight, and what is none     nodes                 what single nodes say
+signals         signal processing, by its numbers      replace               new values for tensors
+skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
+data_fields     protobuf fields of data                external_data         data in files beside the model
+constants       arithmetic of constants before a layer
 """
 
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
+from .grids import snap_to_grids
 from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
 from .replace import with_values
@@ -30,5 +35,5 @@ __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors", "load",
     "make_external", "open_model", "parse_graph", "read_program", "reread_source", "restore_data", "serialize",
-    "with_values",
+    "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -11,11 +11,22 @@ from ..files import FileRange
 from ..tensor import DTYPES, Dtype, Tensor, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
-from .uses import WEIGHT_INPUTS, TensorUses
+from .roles import Role, roles
+from .uses import TensorUses
 
 INLINE_BYTES = 512  # smaller tensors stay in the graph: a record would cost about as much as they do
 MAX_DIMS = 255  # the number of dims is a u8 in the directory of a .dcz file
 _CHECKED_AT_ONCE = 1 << 16  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
+    tensor's type. `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their
+    own."""
+
+    axis: int | None
+    scales: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +35,9 @@ class ModelTensor:
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
     that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor.
-    `external` is (path, offset, length) where the data lies in another file.
+    `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
+    `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
+    (see grids). `external` is (path, offset, length) where the data lies in another file.
     """
 
     name: str
@@ -35,16 +48,14 @@ class ModelTensor:
     uses: frozenset[tuple[str, int]] = frozenset()
     rows: int = 0
     external: tuple[str, int, int] | None = None
+    is_weight: bool = False
+    exact_because: str = ""
+    grid: Grid | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of the tensor's data."""
         return self.dtype.nbytes(self.shape)
-
-    @property
-    def is_weight(self) -> bool:
-        """Whether an operator uses it as one of its weights."""
-        return any(operand in WEIGHT_INPUTS.get(operator, ()) for operator, operand in self.uses)
 
     def read(self) -> np.ndarray:
         """The tensor's bytes (uint8, flat), as raw_data has them; external data is mapped, not copied.
@@ -97,10 +108,15 @@ def find_tensors(proto: ModelProto, folder: str | None, label: str) -> Iterator[
     FileAccess.
     """
     uses = TensorUses(proto)
-    for name, slot in uses.named_slots():
-        tensor = tensor_from_proto(name, slot.proto, folder, label)
+    slots = [(slot.value, tensor_from_proto(name, slot.proto, folder, label)) for name, slot in uses.named_slots()]
+    found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
+    for value, tensor in slots:
         if tensor is not None:
-            yield replace(tensor, uses=uses.uses_of(slot.value), rows=uses.rows_of(slot.value))
+            operands = frozenset((read.operator, read.operand) for read in uses.reads_of(value))
+            role = found[value] if value else Role()
+            yield replace(
+                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason
+            )
 
 
 def tensor_from_proto(

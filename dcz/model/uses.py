@@ -1,8 +1,8 @@
 """Which tensors a model holds, subgraphs and functions included, and which operators use them.
 
-    h = Transpose(w); y = MatMul(x, h)    ->    TensorUses(proto).uses_of(<w>) == {("Transpose", 0), ("MatMul", 1)}
+    h = Transpose(w); y = MatMul(x, h)    ->    TensorUses(proto).reads_of(<w>): operand 0 of Transpose, 1 of MatMul
 
-A tensor is a weight where one of its uses is in WEIGHT_INPUTS.
+What follows for a tensor is in roles.
 """
 
 from collections import defaultdict
@@ -13,33 +13,10 @@ from typing import Optional
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from .nodes import subgraphs
+from .operators import GATHERS, PASS_THROUGH, PASS_THROUGH_ALL, operator_name, row_axes
 
-# Operator -> numbers of the inputs that are weights: large matrices, kernels and embedding tables, where pruning and
-# sharing save bytes and do little harm. What only other inputs use (biases, parameters of normalisations, constants of
-# arithmetic) stays exact, unless a plan says otherwise. Operators are recognised by name, those of other domains too:
-# Fused* are onnxruntime's, and so are Attention (all projections in one matrix) and EmbedLayerNormalization (tables of
-# words, positions, segments). The product of Gemm and MatMul may have its weights on either side; Einsum takes any
-# number of operands, of which eight are looked at. Input 1 of LSTM, GRU and RNN is W, 2 is R.
-WEIGHT_INPUTS = {
-    "Conv": (1,), "ConvTranspose": (1,), "DeformConv": (1,), "FusedConv": (1,),
-    "Gemm": (0, 1), "FusedGemm": (0, 1), "MatMul": (0, 1), "FusedMatMul": (0, 1), "Einsum": tuple(range(8)),
-    "Gather": (0,), "GatherElements": (0,), "GatherND": (0,),
-    "LSTM": (1, 2), "GRU": (1, 2), "RNN": (1, 2),
-    "Attention": (1,), "EmbedLayerNormalization": (2, 3, 4),
-}  # fmt: skip
-# Operators whose output has the elements of input 0, or some of them, moved, repeated or converted. What reads the
-# output uses the tensor: a weight that is stored transposed or as float16 is a weight still.
-PASS_THROUGH = frozenset([
-    "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Cast", "CastLike", "Slice", "Split",
-    "Expand", "Tile", "Dropout", "Pad",
-])  # fmt: skip
-PASS_THROUGH_ALL = frozenset(["Concat"])  # the same for every input
-# (operator, input) -> the axes that number a weight's rows, whose elements are summed up for one output: that many
-# leading axes, or -1, the last (tensor.Tensor.rows). Gemm's depend on its attributes; ConvTranspose has rows of its own
-# in each group, and no entry.
-ROW_AXES = {("Conv", 1): 1, ("FusedConv", 1): 1, ("MatMul", 1): -1,
-            ("LSTM", 1): 2, ("LSTM", 2): 2, ("GRU", 1): 2, ("GRU", 2): 2, ("RNN", 1): 2, ("RNN", 2): 2}  # fmt: skip
 MAX_CALL_DEPTH = 3  # nested function calls that are told apart
+_RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
 
 
 class _Scope:
@@ -71,6 +48,24 @@ class _Flow:
 
 
 @dataclass(frozen=True, eq=False)
+class Read:
+    """A node that reads a value as one of its operands. `moves`: its output has the value's elements, or some of
+    them. `is_call`: of a function of the model, whose own nodes read the value too."""
+
+    operator: str
+    operand: int
+    node: NodeProto
+    scope: _Scope
+    moves: bool
+    is_call: bool
+
+    @property
+    def outputs(self) -> list[Value]:
+        """The values that the node gives."""
+        return [(self.scope, name) for name in self.node.output if name]
+
+
+@dataclass(frozen=True, eq=False)
 class TensorSlot:
     """A place of a model that holds a tensor.
 
@@ -91,13 +86,21 @@ class TensorUses:
 
     def __init__(self, proto: ModelProto):
         self.slots: list[TensorSlot] = []
-        self._readers: dict[Value, list[tuple[str, int]]] = defaultdict(list)
+        self._readers: dict[Value, list[Read]] = defaultdict(list)
+        self._constants: set[Value] = set()
+        self._producers: dict[Value, NodeProto] = {}  # of constants that are computed
+        self.constant_nodes: list[NodeProto] = []  # in the model's order
+        self.opset_imports = list(proto.opset_import)
         self._row_axes: dict[Value, set[int]] = defaultdict(set)
         self._flows: dict[Value, list[_Flow]] = defaultdict(list)
+        self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
         self._calls = 0
         functions = [(function, _Scope([*function.input, *_outputs(function.node)])) for function in proto.functions]
         self._functions = {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
+        self.inputs = [(self.main, info.name) for info in proto.graph.input]
+        self.inputs = [value for value in self.inputs if value not in self._constants]
+        self.outputs = frozenset((self.main, info.name) for info in proto.graph.output)
         for function, scope in functions:
             for attribute in function.attribute_proto:
                 self._add_attribute(f"{function.name}.{attribute.name}", attribute, None)
@@ -108,14 +111,14 @@ class TensorUses:
             self._add_graph(training.initialization, self.main)
             self._add_graph(training.algorithm, self.main)
 
-    def uses_of(self, value: Value | None) -> frozenset[tuple[str, int]]:
-        """The (operator, input) pairs that a value reaches, through whatever only moves it.
+    def reads_of(self, value: Value | None) -> list[Read]:
+        """What reads a value, or what whatever only moves it makes of it.
 
         What enters a function by a call leaves it by the same call; what a function holds itself leaves by all calls.
         Of nested calls only the innermost MAX_CALL_DEPTH are remembered, to bound the work: a value may then be
         followed to too many operators, never to too few.
         """
-        uses: set[tuple[str, int]] = set()
+        reads: dict[tuple[int, int], Read] = {}
         seen: set[tuple[Value, tuple[int, ...]]] = set()
         waiting: list[tuple[Value, tuple[int, ...]]] = [(value, ())] if value else []
         while waiting:
@@ -123,7 +126,7 @@ class TensorUses:
             if (value, calls) in seen or not value[1]:  # no name: an input or output that is left out
                 continue
             seen.add((value, calls))
-            uses.update(self._readers.get(value, ()))
+            reads.update(((id(read.node), read.operand), read) for read in self._readers.get(value, ()))
             for flow in self._flows.get(value, ()):
                 if flow.call is None or (flow.leaves and not calls):
                     waiting.append((flow.value, calls))
@@ -131,7 +134,20 @@ class TensorUses:
                     waiting.append((flow.value, calls[:-1]))
                 elif not flow.leaves:
                     waiting.append((flow.value, (*calls, flow.call)[-MAX_CALL_DEPTH:]))
-        return frozenset(uses)
+        return list(reads.values())
+
+    def next_of(self, value: Value) -> tuple[list[Read], list[Value]]:
+        """What reads a value itself, and the values that have its elements, those that leave a loop among them."""
+        flows = [flow.value for flow in self._flows.get(value, ())]
+        return self._readers.get(value, []), flows + self._loop_outputs.get(value, [])
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether a value is a tensor of the model, or computed from such ones alone."""
+        return value in self._constants
+
+    def producer(self, value: Value) -> NodeProto | None:
+        """The node that computes a constant, None for others."""
+        return self._producers.get(value)
 
     def rows_of(self, value: Value | None) -> int:
         """Which axes number a weight's rows (see ROW_AXES); 0 where that is not known, or its readers differ."""
@@ -157,6 +173,7 @@ class TensorUses:
         names = [*(t.name for t in tensors), *(v.name for v in graph.input), *_outputs(graph.node)]
         scope = _Scope(names, parent)
         self.slots += [TensorSlot(t.name, t, (scope, t.name), is_initializer=True) for t in graph.initializer]
+        self._constants.update((scope, tensor.name) for tensor in tensors)
         for sparse in graph.sparse_initializer:
             self._add_sparse(sparse.values.name, sparse, (scope, sparse.values.name))
         self._add_nodes(graph.node, scope)
@@ -178,19 +195,29 @@ class TensorUses:
     def _add_reads(self, node: NodeProto, scope: _Scope) -> None:
         """Note who reads the node's inputs, and where their elements go from there."""
         outputs = [_Flow((scope, name)) for name in node.output]
-        for operand, name in enumerate(node.input):
-            value = scope.resolve(name)
-            self._readers[value].append((node.op_type, operand))
-            self._row_axes[value].add(_row_axes(node, operand))
-            if node.op_type in PASS_THROUGH_ALL or (node.op_type in PASS_THROUGH and operand == 0):
+        operator = operator_name(node)
+        called = self._functions.get((node.domain, node.op_type, node.overload))
+        operands = [scope.resolve(name) for name in node.input]
+        if called is None and _is_pure(node) and all(value in self._constants for value in operands if value[1]):
+            self._constants.update((scope, name) for name in node.output)
+            self._producers.update(((scope, name), node) for name in node.output)
+            self.constant_nodes.append(node)
+        by_constants = operator in GATHERS and len(operands) > 1 and operands[1] in self._constants
+        for operand, value in enumerate(operands):
+            moves = called is None and (
+                operator in PASS_THROUGH_ALL or (operand == 0 and (operator in PASS_THROUGH or by_constants))
+            )
+            self._readers[value].append(Read(operator, operand, node, scope, moves, called is not None))
+            self._row_axes[value].add(row_axes(node, operand))
+            if moves:
                 self._flows[value] += outputs
-        if called := self._functions.get((node.domain, node.op_type, node.overload)):
+        if called is not None:
             function, inner = called
             self._calls += 1
-            for outside, inside in zip(node.input, function.input, strict=False):  # trailing ones may be left out
-                self._flows[scope.resolve(outside)].append(_Flow((inner, inside), self._calls))
-            for outside, inside in zip(node.output, function.output, strict=False):
-                self._flows[inner, inside].append(_Flow((scope, outside), self._calls, leaves=True))
+            for outside, inside in zip(operands, function.input, strict=False):  # trailing ones may be left out
+                self._flows[outside].append(_Flow((inner, inside), self._calls))
+            for name, inside in zip(node.output, function.output, strict=False):
+                self._flows[inner, inside].append(_Flow((scope, name), self._calls, leaves=True))
 
     def _add_attribute(self, name: str, attribute: AttributeProto, value: Value | None) -> None:
         is_floats = value is not None and attribute.name == "value_floats"
@@ -211,14 +238,17 @@ class TensorUses:
         if node.op_type == "If":
             for info, name in zip(graph.output, node.output, strict=False):
                 self._flows[inner.resolve(info.name)].append(_Flow((scope, name)))
+        elif node.op_type in ("Loop", "Scan"):
+            first = 1 if node.op_type == "Loop" else 0  # a Loop's body says first whether to go on
+            for info, name in zip(graph.output[first:], node.output, strict=False):
+                self._loop_outputs[inner.resolve(info.name)].append((scope, name))
 
 
-def _row_axes(node: NodeProto, operand: int) -> int:
-    if node.op_type != "Gemm" or operand > 1:
-        return ROW_AXES.get((node.op_type, operand), 0)
-    name = "transB" if operand else "transA"
-    transposed = any(attribute.name == name and attribute.i for attribute in node.attribute)
-    return 1 if transposed == bool(operand) else -1
+def _is_pure(node: NodeProto) -> bool:
+    """Whether a node's outputs depend on its inputs alone, and are the same each time."""
+    if not node.input and node.op_type != "Constant":
+        return False
+    return not operator_name(node).startswith(_RANDOM) and not any(subgraphs(attribute) for attribute in node.attribute)
 
 
 def _outputs(nodes: Iterable[NodeProto]) -> Iterator[str]:

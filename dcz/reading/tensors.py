@@ -48,7 +48,7 @@ class Tensors(Mapping[str, np.ndarray]):
 
     @property
     def metadata(self) -> dict[str, str]:
-        """The file's metadata: writer, source-sha256, source-bytes, settings, folded."""
+        """The file's metadata: writer, source-sha256, source-bytes, settings, folded, snapped."""
         return dict(self._archive.directory.metadata)
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -80,4 +80,4 @@ def _exact_plan(session: TuningSession) -> Plan:
 
 def _metadata(session: TuningSession, values: Mapping[str, np.ndarray], settings: str) -> dict[str, str]:
     source = {"source-sha256": session.source.source_sha256, "source-bytes": str(session.source.source_bytes)}
-    return noted(source | {"settings": settings}, session.folded if values else 0)
+    return noted(source | {"settings": settings}, session.folded if values else 0, session.snapped if values else 0)

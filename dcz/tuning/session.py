@@ -19,7 +19,7 @@ from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..compression.compress import as_plan
-from ..compression.foldable import fold
+from ..compression.foldable import fold, snap
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
@@ -37,10 +37,11 @@ class TuningSession:
     """A model, samples for it, and the tensors that the plan's default applies to.
 
     `source`: the model that is compressed, with `folded` of its BatchNormalizations in the layers before them.
-    `unfolded`: the ModelProto before that, or None where nothing was folded. `calibration_model`: the one that runs;
-    tensors that the plan's rules name are in it as the rules leave them, and what the plan names is hidden from
-    calibration, biases too. `predictor`: the original model. `samples`: all arrays that were given; `predictor.samples`
-    are those of the model's inputs. `weight_names`, `weight_count`: the tensors to calibrate, and the weights in them.
+    `unfolded`: the ModelProto before that and before `snapped` of its tensors were put on their grids, or None where
+    nothing was. `calibration_model`: the one that runs; tensors that the plan's rules name are in it as the rules leave
+    them, and what the plan names is hidden from calibration, biases too. `predictor`: the original model. `samples`:
+    all arrays that were given; `predictor.samples` are those of the model's inputs. `weight_names`, `weight_count`: the
+    tensors to calibrate, and the weights in them.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class TuningSession:
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
         original = onnx_model.with_values(self.source, {})
         self.folded = fold(self.source, self.plan)
-        self.unfolded = original if self.folded else None
+        self.snapped = snap(self.source, self.plan)
+        self.unfolded = original if self.folded or self.snapped else None
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
         if not self.weight_names:
@@ -72,7 +74,7 @@ class TuningSession:
 
     def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
         """Whether the plan's default applies to a tensor, and there is something to choose."""
-        if not tensor.dtype.real or self.plan.rule(tensor.name) is not None:
+        if not tensor.dtype.real or tensor.grid is not None or self.plan.rule(tensor.name) is not None:
             return False
         if self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless:
             return False

@@ -412,7 +412,16 @@ BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }
         ("t = Unsqueeze(W, A)  u = Slice(t, B, E)  y = Conv(x, u)", "W"),
         ("t = Dropout(W, R)  y = MatMul(x, t)", "W"),
         ("t, u = Split(W)  y = MatMul(x, u)", "W"),
-        ("t = Add(W, B)  y = MatMul(x, t)", ""),
+        # arithmetic of constants is followed to the layer that uses the result
+        ("t = Add(W, V)  y = MatMul(x, t)", "V W"),
+        ("k = Constant <value_float = 0.5>()  t = Mul(W, k)  u = Neg(t)  v = Transpose(u)  y = MatMul(x, v)", "W"),
+        ("n = ReduceL2 <axes = [1]>(W)  t = Div(W, n)  y = MatMul(x, t)", "W"),
+        ("k = Constant <value_float = 0.3>()  t = Sub(W, k)  u = Tanh(t)  y = MatMul(x, u)", "W"),
+        ("k = Constant <value_float = 0.5>()  t = Mul(W, k)  u = local.flip(t)  y = Mul(x, u)", ""),
+        ("k = Constant <value_float = 0.5>()  t = com.microsoft.BiasGelu(W, k)  y = MatMul(x, t)", ""),  # not computed
+        ("k = Constant <value_float = 128.0>()  t = Add(W, k)  u = Sub(t, k)  y = MatMul(x, u)", "W"),
+        ("k = Constant <value_float = 100.0>()  t = Mul(W, k)  u = Exp(t)  y = MatMul(x, u)", ""),
+        ("t = Mul(W, x)  y = MatMul(x, t)", ""),  # no constant
         ("t = Sub(Z, x)  y = Mul(t, S)  u = MatMul(t, W)", "W"),
         ("y = Add(x, W)  z = MatMul(x, W)", "W"),
         (f"y = {IF.format('MatMul(x, W)', 'Add(x, B)')}", "W"),
@@ -427,14 +436,78 @@ BODY = "body = b ({}) => (bool k, float r) {{ k = Identity(go)  r = MatMul({}) }
         # what the call with B gives is no weight
         ("t = local.flip(W)  y = MatMul(x, t)  u = local.flip(B)  z = Add(y, u)", "W"),
         ("t = local.twice(W)  y = MatMul(x, t)  u = local.twice(B)  z = Add(y, u)", "W"),
+        # operators are told by domain too: com.microsoft's Attention has weights where ONNX's has keys
+        ("y = com.microsoft.Attention(x, W, B)", "W"),
+        ("y = Attention(x, B, V)", ""),
+        ("y = com.microsoft.MoE(x, P, W, B, V, C, U, D)", "U V W"),
+        ("y = com.microsoft.LongformerAttention(x, W, B, M, V, C, G)", "V W"),
+        ("y = com.microsoft.DecoderAttention(x, x, W, V, B)", "V W"),
+        ("y = com.microsoft.PackedAttention(x, W, B)", "W"),
+        ("y = com.microsoft.AttnLSTM(x, W, R, B, S, H, C, P, Q, M, V, x, L, A)", "A M Q R W"),
+        ("y = com.microsoft.GemmFastGelu(x, W, B)", "W"),
+        ("y = com.microsoft.GemmFloat8(x, W, B, S, T, U)", "W"),
+        ("y = com.microsoft.TransposeMatMul(x, W)", "W"),
+        ("y = com.microsoft.NhwcFusedConv(x, W, B, Z)", "W"),
+        ("y = com.microsoft.ConvTransposeWithDynamicPads(x, W, P, B)", "W"),
+        ("y = com.microsoft.WordConvEmbedding(x, W, B, C)", "C W"),
+        ("y = com.microsoft.MultiHeadAttention(x, x, x, B)", ""),
+        ("y = com.microsoft.MatMul(x, B)", ""),  # there is none
+        ("y = local.Conv(x, B)", ""),
+        ("y = FusedConv(x, B)", ""),
+        # a Gather at constant places only moves elements
+        ("k = Constant <value_ints = [1, 3]>()  t = Gather <axis = 1>(W, k)  y = MatMul(x, t)", "W"),
+        ("k = Constant <value_ints = [1, 3]>()  t = Gather <axis = 1>(B, k)  y = Mul(x, t)", ""),
+        ("k = Constant <value_ints = [1, 3]>()  j = Neg(k)  t = Gather(B, j)  y = Mul(x, t)", ""),
+        ("k = Constant <value_ints = [1]>()  t = GatherND(B, k)  y = Mul(x, t)", ""),
         # outputs left out and operands left out have the same name, none, and do not meet
-        ("t, , u = Split(B)  y = EmbedLayerNormalization(x, , W, V, , G)", "W V"),
+        ("t, , u = Split(B)  y = com.microsoft.EmbedLayerNormalization(x, , W, V, , G)", "W V"),
     ],
 )  # fmt: skip
 def test_weights_are_what_operators_use_as_weights(nodes, weights):
     proto = models.parsed(f"(float[1,16] x) => (float[1,16] y) {{ {nodes} }}", FUNCTIONS)
     found = onnx_model.from_proto(proto).tensors
     assert found and {each.name for each in found if each.is_weight} == set(weights.split())
+
+
+LOOKUP = "body = b (int64 n, bool g, float v) => (bool h, float u) { h = Identity(g)  t = Gather(W, i)  u = Add(t, v) }"
+COLUMN = "k = Constant <value_int = 1>()  u = Gather <axis = 1>(W, k)"
+
+
+@pytest.mark.parametrize("offset, is_weight", [(0.0, True), (0.1, False), (128.0, False)])
+def test_weights_that_are_small_beside_what_is_taken_from_them_stay_exact(offset, is_weight):
+    proto = models.parsed("(float[1,16] x) => (float y) { t = Sub(W, O)  y = MatMul(x, t) }")
+    arrays = {"W": models.normal(16, 64) + np.float32(offset), "O": np.full((1, 1), offset, np.float32)}
+    for tensor in proto.graph.initializer:
+        tensor.CopyFrom(models.tensor(tensor.name, arrays[tensor.name]))
+    tensors = {tensor.name: tensor for tensor in onnx_model.from_proto(proto).tensors}
+    assert tensors["W"].is_weight == is_weight and not tensors["O"].is_weight
+    assert tensors["W"].exact_because == ("" if is_weight else "changed before MatMul in a way that lets errors grow")
+
+
+TABLES = {
+    "boxes to outputs": ((900, 4), "t = Gather(W, i)  y = Add(t, x)", False),
+    "boxes to outputs, by column": ((4, 900), "t = Gather <axis = 1>(W, i)  y = Add(t, x)", False),
+    "boxes by GatherND": ((900, 4), "j = Unsqueeze(i, a)  t = GatherND(W, j)  y = Add(t, x)", False),
+    "boxes that also go into layers": ((900, 4), "t = Gather(W, i)  m = MatMul(t, x)  y = Add(m, t)", False),
+    "ids": ((900,), "y = Gather(W, i)", False),
+    "compared": ((900, 64), "t = Gather(W, i)  b = Greater(t, x)  c = Cast <to = 1>(b)  y = MatMul(c, x)", False),
+    "places": ((900, 4), "t = Gather(W, i)  r = RoiAlign(x, t, i)  y = Conv(r, x)", False),
+    "through a loop's body": ((900, 4), f"k = Cast <to = 9>(x)  y = Loop (i, k, x) <{LOOKUP}>", False),
+    "an embedding": ((900, 64), "t = Gather(W, i)  m = Mul(t, x)  y = MatMul(m, x)", True),
+    "a narrow embedding": ((900, 4), "t = Gather(W, i)  m = Mul(t, x)  y = MatMul(m, x)", True),
+    "an embedding that stays in the sum": ((900, 64), "t = Gather(W, i)  m = MatMul(t, x)  y = Add(m, t)", True),
+    "an embedding alone": ((900, 64), "t = Gather(W, i)  y = ReduceMean(t)", True),
+    "an embedding and columns": ((900, 64), f"t = Gather(W, i)  y = MatMul(t, x)  {COLUMN}  z = Mul(u, x)", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_are_looked_up_are_weights_where_layers_use_what_is_found(name):
+    shape, nodes, is_weight = TABLES[name]
+    proto = models.parsed(f"(float[1,16] x, int64[5] i, int64[1] a) => (float y) {{ {nodes} }}", shape=shape)
+    (table,) = [tensor for tensor in onnx_model.from_proto(proto).tensors if tensor.name == "W"]
+    assert table.is_weight == is_weight
+    assert bool(table.exact_because) != is_weight
 
 
 def test_a_weight_inside_a_function_may_leave_it_by_any_call():

@@ -1,0 +1,223 @@
+"""Which tensors are weights, and why the others are none.
+
+    roles({<w>: tensor, ...}, TensorUses(proto))    ->  {<w>: Role(is_weight=True), <anchors>: Role(reason="...")}
+
+A tensor is a weight where a layer reads it as one (operators.WEIGHT_INPUTS), or what is computed from it and other
+constants, if errors do not grow on the way (see constants), but for two kinds:
+
+A table that a Gather reads at places that depend on the input is an embedding where layers read what was found, and
+numbers of another kind (anchors, coordinates, ids) where plain arithmetic takes them to outputs or comparisons.
+
+A matrix of signal processing (see signals) before all learned layers, or that reaches a logarithm, a power or a root
+without one in between: small errors of it become large ones where the signal is weak.
+"""
+
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx import AttributeProto, NodeProto, TensorProto
+
+from . import constants, signals
+from .nodes import int_attributes
+from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
+from .uses import Read, TensorUses, Value
+
+if TYPE_CHECKING:
+    from .tensors import ModelTensor
+
+# Numbers that are looked up together: an embedding has more of them than boxes, points or ids.
+MIN_EMBEDDING = 32
+MIN_COMPUTED = 256  # elements of a tensor from which weights are computed: smaller ones, such as gains, stay exact
+MAX_GAIN = 1.0  # decibels by which their errors may grow on the way
+MAX_VALUES = 100_000  # values that a walk looks at, to bound the work: what lies beyond is not seen
+# What signal processing does between its matrices and a logarithm, beside moving elements.
+ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
+    "Abs", "Add", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
+    "Sub", "Sum", "Where",
+}  # fmt: skip
+POWERS = {"Log": "a logarithm", "Pow": "a power", "Sqrt": "a root", "ReduceL2": "a root", "ReduceSumSquare": "a power",
+          "ReduceLogSum": "a logarithm"}  # fmt: skip
+_WHOLE = frozenset([
+    TensorProto.BOOL, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a tensor is. `reason`: why a tensor that looks like a weight is none."""
+
+    is_weight: bool = False
+    reason: str = ""
+
+
+def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Value, Role]:
+    """The role of each tensor, by the value that it is."""
+    weight_reads = {value: [read for read in uses.reads_of(value) if _is_weight_read(read)] for value in tensors}
+    by_node: dict[int, list[ModelTensor]] = {}
+    for value, reads in weight_reads.items():
+        for read in reads:
+            by_node.setdefault(id(read.node), []).append(tensors[value])
+    processing = _SignalProcessing(uses, by_node)
+    found = {value: _role(tensors[value], reads, uses, processing) for value, reads in weight_reads.items()}
+    computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
+    return found | {value: role for value, role in computed.items() if role}
+
+
+def _is_weight_read(read: Read) -> bool:
+    return not read.moves and not read.is_call and read.operand in WEIGHT_INPUTS.get(read.operator, ())
+
+
+def _role(tensor: "ModelTensor", reads: Sequence[Read], uses: TensorUses, processing: "_SignalProcessing") -> Role:
+    layers = [read for read in reads if read.operator not in GATHERS]
+    if not any(_is_embedding(tensor, read, uses) for read in reads if read.operator in GATHERS):
+        if not layers:
+            return Role(reason="looked up for arithmetic, not for layers" if reads else "")
+        if reason := processing.reason(tensor, layers):
+            return Role(reason=reason)
+    return Role(is_weight=True)
+
+
+# -- behind constants --------------------------------------------------------------------------------------------------
+
+
+def _behind_constants(value: Value, tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> Role | None:
+    """The role of a tensor from which layers' weights are computed, with constants alone; None of another."""
+    tensor = tensors[value]
+    if not tensor.dtype.real or math.prod(tensor.shape) < MIN_COMPUTED or not uses.next_of(value)[0]:
+        return None
+    results = constants.results(value, uses, lambda read: _is_weight_read(read) and read.operator not in GATHERS)
+    if not results:
+        return None
+    if all(constants.gain(value, result, tensor, uses, tensors) <= MAX_GAIN for result in results):
+        return Role(is_weight=True)
+    layers = sorted({read.operator for reads in results.values() for read in reads})
+    return Role(reason=f"changed before {', '.join(layers)} in a way that lets errors grow")
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _is_embedding(tensor: "ModelTensor", read: Read, uses: TensorUses) -> bool:
+    """Whether what a Gather finds in a table are features, not numbers to compute with."""
+    found = set(_destinations(read.outputs, uses))
+    if _looked_up_together(tensor, read) >= MIN_EMBEDDING:
+        return "layer" in found or "output" in found
+    return found == {"layer"}
+
+
+def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
+    """How many neighbouring numbers of a table belong to one place."""
+    shape = tensor.shape
+    if read.operator == "Gather" and shape:
+        axis = int_attributes(read.node).get("axis", 0)
+        if -len(shape) <= axis < len(shape) and shape[axis]:
+            return math.prod(shape) // shape[axis]
+    return shape[-1] if len(shape) > 1 else 1
+
+
+def _destinations(values: Iterable[Value], uses: TensorUses) -> Iterator[str]:
+    """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"."""
+
+    def follow(read: Read) -> str | None:
+        if read.operator in LAYERS:
+            return "layer"
+        if read.operator in SHAPES:
+            return ""
+        if read.operand in PLACES.get(read.operator, ()):
+            return "place"
+        if read.operator in COMPARISONS or (read.operator == "Cast" and _cast_type(read.node) in _WHOLE):
+            return "comparison"
+        return None
+
+    for value, end in _walk(values, uses, follow):
+        if end:
+            yield end
+        if value in uses.outputs:
+            yield "output"
+
+
+def _cast_type(node: NodeProto) -> int:
+    return next((a.i for a in node.attribute if a.name == "to" and a.type == AttributeProto.INT), 0)
+
+
+# -- signals -----------------------------------------------------------------------------------------------------------
+
+
+class _SignalProcessing:
+    """What of a graph is signal processing: no learned layer lies between it and the inputs, or a power of its result.
+
+    `by_node`: the tensors that a node reads as weights, by the node's id.
+    """
+
+    def __init__(self, uses: TensorUses, by_node: Mapping[int, Sequence["ModelTensor"]]):
+        self._uses, self._by_node = uses, by_node
+        self._kinds: dict[int, str] = {}
+        self._unlearned = {value for value, _ in _walk(uses.inputs, uses, lambda read: self._follow(read, POWERS))}
+
+    def reason(self, tensor: "ModelTensor", reads: Sequence[Read]) -> str:
+        """Why the weights of layers are none; "" where they are."""
+        ends = [self._power_after(read) for read in reads]
+        if all(ends):
+            kind = self._kind(tensor)
+            return f"{kind} whose result reaches {ends[0]}" if kind else ""
+        if all(self._is_before_layers(read) for read in reads):
+            kind = self._kind(tensor)
+            return f"{kind} before all learned layers" if kind else ""
+        return ""
+
+    def _kind(self, tensor: "ModelTensor") -> str:
+        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
+        if id(tensor) not in self._kinds:
+            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
+            self._kinds[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
+        return self._kinds[id(tensor)]
+
+    def _is_before_layers(self, read: Read) -> bool:
+        """Whether one of a layer's other operands comes from the inputs without a learned layer."""
+        return any(read.scope.resolve(name) in self._unlearned for name in read.node.input if name)
+
+    def _power_after(self, read: Read) -> str:
+        """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
+        ends = (end for _, end in _walk(read.outputs, self._uses, lambda read: _power(read) or self._follow(read)))
+        return next((end for end in ends if end), "")
+
+    def _follow(self, read: Read, more: Container[str] = ()) -> str | None:
+        """None where what reads a value is arithmetic, or `more`, or signal processing too; else ""."""
+        if read.operator in WEIGHT_INPUTS and read.operator not in GATHERS:
+            matrices = self._by_node.get(id(read.node), ())
+            return None if matrices and all(map(self._kind, matrices)) else ""
+        is_arithmetic = read.operator in ARITHMETIC or read.operator in more
+        return None if is_arithmetic and read.operand not in PLACES.get(read.operator, ()) else ""
+
+
+def _power(read: Read) -> str:
+    """The logarithm, power or root that a node computes; "" for others."""
+    is_square = read.operator == "Mul" and len(read.node.input) == 2 and read.node.input[0] == read.node.input[1]
+    return "a power" if is_square else POWERS.get(read.operator, "")
+
+
+def _walk(
+    values: Iterable[Value], uses: TensorUses, follow: Callable[[Read], str | None]
+) -> Iterator[tuple[Value, str]]:
+    """The values that come of `values`, and what `follow` says of what reads them: None to go on behind it."""
+    waiting = list(values)
+    seen = set(waiting)
+    while waiting and len(seen) < MAX_VALUES:
+        value = waiting.pop()
+        yield value, ""
+        reads, following = uses.next_of(value)
+        for read in reads:
+            if (end := follow(read)) is not None:
+                yield value, end
+                # its own outputs are not followed, and neither is what it moves there
+                following = [other for other in following if other not in read.outputs]
+            elif read.operator == "TopK":
+                following = [*following, *read.outputs[:1]]
+            else:
+                following = [*following, *(read.outputs if not read.is_call else ())]
+        fresh = [other for other in dict.fromkeys(following) if other not in seen]
+        seen.update(fresh)
+        waiting += fresh
