@@ -1,8 +1,8 @@
-"""What is made of a big tensor, slice by slice: none of these holds as much memory as it stands for.
+"""Arrays computed block by block: large tensors are read, compared and looked up without a copy of their length.
 
-    kept = Numbers(patterns, dtype, mask)     kept[65536:131072]   the next 65,536 of the kept weights, as floats
+    kept = LazyValues(patterns, dtype, mask)     kept[65536:131072]   the next 65,536 of the kept weights, as floats
 
-Each has a length, and gives an array for a slice of it. So does a plain array: whoever asks for slices takes either.
+The lazy sequences have a length and compute the array of a slice; functions that read by slices take them or arrays.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,35 +11,35 @@ import numpy as np
 
 from .tensor import Dtype, values
 
-BLOCK = 1 << 16  # elements at a time: what is made of them on the way stays in cache
-WIDE_BLOCK = 1 << 20  # the same where it is only moved
-GATHER_LIMIT = 1 << 21  # numbers that are gathered once and for all: to look them up again and again takes longer
+BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
+WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
+GATHER_LIMIT = 1 << 21  # values up to which LazyValues computes them once; computing slices again and again is slower
 
 
 def blocks(length: int, size: int = WIDE_BLOCK) -> Iterator[slice]:
-    """Slices of so many elements, one behind the other."""
+    """Consecutive slices of `size` elements that cover `length`; the last one may be shorter."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
 class KeptPositions:
-    """The kept places of `mask` (bool, flat) in order, as int64; `rank` says how many there are before a place."""
+    """The positions (int64, ascending) where `mask` (bool, flat) is true, without an array of all of them."""
 
     def __init__(self, mask: np.ndarray):
         self.mask = mask
-        counts = [np.count_nonzero(mask[part]) for part in blocks(len(mask), BLOCK)]
-        self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        counts = [np.count_nonzero(mask[block]) for block in blocks(len(mask), BLOCK)]
+        self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])  # kept positions before each block
 
     def __len__(self) -> int:
         return int(self._before[-1])
 
-    def rank(self, place: int) -> int:
-        """How many kept places lie before this one."""
-        block = place // BLOCK
-        return int(self._before[block]) + np.count_nonzero(self.mask[block * BLOCK : place])
+    def rank(self, position: int) -> int:
+        """The number of kept positions before `position`."""
+        block = position // BLOCK
+        return int(self._before[block]) + int(np.count_nonzero(self.mask[block * BLOCK : position]))
 
-    def within(self, part: slice) -> tuple[slice, slice]:
-        """The stretch of whole blocks where the kept places of these ranks lie, and what to take of its kept ones."""
-        start, stop, _ = part.indices(len(self))
+    def locate(self, ranks: slice) -> tuple[slice, slice]:
+        """The range of whole blocks that holds the kept positions of these ranks, and their slice of its kept ones."""
+        start, stop, _ = ranks.indices(len(self))
         if start >= stop:
             return slice(0, 0), slice(0, 0)
         first = int(np.searchsorted(self._before, start, "right")) - 1
@@ -47,115 +47,127 @@ class KeptPositions:
         before = int(self._before[first])
         return slice(first * BLOCK, min(last * BLOCK, len(self.mask))), slice(start - before, stop - before)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        stretch, taken = self.within(part)
-        return np.flatnonzero(self.mask[stretch])[taken] + stretch.start
+    def __getitem__(self, ranks: slice) -> np.ndarray:
+        covering, selected = self.locate(ranks)
+        positions: np.ndarray = np.flatnonzero(self.mask[covering])[selected] + covering.start
+        return positions
 
 
 class LazyValues:
-    """The numbers (see tensor.values) that bit `patterns` of `dtype` stand for, or the patterns themselves for None:
-    all, or those at the kept places of `mask` (bool, flat)."""
+    """The values (see tensor.values) of bit `patterns` of `dtype`, or, with `dtype` None, the patterns themselves.
+
+    With `mask` (bool, flat), those at its true positions only.
+    """
 
     def __init__(self, patterns: np.ndarray, dtype: Dtype | None, mask: np.ndarray | None = None):
         self._patterns, self._dtype = patterns, dtype
-        self.places = None if mask is None else KeptPositions(mask)
-        if self.places is not None and len(self.places) == len(mask):
-            self.places = None
-        self._gathered = None
+        self.positions = None if mask is None else KeptPositions(mask)
+        if mask is not None and self.positions is not None and len(self.positions) == len(mask):
+            self.positions = None
+        self._gathered: np.ndarray | None = None
         if len(self) <= GATHER_LIMIT:
-            self._gathered = self._make(slice(None))
+            self._gathered = self._compute(slice(None))
 
     def __len__(self) -> int:
-        return len(self._patterns) if self.places is None else len(self.places)
+        return len(self._patterns) if self.positions is None else len(self.positions)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        return self._make(part) if self._gathered is None else self._gathered[part]
+    def __getitem__(self, block: slice) -> np.ndarray:
+        return self._compute(block) if self._gathered is None else self._gathered[block]
 
-    def _make(self, part: slice) -> np.ndarray:
-        if self.places is None:
-            found = self._patterns[part]
+    def _compute(self, block: slice) -> np.ndarray:
+        if self.positions is None:
+            patterns = self._patterns[block]
         else:
-            stretch, taken = self.places.within(part)
-            found = self._patterns[stretch][self.places.mask[stretch]][taken]
-        return found if self._dtype is None else values(found, self._dtype)
+            covering, selected = self.positions.locate(block)
+            patterns = self._patterns[covering][self.positions.mask[covering]][selected]
+        return patterns if self._dtype is None else values(patterns, self._dtype)
 
     def select(self, mask: np.ndarray) -> "LazyValues":
-        """Those at the true places of `mask` (bool, one for each of these numbers)."""
-        if self.places is not None:
-            mask = expand_mask(mask, self.places)
+        """The values at the true positions of `mask` (bool, one for each of these values)."""
+        if self.positions is not None:
+            mask = expand_mask(mask, self.positions)
         return LazyValues(self._patterns, self._dtype, mask)
 
 
-def expand_mask(mask: np.ndarray, places: KeptPositions) -> np.ndarray:
-    """`mask` (bool, one for each kept place) over all places, false elsewhere."""
-    found = places.mask.copy()
-    found[found] = mask
-    return found
+Weights = np.ndarray | LazyValues  # weights (float, flat), or bit patterns, that are read by slices
 
 
-def select(weights, mask: np.ndarray):
-    """The weights (Numbers or array) at the true places of `mask`; no copy of Numbers."""
+def expand_mask(mask: np.ndarray, positions: KeptPositions) -> np.ndarray:
+    """`mask` (bool, one for each kept position) over all positions, false at the others."""
+    expanded = positions.mask.copy()
+    expanded[expanded] = mask
+    return expanded
+
+
+def select(weights: Weights, mask: np.ndarray) -> Weights:
+    """The weights at the true positions of `mask` (bool); LazyValues stay lazy."""
     return weights.select(mask) if isinstance(weights, LazyValues) else weights[mask]
 
 
-def mask_where(weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The mask (bool) of the weights that pass a test."""
+def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The mask (bool) of the weights for which `test`, applied to blocks of them, is true."""
     mask = np.empty(len(weights), bool)
-    for part in blocks(len(weights)):
-        mask[part] = test(weights[part])
+    for block in blocks(len(weights)):
+        mask[block] = test(weights[block])
     return mask
 
 
-def scattered_sample(length: int, every: int) -> np.ndarray | slice:
-    """One place (int64) in each stretch of `every`, at no fixed distance: what lies in step, as the columns of a matrix
-    or the weights of a kernel do, has its turn. By multiples of the golden ratio, the same on every machine."""
-    if every == 1:
-        return slice(None)
-    stretch = np.arange(-(-length // every))
-    jump = (stretch * 0x9E3779B9 & 0xFFFFFFFF) * every >> 32
-    return np.minimum(stretch * every + jump, length - 1)
+def scattered_sample(length: int, every: int) -> np.ndarray:
+    """One position (int64, ascending) in each interval of `every`, at varying distances.
+
+    Periodic data, as the columns of a matrix or the weights of a kernel, is sampled evenly. The offsets are
+    multiplicative hashes by the golden ratio (Knuth, TAOCP volume 3, section 6.4): the same on every machine.
+    """
+    interval = np.arange(-(-length // every))
+    offset = (interval * 0x9E3779B9 & 0xFFFFFFFF) * every >> 32
+    positions: np.ndarray = np.minimum(interval * every + offset, length - 1)
+    return positions
 
 
-def extremes(weights) -> tuple[float, float]:
-    """The least and the greatest of the weights (not empty)."""
-    ends = [(part.min(), part.max()) for part in (weights[part] for part in blocks(len(weights)))]
+def extremes(weights: Weights) -> tuple[float, float]:
+    """The smallest and the largest of the weights (not empty)."""
+    ends = [(chunk.min(), chunk.max()) for chunk in (weights[block] for block in blocks(len(weights)))]
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
 class LazyBytes:
-    """The bytes (uint8) of so many `elements` of `itemsize` bytes: `make` gives a slice of these when asked for it."""
+    """The bytes (uint8) of `elements` elements of `itemsize` bytes each; `compute` returns a slice of the elements."""
 
-    def __init__(self, elements: int, itemsize: int, make: Callable[[slice], np.ndarray]):
-        self._elements, self._itemsize, self._make = elements, itemsize, make
+    def __init__(self, elements: int, itemsize: int, compute: Callable[[slice], np.ndarray]):
+        self._elements, self._itemsize, self._compute = elements, itemsize, compute
 
     def __len__(self) -> int:
         return self._elements * self._itemsize
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        start, stop, _ = part.indices(len(self))
+    def __getitem__(self, block: slice) -> np.ndarray:
+        start, stop, _ = block.indices(len(self))
         size = self._itemsize
         first, last = start // size, -(-stop // size)
-        data = self._make(slice(first, max(first, last))).view(np.uint8)
+        data = self._compute(slice(first, max(first, last))).view(np.uint8)
         return data[start - first * size : stop - first * size]
 
 
-def remap(table: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """table[codes] for codes (uint8, flat), which numpy would widen to 64 bits all at once; into `out`, which may be
-    `codes`. Where that changes no code and `out` is none but these, they themselves."""
-    same = table.dtype == np.uint8 and np.array_equal(table, np.arange(len(table)))
-    if same and (out is None or out is codes):
+Bytes = np.ndarray | LazyBytes  # bytes (uint8, flat) that are read by slices
+
+
+def remap(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """table[codes] for codes (uint8, flat), block by block: numpy would widen all of them to 64 bits at once.
+
+    Returns `codes` themselves, no copy, where the table maps every code to itself.
+    """
+    if table.dtype == np.uint8 and np.array_equal(table, np.arange(len(table))):
         return codes
-    found = np.empty(len(codes), table.dtype) if out is None else out
-    for part in blocks(len(codes), BLOCK):
-        found[part] = table.take(codes[part])
-    return found
+    mapped = np.empty(len(codes), table.dtype)
+    for block in blocks(len(codes), BLOCK):
+        mapped[block] = table.take(codes[block])
+    return mapped
 
 
 def count_codes(codes: np.ndarray) -> np.ndarray:
-    """How often each code (uint8, flat) occurs, up to the greatest that does -> int64."""
+    """How often each code (uint8, flat) occurs, up to the largest that does (int64)."""
     pairs = codes[: len(codes) // 2 * 2].view(np.uint16) if len(codes) > BLOCK else np.empty(0, np.uint16)
     joint = np.zeros((256, 256), np.int64)
-    for part in blocks(len(pairs), 2 * BLOCK):
-        joint += np.bincount(pairs[part], minlength=joint.size).reshape(joint.shape)
+    for block in blocks(len(pairs), 2 * BLOCK):
+        joint += np.bincount(pairs[block], minlength=joint.size).reshape(joint.shape)
     rest = np.bincount(codes[2 * len(pairs) :], minlength=256)
     return np.trim_zeros(joint.sum(axis=0) + joint.sum(axis=1) + rest, "b")

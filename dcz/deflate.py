@@ -1,102 +1,113 @@
-"""The home of zlib, and of isal where that is installed: raw DEFLATE streams and checksums (spec, section 1).
+"""Raw DEFLATE streams (RFC 1951) and CRC-32 checksums: the home of zlib, and of isal where it is installed (spec,
+section 1).
 
-deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
+    deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
 """
 
 import io
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from .arrays import scattered_sample
 from .errors import CorruptFile
+from .files import Content
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 try:  # the same interface as zlib, two to four times faster; pip install dcz[fast]
-    from isal import isal_zlib as engine
+    from isal import isal_zlib
 except ImportError:
-    engine = zlib
+    inflate_engine: ModuleType = zlib
+else:
+    inflate_engine = isal_zlib
 
-crc32 = engine.crc32
-ZLIB = zlib.ZLIB_RUNTIME_VERSION  # which may compress otherwise than another
-_PIECE = 1 << 20  # bytes
-MOST = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
-_SMALL = 1 << 22  # bytes that are deflated without a glance
-_GLANCE, _GLANCES = 1 << 16, 24  # bytes of a glance, and about how many there are
+crc32: Callable[..., int] = inflate_engine.crc32
+ZLIB = zlib.ZLIB_RUNTIME_VERSION  # another version may compress to other bytes
+MAX_EXPANSION = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
+_CHUNK = 1 << 20  # bytes
+_PROBE, _PROBES = 1 << 16, 24  # bytes of a probe, and about how many are taken
+_MIN_PROBED = 1 << 22  # bytes of data: less is deflated whole, without probes
 _WINDOW = 1 << 15  # bytes that DEFLATE looks back
+_PROBE_MARGIN = 1.6  # the estimate of the probes may be too high by this factor
 
 
-def deflate(data, search: bool = True) -> bytes:
-    """`data` (bytes-like) as a raw DEFLATE stream, with or without the search for repeats.
+def deflate(data: "ReadableBuffer", search: bool = True) -> bytes:
+    """`data` as a raw DEFLATE stream, with or without the search for repeats.
 
-    Always by zlib: what is written must not depend on whether isal is installed.
+    Always by zlib: the bytes must not depend on whether isal is installed.
     """
     compressor = _compressor(search)
     return compressor.compress(data) + compressor.flush()
 
 
-def deflate_parts(parts: Iterable, search: bool, below: int) -> bytes | None:
-    """The same for data (bytes-like) that comes in parts: the very bytes of `deflate` for all of it, or None as soon as
-    they are not less than `below`."""
-    compressor, made = _compressor(search), io.BytesIO()
-    for part in parts:
-        made.write(compressor.compress(part))
-        if made.tell() >= below:
+def deflate_chunks(chunks: Iterable["ReadableBuffer"], search: bool, limit: int) -> bytes | None:
+    """`deflate` of data that comes in chunks: the same bytes, or None as soon as they are not less than `limit`."""
+    compressor, deflated = _compressor(search), io.BytesIO()
+    for chunk in chunks:
+        deflated.write(compressor.compress(chunk))
+        if deflated.tell() >= limit:
             return None
-    made.write(compressor.flush())
-    return made.getvalue() if made.tell() < below else None  # no copy: BytesIO hands over its own buffer
+    deflated.write(compressor.flush())
+    return deflated.getvalue() if deflated.tell() < limit else None  # no copy: BytesIO hands over its own buffer
 
 
-def may_deflate_below(data, nbytes: int) -> bool:
-    """Whether `data` (bytes, or what gives slices of them) may deflate to less than `nbytes`, by pieces of it: most
-    cannot by far."""
-    if len(data) <= _SMALL:
+def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
+    """Whether `data` may deflate to less than `nbytes`.
+
+    An estimate from probes of long data: false only where it exceeds `nbytes` by far.
+    """
+    if len(data) <= _MIN_PROBED:
         return True
-    last, made = len(data) - _GLANCE, 0
-    starts = scattered_sample(last, last // _GLANCES).tolist()
+    last, deflated = len(data) - _PROBE, 0
+    starts = scattered_sample(last, last // _PROBES).tolist()
     for start in starts:
         before = data[max(0, start - _WINDOW) : start]  # where repeats may point to
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, zdict=before)  # a tenth more than 9, four times as fast
-        made += len(compressor.compress(data[start : start + _GLANCE])) + len(compressor.flush())
-    return made / (len(starts) * _GLANCE) * len(data) < 1.6 * nbytes
+        deflated += len(compressor.compress(data[start : start + _PROBE])) + len(compressor.flush())
+    return deflated / (len(starts) * _PROBE) * len(data) < _PROBE_MARGIN * nbytes
 
 
-def deflates_below(data, nbytes: int) -> bool:
-    """Whether `data` (bytes-like) deflates to less than `nbytes`, given up as soon as it does not."""
-    view, compressor, made = memoryview(data), _compressor(search=True), 0
-    for start in range(0, len(view), _PIECE):
-        made += len(compressor.compress(view[start : start + _PIECE]))
-        if made >= nbytes:
+def deflates_below(data: "ReadableBuffer", nbytes: int) -> bool:
+    """Whether `data` deflates to less than `nbytes`; stops as soon as it does not."""
+    view, compressor, deflated = memoryview(data), _compressor(search=True), 0
+    for start in range(0, len(view), _CHUNK):
+        deflated += len(compressor.compress(view[start : start + _CHUNK]))
+        if deflated >= nbytes:
             return False
-    return made + len(compressor.flush()) < nbytes
+    return deflated + len(compressor.flush()) < nbytes
 
 
-def _compressor(search: bool):
+def _compressor(search: bool) -> "zlib._Compress":
     return zlib.compressobj(9, zlib.DEFLATED, -15, strategy=zlib.Z_DEFAULT_STRATEGY if search else zlib.Z_HUFFMAN_ONLY)
 
 
-def inflate(data, nbytes: int) -> bytes:
-    """Exactly `nbytes` bytes from a raw DEFLATE stream that ends with `data`; never makes more than one byte too many.
+def inflate(data: bytes | memoryview, nbytes: int) -> bytes:
+    """Exactly `nbytes` bytes from a raw DEFLATE stream that ends with `data`; at most one byte more is inflated.
 
     Raises CorruptFile `deflate`.
     """
-    return b"".join(inflate_parts(data, nbytes))
+    return b"".join(inflate_chunks(data, nbytes))
 
 
-def inflate_parts(data, nbytes: int) -> Iterator[bytes]:
-    """The same in parts of at most 1 MB, as they are inflated."""
-    decompressor, made, fed = zlib.decompressobj(-15), 0, 0
+def inflate_chunks(data: bytes | memoryview, nbytes: int) -> Iterator[bytes]:
+    """`inflate` in chunks of at most 1 MB, one after another."""
+    decompressor, inflated, consumed = zlib.decompressobj(-15), 0, 0
     try:
-        while fed < len(data) and made <= nbytes and not decompressor.eof:
-            piece = memoryview(data)[fed : fed + _PIECE]
-            fed += len(piece)
-            while made <= nbytes:
-                limit = min(_PIECE, nbytes + 1 - made)
-                plain = decompressor.decompress(piece, limit)
-                made, piece = made + len(plain), decompressor.unconsumed_tail
-                if made <= nbytes:
+        while consumed < len(data) and inflated <= nbytes and not decompressor.eof:
+            chunk: bytes | memoryview = memoryview(data)[consumed : consumed + _CHUNK]
+            consumed += len(chunk)
+            while inflated <= nbytes:
+                limit = min(_CHUNK, nbytes + 1 - inflated)
+                plain = decompressor.decompress(chunk, limit)
+                inflated, chunk = inflated + len(plain), decompressor.unconsumed_tail
+                if inflated <= nbytes:
                     yield plain
-                if decompressor.eof or (not piece and len(plain) < limit):
+                if decompressor.eof or (not chunk and len(plain) < limit):
                     break
     except zlib.error as error:
         raise CorruptFile("deflate", f"deflated data is damaged ({error})") from error
-    if made != nbytes or not decompressor.eof or decompressor.unused_data or fed < len(data):
+    if inflated != nbytes or not decompressor.eof or decompressor.unused_data or consumed < len(data):
         raise CorruptFile("deflate", f"deflated data does not hold exactly {nbytes} bytes")

@@ -1,6 +1,8 @@
 """The four encodings of a tensor, and the streams, codebooks and indices that they consist of.
 
-`codec` makes these from numbers and back, `format` makes them from bytes and back; they know nothing of each other.
+    Sparse(Index(4, False, None, None, 2, gaps), Codebook("half", 2, entries), codes)
+
+`codec` converts tensors to these and back, `format` converts these to bytes and back; neither imports the other.
 The field names are those of spec/FORMAT.md, sections 5 to 8.
 """
 
@@ -11,18 +13,18 @@ import numpy as np
 from .errors import CorruptFile
 from .tensor import Dtype, round_to, values
 
-SEGMENT = 1 << 18  # symbols; long enough that a segment's own bytes do not count, short enough to share among threads
+SEGMENT = 1 << 18  # symbols: long enough for its end symbol not to matter, short enough to spread over threads
 END = 256  # the symbol that ends a segment
-MOST_ENTRIES = 256  # of a codebook
-LONGEST = 15  # bits of a word: DEFLATE's own limit
+MAX_ENTRIES = 256  # of a codebook
+MAX_WORD_BITS = 15  # DEFLATE's own limit
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
     """`count` symbols below 256 (spec, section 6).
 
-    constant: `symbol` throughout. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits of
-    each symbol's word, 256 ending a segment) and one bytes-like a segment.
+    constant: `symbol`, `count` times. packed: `width` bits each in `segments[0]`. huffman: `lengths` (uint8[257], bits
+    of each symbol's word, 256 ending a segment) and the bytes of each segment.
     """
 
     form: str
@@ -30,7 +32,7 @@ class Stream:
     symbol: int = 0
     width: int = 0
     lengths: np.ndarray | None = None
-    segments: tuple = ()
+    segments: tuple[bytes | memoryview, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,11 @@ class Codebook:
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Which places of a matrix are kept (spec, section 7); `rows` and `columns` are boolean, None where all are in."""
+    """Which positions of a matrix are kept (spec, section 7).
+
+    `rows` and `columns` (bool) are the bitmaps of those that the gaps count in; None: all. `kept` positions, `gaps` of
+    `gap_bits` bits.
+    """
 
     gap_bits: int
     column_major: bool
@@ -58,7 +64,7 @@ class Index:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Elements bit for bit: method plain, deflated or planes, and the bytes (spec, section 5), bytes-like."""
+    """Elements bit for bit: the method (plain, deflated or planes) and the bytes (spec, section 5)."""
 
     method: str
     data: bytes | memoryview
@@ -66,7 +72,7 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A tensor as it is."""
+    """The exact bytes of a tensor."""
 
     block: Block
 
@@ -81,7 +87,7 @@ class Shared:
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A code for every kept place; the rest is zero. `codebook` and `codes` are None where nothing is kept."""
+    """A code for every kept position, zero elsewhere; `codebook` and `codes` are None where nothing is kept."""
 
     index: Index
     codebook: Codebook | None
@@ -90,7 +96,7 @@ class Sparse:
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """An exact value for every kept place; the rest is zero."""
+    """An exact value for every kept position, zero elsewhere."""
 
     index: Index
     block: Block
@@ -98,23 +104,26 @@ class Pruned:
 
 Encoded = Stored | Shared | Sparse | Pruned
 ENCODINGS = ("stored", "shared", "sparse", "pruned")  # by number (spec, section 3)
-EXPANSION = 1 << 16  # decoded bytes for a byte of record, at most
+MAX_RECORD_EXPANSION = 1 << 16  # decoded bytes for each byte of a record
 
 
 def encoding_name(encoded: Encoded) -> str:
-    """The word for an encoding: stored, shared, sparse or pruned."""
+    """The name of an encoding: stored, shared, sparse or pruned."""
     return type(encoded).__name__.lower()
 
 
 def may_expand(nbytes: int, record_length: int) -> bool:
     """Whether the format allows a record of this length to decode to `nbytes` bytes."""
-    return nbytes <= EXPANSION * record_length
+    return nbytes <= MAX_RECORD_EXPANSION * record_length
 
 
 @dataclass(frozen=True)
 class RecordInfo:
-    """What the directory says of a tensor's record: its encoding (a place in ENCODINGS), its length in bytes, the
-    CRC-32 of its bytes, and that of the bytes of the decoded tensor."""
+    """What the directory says of a tensor's record.
+
+    Its encoding (an index into ENCODINGS), its length in bytes, the CRC-32 of its bytes, and the CRC-32 of the bytes of
+    the decoded tensor.
+    """
 
     encoding: int
     length: int
@@ -124,7 +133,7 @@ class RecordInfo:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A tensor's record, serialised; what the directory says of it; and a warning for the user, or ""."""
+    """A tensor's record, serialised; its entry in the directory; and a warning for the user, or ""."""
 
     data: bytes
     info: RecordInfo
@@ -136,26 +145,29 @@ def table_nibbles(lengths: np.ndarray) -> list[int]:
     last = int(np.flatnonzero(lengths[:END])[-1])
     plain = lengths[: last + 1].tolist()
     nibbles = [int(lengths[END])]
-    at = 0
-    while at < len(plain):
-        length = plain[at]
+    symbol = 0
+    while symbol < len(plain):
+        length = plain[symbol]
         run = 1
-        while at + run < len(plain) and run < 17 and plain[at + run] == length:
+        while symbol + run < len(plain) and run < 17 and plain[symbol + run] == length:
             run += 1
         nibbles += [length] if run == 1 else [length, length, run - 2]
-        at += run
+        symbol += run
     return nibbles
 
 
 def check_lengths(lengths: np.ndarray) -> None:
-    """Raise CorruptFile unless `lengths` (uint8[257]) describe a complete prefix code with an end symbol."""
+    """Raise CorruptFile unless `lengths` (uint8[257]) describe a complete prefix code with an end symbol.
+
+    Complete: the Kraft sum, of 2^-length over all words, is 1.
+    """
     if lengths[END] == 0:
         raise CorruptFile("no-end-symbol", "the Huffman table gives symbol 256 no word")
     used = lengths[lengths > 0].astype(np.int64)
-    total = int((1 << (LONGEST - used)).sum())
-    if total != 1 << LONGEST:
-        reason = "code-over-full" if total > 1 << LONGEST else "code-under-full"
-        raise CorruptFile(reason, f"the Huffman words fill {total / 2**LONGEST:.6g} of the code space, not 1")
+    total = int((1 << (MAX_WORD_BITS - used)).sum())
+    if total != 1 << MAX_WORD_BITS:
+        reason = "code-over-full" if total > 1 << MAX_WORD_BITS else "code-under-full"
+        raise CorruptFile(reason, f"the Huffman words fill {total / 2**MAX_WORD_BITS:.6g} of the code space, not 1")
 
 
 def codebook_patterns(codebook: Codebook, dtype: Dtype) -> np.ndarray:

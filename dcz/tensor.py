@@ -13,7 +13,7 @@ import numpy as np
 from .errors import FileAccess
 from .files import FileRange, mapped
 
-BLOCK = 1 << 16  # elements looked at at a time: what is made of them stays in cache
+_BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ FLOAT32, FLOAT16, FLOAT64, BFLOAT16 = DTYPES[1], DTYPES[10], DTYPES[11], DTYPES[
 
 
 def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """The numbers that bit patterns stand for: float64 for float64, float32 for the other real types, same shape."""
+    """The values of bit patterns of a real type: float64 for float64, float32 for the others, same shape.
+
+    A view of `patterns` for float64 and float32.
+    """
     if dtype.name == "float64":
         return patterns.view(np.float64)
     if dtype.name == "float32":
@@ -65,12 +68,12 @@ def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:
 
 
 def round_to(numbers: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """float64 numbers as bit patterns of `dtype`, to nearest, ties to even (bfloat16 by way of float32)."""
-    with np.errstate(over="ignore", invalid="ignore"):  # callers look for what became infinite, or was no number
+    """float64 `numbers` as bit patterns of `dtype`: to nearest, ties to even; bfloat16 by way of float32."""
+    with np.errstate(over="ignore", invalid="ignore"):  # callers check for infinities and NaN
         if dtype.name != "bfloat16":
             return numbers.astype({32: "<f4", 16: "<f2", 64: "<f8"}[dtype.bits]).view(dtype.pattern)
         wide = numbers.astype("<f4").view("<u4").astype(np.uint64)
-    return ((wide + 0x7FFF + (wide >> 16 & 1)) >> 16).astype("<u2")  # round half to even on the lower 16 bits
+    return ((wide + 0x7FFF + (wide >> 16 & 1)) >> 16).astype("<u2")  # ties to even on the lower 16 bits
 
 
 def largest(dtype: Dtype) -> float:
@@ -83,9 +86,9 @@ class Tensor:
     """One tensor of a model.
 
     `source` is its bytes as ONNX's raw_data has them (uint8, flat), or the range of a file that holds them: then the
-    tensor is a few hundred bytes itself, and other processes and machines can be given it.
-    `rows` says which elements its layer sums up for one output: those of a row, where the first so many axes number the
-    rows, or, for -1, the last axis. 0: not known.
+    tensor takes a few hundred bytes itself and can be sent to other processes and machines.
+    `rows` says which elements its layer sums for one output, a row: its first `rows` axes number the rows, or, for -1,
+    its last axis does. 0: not known.
     """
 
     name: str
@@ -102,8 +105,8 @@ class Tensor:
         try:
             return np.frombuffer(mapped(*self.source), np.uint8)
         except (OSError, ValueError) as error:
-            place = self.source.path
-            raise FileAccess(f"{place}: the data of tensor {self.name!r} cannot be read: {error}") from error
+            path = self.source.path
+            raise FileAccess(f"{path}: the data of tensor {self.name!r} cannot be read: {error}") from error
 
     @property
     def patterns(self) -> np.ndarray:
@@ -114,12 +117,12 @@ class Tensor:
     def is_finite(self) -> bool:
         """Whether its elements, of a real type, are neither infinities nor NaN."""
         patterns = self.patterns
-        blocks = (patterns[start : start + BLOCK] for start in range(0, len(patterns), BLOCK))
+        blocks = (patterns[start : start + _BLOCK] for start in range(0, len(patterns), _BLOCK))
         return all(np.isfinite(values(block, self.dtype)).all() for block in blocks)
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of the matrix that an index sees: leading dims of 1 set aside, first dim by the rest."""
+    """Rows and columns of a tensor as a matrix (spec, section 7): leading dims of 1 dropped, first dim by the rest."""
     dims = list(shape)
     while dims and dims[0] == 1:
         dims.pop(0)

@@ -1,20 +1,20 @@
-"""Whether data is worth deflating whole: what a glance tells, and what is true."""
+"""Whether data is worth deflating whole: the estimate from probes, and the truth."""
 
 import numpy as np
 import pytest
 
 from dcz.deflate import deflate, deflates_below, may_deflate_below
 
-SIZE = 40 << 20  # bytes: more than are all looked at
+SIZE = 40 << 20  # bytes: more than are deflated without probes
 NOISE = np.random.default_rng(0).integers(0, 256, SIZE, np.uint8).tobytes()
 
 
 @pytest.mark.parametrize("nbytes, promising", [(SIZE // 8, False), (SIZE // 3, False), (SIZE - 1, True)])
-def test_a_glance_tells_what_comes_nowhere_near(nbytes, promising):
+def test_probes_rule_out_what_comes_nowhere_near(nbytes, promising):
     assert may_deflate_below(NOISE, nbytes) == promising
 
 
-def test_a_glance_gives_up_nothing_that_deflates_far_enough():
+def test_probes_rule_out_nothing_that_deflates_far_enough():
     half = bytes(SIZE // 2)
     for data in (NOISE[: SIZE // 2] + half, half + NOISE[: SIZE // 2], (half[:1000] + NOISE[:1000]) * (SIZE // 2000)):
         assert may_deflate_below(data, len(deflate(data)) + 1)
@@ -27,7 +27,7 @@ def test_noise_in_step_does_not_hide_what_repeats():
     assert may_deflate_below(bytes(data), len(deflate(bytes(data))) + 1)
 
 
-def test_what_is_small_is_tried_at_once():
+def test_small_data_is_not_probed():
     assert may_deflate_below(NOISE[: 1 << 20], 1)
 
 

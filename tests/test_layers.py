@@ -33,9 +33,10 @@ FLOORS = [
     "errors",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
-# Within codec: no stage imports another; all may use a histogram of weights, and code lengths.
+# Within codec: no stage imports another. All may use the helpers beside them: a histogram of weights, code lengths, the
+# grid that `share` rounds to (calibrate and train round to it too), packed bits (the form where a Huffman code loses).
 STAGES = "codec.stages"
-COMMON = f"{STAGES}.histogram", f"{STAGES}.code_length"
+COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "code_length", "grid", "packed"))
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {

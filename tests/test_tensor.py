@@ -95,7 +95,7 @@ def test_a_tensors_patterns_are_its_bytes():
         ((1, 5, 0), (5, 0)),
     ],
 )
-def test_leading_dims_of_one_are_set_aside(shape, matrix):
+def test_leading_dims_of_one_are_dropped(shape, matrix):
     assert matrix_shape(shape) == matrix
 
 
@@ -111,7 +111,7 @@ def lengths_of(words):
 
 
 def expand(nibbles, last):
-    """The reader of spec section 6.2, written once more: the length of 256, then those of 0 to `last`."""
+    """The reader of spec section 6.2, written again: the length of 256, then those of 0 to `last`."""
     nibbles = iter(nibbles)
     lengths, runs = np.zeros(257, np.uint8), []
     lengths[END] = next(nibbles)

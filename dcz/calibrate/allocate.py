@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid
 from ..codec.stages.histogram import Histogram
 
 STEPS_PER_OCTAVE = 16
@@ -47,7 +47,7 @@ def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, mi
     steps = steps[steps >= min_step]
     if not len(steps):
         steps = np.array([trial_step])
-    bits = np.array([share.grid_bits(histogram, step) for step in steps]) * len(weights)
+    bits = np.array([grid.bits_per_weight(histogram, step) for step in steps]) * len(weights)
     return Curve(steps, bits, max(divergence, MIN_DIVERGENCE) * (steps / trial_step) ** 2, len(weights))
 
 

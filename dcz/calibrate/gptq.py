@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid
 from .hessian import damp
 from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for
 
@@ -49,7 +49,7 @@ def quantize(
     inputs.
 
     `rate_weight`: the loss that a bit is worth, in multiples of the slope of the rate-distortion curve at this step
-    (share.rate_slope); 0 rounds to the nearest level. `sweeps` of coordinate descent follow the GPTQ pass; `fit`:
+    (grid.rate_slope); 0 rounds to the nearest level. `sweeps` of coordinate descent follow the GPTQ pass; `fit`:
     whether the levels are fitted in the end.
     """
     hessian = damp(hessian)
@@ -59,7 +59,7 @@ def quantize(
     hinv_factor = inverse_cholesky(h)
     curvature = np.einsum("gkk->gk", hinv_factor) ** -2.0
     levels, step = choose_levels(w, step)
-    slope = rate_weight * share.rate_slope(step) * float(curvature.mean())
+    slope = rate_weight * grid.rate_slope(step) * float(curvature.mean())
 
     quantizer = quantizer_for(levels, slope)
     codes = quantizer.nearest(w.ravel()).reshape(w.shape)  # only for about the frequency of each level

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid, share
 from ..evaluation import runtime
 from ..model import Model, read_program, with_values
 from . import gptq
@@ -142,7 +142,7 @@ def _quantize_layer(
     quantized = gptq.quantize(
         split_features(target, parts, 2),
         statistics.hessian(centered),
-        share.simple_step(step),
+        grid.round_step(step),
         options.rate_weight,
         options.sweeps,
         options.fit_levels,
@@ -175,6 +175,6 @@ def _correct_bias(
 
 def _quantize_data_free(weights: np.ndarray, step: float) -> np.ndarray:
     flat = np.asarray(weights, np.float64).ravel()
-    shared = share.entropy_constrained(flat, share.simple_step(step))
+    shared = share.entropy_constrained(flat, grid.round_step(step))
     values: np.ndarray = shared.centroids[shared.codes].reshape(weights.shape)
     return values

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..codec.stages import share
-from ..encoded import MOST_ENTRIES
+from ..codec.stages import grid, share
+from ..encoded import MAX_ENTRIES
 
 OUTLIER_LEVELS = 32  # for outliers, where a uniform grid would need more entries than a codebook holds
-MAX_BULK_LEVELS = MOST_ENTRIES - OUTLIER_LEVELS - 4  # for the other weights then
+MAX_BULK_LEVELS = MAX_ENTRIES - OUTLIER_LEVELS - 4  # for the other weights then
 MAX_FITTED_LEVELS = 64  # levels that least squares fits: the most frequent ones
 BULK_QUANTILES = (0.0005, 0.9995)  # weights between these are no outliers
 
@@ -26,14 +26,14 @@ def choose_levels(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
     low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
     if low == high:
         return np.zeros(1), step
-    if high - low <= step * (MOST_ENTRIES - 4):
+    if high - low <= step * (MAX_ENTRIES - 4):
         return _multiples(weights, step), step
-    step = share.simple_step(max(step, min_step(weights), (high - low) / 2**20))
+    step = grid.round_step(max(step, min_step(weights), (high - low) / 2**20))
     bulk = _is_bulk(weights, step)
     if bulk.all():
         return _multiples(weights, step), step
     if not bulk.any():  # all of them far from zero, close together
-        return np.union1d(0.0, share.kmeans(weights.ravel(), MOST_ENTRIES - 1).centroids), step
+        return np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids), step
     return np.union1d(_multiples(weights[bulk], step), share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids), step
 
 

@@ -1,6 +1,6 @@
-"""Numbers <-> the encodings of one tensor: what the paper is about.
+"""Tensors <-> their encodings: the algorithms of Deep Compression (Han et al., 2016).
 
-encode        prune, share, index, Huffman: the smallest encoding of a tensor      stages/   one module a stage
-candidates    the encodings that are worth writing                                 decode    all of it undone
+encode        prune, share, index, Huffman: the smallest record of a tensor        stages/   one module a stage
+candidates    the encodings to write, of which the smallest is taken               decode    the inverse of encode
 quality       how error is spread over the tensors of a model, without data
 """

@@ -1,9 +1,10 @@
-"""The parts of one record -> the tensor's bytes: what `encode` did, undone.
+"""The encoding of one record -> the tensor's bytes: the inverse of `encode`.
 
 decode(archive.encoded(entry), entry.dtype, entry.shape)     uint8[nbytes]
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,36 +14,44 @@ from ..errors import CorruptFile
 from ..tensor import Dtype, matrix_shape
 from .stages import block, huffman, index
 
-CHUNK = 1 << 15  # elements decoded at a time: they stay in cache
-PART = 1 << 20  # pairs of codes that one thread decodes at a time
+CHUNK = 1 << 15  # elements at a time: they stay in cache
+PART = 1 << 20  # pairs of codes for one call of `run_parts`
+
+Engine = Callable[[Stream], np.ndarray]
 
 
 def decode(
-    encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], run_parts: huffman.RunParts = map, engine=huffman.decode
+    encoded: Encoded,
+    dtype: Dtype,
+    shape: tuple[int, ...],
+    run_parts: huffman.RunParts = map,
+    engine: Engine = huffman.decode,
 ) -> np.ndarray:
-    """The tensor's bytes (uint8, flat). `engine` decodes streams: `huffman.decode`, or `decode_slowly` to check it.
+    """The tensor's bytes (uint8, flat), its parts spread by `run_parts`.
 
-    Raises CorruptFile where the parts do not fit together.
+    `engine` decodes streams: `huffman.decode`, or `huffman.decode_slowly` to check it. Raises CorruptFile where codes,
+    gaps, codebook and shape do not fit together.
     """
     nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
     if isinstance(encoded, Stored):
         return block.decode(encoded.block, nbytes, itemsize)
-    run = partial(_symbols, engine=partial(engine, run_parts=run_parts) if engine is huffman.decode else engine)
+    run = partial(_symbols, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared):
-        entries = codebook_patterns(encoded.codebook, dtype)  # refused, if need be, before codes take memory
+        entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
         return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), run_parts)
-    result = np.zeros(math.prod(shape), dtype.pattern)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
-        _scatter(result, encoded.index, shape, exact, run)
-    elif kept:
-        entries = codebook_patterns(encoded.codebook, dtype)
-        _scatter(result, encoded.index, shape, entries, run, run(encoded.codes, encoded.codebook.count))
-    return result.view(np.uint8)
+        return _scatter(encoded.index, shape, exact, run)
+    if not kept:
+        return np.zeros(nbytes, np.uint8)
+    assert encoded.codebook is not None and encoded.codes is not None, "kept positions have codes"
+    entries = codebook_patterns(encoded.codebook, dtype)
+    return _scatter(encoded.index, shape, entries, run, run(encoded.codes, encoded.codebook.count))
 
 
-def _symbols(stream: Stream, alphabet: int, engine) -> np.ndarray:
+def _symbols(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
+    """The symbols (uint8) of a stream; raises CorruptFile `symbol-range` for one that is not below `alphabet`."""
     symbols = engine(stream)
     # Huffman tables and constants were checked when they were read; packed symbols can only be checked now.
     if stream.form == "packed" and int(symbols.max()) >= alphabet:
@@ -51,7 +60,7 @@ def _symbols(stream: Stream, alphabet: int, engine) -> np.ndarray:
 
 
 def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.RunParts = map) -> np.ndarray:
-    """Entries of `codes`, two codes at a time through a table of all pairs."""
+    """The bytes (uint8, flat) of entries[codes], two codes at a time by a table of all pairs."""
     itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
     table = np.zeros(256, entries.dtype)
@@ -72,17 +81,24 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.Ru
         for _ in run_parts(fill, range(0, len(source), PART)):
             pass
     result[paired:] = table[codes[paired:]]
-    return result.view(np.uint8)
+    data: np.ndarray = result.view(np.uint8)
+    return data
 
 
 def _scatter(
-    result: np.ndarray, places: Index, shape: tuple[int, ...], source: np.ndarray, run, codes: np.ndarray | None = None
-) -> None:
-    """Put source[i], or source[codes[i]], at the i-th kept place of `result`."""
-    unfold = index.Unfold(matrix_shape(shape), places.column_major, places.rows, places.columns)
+    positions: Index,
+    shape: tuple[int, ...],
+    source: np.ndarray,
+    run: Callable[[Stream, int], np.ndarray],
+    codes: np.ndarray | None = None,
+) -> np.ndarray:
+    """The bytes (uint8, flat) of a tensor with source[i], or source[codes[i]], at the i-th kept position, else zero."""
+    result = np.zeros(math.prod(shape), source.dtype)
+    unfold = index.Unfold(matrix_shape(shape), positions.column_major, positions.rows, positions.columns)
+    symbols, width = run(positions.gaps, 1 << positions.gap_bits), positions.gap_bits
     done = 0
-    for where in index.decode(run(places.gaps, 1 << places.gap_bits), places.gap_bits, places.kept, unfold.places):
-        where = unfold(where)
-        taken = slice(done, done + len(where))
-        result[where] = source[taken] if codes is None else source[codes[taken]]
-        done += len(where)
+    for compact in index.decode(symbols, width, positions.kept, unfold.size):
+        ranks = slice(done, done + len(compact))
+        result[unfold(compact)] = source[ranks] if codes is None else source[codes[ranks]]
+        done += len(compact)
+    return result.view(np.uint8)

@@ -1,4 +1,4 @@
-"""The paper in one function: `encode` prunes, shares and codes a tensor. `decode` gives it back.
+"""Deep Compression of one tensor: `encode` prunes, shares and codes it, `decode.decode` restores it.
 
 weights -> prune -> share -> { index -> huffman, codebook, codes -> huffman } -> the smallest record
 """
@@ -8,19 +8,21 @@ import math
 import numpy as np
 
 from .. import arrays
-from ..arrays import LazyBytes, LazyValues
+from ..arrays import LazyValues
 from ..deflate import crc32
-from ..encoded import ENCODINGS, MOST_ENTRIES, Record, RecordInfo, encoding_name
+from ..encoded import ENCODINGS, MAX_ENTRIES, Record, RecordInfo, encoding_name
 from ..plan import Settings
 from ..tensor import Dtype, Tensor, largest, round_to, values
 from . import candidates
 from .candidates import Candidate, Coded
-from .stages import balance, distinct, huffman, prune, share
+from .stages import balance, distinct, grid, huffman, prune, share
 
-# Up to so many zeros for each other weight, zero is one more value to share: an index would take more bytes.
+# Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
 MAX_ZEROS_SHARED = 1 / 3
-MAX_HALF_CODEBOOK = 1 << 20  # weights up to which a codebook of float16 is tried: of more, its bytes do not count
-MAX_ZEROED = 0.5  # of a tensor's weights, which rounding alone may make zero before the user is warned
+MAX_HALF_CODEBOOK = 1 << 20  # weights up to which a float16 codebook is tried: of more, its bytes do not matter
+MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
+SAMPLE = 4096  # first weights, by which most tensors that are not shared already are recognised
+MIN_ZEROS = 0.1  # of a tensor's weights, from which leaving zeros out exactly is tried
 
 
 def encode(
@@ -28,8 +30,8 @@ def encode(
 ) -> Record:
     """The smallest record of `tensor` under `settings`, in measured bytes.
 
-    `serialize` lays out an encoding as the format has it (format.record.parts); `run_parts`, a map, may spread the work
-    on one tensor over threads.
+    `serialize` converts an encoding to the bytes of the format (format.record.parts); `run_parts`, a map, may spread
+    the work on one tensor over threads.
     """
     smallest, data = candidates.smallest(encodings(tensor, settings, run_parts), tensor, serialize)
     tensor_crc, zeroed = _compare(tensor, smallest.source)
@@ -38,11 +40,11 @@ def encode(
 
 
 def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = map) -> list[Candidate]:
-    """The encodings of `tensor` under `settings` that may turn out smallest.
+    """The encodings of `tensor` under `settings` that may be the smallest.
 
-    A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say, and so is a float64 one
-    whose squares float64 cannot hold. What pruning leaves is kept exactly where its distinct values fit the codebook
-    asked for, two weights or more to each.
+    A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say, and so is a float64 tensor
+    whose squares float64 cannot hold. The weights that pruning keeps stay exact where their distinct values fit the
+    codebook that the settings allow, with two weights or more for each value.
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [candidates.store(tensor.data, tensor.dtype)]
@@ -59,7 +61,7 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
 
 
 def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
-    """The bytes (uint8, flat) that `tensor` has after it was pruned and shared as `settings` say."""
+    """The bytes (uint8, flat) of `tensor` after pruning and sharing under `settings`."""
     return encodings(tensor, settings)[0].data
 
 
@@ -69,19 +71,19 @@ def is_shared(tensor: Tensor) -> bool:
 
 
 def _squares_fit(weights: LazyValues) -> bool:
-    """Whether float64 holds the squares of the magnitudes that count, as it does for all types but float64 itself."""
+    """Whether float64 holds the squares of the largest magnitudes, as it does for all types but float64 itself."""
     if weights[:1].dtype != np.float64:
         return True
     low, high = arrays.extremes(weights)
-    greatest = max(-low, high)
-    return greatest == 0 or 2.0**-400 < greatest < 2.0**400
+    largest_magnitude = max(-low, high)
+    return largest_magnitude == 0 or 2.0**-400 < largest_magnitude < 2.0**400
 
 
 # -- prune -------------------------------------------------------------------------------------------------------------
 
 
 def _prune(weights: LazyValues, settings: Settings) -> np.ndarray | None:
-    """The mask (bool, flat) of the weights that are kept, or None where no pruning is asked for."""
+    """The mask (bool, flat) of the weights that are kept, or None where the settings do not prune."""
     if settings.sparsity is not None:
         mask = prune.by_sparsity(weights, settings.sparsity)
     elif settings.threshold is not None:
@@ -97,9 +99,11 @@ def _prune(weights: LazyValues, settings: Settings) -> np.ndarray | None:
 
 
 def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, settings: Settings) -> Coded | None:
-    """Codes for the weights that `mask` keeps (None: those that are not zero), or None where they cannot be shared, or
-    the settings share nothing."""
-    if mask is None:  # then only exact zeros are left out, and -0.0 stays what it is if the tensor is coded exactly
+    """Codes for the weights that `mask` keeps (None: those that are not zero).
+
+    None where sharing them saves nothing, or the settings do not share.
+    """
+    if mask is None:  # leaves out exact zeros only: -0.0 is preserved if the tensor is coded exactly
         coded = _share_exactly(tensor.patterns, tensor.patterns != 0, settings.bits)
         mask = arrays.mask_where(weights, lambda block: block != 0) if coded is None else None
     else:
@@ -110,75 +114,75 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
 
 
 def _share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings) -> tuple[share.SharedWeights, str]:
-    """Centroids and codes of the weights that `mask` keeps, and the type of the codebook: see Settings.codebook."""
+    """Centroids and codes of the weights that `mask` keeps, and the form of the codebook: see Settings.codebook."""
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
     rows = None
     if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        rows = balance.RowIndex(tensor.shape, tensor.rows, kept.places)
+        rows = balance.RowIndex(tensor.shape, tensor.rows, kept.positions)
     shared = share_weights(kept, settings, zeros=len(mask) - len(kept), rows=rows)
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
-        codebook = "float16" if _half_is_worth_it(kept[:], shared) else codebook
+        codebook = "float16" if _half_pays(kept[:], shared) else codebook
     return shared, codebook
 
 
 def share_weights(
-    kept: np.ndarray | LazyValues,
+    kept: arrays.Weights,
     settings: Settings,
     zeros: int = 0,
     importance: np.ndarray | None = None,
     rows: balance.RowIndex | None = None,
 ) -> share.SharedWeights:
-    """Centroids for the weights (float, flat, finite, not empty) that pruning keeps, as `settings` say.
+    """Centroids and codes under `settings` for the weights (float, flat, finite, not empty) that pruning keeps.
 
-    By k-means where they name bits; some weights may then have more `importance` than others. Else by a grid, on which
-    the errors cancel in each of the `rows`. `zeros` more weights are known to be zero.
+    By k-means where the settings name bits, with an `importance` for each weight if there is one (see share.kmeans).
+    Else on a grid, with errors that cancel in each of `rows`, if given. `zeros` more weights are known to be zero.
     """
     prunes = settings.sparsity is not None or settings.threshold is not None
-    entries = MOST_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not prunes)
+    max_entries = MAX_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not prunes)
     if settings.bits is not None:
-        return share.kmeans(kept, min(entries, 1 << settings.bits), settings.init, settings.seed, importance)
+        return share.kmeans(kept, min(max_entries, 1 << settings.bits), settings.init, settings.seed, importance)
     step = _step(kept, zeros, settings)
-    shared = share.entropy_constrained(kept, step, zeros, entries)
+    shared = share.entropy_constrained(kept, step, zeros, max_entries)
     if rows is None:
         return shared
-    codes = balance.balanced(kept, shared.codes, shared.centroids, rows, share.rate_slope(step))
-    return share.only_used(shared.centroids, codes)
+    codes = balance.preserve_row_sums(kept, shared.codes, shared.centroids, rows, grid.rate_slope(step))
+    return share.used_centroids(shared.centroids, codes)
 
 
-def _step(kept: np.ndarray | LazyValues, zeros: int, settings: Settings) -> float:
-    """The step of the grid for the kept weights. Zeros have no error, so they do not count."""
+def _step(kept: arrays.Weights, zeros: int, settings: Settings) -> float:
+    """The step of the grid for the kept weights under `settings`. Zeros have no error: only a rate includes them."""
     if settings.step is not None:
-        return share.simple_step(settings.step * prune.standard_deviation(kept))
+        return grid.round_step(settings.step * prune.standard_deviation(kept))
     if settings.rate is not None:
-        return share.simple_step(share.step_for_rate(kept, settings.rate, zeros))
+        return grid.round_step(grid.step_for_rate(kept, settings.rate, zeros))
     assert settings.quality is not None, "settings that share name one of bits, step, rate and quality"
-    return share.simple_step(share.step_for_quality(prune.typical_square(kept), settings.quality))
+    return grid.round_step(grid.step_for_quality(prune.typical_square(kept), settings.quality))
 
 
 def _max_entries(kept: int) -> int:
-    """The entries that a codebook for this many weights may have: with more, sharing would save nothing.
+    """The entries that a codebook for `kept` weights may have: with more, sharing would save nothing.
 
-    The limit holds for weights that were shared before as for those that are shared now: what was compressed once stays
-    what it is.
+    The limit is the same for weights that were shared before and those that are shared now, so that compressing a
+    decompressed tensor again changes nothing.
     """
-    return min(MOST_ENTRIES, max(1, kept // 2))
+    return min(MAX_ENTRIES, max(1, kept // 2))
 
 
 def _share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = None) -> Coded | None:
     """The kept weights coded exactly, or None where they have too many distinct values: more than 2^bits, or 256."""
-    if len(np.unique(patterns[:4096][mask[:4096]])) > MOST_ENTRIES:  # the first weights of most tensors tell
+    if len(np.unique(patterns[:SAMPLE][mask[:SAMPLE]])) > MAX_ENTRIES:
         return None
     kept = LazyValues(patterns, None, mask)
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
     entries = _max_entries(len(kept))
-    numbered = distinct.number(kept, entries if bits is None else min(entries, 1 << bits))
-    return None if numbered is None else Coded(mask, numbered[1], numbered[0])
+    unique = distinct.unique_codes(kept, entries if bits is None else min(entries, 1 << bits))
+    return None if unique is None else Coded(mask, unique[1], unique[0])
 
 
-def _half_is_worth_it(kept: np.ndarray, shared: share.SharedWeights) -> bool:
-    """Whether 16 bits less an entry are worth more than the error that they add: a bit a weight is worth 6 dB."""
+def _half_pays(kept: np.ndarray, shared: share.SharedWeights) -> bool:
+    """Whether 16 bits less for each entry are worth the error that they add, where a bit a weight is worth 6 dB."""
     with np.errstate(over="ignore"):
         half = shared.centroids.astype(np.float16).astype(np.float64)
     if not np.isfinite(half).all():
@@ -189,22 +193,23 @@ def _half_is_worth_it(kept: np.ndarray, shared: share.SharedWeights) -> bool:
 
 
 def _round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray, dtype: Dtype) -> Coded | None:
-    """Codes and the codebook as it will be decoded; centroids that round to zero join the places that are left out.
+    """Codes and the codebook as it will be decoded; weights whose centroid rounds to zero are dropped from the mask.
 
-    None where more entries are left than pay.
+    None where the codebook has more entries than pay.
     """
     centroids = shared.centroids
     half = np.finfo(np.float16)
-    if codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max:  # else it would clip, or leave zeros
-        as_it_is = candidates.codebook_of(round_to(centroids, dtype), dtype)[0]
-        if as_it_is.form != "ramp":  # which is shorter still
+    # Outside of float16's normal range, centroids would be clipped or rounded to zero.
+    if codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max:
+        unrounded = candidates.codebook_of(round_to(centroids, dtype), dtype)[0]
+        if unrounded.form != "ramp":  # a ramp is shorter still
             centroids = centroids.astype(np.float16).astype(np.float64)
-    # A level may lie half a step beyond the greatest weight, and must not become infinite.
+    # A level may lie half a step beyond the largest weight, and must not become infinite.
     entries = round_to(np.clip(centroids, -largest(dtype), largest(dtype)), dtype)
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
-    entries, number = np.unique(entries, return_inverse=True)  # rounding may have made two of them one
-    codes = arrays.remap(number.astype(np.uint8), shared.codes)
-    has_zero = entries[0] == 0
+    entries, table = np.unique(entries, return_inverse=True)  # rounding may have made entries equal
+    codes = arrays.remap(table.astype(np.uint8), shared.codes)
+    has_zero = bool(entries[0] == 0)
     zeros = int(arrays.count_codes(codes)[0]) if has_zero else 0
     if len(entries) - has_zero > _max_entries(len(codes) - zeros):
         return None
@@ -212,15 +217,15 @@ def _round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarra
 
 
 def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zeros: int) -> Coded:
-    """The same without the places whose code is 0, of which there are so many `zeros`."""
+    """Mask and codes without the weights of code 0, which are `zeros` in number, and entries without the first."""
     kept_mask, kept_codes = np.zeros_like(mask), np.empty(len(codes) - zeros, np.uint8)
     read = written = 0
     for block in arrays.blocks(len(mask)):
-        code = codes[read : read + np.count_nonzero(mask[block])]
+        code = codes[read : read + int(np.count_nonzero(mask[block]))]
         read += len(code)
-        stays = code != 0
-        kept_mask[block][mask[block]] = stays
-        code = code[stays] - np.uint8(1)
+        is_kept = code != 0
+        kept_mask[block][mask[block]] = is_kept
+        code = code[is_kept] - np.uint8(1)
         kept_codes[written : written + len(code)] = code
         written += len(code)
     return Coded(kept_mask, kept_codes, entries[1:])
@@ -235,23 +240,23 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:
     mask = tensor.patterns != 0
     if (coded := _share_exactly(tensor.patterns, mask)) is not None:
         return [*candidates.of_distinct(tensor, coded, None, run_parts), stored]
-    if np.count_nonzero(mask) < 0.9 * len(mask):
+    if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):
         return [stored, *candidates.of_pruned(tensor, mask, None, run_parts)]
     return [stored]
 
 
-# -- what became of it -------------------------------------------------------------------------------------------------
+# -- check ------------------------------------------------------------------------------------------------------------
 
 
-def _compare(tensor: Tensor, decoded: np.ndarray | LazyBytes) -> tuple[int, float]:
-    """The CRC-32 of the `decoded` bytes, and the share of the tensor's weights that were not zero and are now."""
-    crc = before = after = 0
+def _compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
+    """The CRC-32 of the `decoded` bytes, and the fraction of the weights that were not zero and now are."""
+    crc = before = after = 0  # CRC, and weights that are not zero
     for block in arrays.blocks(len(decoded), arrays.WIDE_BLOCK):
         data = decoded[block]
         crc = crc32(data, crc)
         if tensor.dtype.real:  # blocks of whole elements
-            before += np.count_nonzero(tensor.data[block].view(tensor.dtype.pattern))
-            after += np.count_nonzero(data.view(tensor.dtype.pattern))
+            before += int(np.count_nonzero(tensor.data[block].view(tensor.dtype.pattern)))
+            after += int(np.count_nonzero(data.view(tensor.dtype.pattern)))
     return crc, 1 - after / before if before else 0.0
 
 

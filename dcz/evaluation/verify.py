@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import arrays, files
 from ..codec.stages import huffman
+from ..deflate import inflate_engine
 from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
@@ -68,7 +69,7 @@ def verify(
 
     if inputs is not None and against is None:
         raise InvalidArgument("inputs compare with a model: give `against` too")
-    engines = [huffman.inflate_engine.__name__]
+    engines = [inflate_engine.__name__]
     with Archive(path) as archive:
         entries, is_folded = archive.directory.entries, "folded" in archive.directory.metadata
         skeleton(archive)

@@ -6,7 +6,7 @@
 import math
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -26,7 +26,7 @@ GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
 
 @dataclass(frozen=True)
 class Entry:
-    """What the directory says of one tensor; `offset` is where its record starts in the file."""
+    """The directory's entry of one tensor; its record starts at byte `offset` of the file."""
 
     name: str
     dtype: Dtype
@@ -42,7 +42,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """All but the graph and the records: metadata, where the graph is, and an entry for each tensor."""
+    """Header and directory: metadata, position, sizes and CRC-32 of the graph, and an entry for each tensor.
+
+    `graph_stored` and `graph_plain` are bytes in the file and bytes inflated.
+    """
 
     metadata: dict[str, str]
     graph_offset: int
@@ -54,8 +57,11 @@ class Directory:
     file_size: int = field(default=0, compare=False)
 
 
-def is_dcz(path: str | os.PathLike) -> bool:
-    """Whether a file begins like a `.dcz`, damage in text mode included, or is named like one."""
+def is_dcz(path: str | os.PathLike[str]) -> bool:
+    """Whether a file starts like a `.dcz`, even one damaged by a transfer in text mode, or has its suffix.
+
+    True also for files that cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             head = file.read(len(MAGIC))
@@ -68,7 +74,10 @@ def is_dcz(path: str | os.PathLike) -> bool:
 
 
 def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
-    """All that comes before the records: header, directory and graph (a serialized ModelProto)."""
+    """The bytes before the records: header, directory and `graph` (a serialized ModelProto).
+
+    The records follow in the order of `entries`; their offsets are not used.
+    """
     stored_graph = min(graph, deflate(graph), key=len)
     plain = bytearray()
     plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
@@ -91,13 +100,16 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
 
 
 class Archive:
-    """An open `.dcz` file: its directory, and the bytes of one part at a time. Threads may share it."""
+    """An open `.dcz` file: its directory, and its graph and records on demand. Threads may share it.
 
-    def __init__(self, path: str | os.PathLike):
+    Raises FileAccess, and CorruptFile for a header or directory that breaks the format.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         try:
-            self._file = open(path, "rb", buffering=0)  # a buffer would read more than is asked for
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close(); a buffer would read more)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise FileAccess(f"{self.path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
         try:
@@ -112,7 +124,7 @@ class Archive:
     def __enter__(self) -> "Archive":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -120,7 +132,7 @@ class Archive:
         self._file.close()
 
     def graph(self) -> bytes:
-        """The serialized ModelProto, without the tensors that have records."""
+        """The serialized ModelProto, without the tensors that have records. Raises CorruptFile, FileAccess."""
         directory = self.directory
         stored = self._read(directory.graph_offset, directory.graph_stored)
         try:
@@ -133,22 +145,22 @@ class Archive:
             raise error.within(self.path) from error.__cause__
 
     def record(self, entry: Entry) -> bytes:
-        """The bytes of a tensor's record, its checksum verified."""
+        """The bytes of a tensor's record, with verified checksum. Raises CorruptFile, FileAccess."""
         stored = self._read(entry.offset, entry.info.length)
         if crc32(stored) != entry.info.record_crc:
-            raise CorruptFile("record-crc", f"{self.place(entry)}: its record does not have its checksum")
+            raise CorruptFile("record-crc", f"{self.describe(entry)}: its record does not have its checksum")
         return stored
 
     def encoded(self, entry: Entry) -> Encoded:
-        """What a tensor's record holds, laid out but not decoded."""
+        """The encoding in a tensor's record; its streams are not decoded. Raises CorruptFile, FileAccess."""
         stored = self.record(entry)
         try:
             return record.read(stored, entry.info.encoding, entry.dtype, entry.shape)
         except CorruptFile as error:
-            raise error.within(self.place(entry)) from error.__cause__
+            raise error.within(self.describe(entry)) from error.__cause__
 
-    def place(self, entry: Entry) -> str:
-        """Where a tensor is, for messages."""
+    def describe(self, entry: Entry) -> str:
+        """The file and the tensor, for messages."""
         return f"{self.path}: tensor {entry.name!r}"
 
     def _read(self, offset: int, length: int) -> bytes:
@@ -156,7 +168,8 @@ class Archive:
             with self._lock:
                 self._file.seek(offset)
                 data = self._file.read(length)
-                while 0 < len(data) < length and (more := self._file.read(length - len(data))):  # 2 GB at a time
+                # One read gives at most 2 GB.
+                while 0 < len(data) < length and (more := self._file.read(length - len(data))):
                     data += more
         except (OSError, ValueError) as error:
             raise FileAccess(f"{self.path}: cannot be read: {error}") from error
@@ -204,33 +217,32 @@ def _check_magic(head: bytes) -> None:
     raise CorruptFile("not-dcz", "not a .dcz file")
 
 
-def _parse(plain: bytes, at: int, version: tuple[int, int], file_size: int) -> tuple[Directory, int]:
-    """The directory in its plain bytes, and where the last record ends; `at` is where the graph starts."""
+def _parse(plain: bytes, graph_offset: int, version: tuple[int, int], file_size: int) -> tuple[Directory, int]:
+    """The directory from its inflated bytes, and the offset at which the last record ends."""
     reader = Reader(plain, "directory")
     graph_stored, graph_plain, graph_crc = reader.varint(), reader.varint(), reader.u32()
     if graph_stored > graph_plain or graph_plain > GRAPH_LIMIT:
         raise CorruptFile("graph-size", f"a graph of {graph_stored} bytes said to hold {graph_plain}")
-    graph_offset = at
-    at += graph_stored
+    offset = graph_offset + graph_stored
     metadata: dict[str, str] = {}
     for _ in range(reader.varint()):
         key = reader.string()
-        _expect_new(key, metadata)
+        _check_unique(key, metadata)
         metadata[key] = reader.string()
     entries: dict[str, Entry] = {}
     for _ in range(reader.varint()):
-        entry = _parse_entry(reader, at)
-        _expect_new(entry.name, entries)
+        entry = _parse_entry(reader, offset)
+        _check_unique(entry.name, entries)
         entries[entry.name] = entry
-        at += entry.info.length
+        offset += entry.info.length
     reader.end("directory-trailing")
     directory = Directory(
         metadata, graph_offset, graph_stored, graph_plain, graph_crc, tuple(entries.values()), version, file_size
     )
-    return directory, at
+    return directory, offset
 
 
-def _expect_new(name: str, known: dict) -> None:
+def _check_unique(name: str, known: Container[str]) -> None:
     if name in known:
         raise CorruptFile("duplicate-name", f"directory: {name!r} occurs twice")
 
@@ -241,7 +253,7 @@ def _parse_entry(reader: Reader, offset: int) -> Entry:
         raise CorruptFile("dtype", f"tensor {name!r}: dtype {code} is unknown")
     dtype = DTYPES[code]
     shape = tuple(reader.varint() for _ in range(reader.u8()))
-    if math.prod(max(dim, 1) for dim in shape) * dtype.bits >= 1 << 63:  # a zero must not hide what overflows others
+    if math.prod(max(dim, 1) for dim in shape) * dtype.bits >= 1 << 63:  # zeros must not hide an overflow
         raise CorruptFile("shape", f"tensor {name!r}: the shape {shape} holds 2^63 bits or more")
     encoding = reader.u8()
     if encoding >= len(ENCODINGS) or (ENCODINGS[encoding] != "stored" and not dtype.real):

@@ -1,4 +1,4 @@
-"""The smallest pieces of the format: integers, varints, strings and floats (spec, section 1).
+"""The elementary fields of the format: integers, varints, strings, floats, bitmaps (spec, section 1).
 
 varint 300  ->  AC 02
 """
@@ -11,7 +11,7 @@ from ..errors import CorruptFile
 
 
 def varint(value: int) -> bytes:
-    """An unsigned integer below 2^63, seven bits a byte, least significant first."""
+    """An unsigned integer below 2^63, seven bits a byte, least significant first (LEB128)."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
@@ -47,27 +47,27 @@ def bitmap(flags: np.ndarray) -> bytes:
 
 
 class Reader:
-    """A cursor over bytes that checks every step: what is not there is refused before it is touched.
+    """A cursor over bytes that checks the length before each read. `part` names the bytes in messages.
 
-    `part` names what is read, for messages.
+    Its methods raise CorruptFile: all of them `truncated`, others as they say.
     """
 
-    def __init__(self, data, part: str):
+    def __init__(self, data: bytes | memoryview, part: str):
         self.data = memoryview(data)
         self.part = part
-        self.at = 0
+        self.offset = 0
 
     def take(self, nbytes: int) -> memoryview:
-        """The next `nbytes` bytes; refuses `truncated`."""
-        if nbytes > len(self.data) - self.at:
-            left = len(self.data) - self.at
-            raise CorruptFile("truncated", f"{self.part}: {nbytes} bytes wanted at offset {self.at}, {left} left")
-        self.at += nbytes
-        return self.data[self.at - nbytes : self.at]
+        """The next `nbytes` bytes, not copied."""
+        if nbytes > len(self.data) - self.offset:
+            left = len(self.data) - self.offset
+            raise CorruptFile("truncated", f"{self.part}: {nbytes} bytes wanted at offset {self.offset}, {left} left")
+        self.offset += nbytes
+        return self.data[self.offset - nbytes : self.offset]
 
     def rest(self) -> memoryview:
-        """All that is left."""
-        return self.take(len(self.data) - self.at)
+        """The remaining bytes, not copied."""
+        return self.take(len(self.data) - self.offset)
 
     def u8(self) -> int:
         """One byte."""
@@ -75,39 +75,41 @@ class Reader:
 
     def u32(self) -> int:
         """Four bytes, least significant first."""
-        return struct.unpack("<I", self.take(4))[0]
+        value: int = struct.unpack("<I", self.take(4))[0]
+        return value
 
     def float32(self) -> float:
         """An IEEE single, as a double."""
-        return struct.unpack("<f", self.take(4))[0]
+        value: float = struct.unpack("<f", self.take(4))[0]
+        return value
 
     def varint(self) -> int:
-        """Refuses `varint` for more than nine bytes, or a last byte of zero that adds nothing."""
+        """An unsigned integer; refuses `varint` for more than nine bytes, or a last byte of zero after others."""
         value = 0
-        for place in range(9):
+        for position in range(9):
             byte = self.u8()
-            value |= (byte & 0x7F) << (7 * place)
+            value |= (byte & 0x7F) << (7 * position)
             if byte < 0x80:
-                if byte == 0 and place:
+                if byte == 0 and position:
                     break
                 return value
-        raise CorruptFile("varint", f"{self.part}: a malformed varint before offset {self.at}")
+        raise CorruptFile("varint", f"{self.part}: a malformed varint before offset {self.offset}")
 
     def string(self) -> str:
-        """Refuses `text` for bytes that are not UTF-8."""
+        """A string; refuses `text` for bytes that are not UTF-8."""
         encoded = bytes(self.take(self.varint()))
         try:
             return encoded.decode()
         except UnicodeDecodeError as error:
-            raise CorruptFile("text", f"{self.part}: a name before offset {self.at} is not UTF-8") from error
+            raise CorruptFile("text", f"{self.part}: a name before offset {self.offset} is not UTF-8") from error
 
     def bitmap(self, count: int) -> np.ndarray:
-        """`count` booleans."""
-        return np.unpackbits(np.frombuffer(self.take(-(-count // 8)), np.uint8), bitorder="little", count=count).view(
-            bool
-        )
+        """`count` booleans (bool)."""
+        packed = np.frombuffer(self.take(-(-count // 8)), np.uint8)
+        return np.unpackbits(packed, bitorder="little", count=count).view(bool)
 
     def end(self, reason: str) -> None:
-        """Refuse, for `reason`, bytes that are left."""
-        if self.at < len(self.data):
-            raise CorruptFile(reason, f"{self.part}: {len(self.data) - self.at} bytes are left at offset {self.at}")
+        """Raise CorruptFile `reason` if bytes are left."""
+        if self.offset < len(self.data):
+            left = len(self.data) - self.offset
+            raise CorruptFile(reason, f"{self.part}: {left} bytes are left at offset {self.offset}")

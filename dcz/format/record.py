@@ -1,9 +1,10 @@
-"""One record <-> the encoding of a tensor (spec, sections 5 to 8). Nothing is decoded here, only laid out.
+"""One record <-> the encoding of a tensor (spec, sections 5 to 8): fields only, streams stay coded.
 
 sparse  =  index (layout, bitmaps, kept, gap stream) · codebook (form, entries) · code stream (form, table, segments)
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -27,9 +28,12 @@ from ..errors import CorruptFile
 from ..tensor import Dtype, matrix_shape
 from .fields import Reader, bitmap, float32, u8, varint
 
+# The names of the numbers in the format.
 METHODS = ("plain", "deflated", "planes")
 STREAM_FORMS = ("constant", "packed", "huffman")
 CODEBOOK_FORMS = ("native", "half", "ramp")
+
+Part = tuple[str, bytes | memoryview]  # the purpose of some bytes of a record, and these
 
 
 def write(encoded: Encoded) -> bytes:
@@ -37,8 +41,8 @@ def write(encoded: Encoded) -> bytes:
     return b"".join(part for _, part in parts(encoded))
 
 
-def parts(encoded: Encoded) -> list[tuple[str, bytes]]:
-    """The bytes of a record, each under what it serves: weights, index, codebook or tables."""
+def parts(encoded: Encoded) -> list[Part]:
+    """The bytes of a record in parts, each with its purpose: weights, index, codebook or tables."""
     if isinstance(encoded, Stored):
         return _block_parts(encoded.block)
     if isinstance(encoded, Shared):
@@ -46,30 +50,30 @@ def parts(encoded: Encoded) -> list[tuple[str, bytes]]:
     index = _index_parts(encoded.index)
     if isinstance(encoded, Pruned):
         return index + _block_parts(encoded.block)
-    if encoded.codes is None:
+    if encoded.codes is None or encoded.codebook is None:
         return index
     return index + _codebook_parts(encoded.codebook) + _stream_parts(encoded.codes, "weights")
 
 
-def _block_parts(block: Block) -> list[tuple[str, bytes]]:
+def _block_parts(block: Block) -> list[Part]:
     return [("tables", u8(METHODS.index(block.method))), ("weights", block.data)]
 
 
-def _codebook_parts(codebook: Codebook) -> list[tuple[str, bytes]]:
+def _codebook_parts(codebook: Codebook) -> list[Part]:
     head = u8(CODEBOOK_FORMS.index(codebook.form)) + u8(codebook.count - 1)
     ramp = float32(codebook.first) + float32(codebook.step)
     return [("codebook", head + (ramp if codebook.form == "ramp" else codebook.entries))]
 
 
-def _index_parts(index: Index) -> list[tuple[str, bytes]]:
+def _index_parts(index: Index) -> list[Part]:
     layout = index.gap_bits - 1 | index.column_major << 3
     layout |= (index.rows is not None) << 4 | (index.columns is not None) << 5
     bitmaps = [bitmap(flags) for flags in (index.rows, index.columns) if flags is not None]
     head = u8(layout) + b"".join(bitmaps) + varint(index.kept) + varint(index.gaps.count)
-    return [("index", head)] + _stream_parts(index.gaps, "index")
+    return [("index", head), *_stream_parts(index.gaps, "index")]
 
 
-def _stream_parts(stream: Stream, purpose: str) -> list[tuple[str, bytes]]:
+def _stream_parts(stream: Stream, purpose: str) -> list[Part]:
     if not stream.count:
         return []
     form = u8(STREAM_FORMS.index(stream.form))
@@ -77,20 +81,25 @@ def _stream_parts(stream: Stream, purpose: str) -> list[tuple[str, bytes]]:
         return [(purpose, form + u8(stream.symbol))]
     if stream.form == "packed":
         return [(purpose, form + u8(stream.width) + stream.segments[0])]
+    assert stream.lengths is not None, "a Huffman stream has lengths"
     last = int(np.flatnonzero(stream.lengths[:END])[-1])
     nibbles = table_nibbles(stream.lengths)
     nibbles += [0] * (len(nibbles) % 2)
-    table = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2]))
+    table = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
     sizes = b"".join(varint(len(segment)) for segment in stream.segments)
     return [("tables", form + u8(last) + table + sizes), *((purpose, bytes(segment)) for segment in stream.segments)]
 
 
-def read(data, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
-    """The encoding in a record's bytes; raises CorruptFile for whatever the spec's sections 5 to 8 refuse."""
+def read(data: bytes | memoryview, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
+    """The encoding in a record's bytes; raises CorruptFile for what sections 5 to 8 of the spec refuse.
+
+    `encoding` is an index into encoded.ENCODINGS. Blocks and segments are views of `data`.
+    """
     reader = Reader(data, "record")
     elements = math.prod(shape)
     if ENCODINGS[encoding] == "stored":
         return Stored(_read_block(reader, dtype))
+    encoded: Shared | Sparse
     if ENCODINGS[encoding] == "shared":
         codebook = _read_codebook(reader, dtype)
         encoded = Shared(codebook, _read_stream(reader, elements, codebook.count))
@@ -98,9 +107,11 @@ def read(data, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
         index = _read_index(reader, shape)
         if ENCODINGS[encoding] == "pruned":
             return Pruned(index, _read_block(reader, dtype))
-        codebook = _read_codebook(reader, dtype) if index.kept else None
-        codes = _read_stream(reader, index.kept, codebook.count) if codebook else None
-        encoded = Sparse(index, codebook, codes)
+        if index.kept:
+            codebook = _read_codebook(reader, dtype)
+            encoded = Sparse(index, codebook, _read_stream(reader, index.kept, codebook.count))
+        else:
+            encoded = Sparse(index, None, None)
     reader.end("record-trailing")
     return encoded
 
@@ -109,7 +120,7 @@ def _read_block(reader: Reader, dtype: Dtype) -> Block:
     method = reader.u8()
     if method >= len(METHODS) or (METHODS[method] == "planes" and dtype.bits < 16):
         raise CorruptFile("block-method", f"block method {method} is unknown, or not for {dtype.name}")
-    return Block(METHODS[method], reader.rest())  # no copy: it may be as long as the tensor
+    return Block(METHODS[method], reader.rest())  # not copied: it may be as long as the tensor
 
 
 def _read_codebook(reader: Reader, dtype: Dtype) -> Codebook:
@@ -130,10 +141,10 @@ def _read_index(reader: Reader, shape: tuple[int, ...]) -> Index:
     height, width = matrix_shape(shape)
     rows = reader.bitmap(height) if layout >> 4 & 1 else None
     columns = reader.bitmap(width) if layout >> 5 & 1 else None
-    places = (height if rows is None else int(rows.sum())) * (width if columns is None else int(columns.sum()))
+    size = (height if rows is None else int(rows.sum())) * (width if columns is None else int(columns.sum()))
     kept, gaps = reader.varint(), reader.varint()
-    if kept > places or (gaps != 0 if kept == 0 else not kept <= gaps <= kept + places):
-        raise CorruptFile("kept-count", f"{kept} kept places and {gaps} gaps do not fit {places} places")
+    if kept > size or (gaps != 0 if kept == 0 else not kept <= gaps <= kept + size):
+        raise CorruptFile("kept-count", f"{kept} kept places and {gaps} gaps do not fit {size} places")
     return Index(gap_bits, bool(layout >> 3 & 1), rows, columns, kept, _read_stream(reader, gaps, 1 << gap_bits))
 
 
@@ -167,24 +178,24 @@ def _read_table(reader: Reader, alphabet: int) -> np.ndarray:
     lengths = np.zeros(END + 1, np.uint8)
     nibbles = _nibbles(reader)
     lengths[END] = next(nibbles)
-    at, previous = 0, None
-    while at <= last:
+    symbol, previous = 0, -1
+    while symbol <= last:
         length = next(nibbles)
-        lengths[at] = length
-        at += 1
+        lengths[symbol] = length
+        symbol += 1
         if length != previous:
             previous = length
             continue
         run = next(nibbles)
-        if at + run > last + 1:
+        if symbol + run > last + 1:
             raise CorruptFile("code-run", f"a run of word lengths passes the last symbol, {last}")
-        lengths[at : at + run] = length
-        at, previous = at + run, None
+        lengths[symbol : symbol + run] = length
+        symbol, previous = symbol + run, -1
     check_lengths(lengths)
     return lengths
 
 
-def _nibbles(reader: Reader):
+def _nibbles(reader: Reader) -> Iterator[int]:
     while True:
         byte = reader.u8()
         yield byte & 15

@@ -40,7 +40,7 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine: Engi
         if crc32(data) != entry.info.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:
-        raise error.within(archive.place(entry)) from error.__cause__
+        raise error.within(archive.describe(entry)) from error.__cause__
     return data
 
 

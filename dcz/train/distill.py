@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import grid, share
 from ..errors import InvalidArgument
 from ..evaluation.runtime import Inputs
 from ..model import Model, with_values
@@ -26,7 +26,7 @@ from .weight import Weight
 
 MIN_SAMPLES = 8  # behind each step; more where a batch holds more
 SIGNIFICAND_BITS = 53  # of a float64
-MAX_LEVEL = 2048  # below it, level times step is exact in float32 (share.simple_step)
+MAX_LEVEL = 2048  # below it, level times step is exact in float32 (grid.round_step)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _SharedTensor:
         """Set the centroids to the multiples of their step."""
         if self.step is not None:
             with torch.no_grad():
-                self.weight.values.copy_(self.levels * share.simple_step(self.step * float(self.factor)))
+                self.weight.values.copy_(self.levels * grid.round_step(self.step * float(self.factor)))
 
     def values(self) -> np.ndarray:
         """The tensor (float64); its centroids are float16 numbers where they were before."""
@@ -199,7 +199,7 @@ def _is_finite(array: np.ndarray, dtype: str) -> bool:
 
 def _ramp_step(centroids: np.ndarray, gap: float) -> float | None:
     """The step of which all `centroids` are multiples, `gap` being the least distance of two; None if there is none."""
-    step = share.simple_step(gap)
+    step = grid.round_step(gap)
     levels = np.rint(centroids / step)
     is_ramp = len(centroids) > 2 and bool((levels * step == centroids).all()) and np.abs(levels).max() < MAX_LEVEL
     return step if is_ramp else None

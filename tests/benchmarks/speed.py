@@ -62,7 +62,7 @@ def huffman_against_bitarray(count: int) -> None:
         bits.clear()
         bits.encode(table, as_list)
 
-    counts = np.bincount(lengths, minlength=huffman.LONGEST + 1)
+    counts = np.bincount(lengths, minlength=huffman.MAX_WORD_BITS + 1)
     counts[0] = 0
     order = sorted(used, key=lambda symbol: (lengths[symbol], symbol))
 

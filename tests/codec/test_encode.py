@@ -1,4 +1,4 @@
-"""codec: whatever a tensor holds and whatever is asked for, it decodes to what was promised."""
+"""codec: any tensor under any settings decodes to what its candidate says, within the settings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from dcz import arrays
 from dcz.codec import candidates, decode, encode
-from dcz.codec.stages import huffman, index, prune
+from dcz.codec.stages import huffman, index, packed, prune
 from dcz.encoded import (
     ENCODINGS,
     Block,
@@ -126,7 +126,7 @@ def test_all_zero_tensors_take_a_few_bytes_and_stay_zero(settings):
 
 
 @pytest.mark.parametrize("dtype", [d for d in DTYPES.values() if not d.real], ids=by_name)
-def test_types_that_are_not_real_are_kept_exactly_whatever_is_asked_for(dtype):
+def test_types_that_are_not_real_are_kept_exactly_under_any_settings(dtype):
     for shape in ((), (7,), (0,), (33, 20)):
         data = np.random.default_rng(0).integers(0, 4, dtype.nbytes(shape), np.uint8)
         for candidate in check(Tensor("t", dtype, shape, data), Settings(sparsity=0.9, bits=2)):
@@ -150,7 +150,7 @@ def test_big_tensors_survive_odd_lengths_and_threads_change_nothing(dtype):
 
 
 def special_patterns(dtype):
-    """Infinities, quiet and signalling NaN with payloads, both zeros, subnormals, and the greatest."""
+    """Infinities, quiet and signalling NaN with payloads, both zeros, subnormals, and the largest."""
     sign = 1 << (dtype.bits - 1)
     infinity = int(round_to(np.array([np.inf]), dtype)[0])
     some = [0, sign, infinity, infinity | sign, infinity | 1, infinity | sign | 5, infinity - 1, 1, sign | 1, 3]
@@ -185,7 +185,7 @@ def test_a_tensor_that_is_not_finite_stays_exact(settings, dtype):
 
 @pytest.mark.parametrize("dtype", REAL, ids=by_name)
 @pytest.mark.parametrize("settings", [Settings(quality=5.0), Settings(step=3.0), Settings(bits=8)], ids=str)
-def test_up_to_256_distinct_values_are_kept_exactly_without_being_asked(settings, dtype):
+def test_up_to_256_distinct_values_are_kept_exactly_under_any_settings(settings, dtype):
     distinct = np.unique(gaussian((1500,), dtype).patterns)[:255]
     patterns = np.random.default_rng(2).choice(distinct, 5000)
     for zeros in (0.0, 0.7):
@@ -208,7 +208,7 @@ def test_what_pruning_leaves_is_kept_exactly_where_its_values_are_few(sharing):
         assert np.array_equal(candidate.data, left.data)
 
 
-def test_as_many_values_as_bits_can_tell_are_kept_and_one_more_is_not():
+def test_as_many_values_as_bits_can_number_are_kept_and_one_more_is_not():
     rng = np.random.default_rng(4)
     grid = rng.permutation(np.arange(1, 18)) / 16
     for count, exact in ((16, True), (17, False)):
@@ -229,20 +229,20 @@ def test_minus_zero_survives_where_a_tensor_is_kept_and_is_zero_where_it_is_not(
         assert not decoded[::3].any()
 
 
-# -- what was asked for -----------------------------------------------------------------------------------------------
+# -- settings ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=by_name)
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.5, 0.9, 0.99, 0.9995])
 @pytest.mark.parametrize("sharing", [{"bits": 5}, {"share": False}], ids=str)
-def test_exactly_the_share_asked_for_becomes_zero(sharing, sparsity, dtype):
+def test_exactly_the_sparsity_of_the_settings_is_reached(sharing, sparsity, dtype):
     given = gaussian((50, 67), dtype)
     decoded = numbers_of(compress(given, Settings(sparsity=sparsity, **sharing))[1].data, dtype)
     assert np.count_nonzero(decoded == 0) == round(sparsity * 50 * 67)
     assert np.array_equal(decoded != 0, prune.by_sparsity(numbers_of(given.data, dtype), sparsity))
 
 
-def test_zeros_that_were_there_count_and_none_comes_back():
+def test_zeros_of_the_tensor_count_and_stay_zero():
     numbers = np.random.default_rng(6).normal(0, 1, 1000) * (np.arange(1000) % 2)
     for sparsity, zeros in ((0.3, 500), (0.5, 500), (0.8, 800)):
         decoded = compress(tensor(numbers), Settings(sparsity=sparsity, bits=6))[1].data.view("<f4")
@@ -250,7 +250,7 @@ def test_zeros_that_were_there_count_and_none_comes_back():
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_no_more_values_than_bits_can_tell(bits):
+def test_no_more_values_than_bits_can_number(bits):
     given = gaussian((60, 70))
     for sparsity in (None, 0.6):
         decoded = compress(given, Settings(bits=bits, sparsity=sparsity))[1].data.view("<u4")
@@ -260,7 +260,7 @@ def test_no_more_values_than_bits_can_tell(bits):
 
 @pytest.mark.parametrize("sparsity", [None, 0.5, 0.9])
 @pytest.mark.parametrize("quality", [15.0, 25.0, 35.0])
-def test_the_quality_asked_for_is_that_of_the_weights_that_pruning_leaves(quality, sparsity):
+def test_quality_is_that_of_the_weights_that_pruning_keeps(quality, sparsity):
     given = gaussian((150, 200))
     weights = given.data.view("<f4").astype(np.float64)
     left = weights * prune.by_sparsity(weights, sparsity or 0.0)
@@ -270,7 +270,7 @@ def test_the_quality_asked_for_is_that_of_the_weights_that_pruning_leaves(qualit
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=by_name)
-def test_a_step_is_a_share_of_the_deviation(dtype):
+def test_a_step_is_a_fraction_of_the_deviation(dtype):
     given = gaussian((100, 100), dtype)
     decoded = numbers_of(compress(given, Settings(step=0.5))[1].data, dtype)
     gaps = np.diff(np.unique(decoded))
@@ -278,7 +278,7 @@ def test_a_step_is_a_share_of_the_deviation(dtype):
 
 
 @pytest.mark.parametrize("width", range(2, 9))
-def test_the_gaps_have_the_bits_asked_for(width):
+def test_the_gaps_have_the_bits_of_the_settings(width):
     candidates = check(gaussian((80, 90)), Settings(sparsity=0.9, bits=4, index_bits=width))
     sparse = [c.encoded for c in candidates if isinstance(c.encoded, Sparse)]
     assert [encoded.index.gap_bits for encoded in sparse] == [width]
@@ -432,7 +432,7 @@ def test_repeats_that_only_deflate_finds_are_stored():
     assert len(written) < 3000
 
 
-def test_what_was_to_be_pruned_is_pruned_even_if_it_would_be_smaller_as_it_was():
+def test_a_pruned_tensor_is_pruned_even_if_the_original_would_be_smaller():
     given = tensor(np.resize([0.1, 0.2, 0.3, 0.4], 1000))
     decoded = compress(given, Settings(sparsity=0.3, bits=2))[1].data.view("<f4")
     assert np.count_nonzero(decoded == 0) == 300
@@ -454,7 +454,7 @@ def test_the_chosen_encoding_is_never_larger_than_the_tensor_and_a_byte(settings
             assert len(compress(given, settings)[0]) <= len(given.data) + 1
 
 
-# -- once more --------------------------------------------------------------------------------------------------------
+# -- idempotence ------------------------------------------------------------------------------------------------------
 
 
 def samples(seed, n):
@@ -470,7 +470,7 @@ def samples(seed, n):
 
 
 @pytest.mark.parametrize("settings", [s for s in SETTINGS if s.threshold is None], ids=str)
-def test_what_was_compressed_once_compresses_to_the_same_again(settings):
+def test_compressing_a_decoded_tensor_again_changes_nothing(settings):
     # Not with `threshold`: it is measured in deviations, and pruning changes them.
     for seed, n in enumerate((3, 25, 300, 900)):
         for number, numbers in enumerate(samples(seed, n)):
@@ -490,29 +490,29 @@ def test_the_same_tensor_gives_the_same_bytes():
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-def packed(symbols, width):
-    return huffman.pack(np.array(symbols, np.uint8), width)
+def pack(symbols, width):
+    return packed.encode(np.array(symbols, np.uint8), width)
 
 
-def places(symbols, kept):
-    return Index(2, False, None, None, kept, packed(symbols, 2))
+def positions(symbols, kept):
+    return Index(2, False, None, None, kept, pack(symbols, 2))
 
 
 TWO = Codebook("half", 2, np.array([1.0, 2.0], "<f2").tobytes())
 TABLE = huffman.code_lengths(np.bincount([0, 0, 1, 256]))
 REFUSED = {
-    "symbol-range": Shared(TWO, packed([0, 1, 2, 0], 2)),  # a third entry of two
-    "symbol-range, sparse": Sparse(places([0, 1], 2), TWO, packed([0, 3], 2)),
-    "codebook-value": Shared(Codebook("ramp", 2, first=3e38, step=3e38), packed([0, 1, 1, 0], 1)),
+    "symbol-range": Shared(TWO, pack([0, 1, 2, 0], 2)),  # a third entry of two
+    "symbol-range, sparse": Sparse(positions([0, 1], 2), TWO, pack([0, 3], 2)),
+    "codebook-value": Shared(Codebook("ramp", 2, first=3e38, step=3e38), pack([0, 1, 1, 0], 1)),
     "codebook-value, though no code points there": Shared(
-        Codebook("half", 2, np.array([1.0, np.nan], "<f2").tobytes()), packed([0, 0, 0, 0], 1)
+        Codebook("half", 2, np.array([1.0, np.nan], "<f2").tobytes()), pack([0, 0, 0, 0], 1)
     ),
     "segment": Shared(TWO, Stream("huffman", 4, lengths=TABLE, segments=(b"\0",))),
-    "gap-overrun": Sparse(places([0, 3, 0], 2), TWO, packed([0, 1], 1)),
-    "gap-overrun, pruned": Pruned(places([2, 2], 2), Block("plain", bytes(8))),
-    "kept-count": Sparse(places([0, 0, 0], 2), TWO, packed([0, 1], 1)),
-    "kept-count, pruned": Pruned(places([0, 0], 1), Block("plain", bytes(4))),
-    "block-length": Pruned(places([0, 0], 2), Block("plain", bytes(7))),
+    "gap-overrun": Sparse(positions([0, 3, 0], 2), TWO, pack([0, 1], 1)),
+    "gap-overrun, pruned": Pruned(positions([2, 2], 2), Block("plain", bytes(8))),
+    "kept-count": Sparse(positions([0, 0, 0], 2), TWO, pack([0, 1], 1)),
+    "kept-count, pruned": Pruned(positions([0, 0], 1), Block("plain", bytes(4))),
+    "block-length": Pruned(positions([0, 0], 2), Block("plain", bytes(7))),
     "block-length, stored": Stored(Block("plain", bytes(15))),
     "deflate": Stored(Block("deflated", b"\0")),
 }
@@ -540,7 +540,7 @@ def test_outliers_neither_cost_the_other_weights_nor_keep_them_exact(outliers):
 
 @pytest.mark.parametrize("settings", [Settings(quality=43.0), Settings(bits=8)])
 def test_a_lone_zero_costs_no_index(settings):
-    """256 values leave no code for zero: an index of one bit a weight would be the dearer way to say where it is."""
+    """256 values leave no code for zero: an index of one bit a weight would take more bytes."""
     weights = np.random.default_rng(0).laplace(size=1 << 17).astype(np.float32)
     without = encode.encodings(Tensor("w", FLOAT32, (512, 256), weights.view(np.uint8)), settings)
     weights[1000] = 0

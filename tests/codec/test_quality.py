@@ -19,13 +19,13 @@ def test_steps_are_in_proportion_to_magnitude_and_count():
     assert steps / steps[0] == pytest.approx(wanted / wanted[0])
 
 
-def test_no_tensor_goes_far_from_the_average():
+def test_no_tensor_is_far_from_the_average():
     sizes, squares = [10_000_000, 1_000_000, 100_000], [1.0, 1.0, 1e-30]
     found = quality.by_size(sizes, squares, 30.0)
-    assert min(found) > 30 - quality.COARSER - 1 and max(found) < 30 + quality.FINER + quality.COARSER
+    assert min(found) > 30 - quality.MAX_COARSER - 1 and max(found) < 30 + quality.MAX_FINER + quality.MAX_COARSER
 
 
-def test_zeros_have_no_say():
+def test_tensors_of_zeros_do_not_count():
     assert quality.by_size([1000, 10_000], [0.0, 1.0], 30.0)[1] == pytest.approx(30.0)
     assert quality.by_size([1000, 1000], [0.0, 0.0], 30.0) == [30.0, 30.0]
 
@@ -35,5 +35,5 @@ def test_small_tensors_are_not_coded_so_finely_that_sharing_saves_nothing():
     assert 36 < small < 40
 
 
-def test_of_no_tensors_there_is_nothing_to_spread():
+def test_no_tensors_give_no_qualities():
     assert quality.by_size([], [], 30.0) == []

@@ -118,9 +118,9 @@ def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
         assert np.array_equal(kept[part], expected[part])
     if density in (0.0, 1.0):
         return
-    places = arrays.KeptPositions(mask)
-    assert np.array_equal(places[10:70], np.flatnonzero(mask)[10:70])
-    assert [places.rank(place) for place in (0, 65_536, 70_000)] == [mask[:p].sum() for p in (0, 65_536, 70_000)]
+    positions = arrays.KeptPositions(mask)
+    assert np.array_equal(positions[10:70], np.flatnonzero(mask)[10:70])
+    assert [positions.rank(p) for p in (0, 65_536, 70_000)] == [mask[:p].sum() for p in (0, 65_536, 70_000)]
     half = expected > 0
     assert np.array_equal(arrays.select(kept, half)[:], arrays.select(expected, half))
 
@@ -151,7 +151,8 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     assert np.array_equal(arrays.count_codes(codes), np.bincount(codes))
     assert arrays.remap(np.arange(200, dtype=np.uint8), codes) is codes
     assert peak(arrays.remap, table, codes) < 3 * len(codes)
-    assert np.array_equal(arrays.remap(table, codes, out=codes), expected) and np.array_equal(codes, expected)
+    before = codes.copy()
+    assert np.array_equal(arrays.remap(table, codes), expected) and np.array_equal(codes, before)
 
 
 def test_a_file_that_is_too_short_is_not_mapped(tmp_path):

@@ -1,4 +1,4 @@
-"""The file: exact bytes, the way back, and what reading it promises. Its refusals are tests/test_vectors.py's."""
+"""The file: exact bytes, reading them back, and errors while reading. Refusals are in tests/spec/test_vectors.py."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcz.encoded import EXPANSION, RecordInfo, may_expand
+from dcz.encoded import MAX_RECORD_EXPANSION, RecordInfo, may_expand
 from dcz.errors import CorruptFile, FileAccess, UnsupportedFile
 from dcz.format.container import Archive, Entry, read_directory, write_head
 from dcz.tensor import DTYPES, FLOAT32
@@ -119,18 +119,18 @@ def test_a_later_minor_version_is_read_and_a_later_major_is_not():
     assert error.value.reason == "version"
 
 
-def test_the_expansion_that_the_format_allows_ends_here():
+def test_the_limit_of_expansion():
     assert may_expand(0, 0)
-    assert may_expand(3 * EXPANSION, 3)
-    assert not may_expand(3 * EXPANSION + 1, 3)
+    assert may_expand(3 * MAX_RECORD_EXPANSION, 3)
+    assert not may_expand(3 * MAX_RECORD_EXPANSION + 1, 3)
     assert not may_expand(1, 0)
-    wide = {"dtype": FLOAT32, "shape": (EXPANSION // 4 * 3,), "length": 3}
+    wide = {"dtype": FLOAT32, "shape": (MAX_RECORD_EXPANSION // 4 * 3,), "length": 3}
     assert read_directory(io.BytesIO(write_head(b"", {}, [entry("w", b"", **wide)]) + bytes(3))).entries
-    wide["shape"] = (EXPANSION // 4 * 3 + 1,)
+    wide["shape"] = (MAX_RECORD_EXPANSION // 4 * 3 + 1,)
     assert refusal(write_head(b"", {}, [entry("w", b"", **wide)]) + bytes(3)) == "expansion"
 
 
-def test_names_are_compared_as_they_are():
+def test_names_are_compared_byte_for_byte():
     close = [entry(name, b"") for name in ("w", "W", "w ", "\u00fc", "u\u0308", "")]
     assert len(read_directory(io.BytesIO(write_head(b"", {}, close))).entries) == 6
     assert refusal(write_head(b"", {}, [entry("w", b""), entry("w", b"")])) == "duplicate-name"
@@ -146,7 +146,7 @@ def test_a_fault_of_the_directory_is_reported_before_the_file_s_length():
     assert refusal(write_head(b"", {}, twice)) == "duplicate-name"
 
 
-def test_damage_is_told_with_the_file_and_the_tensor(tmp_path):
+def test_damage_is_reported_with_the_file_and_the_tensor(tmp_path):
     data = bytearray(HEAD + RECORD)
     data[60] ^= 1
     data[90] ^= 1

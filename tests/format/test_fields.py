@@ -1,4 +1,4 @@
-"""The smallest pieces: exact bytes, and the way back."""
+"""The elementary fields: exact bytes, and reading them back."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_varints_round_trip():
 
 
 @pytest.mark.parametrize("coded", ["80 00", "FF 80 00", "80 80 80 80 80 80 80 80 80 01", "80 80 80 80 80 80 80 80 80"])
-def test_a_varint_that_is_longer_than_it_need_be_or_than_nine_bytes_is_refused(coded):
+def test_a_varint_that_is_not_minimal_or_longer_than_nine_bytes_is_refused(coded):
     assert refusal(reader(coded).varint) == "varint"
 
 
@@ -97,7 +97,7 @@ def test_a_bitmap_has_its_first_flag_lowest_and_its_unused_bits_are_ignored():
     assert np.array_equal(reader("81 FF").bitmap(9), flags)
 
 
-def test_a_bitmap_that_is_not_all_there_is_truncated_whatever_its_size():
+def test_an_incomplete_bitmap_is_truncated_whatever_its_size():
     assert refusal(lambda: reader("FF").bitmap(9)) == "truncated"
     assert refusal(lambda: reader("FF").bitmap(2**62)) == "truncated"
 

@@ -1,4 +1,4 @@
-"""Records: exact bytes of every encoding, the way back, and what is refused while they are laid out."""
+"""Records: exact bytes of every encoding, reading them back, and refusals while reading."""
 
 import numpy as np
 import pytest
@@ -219,13 +219,13 @@ def test_byte_planes_are_for_elements_of_two_bytes_and_more():
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (2**40, 0, 2**20)])
-def test_a_tensor_without_elements_keeps_no_place(shape):
+def test_a_tensor_without_elements_keeps_no_position(shape):
     assert read(None, bytes.fromhex("01 00 00"), shape=shape, encoding="sparse").index.kept == 0
     assert refusal(None, bytes.fromhex("01 01 01 00 00"), shape=shape, encoding="sparse") == "kept-count"
 
 
 @pytest.mark.parametrize("encoding", range(4))
-def test_random_bytes_are_laid_out_or_refused(encoding):
+def test_random_bytes_are_read_or_refused(encoding):
     reasons = set()
     for seed in range(2000):
         rng = np.random.default_rng(seed)

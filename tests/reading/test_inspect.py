@@ -6,6 +6,7 @@ import pytest
 
 import dcz
 from dcz.codec.stages import huffman
+from dcz.codec.stages import packed as fixed_width
 from dcz.encoded import Sparse
 from dcz.errors import FileAccess
 from dcz.format import record
@@ -36,8 +37,8 @@ def test_stages_before_huffman_are_the_bytes_of_fixed_width_streams(packed):
             if not isinstance(encoded, Sparse):
                 continue
             index = encoded.index
-            gaps = huffman.pack(huffman.decode(index.gaps), index.gap_bits).segments[0]
-            codes = huffman.pack(huffman.decode(encoded.codes), 4).segments[0]
+            gaps = fixed_width.encode(huffman.decode(index.gaps), index.gap_bits).segments[0]
+            codes = fixed_width.encode(huffman.decode(encoded.codes), 4).segments[0]
             codebook = dict(record.parts(encoded))["codebook"]
             assert row.share == len(gaps) + len(codes) + len(codebook)
             assert row.prune == len(gaps) + 4 * index.kept

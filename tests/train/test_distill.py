@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 import dcz
 from dcz import calibrate
-from dcz.codec.stages.share import simple_step
+from dcz.codec.stages.grid import round_step
 from dcz.errors import BadPlan, UnsuitableModel
 from dcz.evaluation.batches import SampleBatches
 from dcz.plan import Plan, Rule, Settings
@@ -91,8 +91,8 @@ def test_spoilt_centroids_are_mended(source, shape):
 
 def test_a_grid_stays_a_grid():
     def even(sampled):
-        step = {name: simple_step(0.8 * float(sampled.values(name).std())) for name in sampled.weight_names}
-        return {name: np.rint(sampled.values(name) / each) * simple_step(1.5 * each) for name, each in step.items()}
+        step = {name: round_step(0.8 * float(sampled.values(name).std())) for name in sampled.weight_names}
+        return {name: np.rint(sampled.values(name) / each) * round_step(1.5 * each) for name, each in step.items()}
 
     _, new, better, verdict = distill(samples.perceptron(), inputs(192), new=even, schedule=Schedule(4, 1.0, 0))
     assert verdict.after < verdict.before

@@ -1,1 +1,1 @@
-"""One module a stage of the paper: prune, share, index, huffman; and what these stand on."""
+"""One module a stage of the paper: prune, share, index, huffman; beside them the modules that these use."""

@@ -1,10 +1,13 @@
-"""Codes -> codes whose errors cancel in every row.
+"""Row-sum-preserving rounding: codes -> codes whose rounding errors cancel in every row.
 
-    row 0.4 0.4 0.4 0.9 on whole levels: nearest 0 0 0 1, balanced 0 0 1 1
+    row 0.4 0.4 0.4 0.9, levels 0 and 1:   to nearest 0 0 0 1, sum 1   here 0 0 1 1, sum 2 (exactly 2.1)
 
-Inputs of most layers have a mean: after a ReLU none is negative. What a layer makes of the mean is its rows' sums, so
-errors that add up in a row shift all of its outputs alike, and the network drifts. A few weights of the row that lie
-nearest to the middle of two levels go to the other one instead: hardly any error more, and the sum is right.
+Inputs of most layers have a mean that is not zero: after a ReLU none is negative. Rounding errors that add up in a row
+then shift all outputs of that row alike (Nagel et al., "Data-free quantization through weight equalization and bias
+correction", 2019, section 4.2, corrects that shift in the bias). Rounding to nearest is not the best rounding (Nagel et
+al., "Up or down? Adaptive rounding for post-training quantization", 2020): here a few weights of the row, those nearest
+to the threshold between two levels, are rounded the other way, which hardly adds any error, until the sum is right.
+SQuant (Guo et al., 2022) flips roundings by the same criterion, without the price in bits.
 """
 
 import math
@@ -15,113 +18,135 @@ import numpy as np
 from ... import arrays
 from . import code_length
 
-UNIT = 1 << 20  # errors are whole numbers of this part of the widest gap: their sums are the same in any order
+UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
 BLOCK = 1 << 16
-FEW = 1 << 12  # rows that a block has again and again
-SHARE = 2.0  # times the root of a row's length: weights that may move. A sum is rarely off by more than half of them.
+MAX_TILED_ROWS = 1 << 12  # row numbers up to which a block of them is made by repetition
+# Candidates for the other rounding in a row of n weights, in units of sqrt(n): the cheapest ones. Rounding errors are
+# about uniform, so that costs are too, from 0 to 2 gap^2; a sum is rarely off by more than half as many gaps.
+CANDIDATES = 2.0
 
 
 class RowIndex:
-    """Which row each weight is in: see Tensor.rows. `places` (integers, flat, or arrays.KeptPositions) are those of the
-    weights in the tensor, None for all of it."""
+    """The row of each weight (see Tensor.rows).
 
-    def __init__(self, shape: tuple[int, ...], rows: int, places=None):
-        self._places = places
-        self._last = rows < 0  # the last axis numbers the rows
+    `positions` (integers, flat, or arrays.KeptPositions) are those of the weights in the tensor, None for all of it.
+    """
+
+    def __init__(self, shape: tuple[int, ...], rows: int, positions: np.ndarray | arrays.KeptPositions | None = None):
+        self._positions = positions
+        self._last_axis = rows < 0  # the last axis numbers the rows
         self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
         self._inner = self.count if rows < 0 else math.prod(shape[rows:])
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        if self._places is not None:
-            return self._places[part] % self._inner if self._last else self._places[part] // self._inner
-        if self._last and self._inner > FEW:
-            return np.arange(part.start, part.stop) % self._inner
-        # Without a division for each place, which would take longer than all else.
-        first, last = part.start // self._inner, -(-part.stop // self._inner)
-        if self._last:
-            skipped = part.start - first * self._inner
-            return np.tile(np.arange(self._inner), last - first)[skipped : skipped + part.stop - part.start]
-        edges = np.clip(np.arange(first, last + 1) * self._inner, part.start, part.stop)
+    def __getitem__(self, block: slice) -> np.ndarray:
+        if self._positions is not None:
+            positions: np.ndarray = self._positions[block]
+            return positions % self._inner if self._last_axis else positions // self._inner
+        if self._last_axis and self._inner > MAX_TILED_ROWS:
+            return np.arange(block.start, block.stop) % self._inner
+        # Without a division for each position, which would take longer than everything else here.
+        first, last = block.start // self._inner, -(-block.stop // self._inner)
+        if self._last_axis:
+            skipped = block.start - first * self._inner
+            return np.tile(np.arange(self._inner), last - first)[skipped : skipped + block.stop - block.start]
+        edges = np.clip(np.arange(first, last + 1) * self._inner, block.start, block.stop)
         return np.repeat(np.arange(first, last), np.diff(edges))
 
 
-def balanced(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float) -> np.ndarray:
-    """Codes (uint8) near the given ones, with sums of errors near zero over the weights of each row.
+def preserve_row_sums(
+    weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float
+) -> np.ndarray:
+    """Codes (uint8), some of them one level up or down, with a sum of errors near zero over the weights of each row.
 
     `weights` (float, flat, finite), `codes` (uint8) into `levels` (float64, ascending), `rows` their rows. `slope` is
-    the squared error that a bit is worth: see share.rate_slope.
+    the squared error that a bit is worth: see grid.rate_slope.
     """
     if len(levels) < 2 or not len(weights):
         return codes
     gap = float(np.median(np.diff(levels)))
-    length, sums = _sums(weights, codes, levels, rows, gap / UNIT)
-    wanted = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
-    reach = 2 * gap * gap * np.minimum(1.0, SHARE / np.sqrt(np.maximum(length, 1)))
-    reach[np.abs(sums) <= UNIT / 2] = -math.inf
-    changes = _changes(levels)
-    place, row, cost = _candidates(weights, codes, levels, changes, rows, slope, wanted, reach)
-    order = np.lexsort((cost, row))  # of those that cost the same, the first places stay first
-    place, row = place[order], row[order]
+    length, sums = _row_errors(weights, codes, levels, rows, gap / UNIT)
+    direction = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
+    max_cost = 2 * gap * gap * np.minimum(1.0, CANDIDATES / np.sqrt(np.maximum(length, 1)))
+    max_cost[np.abs(sums) <= UNIT / 2] = -math.inf
+    changes = _level_changes(levels)
+    position, row, cost = _flip_costs(weights, codes, levels, changes, rows, slope, direction, max_cost)
+    order = np.lexsort((cost, row))  # stable: of equal costs, the lower position first
+    position, row = position[order], row[order]
     del cost, order
-    moved = _moved(row, np.rint(changes[wanted[row], codes[place]] / gap * UNIT).astype(np.int64), sums)
-    place, row = place[moved], row[moved]
-    found = codes.copy()
-    found[place] += np.where(wanted[row] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
-    return found
+    change = np.rint(changes[direction[row], codes[position]] / gap * UNIT).astype(np.int64)
+    flipped = _flips_to_zero(row, change, sums)
+    position, row = position[flipped], row[flipped]
+    rounded = codes.copy()
+    rounded[position] += np.where(direction[row] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
+    return rounded
 
 
-def _sums(weights, codes, levels, rows: RowIndex, unit: float) -> tuple[np.ndarray, np.ndarray]:
-    """How many weights each row has, and its error in units (int64)."""
+def _row_errors(
+    weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, unit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The number of weights of each row (float64), and the sum of its rounding errors in units (int64)."""
     count, sums = np.zeros(rows.count), np.zeros(rows.count)
-    for start in range(0, len(weights), BLOCK):
-        part = slice(start, min(start + BLOCK, len(weights)))
-        row, errors = rows[part], levels.take(codes[part])
-        errors -= weights[part]
+    for block in arrays.blocks(len(weights), BLOCK):
+        row, errors = rows[block], levels.take(codes[block])
+        errors -= weights[block]
         errors /= unit
         np.rint(errors, out=errors)
-        sums += np.bincount(row, errors, rows.count)  # whole numbers below 2^53: exact
+        sums += np.bincount(row, errors, rows.count)  # integers below 2^53: exact
         count += np.bincount(row, minlength=rows.count)
     return count, sums.astype(np.int64)
 
 
-def _steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
-    """Down (0) and up (1): the levels from which there is a step, and those to which it leads."""
+def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
+    """For down (0) and up (1): the levels that have a neighbour there, and these neighbours."""
     last = len(levels) - 1
     yield 0, slice(1, last + 1), slice(0, last)
     yield 1, slice(0, last), slice(1, last + 1)
 
 
-def _changes(levels: np.ndarray) -> np.ndarray:
-    """What a step down, or up, adds to a value at each level: float64[2, 256]."""
-    change = np.zeros((2, 256))
-    for way, here, there in _steps(levels):
-        change[way, here] = levels[there] - levels[here]
-    return change
+def _level_changes(levels: np.ndarray) -> np.ndarray:
+    """What a step down or up from each level adds to the value: float64[2, 256]."""
+    changes = np.zeros((2, 256))
+    for direction, here, there in _level_steps(levels):
+        changes[direction, here] = levels[there] - levels[here]
+    return changes
 
 
-def _candidates(weights, codes, levels, change, rows: RowIndex, slope: float, wanted: np.ndarray, reach: np.ndarray):
-    """Weights whose move to the next level, the way their row wants, costs less than the row's `reach`: their places,
-    rows and costs."""
-    price, fixed = _prices(codes, len(levels)), np.full((2, 256), math.inf)
-    for way, here, there in _steps(levels):
-        fixed[way, here] = change[way, here] ** 2 + slope * (price[there] - price[here])
-    narrow = np.min_scalar_type(max(len(weights), rows.count))  # there may be millions of them
-    found, double, table = [], 2 * change.ravel(), 256 * wanted  # of a row, where its way's costs begin
-    for start in range(0, len(weights), BLOCK):
-        part = slice(start, min(start + BLOCK, len(weights)))
-        code, row = codes[part], rows[part]
-        place = table.take(row)
-        place += code
+def _flip_costs(
+    weights: arrays.Weights,
+    codes: np.ndarray,
+    levels: np.ndarray,
+    changes: np.ndarray,
+    rows: RowIndex,
+    slope: float,
+    direction: np.ndarray,
+    max_cost: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights that are cheaper than their row's `max_cost` to move a level in its `direction`: position, row and cost.
+
+    The cost is the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added
+    at `slope`.
+    """
+    bits, fixed = _code_bits(codes, len(levels)), np.full((2, 256), math.inf)
+    for way, here, there in _level_steps(levels):
+        fixed[way, here] = changes[way, here] ** 2 + slope * (bits[there] - bits[here])
+    integer = np.min_scalar_type(max(len(weights), rows.count))  # narrow: there may be millions of candidates
+    double, table_start = 2 * changes.ravel(), 256 * direction  # of a row: where the costs of its direction start
+    candidates = []
+    for block in arrays.blocks(len(weights), BLOCK):
+        code, row = codes[block], rows[block]
+        entry = table_start.take(row)
+        entry += code
         cost = levels.take(code)
-        cost -= weights[part]
-        cost *= double.take(place)
-        cost += fixed.take(place)
-        near = np.flatnonzero(cost < reach.take(row))
-        found.append(((near + start).astype(narrow), row[near].astype(narrow), cost[near]))
-    return [np.concatenate(each) for each in zip(*found)]
+        cost -= weights[block]
+        cost *= double.take(entry)
+        cost += fixed.take(entry)
+        cheap = np.flatnonzero(cost < max_cost.take(row))
+        candidates.append(((cheap + block.start).astype(integer), row[cheap].astype(integer), cost[cheap]))
+    position, row, cost = (np.concatenate(columns) for columns in zip(*candidates, strict=True))
+    return position, row, cost
 
 
-def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
+def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
     used = arrays.count_codes(codes)
@@ -129,17 +154,18 @@ def _prices(codes: np.ndarray, entries: int) -> np.ndarray:
     return code_length.stable_lengths(count, len(codes))
 
 
-def _moved(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Which of the candidates (bool; sorted by row, cheapest first) move: as many as bring the sum nearest to zero."""
+def _flips_to_zero(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Which candidates (bool; sorted by row, cheapest first) to flip: as many as bring the sum nearest to zero."""
     if not len(row):
         return np.zeros(0, bool)
     first = np.flatnonzero(np.diff(row, prepend=-1))
     running = np.cumsum(change)
     before = np.repeat(running[first] - change[first], np.diff(np.append(first, len(row))))
-    left = np.abs(sums[row] + running - before)  # where this one and all before it move
-    # Sums only shrink until they pass zero: a move is good if it leaves less than there was before it.
+    left = np.abs(sums[row] + running - before)  # if this candidate and all before it in its row are flipped
+    # Sums shrink until they pass zero: a flip helps if it leaves a smaller sum than the one before it.
     previous = np.append(0, left[:-1])
     previous[first] = np.abs(sums[row[first]])
     worse = left >= previous
     stopped = np.cumsum(worse)
-    return stopped - np.repeat(stopped[first] - worse[first], np.diff(np.append(first, len(row)))) == 0
+    flips: np.ndarray = stopped - np.repeat(stopped[first] - worse[first], np.diff(np.append(first, len(row)))) == 0
+    return flips

@@ -1,27 +1,26 @@
-"""How long the words of an entropy code are, from the counts of its symbols alone: -log2 of a symbol's share.
+"""Word lengths of an ideal entropy code, from the counts of its symbols: -log2 of a symbol's relative frequency.
 
     counts 3 1   ->   ideal_lengths 0.415 2.0   entropy_bits 3.245
 
-Huffman codes come near to that (huffman.coded_bits measures them); decisions that weigh error against bits need no
-more.
+Huffman codes come near to that; huffman.coded_bits measures them. Decisions that weigh error against bits use this.
 """
 
 import math
 
 import numpy as np
 
-STEPS = 1024  # of a bit, to which lengths are rounded where bytes depend on them
+FRACTIONS = 1024  # lengths are rounded to this part of a bit where bytes depend on them
 
 
 def ideal_lengths(counts: np.ndarray, total: float) -> np.ndarray:
-    """Bits (float64) of the word of each symbol that occurs `counts` times in `total`; 0 counts as a half."""
+    """Bits (float64) of the word of each symbol that occurs `counts` times in `total`; a count of 0 is taken as 0.5."""
     lengths: np.ndarray = -np.log2(np.maximum(counts, 0.5) / total)
     return lengths
 
 
 def stable_lengths(counts: np.ndarray, total: float) -> np.ndarray:
-    """The same rounded, so that a processor whose log2 differs in its last bit makes the same decisions."""
-    lengths: np.ndarray = np.rint(ideal_lengths(counts, total) * STEPS) / STEPS
+    """`ideal_lengths`, rounded: a processor whose log2 differs in the last bit makes the same decisions."""
+    lengths: np.ndarray = np.rint(ideal_lengths(counts, total) * FRACTIONS) / FRACTIONS
     return lengths
 
 

@@ -2,9 +2,11 @@
 
     symbols  3 3 0 3  ->  lengths 0:2 3:1 end:2  ->  words 3=0 0=10 end=11  ->  bits, first to last, 0 0 10 0 11
 
-Words are packed as DEFLATE packs literals, so that any inflate can decode a segment once it is given a block header
-that spells our lengths. zlib is only the engine: the code, the table and the stream are ours, and bitarray decodes
-the same bytes independently (`decode_slowly`).
+Canonical Huffman codes (Huffman, "A method for the construction of minimum-redundancy codes", 1952; Schwartz and
+Kallick, "Generating a canonical prefix encoding", 1964) of limited length. Words are packed as DEFLATE packs literals
+(RFC 1951, section 3.2.2), so that any inflate decodes a segment behind a block header that states our lengths. zlib is
+only the engine: the code, the table and the stream are ours, and bitarray decodes the same bytes independently
+(`decode_slowly`).
 """
 
 from collections.abc import Callable, Iterable
@@ -14,21 +16,22 @@ from typing import Any
 import numpy as np
 
 from ... import arrays
-from ...deflate import engine as inflate_engine
-from ...encoded import END, LONGEST, SEGMENT, Stream, table_nibbles
+from ...deflate import inflate_engine
+from ...encoded import END, MAX_WORD_BITS, SEGMENT, Stream, table_nibbles
 from ...errors import CorruptFile
+from . import packed
 
-LIMIT = 12  # bits of the longest word that is written; longer ones would save less than 0.1 % on weight codes
+MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
 
 RunParts = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
-def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
+def code_lengths(counts: np.ndarray, limit: int = MAX_BITS) -> np.ndarray:
     """Lengths (uint8) of an optimal prefix code for `counts` with no word longer than `limit` bits.
 
     Package-merge (Larmore and Hirschberg, "A fast algorithm for optimal length-limited Huffman codes", 1990).
-    Symbols of count 0 get length 0; at least two counts must be positive. Of equally frequent symbols, the smaller one
-    never gets the shorter word.
+    Symbols of count 0 get length 0. Of equally frequent symbols, the smaller one never gets the shorter word. Raises
+    ValueError unless 2 to 2^limit counts are positive.
     """
     used = np.flatnonzero(counts)
     if not 2 <= len(used) <= 1 << limit:
@@ -36,13 +39,13 @@ def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
     order = used[np.argsort(counts[used], kind="stable")]
     leaves = counts[order].astype(np.int64)
     levels, items = [], leaves
-    is_leaf = np.ones(len(leaves), bool)
+    is_leaf: np.ndarray = np.ones(len(leaves), bool)
     for _ in range(limit):
         levels.append(is_leaf)
-        pairs = items[: len(items) // 2 * 2].reshape(-1, 2).sum(axis=1)
-        merged = np.concatenate([leaves, pairs])
-        place = np.argsort(merged, kind="stable")  # a leaf goes before a package of the same weight
-        items, is_leaf = merged[place], place < len(leaves)
+        packages = items[: len(items) // 2 * 2].reshape(-1, 2).sum(axis=1)
+        merged = np.concatenate([leaves, packages])
+        position = np.argsort(merged, kind="stable")  # a leaf goes before a package of the same weight
+        items, is_leaf = merged[position], position < len(leaves)
     lengths = np.zeros(len(counts), np.uint8)
     take = 2 * len(leaves) - 2
     for is_leaf in reversed(levels):
@@ -53,10 +56,10 @@ def code_lengths(counts: np.ndarray, limit: int = LIMIT) -> np.ndarray:
 
 
 def words(lengths: np.ndarray) -> np.ndarray:
-    """Canonical words of `lengths`, each with its first bit lowest (uint32, as they are packed)."""
+    """Canonical words of `lengths` (uint8), each with its first bit lowest (uint32), as they are packed."""
     result = np.zeros(len(lengths), np.uint32)
     code = 0
-    for length in range(1, LONGEST + 1):
+    for length in range(1, MAX_WORD_BITS + 1):
         code <<= 1
         for symbol in np.flatnonzero(lengths == length).tolist():
             result[symbol] = int(f"{code:0{length}b}"[::-1], 2)
@@ -66,15 +69,15 @@ def words(lengths: np.ndarray) -> np.ndarray:
 
 def count_symbols(symbols: np.ndarray) -> np.ndarray:
     """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
-    found = arrays.count_codes(symbols)
-    return np.pad(found, (0, 256 - len(found)))
+    counts = arrays.count_codes(symbols)
+    return np.pad(counts, (0, 256 - len(counts)))
 
 
 def stream_bits(counts: np.ndarray) -> int:
     """Bits of the smallest stream of these symbol `counts` (int64[256]), its table and end symbols included."""
     if np.count_nonzero(counts) < 2:
         return 16 if counts.any() else 0
-    return min(coded_bits(counts), packed_bits(counts))
+    return min(coded_bits(counts), packed.stream_bits(counts))
 
 
 def coded_bits(counts: np.ndarray) -> int:
@@ -88,45 +91,36 @@ def _with_end(counts: np.ndarray) -> np.ndarray:
     return np.append(counts, -(-int(counts.sum()) // SEGMENT))
 
 
-def packed_bits(counts: np.ndarray) -> int:
-    """Bits of a packed stream of these symbol `counts` (not all 0)."""
-    return 16 + packed_width(counts) * int(counts.sum())
+def encode(symbols: arrays.Bytes, run_parts: RunParts = map, counts: np.ndarray | None = None) -> Stream:
+    """Encode `symbols` (uint8, flat) as the smallest of the three forms; `run_parts` may spread segments over threads.
 
-
-def packed_width(counts: np.ndarray) -> int:
-    """Bits of a fixed-width code for symbols of these `counts` (not all 0)."""
-    return max(1, int(np.flatnonzero(counts)[-1]).bit_length())
-
-
-def encode(symbols: np.ndarray, run_parts: RunParts = map, counts: np.ndarray | None = None) -> Stream:
-    """Code `symbols` (uint8, flat) as the smallest of the three forms; `run_parts` may spread segments over threads.
-
-    With their `counts`, no more than a segment of the symbols is asked for at a time: they may be made then.
+    With their `counts` (int64[256]), only slices of a segment are taken of the symbols: they may be lazy.
     """
-    counts = count_symbols(symbols) if counts is None else counts
+    if counts is None:
+        counts = count_symbols(symbols[:])
     used = np.flatnonzero(counts)
     if len(used) < 2:
         return Stream("constant", len(symbols), symbol=int(used[0]) if len(used) else 0)
-    if packed_bits(counts) <= coded_bits(counts):
-        return pack(symbols, packed_width(counts))
+    if packed.stream_bits(counts) <= coded_bits(counts):
+        return packed.encode(symbols, packed.min_width(counts))
     lengths = code_lengths(_with_end(counts))
-    tables = _JointTable(lengths)
+    table = _JointTable(lengths)
     starts = range(0, len(symbols), SEGMENT)
-    segments = run_parts(lambda start: tables.pack(symbols[start : start + SEGMENT]), starts)
+    segments = run_parts(lambda start: table.pack(symbols[start : start + SEGMENT]), starts)
     return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
 
 
 class _JointTable:
-    """The words of pairs of symbols, looked up together."""
+    """The joint words of all pairs of symbols: one look-up encodes two symbols."""
 
     def __init__(self, lengths: np.ndarray):
         self.word = words(lengths).astype(np.uint64)
         self.length = lengths.astype(np.uint64)
         pair_word, pair_length = np.zeros((256, 256), np.uint32), np.zeros((256, 256), np.uint8)
-        kinds = int(np.flatnonzero(lengths[:END])[-1]) + 1  # most alphabets are small, and so is most of the table
-        first, second = np.arange(kinds), np.arange(kinds)[:, None]
-        pair_word[:kinds, :kinds] = self.word[first] | self.word[second] << self.length[first]
-        pair_length[:kinds, :kinds] = lengths[first] + lengths[second]
+        alphabet = int(np.flatnonzero(lengths[:END])[-1]) + 1  # often small: then only a corner is filled
+        first, second = np.arange(alphabet), np.arange(alphabet)[:, None]
+        pair_word[:alphabet, :alphabet] = self.word[first] | self.word[second] << self.length[first]
+        pair_length[:alphabet, :alphabet] = lengths[first] + lengths[second]
         self.pair_word, self.pair_length = pair_word.ravel(), pair_length.ravel()
 
     def pack(self, symbols: np.ndarray) -> bytes:
@@ -142,11 +136,11 @@ class _JointTable:
 
 
 def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
-    """Lay words (uint64, below 2^length, length 1 to 60) end to end, lowest bit first, and fill up the last byte."""
+    """Concatenate words (uint64, below 2^length, length 1 to 60), lowest bit first; pad the last byte with zeros."""
     end = np.cumsum(length)
     start = end - length
     shift = start & np.uint64(63)
-    cell = start >> np.uint64(6)  # every 64-bit cell but the last has some word's start, no word being longer
+    cell = start >> np.uint64(6)  # a word starts in every 64-bit cell but perhaps the last, as no word is longer
     firsts = np.append(0, np.flatnonzero(cell[1:] != cell[:-1]) + 1)
     cells = np.bitwise_or.reduceat(word << shift, firsts)
     lasts = np.append(firsts[1:], len(word)) - 1  # only a cell's last word can reach into the next
@@ -156,62 +150,34 @@ def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
     return cells.astype("<u8").tobytes()[: -(-int(end[-1]) // 8)]
 
 
-def pack(symbols: np.ndarray, width: int) -> Stream:
-    """Lay `symbols` (uint8) end to end, `width` bits each: the stream before Huffman coding."""
-    packed = bytearray()
-    for start in range(0, len(symbols), SEGMENT):  # a multiple of eight symbols: each part ends with its last byte
-        part = np.unpackbits(symbols[start : start + SEGMENT][:, None], axis=1, bitorder="little", count=width)
-        packed += np.packbits(part, bitorder="little").data
-    return Stream("packed", len(symbols), width=width, segments=(bytes(packed),))
-
-
 def decode(stream: Stream, run_parts: RunParts = map) -> np.ndarray:
     """The symbols of a stream (uint8[count]); `run_parts` may spread segments over threads.
 
-    Raises CorruptFile `segment` where the bits do not hold exactly the symbols that they should.
+    Raises CorruptFile `segment` where the bits do not hold exactly as many symbols, and an end symbol.
     """
     if stream.form == "constant":
         return np.full(stream.count, stream.symbol, np.uint8)
     if stream.form == "packed":
-        return _unpack(stream)
+        return packed.decode(stream)
+    assert stream.lengths is not None, "a Huffman stream has lengths"
     header = deflate_header(stream.lengths)
     symbols = np.empty(stream.count, np.uint8)
 
     def fill(number: int) -> None:
-        part = symbols[number * SEGMENT : (number + 1) * SEGMENT]
-        part[:] = np.frombuffer(_inflate(header, stream.segments[number], len(part)), np.uint8)
+        block = symbols[number * SEGMENT : (number + 1) * SEGMENT]
+        block[:] = np.frombuffer(_inflate(header, stream.segments[number], len(block)), np.uint8)
 
     for _ in run_parts(fill, range(len(stream.segments))):
         pass
     return symbols
 
 
-def _unpack(stream: Stream) -> np.ndarray:
-    packed, width = np.frombuffer(stream.segments[0], np.uint8), stream.width
-    table = None
-    if 8 % width == 0:  # a byte holds whole symbols: those of each byte
-        table = _unpack_symbols(np.arange(256, dtype=np.uint8), width, 256 * 8 // width).reshape(256, -1)
-    symbols = np.empty(stream.count, np.uint8)
-    for start in range(0, stream.count, SEGMENT):  # whole bytes each; a bit takes a byte on the way
-        part = symbols[start : start + SEGMENT]
-        held = packed[start * width // 8 : -(-(start + len(part)) * width // 8)]
-        part[:] = _unpack_symbols(held, width, len(part)) if table is None else table[held].ravel()[: len(part)]
-    return symbols
-
-
-def _unpack_symbols(packed: np.ndarray, width: int, count: int) -> np.ndarray:
-    """The first `count` symbols of `width` bits each that are packed in bytes."""
-    bits = np.unpackbits(packed, bitorder="little", count=count * width)
-    padded = np.zeros((count, 8), np.uint8)
-    padded[:, :width] = bits.reshape(count, width)
-    return np.packbits(padded, axis=1, bitorder="little").ravel()
-
-
-def _inflate(header: bytes, segment: bytes, count: int) -> bytes:
+def _inflate(header: bytes, segment: bytes | memoryview, count: int) -> bytes:
+    """Exactly `count` symbols of a segment behind its DEFLATE header."""
     engine = inflate_engine.decompressobj(-15)
     try:
-        # One call is up to three times faster than two; one symbol more than asked, so that the end symbol is read.
-        symbols = engine.decompress(b"".join((header, segment)), count + 1)
+        # One call is up to three times faster than two. Room for one symbol more, so that the end symbol is read.
+        symbols: bytes = engine.decompress(b"".join((header, segment)), count + 1)
     except inflate_engine.error as error:
         raise CorruptFile("segment", f"a Huffman segment does not decode ({error})") from error
     if len(symbols) != count or not engine.eof or engine.unused_data:
@@ -219,23 +185,23 @@ def _inflate(header: bytes, segment: bytes, count: int) -> bytes:
     return symbols
 
 
-# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for "no word", so
-# that padding can move the header's end by single bits, and words of 4 and 5 bits for the lengths 1 and 2 to 15.
+# The code for the code lengths in a DEFLATE header (RFC 1951, section 3.2.7), fixed here: one bit for length 0, "no
+# word", so that padding by such lengths moves the header's end by single bits; 4 bits for length 1, 5 bits for 2 to 15.
 _LENGTH_CODE = [1, 4] + [5] * 14 + [0, 0, 0]
 _LENGTH_CODE_ORDER = (16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15)
-_LENGTH_WORDS = [f"{int(w):0{n}b}" for w, n in zip(words(np.array(_LENGTH_CODE)), _LENGTH_CODE) if n]
+_LENGTH_WORDS = [f"{int(w):0{n}b}" for w, n in zip(words(np.array(_LENGTH_CODE)), _LENGTH_CODE, strict=True) if n]
 
 
 def deflate_header(lengths: np.ndarray) -> bytes:
-    """A DEFLATE header, whole bytes long, for a last block of literals with words of these `lengths` (uint8[257])."""
+    """A DEFLATE block header of whole bytes for a last block of literals with words of these `lengths` (uint8[257])."""
 
     def header(padding: int) -> str:
         # last block, dynamic; HLIT - 257, HDIST - 1, HCLEN - 4
         fields = [(1, 1), (2, 2), (padding, 5), (0, 5), (15, 4)]
         fields += [(_LENGTH_CODE[symbol], 3) for symbol in _LENGTH_CODE_ORDER]
         bits = [f"{value:0{width}b}" for value, width in fields]
-        no_words = [0] * (padding + 1)  # lengths of surplus match symbols, and of the one distance symbol
-        bits += [_LENGTH_WORDS[length] for length in lengths.tolist() + no_words]
+        unused = [0] * (padding + 1)  # lengths of surplus match symbols, and of the one distance symbol
+        bits += [_LENGTH_WORDS[length] for length in lengths.tolist() + unused]
         return "".join(reversed(bits))
 
     bits = header(0)
@@ -245,7 +211,7 @@ def deflate_header(lengths: np.ndarray) -> bytes:
 
 
 def decode_slowly(stream: Stream) -> np.ndarray:
-    """The symbols of a stream by way of bitarray, which shares no code with `decode`: for tests and `verify --deep`.
+    """The symbols of a stream (uint8[count]) by bitarray, which shares no code with `decode`: for `verify --deep`.
 
     Raises CorruptFile `segment` as `decode` does.
     """
@@ -255,7 +221,8 @@ def decode_slowly(stream: Stream) -> np.ndarray:
     from bitarray.util import canonical_decode
 
     lengths = stream.lengths
-    count = np.bincount(lengths, minlength=LONGEST + 1)
+    assert lengths is not None, "a Huffman stream has lengths"
+    count = np.bincount(lengths, minlength=MAX_WORD_BITS + 1)
     count[0] = 0
     order = np.flatnonzero(lengths)
     symbol = order[np.argsort(lengths[order], kind="stable")].tolist()
@@ -263,13 +230,13 @@ def decode_slowly(stream: Stream) -> np.ndarray:
     for number, segment in enumerate(stream.segments):
         bits = bitarray(endian="little")
         bits.frombytes(bytes(segment))
-        part = result[number * SEGMENT : (number + 1) * SEGMENT]
+        block = result[number * SEGMENT : (number + 1) * SEGMENT]
         try:
-            decoded = np.fromiter(islice(canonical_decode(bits, count.tolist(), symbol), len(part) + 1), np.int64)
+            decoded = np.fromiter(islice(canonical_decode(bits, count.tolist(), symbol), len(block) + 1), np.int64)
         except ValueError as error:
             raise CorruptFile("segment", f"a Huffman segment does not decode in the second engine ({error})") from error
         ends = np.flatnonzero(decoded == END)
-        if ends.tolist() != [len(part)] or -(-int(lengths[decoded].sum()) // 8) != len(segment):
+        if ends.tolist() != [len(block)] or -(-int(lengths[decoded].sum()) // 8) != len(segment):
             raise CorruptFile("segment", "a Huffman segment does not end where it should in the second engine")
-        part[:] = decoded[:-1]
+        block[:] = decoded[:-1]
     return result

@@ -1,18 +1,18 @@
-"""Errors that cancel in every row."""
+"""Row-sum-preserving rounding."""
 
 import numpy as np
 import pytest
 
-from dcz.codec.stages import balance, share
+from dcz.codec.stages import balance, grid, share
 
 STEP = 0.25
 
 
-def grid(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_grid(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes and levels of the nearest multiples of STEP."""
-    places = np.rint(weights.ravel() / STEP).astype(int)
-    levels = np.arange(places.min(), places.max() + 1)
-    return (places - levels[0]).astype(np.uint8), levels * STEP
+    multiples = np.rint(weights.ravel() / STEP).astype(int)
+    levels = np.arange(multiples.min(), multiples.max() + 1)
+    return (multiples - levels[0]).astype(np.uint8), levels * STEP
 
 
 def sums(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, axis) -> np.ndarray:
@@ -23,43 +23,45 @@ def sums(weights: np.ndarray, codes: np.ndarray, levels: np.ndarray, axis) -> np
 @pytest.mark.parametrize(
     "shape, rows, axis", [((40, 300), 1, 1), ((300, 40), -1, 0), ((2, 20, 300), 2, 2), ((40, 9), 1, 1)]
 )
-def test_no_row_is_off_by_more_than_half_a_step_and_few_weights_move(shape, rows, axis):
+def test_row_sums_are_within_half_a_step_and_few_weights_move(shape, rows, axis):
     weights = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    codes, levels = grid(weights)
-    found = balance.balanced(weights.ravel(), codes, levels, balance.RowIndex(shape, rows), 0.0)
-    before, after = (np.abs(sums(weights, each, levels, axis)) for each in (codes, found))
+    codes, levels = on_grid(weights)
+    rounded = balance.preserve_row_sums(weights.ravel(), codes, levels, balance.RowIndex(shape, rows), 0.0)
+    before, after = (np.abs(sums(weights, each, levels, axis)) for each in (codes, rounded))
     assert before.max() > 1 and after.max() <= 0.51
-    steps = found.astype(int) - codes
+    steps = rounded.astype(int) - codes
     assert set(np.unique(steps)) == {-1, 0, 1} and np.count_nonzero(steps) <= np.rint(before).sum()
-    errors = [float(((levels[each].reshape(shape) - weights) ** 2).mean()) for each in (codes, found)]
+    errors = [float(((levels[each].reshape(shape) - weights) ** 2).mean()) for each in (codes, rounded)]
     assert errors[1] < errors[0] * (1.1 if weights.shape[axis] > 9 else 1.3)
 
 
-def test_the_weights_that_move_are_those_nearest_to_the_middle():
+def test_the_weights_nearest_to_a_threshold_move():
     weights = np.array([0.40, 0.40, 0.40, 0.48, 0.30, 0.02]) * STEP
     codes, levels = np.zeros(6, np.uint8), np.array([0.0, STEP])
-    found = balance.balanced(weights, codes, levels, balance.RowIndex((1, 6), 1), 0.0)
-    assert found.tolist() == [1, 0, 0, 1, 0, 0]  # the sum is two steps, and of equals the first moves
+    rounded = balance.preserve_row_sums(weights, codes, levels, balance.RowIndex((1, 6), 1), 0.0)
+    assert rounded.tolist() == [1, 0, 0, 1, 0, 0]  # the sum is two steps, and of equals the first moves
 
 
-def test_pruned_places_stay_out_of_it():
+def test_only_kept_weights_count_where_some_are_pruned():
     weights = np.random.default_rng(1).normal(size=(30, 200)).astype(np.float32)
     mask = np.random.default_rng(2).random(weights.size) < 0.3
     kept = weights.ravel()[mask]
-    codes, levels = grid(kept)
-    found = balance.balanced(kept, codes, levels, balance.RowIndex(weights.shape, 1, np.flatnonzero(mask)), 0.0)
+    codes, levels = on_grid(kept)
+    rounded = balance.preserve_row_sums(
+        kept, codes, levels, balance.RowIndex(weights.shape, 1, np.flatnonzero(mask)), 0.0
+    )
     dense = np.zeros(weights.size)
-    dense[mask] = levels[found] - kept
+    dense[mask] = levels[rounded] - kept
     assert np.abs(dense.reshape(weights.shape).sum(1)).max() <= 0.51 * STEP
 
 
-def test_a_dear_code_moves_less():
+def test_moves_to_longer_codes_are_fewer():
     weights = np.random.default_rng(3).laplace(size=(64, 64)) * 0.3
     shared = share.entropy_constrained(weights.ravel(), STEP)
     rows = balance.RowIndex(weights.shape, 1)
     free, priced = (
-        balance.balanced(weights.ravel(), shared.codes, shared.centroids, rows, slope)
-        for slope in (0.0, share.rate_slope(STEP))
+        balance.preserve_row_sums(weights.ravel(), shared.codes, shared.centroids, rows, slope)
+        for slope in (0.0, grid.rate_slope(STEP))
     )
 
     def entropy(codes):
@@ -70,7 +72,7 @@ def test_a_dear_code_moves_less():
 
 
 @pytest.mark.parametrize("levels", [[], [1.0]])
-def test_with_one_level_there_is_nowhere_to_go(levels):
+def test_with_one_level_nothing_moves(levels):
     weights = np.ones(4 * len(levels))
     codes = np.zeros(len(weights), np.uint8)
-    assert balance.balanced(weights, codes, np.array(levels), balance.RowIndex((2, 2), 1), 0.0) is codes
+    assert balance.preserve_row_sums(weights, codes, np.array(levels), balance.RowIndex((2, 2), 1), 0.0) is codes

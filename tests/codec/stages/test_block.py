@@ -1,4 +1,4 @@
-"""block: the smallest of three plain forms, and nothing but the bytes that went in."""
+"""block: the smallest of three forms, which decodes to the same bytes."""
 
 import zlib
 
@@ -74,7 +74,7 @@ def test_damaged_deflated_data_is_refused(data):
     assert refusal.value.reason == "deflate"
 
 
-def test_a_bomb_is_not_inflated_beyond_the_size_that_is_wanted(monkeypatch):
+def test_a_bomb_is_not_inflated_beyond_the_expected_size(monkeypatch):
     made = []
 
     class Watched:
@@ -97,14 +97,14 @@ def test_a_bomb_is_not_inflated_beyond_the_size_that_is_wanted(monkeypatch):
 
 
 @pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
-def test_probe_tells_what_deflates_from_what_does_not(itemsize):
+def test_a_probe_estimates_whether_data_deflates(itemsize):
     noise = np.random.default_rng(2).integers(0, 256, 300_000 // 8 * 8, np.uint8)
     assert block.probe(noise, itemsize) == pytest.approx(1, abs=0.01)
     assert block.probe(np.zeros(300_000 // 8 * 8, np.uint8), itemsize) < 0.01
     assert block.probe(np.empty(0, np.uint8), itemsize) == 0
 
 
-def test_probe_looks_beyond_the_middle_where_it_is_asked_to():
+def test_several_probes_are_spread_over_the_data():
     data = np.random.default_rng(2).integers(0, 256, 2_000_000, np.uint8)
     data[900_000:1_100_000] = 0
     assert block.probe(data, 4) < 0.01 and block.probe(data, 4, 16) == pytest.approx(0.9, abs=0.05)

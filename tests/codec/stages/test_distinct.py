@@ -16,7 +16,7 @@ def distinct_patterns(dtype, count, seed):
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
 def test_few_distinct_patterns_are_found_with_their_codes(dtype, count):
     patterns = np.random.default_rng(count).choice(distinct_patterns(dtype, count, count), 5000)
-    found, codes = distinct.number(patterns)
+    found, codes = distinct.unique_codes(patterns)
     expected, number = np.unique(patterns, return_inverse=True)
     assert codes.dtype == np.uint8
     assert np.array_equal(found, expected) and np.array_equal(codes, number)
@@ -36,18 +36,18 @@ def test_a_perfect_hash_is_found_for_any_256_patterns(dtype, seed):
 def test_one_pattern_too_many_is_none_wherever_it_stands(dtype):
     known = distinct_patterns(dtype, 257, 9)
     patterns = np.resize(known[:256], 3 * distinct.BLOCK)
-    assert distinct.number(patterns) is not None
-    for place in (0, 4096, distinct.BLOCK - 1, distinct.BLOCK, 3 * distinct.BLOCK - 1):
-        with_stranger = patterns.copy()
-        with_stranger[place] = known[256]
-        assert distinct.number(with_stranger) is None
-    assert distinct.number(patterns, 255) is None
-    assert distinct.number(patterns[:0]) is None
+    assert distinct.unique_codes(patterns) is not None
+    for position in (0, 4096, distinct.BLOCK - 1, distinct.BLOCK, 3 * distinct.BLOCK - 1):
+        with_another = patterns.copy()
+        with_another[position] = known[256]
+        assert distinct.unique_codes(with_another) is None
+    assert distinct.unique_codes(patterns, 255) is None
+    assert distinct.unique_codes(patterns[:0]) is None
 
 
 def test_patterns_that_come_late_get_their_codes_too():
-    # In ascending order each block brings newcomers, and the last weight of all is one.
+    # In ascending order each block brings new patterns, and the last one is new too.
     patterns = np.append(np.sort(np.resize(distinct_patterns(np.uint32, 250, 3), 5 * distinct.BLOCK)), np.uint32(0))
-    found, codes = distinct.number(patterns)
+    found, codes = distinct.unique_codes(patterns)
     assert np.array_equal(found[codes], patterns)
     assert np.all(np.diff(found.astype(np.int64)) > 0) and len(found) == 251

@@ -24,7 +24,7 @@ def test_cells_hold_the_counts_and_sums_of_their_weights(important):
 
 
 @pytest.mark.parametrize("important", [False, True])
-def test_one_weight_in_so_many_tells_of_the_others_and_every_outlier_counts(important):
+def test_a_sample_stands_for_all_weights_and_every_outlier_counts(important):
     weights = np.append(gaussian(20 * BLOCK), np.float32([3, -2, 3.5]))
     importance = np.random.default_rng(1).random(len(weights)) + 0.5 if important else None
     whole, some = Histogram(weights, importance), Histogram(weights, importance, every=5)

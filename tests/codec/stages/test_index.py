@@ -1,4 +1,4 @@
-"""index: kept places survive the trip through gaps, whatever the layout and the width."""
+"""index: kept positions come back from gaps, whatever the layout and the width."""
 
 import itertools
 
@@ -17,9 +17,9 @@ def random_mask(shape, density, seed=0):
     return np.random.default_rng(seed).random(shape) < density
 
 
-def one_place(shape, place):
+def one_position(shape, position):
     mask = np.zeros(shape, bool)
-    mask.flat[place] = True
+    mask.flat[position] = True
     return mask
 
 
@@ -31,13 +31,13 @@ def with_empty_lines(shape, density, seed=0):
 MASKS = {
     "empty": np.zeros((5, 7), bool),
     "full": np.ones((5, 7), bool),
-    "one place": one_place((1, 1), 0),
+    "one position": one_position((1, 1), 0),
     "one row": random_mask((1, 500), 0.1),
     "one column": random_mask((500, 1), 0.1),
     "no rows": np.zeros((0, 7), bool),
     "no columns": np.zeros((7, 0), bool),
-    "only the last": one_place((30, 40), -1),
-    "a gap beyond 2^16": one_place((300, 400), -1) | one_place((300, 400), 3),
+    "only the last": one_position((30, 40), -1),
+    "a gap beyond 2^16": one_position((300, 400), -1) | one_position((300, 400), 3),
     "dense": random_mask((60, 50), 0.7),
     "sparse": random_mask((300, 200), 0.02),
     "empty rows and columns": with_empty_lines((90, 110), 0.1),
@@ -48,7 +48,7 @@ MASKS = {
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_every_layout_gives_back_the_kept_places_in_reading_order(mask, width):
+def test_every_layout_gives_back_the_kept_positions_in_reading_order(mask, width):
     for layout in index.layouts(mask):
         gaps = np.concatenate([np.empty(0, np.int64), *layout.gaps()])
         symbols = index.encode(gaps, width)
@@ -58,11 +58,10 @@ def test_every_layout_gives_back_the_kept_places_in_reading_order(mask, width):
         columns = mask.shape[1] if layout.columns is None else layout.columns.sum()
         blocks = list(index.decode(symbols, width, len(gaps), int(height * columns)))
         unfold = index.Unfold(mask.shape, layout.column_major, layout.rows, layout.columns)
-        places = [unfold(block) for block in blocks]
-        places = np.concatenate(places) if places else np.empty(0, np.int64)
+        positions = np.concatenate([np.empty(0, np.int64), *map(unfold, blocks)])
         numbers = np.arange(mask.size).reshape(mask.shape)
-        assert np.array_equal(places, index.in_reading_order(numbers, mask, layout.column_major))
-        assert np.array_equal(np.sort(places), np.flatnonzero(mask))
+        assert np.array_equal(positions, index.in_reading_order(numbers, mask, layout.column_major))
+        assert np.array_equal(np.sort(positions), np.flatnonzero(mask))
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
@@ -85,7 +84,7 @@ def test_the_layouts_are_both_orders_with_and_without_each_bitmap():
     assert tried(random_mask((1, 500), 0.9)) == {(False, False, True), (False, False, False)}  # one row: one order
 
 
-def test_bitmaps_tell_the_lines_that_hold_something():
+def test_bitmaps_mark_the_rows_and_columns_that_are_not_empty():
     mask = with_empty_lines((17, 30), 0.2)
     layout = next(lay for lay in index.layouts(mask) if lay.rows is not None and lay.columns is not None)
     assert np.array_equal(layout.rows, mask.any(axis=1)) and np.array_equal(layout.columns, mask.any(axis=0))
@@ -100,7 +99,7 @@ def test_the_example_of_the_docstring():
     assert [block.tolist() for block in index.decode(np.array([2, 3, 2], np.uint8), 2, 2, 9)] == [[2, 8]]
 
 
-def test_gaps_of_every_length_need_the_skips_that_division_says():
+def test_gaps_of_every_length_take_length_divided_by_skip_skips():
     gaps = np.arange(0, 70_000, 37)
     for width in WIDTHS:
         skip = (1 << width) - 1
@@ -109,12 +108,12 @@ def test_gaps_of_every_length_need_the_skips_that_division_says():
         assert np.array_equal(symbols[symbols != skip], gaps % skip)
 
 
-def places_of(symbols, kept, places, width=2):
-    return list(index.decode(np.array(symbols, np.uint8), width, kept, places))
+def decoded(symbols, kept, size, width=2):
+    return list(index.decode(np.array(symbols, np.uint8), width, kept, size))
 
 
 @pytest.mark.parametrize(
-    ("symbols", "kept", "places"),
+    ("symbols", "kept", "size"),
     [
         ([2], 1, 2),  # keeps the third of two
         ([0, 0, 0], 3, 2),
@@ -124,9 +123,9 @@ def places_of(symbols, kept, places, width=2):
         ([0] * 40_000, 40_000, 39_999),  # in the second block
     ],
 )
-def test_a_gap_beyond_the_last_place_is_refused(symbols, kept, places):
+def test_a_gap_beyond_the_last_position_is_refused(symbols, kept, size):
     with pytest.raises(CorruptFile) as refusal:
-        places_of(symbols, kept, places)
+        decoded(symbols, kept, size)
     assert refusal.value.reason == "gap-overrun"
 
 
@@ -141,23 +140,23 @@ def test_a_gap_beyond_the_last_place_is_refused(symbols, kept, places):
         ([0] * 40_000, 32_768),  # right after the first block
     ],
 )
-def test_another_number_of_kept_places_is_refused(symbols, kept):
+def test_another_number_of_kept_positions_is_refused(symbols, kept):
     with pytest.raises(CorruptFile) as refusal:
-        places_of(symbols, kept, 50_000)
+        decoded(symbols, kept, 50_000)
     assert refusal.value.reason == "kept-count"
 
 
-def test_too_many_kept_places_are_never_handed_out():
-    # The receiver has room for as many as the index says, and no more.
-    handed = []
+def test_too_many_kept_positions_are_never_yielded():
+    # The receiver has allocated as many as the index says, and no more.
+    yielded = []
     with pytest.raises(CorruptFile):
         for block in index.decode(np.zeros(100_000, np.uint8), 2, 40_000, 1 << 40):
-            handed.append(len(block))
-    assert sum(handed) <= 40_000
+            yielded.append(len(block))
+    assert sum(yielded) <= 40_000
 
 
-def test_hostile_skips_cannot_overflow_the_place():
-    # 2^20 skips of 255 in a tensor of 2^62 places: still just a wrong count.
+def test_hostile_skips_cannot_overflow_the_position():
+    # 2^20 skips of 255 in a tensor of 2^62 elements: still just a wrong count.
     with pytest.raises(CorruptFile) as refusal:
         list(index.decode(np.full(1 << 20, 255, np.uint8), 8, 1, 1 << 62))
     assert refusal.value.reason == "kept-count"

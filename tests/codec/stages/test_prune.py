@@ -1,4 +1,4 @@
-"""prune: exact counts, ties by place, order by magnitude."""
+"""prune: exact counts, ties by position, order by magnitude."""
 
 import math
 
@@ -30,13 +30,13 @@ FILLED = [name for name in SAMPLES if SAMPLES[name].size]
 
 
 def smallest_first(weights):
-    """The oracle: places by magnitude, of equal magnitudes the higher place first."""
+    """The oracle: positions by magnitude, of equal magnitudes the higher position first."""
     return np.lexsort((-np.arange(len(weights)), np.abs(weights)))
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.001, 0.1, 1 / 3, 0.5, 0.9, 0.99, 0.9999, 1.0])
 @pytest.mark.parametrize("weights", SAMPLES.values(), ids=SAMPLES)
-def test_drops_exactly_the_smallest_magnitudes_and_of_equal_ones_the_higher_places(weights, sparsity):
+def test_drops_exactly_the_smallest_magnitudes_and_of_equal_ones_the_higher_positions(weights, sparsity):
     expected = np.ones(len(weights), bool)
     expected[smallest_first(weights)[: round(sparsity * len(weights))]] = False
     mask = prune.by_sparsity(weights, sparsity)

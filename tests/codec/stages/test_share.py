@@ -1,4 +1,4 @@
-"""share: k-means against an exact optimum, the entropy-constrained grid against what it promises, exact codes."""
+"""share: k-means against an exact optimum, the grid against its stated quality and rate, exact codes."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from dcz.codec.stages import prune, share
+from dcz.codec.stages import grid, prune, share
 from dcz.codec.stages.histogram import Histogram
-from dcz.encoded import MOST_ENTRIES
+from dcz.encoded import MAX_ENTRIES
 from dcz.plan import STARTS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -36,7 +36,7 @@ def entropy(codes):
 
 
 def check(weights, shared, most):
-    """What every way of sharing promises."""
+    """What holds for every method of sharing."""
     assert shared.centroids.dtype == np.float64 and shared.codes.dtype == np.uint8
     assert len(shared.codes) == len(weights)
     assert 1 <= len(shared.centroids) <= most
@@ -105,7 +105,7 @@ def test_from_the_cube_root_start_k_means_is_near_the_optimum(sample):
 
 
 @pytest.mark.parametrize("sample", [gaussian, laplacian])
-def test_of_few_weights_the_tails_get_their_centroids_too(sample):
+def test_the_tails_of_few_weights_get_centroids_too(sample):
     # 1.03 to 1.13, where a window of fixed width about each bin gave 1.5 to 4.
     weights = sample(3000)
     assert squared_error(weights, share.kmeans(weights, 64)) < 1.25 * least_errors(weights, 64)[64]
@@ -119,10 +119,10 @@ def test_256_centroids_of_many_weights_reach_panter_and_dites_bound():
 
 
 @pytest.mark.parametrize("k", [16, 256])
-def test_some_of_many_weights_give_cells_as_good_as_all_of_them(k, monkeypatch):
+def test_cells_of_a_sample_are_as_good_as_those_of_all_weights(k, monkeypatch):
     weights = np.append(laplacian(1 << 21), np.float32([2, -2.2, 2.5]))  # alone in their tails
     exact = squared_error(weights, share.kmeans(weights, k))
-    monkeypatch.setattr(share, "ENOUGH", 1 << 18)
+    monkeypatch.setattr(share, "SAMPLE", 1 << 18)
     found = share.kmeans(weights, k)
     check(weights, found, k)
     assert exact != squared_error(weights, found) < 1.005 * exact
@@ -130,12 +130,12 @@ def test_some_of_many_weights_give_cells_as_good_as_all_of_them(k, monkeypatch):
 
 @pytest.mark.parametrize("every", [2, 3, 5, 9, 21, 64])
 @pytest.mark.parametrize("period", [2, 3, 4, 5, 7, 9, 25, 64, 4096])
-def test_what_lies_in_step_is_counted_like_the_rest(period, every, monkeypatch):
+def test_periodic_weights_are_sampled_evenly(period, every, monkeypatch):
     # A kernel's first column, or a matrix's, may be of another scale than all others.
     weights = laplacian(300_000)
     weights[::period] *= 5
     exact = squared_error(weights, share.kmeans(weights, 64))
-    monkeypatch.setattr(share, "ENOUGH", len(weights) // every)
+    monkeypatch.setattr(share, "SAMPLE", len(weights) // every)
     assert squared_error(weights, share.kmeans(weights, 64)) < 1.03 * exact
 
 
@@ -151,7 +151,7 @@ def test_every_start_ends_in_fewer_errors_than_it_began_with(start, k):
     assert squared_error(weights, ended) < float((first**2).sum())
 
 
-def test_forgy_depends_on_its_seed_and_on_nothing_else():
+def test_forgy_depends_on_its_seed_only():
     weights = laplacian(3000)
     once, again, other = (share.kmeans(weights, 16, "forgy", seed) for seed in (3, 3, 4))
     assert np.array_equal(once.centroids, again.centroids) and np.array_equal(once.codes, again.codes)
@@ -190,11 +190,11 @@ def test_no_more_centroids_than_distinct_weights(start):
 
 @pytest.mark.parametrize("wanted", [10, 15, 20, 25, 30, 38])
 @pytest.mark.parametrize("sample", [gaussian, laplacian])
-def test_the_quality_asked_for_is_reached(sample, wanted):
+def test_the_quality_of_the_step_is_reached(sample, wanted):
     weights = sample(50_000)
-    step = share.simple_step(share.step_for_quality(prune.mean_square(weights), wanted))
+    step = grid.round_step(grid.step_for_quality(prune.mean_square(weights), wanted))
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert decibels(weights, shared) == pytest.approx(wanted, abs=0.5)
 
 
@@ -203,7 +203,7 @@ def test_the_quality_asked_for_is_reached(sample, wanted):
 def test_codes_take_fewer_bits_than_uniform_rounding_and_k_means_of_the_same_error(sample, wanted):
     # Measured on the Laplacian at 20 dB: 3.46 bits, uniform 3.47, k-means 3.8; at 10 dB 1.71, 1.80, 2.1.
     weights = sample(100_000)
-    shared = share.entropy_constrained(weights, share.step_for_quality(prune.mean_square(weights), wanted))
+    shared = share.entropy_constrained(weights, grid.step_for_quality(prune.mean_square(weights), wanted))
     reached = decibels(weights, shared)
 
     def uniform(step):
@@ -221,7 +221,7 @@ def test_codes_take_fewer_bits_than_uniform_rounding_and_k_means_of_the_same_err
     assert entropy(shared.codes) < entropy(clustered.codes) - bits_for_the_rest
 
 
-def test_known_zeros_draw_small_weights_to_zero():
+def test_known_zeros_bias_small_weights_to_zero():
     weights = laplacian(20_000)
     alone = share.entropy_constrained(weights, 0.03)
     among = share.entropy_constrained(weights, 0.03, zeros=400_000)
@@ -241,7 +241,7 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
     weights = np.append(gaussian(20_000), np.float32(outlier))
     step = 0.02 if abs(outlier) < 1e3 else 1.0
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert shared.centroids[shared.codes[-1]] == pytest.approx(outlier, abs=step)
     alone = share.entropy_constrained(weights[:-1], step)
     assert entropy(shared.codes[:-1]) == pytest.approx(entropy(alone.codes), abs=0.02)
@@ -251,10 +251,10 @@ def test_an_outlier_is_not_clipped_and_costs_the_others_nothing(outlier):
 
 
 @pytest.mark.parametrize("step", [1e-3, 1e-4, 1e-5, 1e-7, 1e-30])
-def test_however_small_the_step_256_levels_do(step):
+def test_any_small_step_gives_at_most_256_levels(step):
     weights = laplacian(5000)
     shared = share.entropy_constrained(weights, step)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     # Beside a uniform code of 256 levels over the whole span, whose error is span^2 / 12 / 256^2:
     assert squared_error(weights, shared) < len(weights) * np.ptp(weights) ** 2 / 12 / 256**2
 
@@ -263,21 +263,21 @@ def test_however_small_the_step_256_levels_do(step):
 def test_one_level_too_many_is_joined_and_none_wraps_around(levels):
     weights = np.repeat(np.arange(levels), 20).astype(np.float32)
     shared = share.entropy_constrained(weights, 1.0)
-    check(weights, shared, MOST_ENTRIES)
-    assert min(levels, MOST_ENTRIES - 2) <= len(shared.centroids) <= MOST_ENTRIES
+    check(weights, shared, MAX_ENTRIES)
+    assert min(levels, MAX_ENTRIES - 2) <= len(shared.centroids) <= MAX_ENTRIES
     worst = np.abs(weights - shared.centroids[shared.codes]).max()
-    assert worst == 0 if levels <= MOST_ENTRIES else worst < levels / MOST_ENTRIES
+    assert worst == 0 if levels <= MAX_ENTRIES else worst < levels / MAX_ENTRIES
 
 
 @pytest.mark.parametrize("weights", [[0.1] * 9, [1e30, -1e30], [3.0, 3.0000002]], ids=str)
-def test_levels_whose_numbers_no_integer_holds_are_not_counted(weights):
+def test_levels_beyond_the_integers_fall_back_to_k_means(weights):
     weights = np.array(weights, np.float32)
     shared = share.entropy_constrained(weights, 1e-38)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     assert np.array_equal(shared.centroids[shared.codes].astype(np.float32), weights)
 
 
-def test_levels_are_multiples_of_the_step_unless_means_are_worth_their_bytes():
+def test_levels_are_multiples_of_the_step_unless_means_pay_their_bytes():
     shared = share.entropy_constrained(gaussian(2000), 0.0078125)
     assert np.array_equal(shared.centroids / 0.0078125, np.rint(shared.centroids / 0.0078125))
     many = gaussian(500_000)
@@ -286,17 +286,7 @@ def test_levels_are_multiples_of_the_step_unless_means_are_worth_their_bytes():
     assert 0.0 in means.centroids
 
 
-@pytest.mark.parametrize("step", [0.3, 1e-3, 1.5e-40, 7e30, 1.0])
-def test_a_simple_step_is_near_and_its_multiples_are_exact_in_float32(step):
-    simple = share.simple_step(step)
-    assert simple == pytest.approx(step, rel=2**-12)
-    if step > 1e-38:
-        multiples = np.arange(-2048, 2049) * simple
-        assert np.array_equal(multiples.astype(np.float32).astype(np.float64), multiples)
-    assert share.simple_step(simple) == simple
-
-
-# -- both, at the edges -----------------------------------------------------------------------------------------------
+# -- edge cases ------------------------------------------------------------------------------------------------------
 
 F32_MAX = float(np.finfo(np.float32).max)
 EDGES = {
@@ -334,7 +324,7 @@ def test_the_grid_holds_at_the_edges_of_float32(name, relative_step):
     weights = np.array(EDGES[name], np.float32)
     size = float(np.abs(weights.astype(np.float64)).max())
     shared = share.entropy_constrained(weights, relative_step * size)
-    check(weights, shared, MOST_ENTRIES)
+    check(weights, shared, MAX_ENTRIES)
     if relative_step >= 0.01:
         error = np.abs(weights - shared.centroids[shared.codes]).max()
         assert error <= 1.5 * relative_step * size  # a threshold moves by half a step at most
@@ -374,9 +364,9 @@ def test_the_order_of_the_weights_only_reorders_the_codes():
 @pytest.mark.parametrize("zeros", [0, 50_000])
 @pytest.mark.parametrize("rate", [0.5, 1.5, 3.0, 5.0])
 @pytest.mark.parametrize("shape", ["normal", "laplace"])
-def test_the_rate_asked_for_is_reached(shape, rate, zeros):
+def test_the_rate_of_the_step_is_reached(shape, rate, zeros):
     weights = getattr(np.random.default_rng(5), shape)(0, 0.05, 50_000).astype(np.float32)
-    shared = share.entropy_constrained(weights, share.step_for_rate(weights, rate, zeros), zeros)
+    shared = share.entropy_constrained(weights, grid.step_for_rate(weights, rate, zeros), zeros)
     count = np.bincount(shared.codes).astype(float)
     at_zero = np.flatnonzero(shared.centroids == 0)
     count = np.append(count, 0.0)
