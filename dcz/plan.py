@@ -139,7 +139,7 @@ class Plan:
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
     whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
     unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
-    these are shared, and nothing else of them is named (compression.fold_batchnorm). `include` and `exclude` are tuples
+    these are shared, and nothing else of them is named (compression.foldable). `include` and `exclude` are tuples
     of patterns, as in Rule: a string alone is refused. Raises BadPlan for a field of another type.
     """
 

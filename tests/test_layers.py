@@ -36,7 +36,7 @@ FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room 
 # Within codec: no stage imports another. All may use the helpers beside them: a histogram of weights, code lengths, the
 # grid that `share` rounds to (calibrate and train round to it too), packed bits (the form where a Huffman code loses).
 STAGES = "codec.stages"
-COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "code_length", "grid", "packed"))
+COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid", "packed"))
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {

@@ -26,7 +26,7 @@ from ..encoded import (
     may_expand,
 )
 from ..tensor import Dtype, Tensor, matrix_shape, round_to, values
-from .stages import block, code_length, huffman, index
+from .stages import block, entropy, huffman, index
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
@@ -162,7 +162,7 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: floa
     kept, size = len(coded.codes), len(coded.mask)
     # Independent positions take their entropy. Clustered ones take a few percent less, hence the margin; empty rows and
     # columns almost nothing, hence the check below.
-    independent = code_length.entropy_bits(counts) / 8 + code_length.entropy_bits(np.array([kept, size - kept])) / 8
+    independent = entropy.entropy_bits(counts) / 8 + entropy.entropy_bits(np.array([kept, size - kept])) / 8
     if kept < 0.75 * size and independent < 1.15 * dense + 256:
         return True
     matrix = coded.mask.reshape(matrix_shape(tensor.shape))
@@ -204,7 +204,7 @@ def _index(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunParts
     best, best_bytes = None, math.inf
     for layout in index.layouts(mask):
         for width, count in index.count_symbols(layout.gaps(), widths).items():
-            if code_length.entropy_bits(count) / 8 + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
+            if entropy.entropy_bits(count) / 8 + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
                 continue
             nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
             if nbytes < best_bytes:

@@ -27,7 +27,7 @@ from ..format.container import Entry
 from ..parallel import in_order
 from ..plan import Plan
 from .executors import WorkerPool
-from .fold_batchnorm import fold, noted
+from .foldable import fold, noted
 from .jobs import Job, jobs
 from .task import encode_task
 

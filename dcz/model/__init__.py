@@ -9,12 +9,12 @@
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
 
-tensors         one tensor, and its bytes              replace         new values for tensors
-model_file      load, serialize, check                 layer_and_norm  the arithmetic of folding
-uses            who uses a tensor; what is a weight    fold_batchnorm  folding, in the graph
-skeleton        the graph of a .dcz file               program         the graph as plain Python values
-data_fields     protobuf fields of data                extract         a part of the graph
-external_data   data in files beside the model         nodes           what single nodes say
+tensors         one tensor, and its bytes              fold_batchnorm        folding, in the graph
+model_file      load, serialize, check                 batchnorm_arithmetic  the new weights and biases
+uses            who uses a tensor; what is a weight    program               the graph as plain Python values
+skeleton        the graph of a .dcz file               extract               a part of the graph
+data_fields     protobuf fields of data                nodes                 what single nodes say
+external_data   data in files beside the model         replace               new values for tensors
 """
 
 from .external_data import ALIGNMENT

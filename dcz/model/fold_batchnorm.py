@@ -1,6 +1,8 @@
 """BatchNormalizations folded into the layers before them.
 
-    fold_batchnorms(model)      y = BatchNormalization(Conv(x, W))    ->    y = Conv(x, W', c')     (see layer_and_norm)
+    fold_batchnorms(model)      y = BatchNormalization(Conv(x, W))    ->    y = Conv(x, W', c')
+
+The arithmetic is in batchnorm_arithmetic.
 
 Two tensors are left of six. A normalisation also scales each row of a weight tensor by its own factor; once that is
 folded in, equal errors of the weights are equal errors at the layer's output, which compression relies on as long as
@@ -16,7 +18,7 @@ from collections.abc import Callable
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from .layer_and_norm import LayerAndNorm, channel_view, folded_parameters
+from .batchnorm_arithmetic import LayerAndNorm, channel_view, folded_parameters
 from .model_file import Model
 from .nodes import ONNX_DOMAINS, all_inputs, int_attributes, opset_version
 from .program import tensors_by_value

@@ -15,7 +15,7 @@ import numpy as np
 from .. import model as onnx_model
 from ..compression.compress import compress
 from ..compression.executors import open_pool
-from ..compression.fold_batchnorm import noted
+from ..compression.foldable import noted
 from ..compression.target_size import MeasuredFile, measured
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from .session import TuningSession

@@ -19,7 +19,7 @@ from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..compression.compress import as_plan
-from ..compression.fold_batchnorm import fold
+from ..compression.foldable import fold
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ... import arrays
-from . import code_length
+from . import entropy
 
 UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
 BLOCK = 1 << 16
@@ -151,7 +151,7 @@ def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
     count = np.zeros(entries)
     used = arrays.count_codes(codes)
     count[: len(used)] = used
-    return code_length.stable_lengths(count, len(codes))
+    return entropy.stable_lengths(count, len(codes))
 
 
 def _flips_to_zero(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:

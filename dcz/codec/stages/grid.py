@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import arrays
-from . import code_length
+from . import entropy
 from .histogram import BINS, Histogram
 
 MAX_ITERATIONS = 12  # of the thresholds; most settle before
@@ -59,7 +59,7 @@ def bits_per_weight(histogram: Histogram, step: float, zeros: int = 0) -> float:
         count = np.append(count, zeros)
     count = count[count > 0]
     total = math.fsum(count)
-    return code_length.stable_bits(count, total) / total
+    return entropy.stable_bits(count, total) / total
 
 
 def round_step(step: float) -> float:
@@ -95,7 +95,7 @@ def fit(histogram: Histogram, step: float, zeros: int = 0) -> Grid:
         count = histogram.between(histogram.count, histogram.edges(thresholds))
         if lowest <= 0 <= highest:
             count[-lowest] += zeros
-        bits = code_length.stable_lengths(count, histogram.count[-1] + zeros)
+        bits = entropy.stable_lengths(count, histogram.count[-1] + zeros)
         shift = np.clip(rate_slope(step) * np.diff(bits) / (2 * step), -step / 2, step / 2)
         moved = np.maximum.accumulate(midpoints + shift)
         if np.array_equal(moved, thresholds):

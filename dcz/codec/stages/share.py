@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import arrays
 from ...encoded import MAX_ENTRIES
-from . import code_length, grid
+from . import entropy, grid
 from .histogram import BINS, BLOCK, Histogram
 
 MAX_LEVEL = 1 << 11  # of the grid, as a multiple of the step: weights beyond are outliers, and get their own centroids
@@ -207,5 +207,5 @@ def _cost(weights: arrays.Weights, shared: SharedWeights, slope: float) -> float
     count = arrays.count_codes(shared.codes)
     gaps = np.diff(shared.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
-    bits = code_length.stable_bits(count, len(weights))
+    bits = entropy.stable_bits(count, len(weights))
     return error + slope * (bits + (0 if is_ramp else ENTRY_BITS * len(count)))
