@@ -14,13 +14,14 @@ import numpy as np
 
 from ..codec import quality
 from ..codec.stages import prune
-from ..plan import ANY_SIZE, BEST_QUALITY, LOSSLESS, WORST_QUALITY, Plan, Settings
+from ..plan import ANY_SIZE, BEST_QUALITY, LOSSLESS, SHARED_QUALITY, WORST_QUALITY, Plan, Settings
 from ..tensor import values
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
+FEW = 4096  # weights of a tensor up to which such bits do not count
 LARGE = 0.05  # of a model's bytes: a tensor that stays exact and has more is worth a warning
 
 
@@ -76,7 +77,11 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     squares = [mean_square(tensors[number]) for number in by_default]
     qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality)
     for number, decibels in zip(by_default, qualities, strict=True):
-        chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
+        import os
+        t=tensors[number]; dw=len(t.shape)>2 and t.shape[1]==1
+        few=int(os.environ['FEWDW']) if dw else int(os.environ['FEWD'])
+        highest = BEST_QUALITY if elements[number] <= few else max(SHARED_QUALITY, plan.default.quality)
+        chosen[number] = replace(plan.default, quality=min(highest, max(WORST_QUALITY, decibels)))
     return chosen
 
 
