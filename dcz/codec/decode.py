@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from .. import arrays
 from ..encoded import (
     MAX_ENTRIES,
     Codebook,
@@ -55,7 +54,7 @@ def decode(
     run = partial(_symbols, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        return _decode_scaled(scaled, run(encoded.codes, encoded.codebook.count))
+        return _decode_scaled(scaled, run(encoded.codes, encoded.codebook.count), dtype, run_parts)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
         return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), run_parts)
@@ -124,11 +123,30 @@ class _Scaled:
         """The elements of `codes` (uint8) at flat `positions` (int64), as bit patterns."""
         return round_to(self._entries[codes] * self._scales[positions // self._inner % self._count], self._dtype)
 
+    def block(self, codes: np.ndarray, block: slice) -> np.ndarray:
+        """The elements of `codes` (uint8) at a slice of the flat positions, as bit patterns."""
+        first, last = block.start // self._inner, -(-block.stop // self._inner)
+        scales = self._scales[np.arange(first, last) % self._count]
+        if self._inner > 1:  # without a division for each position
+            edges = np.clip(np.arange(first, last + 1) * self._inner, block.start, block.stop)
+            scales = np.repeat(scales, np.diff(edges))
+        return round_to(self._entries[codes] * scales, self._dtype)
 
-def _decode_scaled(scaled: _Scaled, codes: np.ndarray) -> np.ndarray:
+
+def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype, run_parts: huffman.RunParts) -> np.ndarray:
     """The bytes (uint8, flat) of all elements of a tensor with scales."""
-    blocks = [scaled.at(codes[block], np.arange(block.start, block.stop)) for block in arrays.blocks(len(codes), CHUNK)]
-    return np.concatenate(blocks).view(np.uint8)
+    result = np.empty(len(codes), dtype.pattern)
+
+    def fill(first: int) -> None:
+        last = min(first + PART, len(codes))
+        for start in range(first, last, CHUNK):
+            block = slice(start, min(start + CHUNK, last))
+            result[block] = scaled.block(codes[block], block)
+
+    for _ in run_parts(fill, range(0, len(codes), PART)):
+        pass
+    data: np.ndarray = result.view(np.uint8)
+    return data
 
 
 def _scatter(

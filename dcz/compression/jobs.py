@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
-FEW = 4096  # weights of a tensor up to which such bits do not count
+FEW = 4096  # weights of a tensor, up to which it may be finer than a codebook makes it: its bytes do not count
 LARGE = 0.05  # of a model's bytes: a tensor that stays exact and has more is worth a warning
 
 
@@ -77,10 +77,7 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     squares = [mean_square(tensors[number]) for number in by_default]
     qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality)
     for number, decibels in zip(by_default, qualities, strict=True):
-        import os
-        t=tensors[number]; dw=len(t.shape)>2 and t.shape[1]==1
-        few=int(os.environ['FEWDW']) if dw else int(os.environ['FEWD'])
-        highest = BEST_QUALITY if elements[number] <= few else max(SHARED_QUALITY, plan.default.quality)
+        highest = BEST_QUALITY if elements[number] <= FEW else max(SHARED_QUALITY, plan.default.quality)
         chosen[number] = replace(plan.default, quality=min(highest, max(WORST_QUALITY, decibels)))
     return chosen
 

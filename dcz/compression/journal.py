@@ -27,7 +27,7 @@ except ImportError:  # no locks on this system: two commands that write the same
 
 MAGIC = b"DCZ-PART"
 FINGERPRINT = 32  # bytes
-# Encoding, minor version, length and CRC-32 of the record, the tensor's CRC-32, the warning's length; CRC-32 of all this.
+# Encoding, minor version, length and CRC-32 of the record, the tensor's CRC-32, the warning's length; CRC-32 of it all.
 _HEAD = struct.Struct("<BBQIIHI")
 DEFAULT_FROM = 1 << 30  # bytes of tensors from which a journal is kept by default: minutes of work
 CHUNK = 1 << 20  # bytes read or copied at a time
