@@ -422,11 +422,12 @@ def scales() -> Iterator[Valid]:
     third = struct.unpack("<f", floats(1 / 3))[0]
     halves = [struct.pack("<e", value) for value in (0.1, -2.0)]
     tenth = struct.unpack("<e", halves[0])[0]
+    halved = half(0x2E66, 0xC000)
     ramped = ramp(2, 1 + 2**-20, 2**-21)  # entries that are not rounded to bfloat16 or float16 before they are scaled
     tensors = [
         Tensor("float16", FLOAT16, (2,), SHARED, scaled(native(halves), 0, float_scales(third, 3)) + packed([0, 1], 1),
                struct.pack("<ee", tenth * third, -6.0)),
-        Tensor("double", DOUBLE, (2,), SHARED, scaled(half(0x2E66, 0xC000), 0, float_scales(third, 3)) + packed([0, 1], 1),
+        Tensor("double", DOUBLE, (2,), SHARED, scaled(halved, 0, float_scales(third, 3)) + packed([0, 1], 1),
                struct.pack("<dd", tenth * third, -6.0)),
         Tensor("bfloat16", BFLOAT16, (2,), SHARED, scaled(ramped, 0, float_scales(2**20, 2**20)) + packed([0, 1], 1),
                b"".join(patterns(2, 0x4980, 0x4980))),

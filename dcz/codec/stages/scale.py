@@ -16,7 +16,6 @@ import numpy as np
 from ... import arrays
 
 MAX_STEP = 255
-MIN_SPREAD = 2.0  # of the scales, from which they are worth their bytes
 # Times a row's mean of fourth roots, to the power of 4, which outliers hardly change: weights beyond are outliers. For
 # normally distributed weights it is about 4 standard deviations.
 MAX_BULK = 8.0
@@ -70,10 +69,12 @@ def nearest_steps(scales: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def by_rows(weights: arrays.Weights, shape: tuple[int, ...], axis: int, exponent: float) -> RowScales | None:
+def by_rows(
+    weights: arrays.Weights, shape: tuple[int, ...], axis: int, exponent: float = 1.0, min_spread: float = 2.0
+) -> RowScales | None:
     """Scales along `axis` of a tensor: the root mean squares of its weights (float, flat), outliers aside, to a power.
 
-    None where these differ by less than MIN_SPREAD, a place has fewer than MIN_ROW weights, or all are zero.
+    None where root mean squares differ by less than `min_spread`, a place has fewer than MIN_ROW weights, or all are 0.
     """
     count = shape[axis]
     if len(weights) < MIN_ROW * count:
@@ -81,10 +82,11 @@ def by_rows(weights: arrays.Weights, shape: tuple[int, ...], axis: int, exponent
     limits = np.full(count, np.inf)
     for _ in range(2):  # many outliers raise the first limits too
         limits = MAX_BULK * _mean_by_place(weights, shape, axis, lambda m: np.sqrt(np.sqrt(m)), limits) ** 4
-    sizes = np.sqrt(_mean_by_place(weights, shape, axis, np.square, limits)) ** exponent
+    sizes = np.sqrt(_mean_by_place(weights, shape, axis, np.square, limits))
     used = sizes[sizes > 0]
-    if not len(used) or not np.isfinite(used).all() or used.max() < MIN_SPREAD * used.min():
+    if not len(used) or not np.isfinite(used).all() or used.max() < min_spread * used.min():
         return None
+    sizes, used = sizes**exponent, used**exponent
     # Smaller than 2^-31 of the largest is as good as that: float32 weights of such rows do nothing.
     unit = max(float(used.min()), float(used.max()) * 2.0**-31)
     return RowScales(nearest_steps(8 * np.maximum(sizes / unit, 1)), axis, shape)
