@@ -6,7 +6,7 @@
 The field names are those of spec/FORMAT.md, sections 5 to 8.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,14 +36,30 @@ class Stream:
 
 
 @dataclass(frozen=True, eq=False)
+class Scales:
+    """What the codebook's entries are multiplied with, by place along an `axis` of the tensor (spec, section 8.1).
+
+    Either `steps`, a stream of one symbol for each place, or `exact`, as many float32.
+    """
+
+    axis: int
+    steps: Stream | None = None
+    exact: bytes = b""
+
+
+@dataclass(frozen=True, eq=False)
 class Codebook:
-    """`count` values of the tensor's type: native or half `entries` (bytes), or a ramp of float32 (spec, section 8)."""
+    """`count` values of the tensor's type: native or half `entries` (bytes), or a ramp of float32 (spec, section 8).
+
+    With `scales`, an element is the product of its entry and its scale.
+    """
 
     form: str
     count: int
     entries: bytes = b""
     first: float = 0.0
     step: float = 0.0
+    scales: Scales | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,13 +138,20 @@ class RecordInfo:
     """What the directory says of a tensor's record.
 
     Its encoding (an index into ENCODINGS), its length in bytes, the CRC-32 of its bytes, and the CRC-32 of the bytes of
-    the decoded tensor.
+    the decoded tensor. Before it is written also `minor`, the least minor version of the format that knows it.
     """
 
     encoding: int
     length: int
     record_crc: int
     tensor_crc: int
+    minor: int = field(default=0, compare=False)
+
+
+def minor_version(encoded: Encoded) -> int:
+    """The least minor version of the format that knows what an encoding uses: 1 for scales, else 0."""
+    codebook = encoded.codebook if isinstance(encoded, (Shared, Sparse)) else None
+    return 0 if codebook is None or codebook.scales is None else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,18 +193,49 @@ def check_lengths(lengths: np.ndarray) -> None:
         raise CorruptFile(reason, f"the Huffman words fill {total / 2**MAX_WORD_BITS:.6g} of the code space, not 1")
 
 
+def entry_values(codebook: Codebook, dtype: Dtype) -> np.ndarray:
+    """The codebook's entries as float64, not rounded to `dtype` yet (spec, section 8); native ones as they are."""
+    if codebook.form == "native":
+        return values(np.frombuffer(codebook.entries, dtype.pattern), dtype).astype(np.float64)
+    if codebook.form == "half":
+        return np.frombuffer(codebook.entries, "<f2").astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+
+
+def step_scales(steps: np.ndarray) -> np.ndarray:
+    """The scales (float64) of step symbols (uint8): (8 + e mod 8) * 2^floor(e / 8) (spec, section 8.1)."""
+    wide = steps.astype(np.int64)
+    return np.ldexp((8 + wide % 8).astype(np.float64), wide // 8)
+
+
+def exact_scales(data: bytes) -> np.ndarray:
+    """Scales (float64) from the bytes of float32.
+
+    Raises CorruptFile `scale-value` unless they are finite and above 0.
+    """
+    scales = np.frombuffer(data, "<f4").astype(np.float64)
+    if not (np.isfinite(scales) & (scales > 0)).all():
+        raise CorruptFile("scale-value", "a scale is not finite, or not above 0")
+    return scales
+
+
+def check_scaled(entries: np.ndarray, scales: np.ndarray, dtype: Dtype) -> None:
+    """Raise CorruptFile `codebook-value` unless every entry times every scale (float64) is finite in `dtype`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = values(round_to(entries * scales.max(), dtype), dtype)
+    if not (np.isfinite(entries).all() and np.isfinite(largest).all()):
+        raise CorruptFile("codebook-value", f"a codebook entry times a scale is not a finite {dtype.name}")
+
+
 def codebook_patterns(codebook: Codebook, dtype: Dtype) -> np.ndarray:
-    """The codebook's entries as bit patterns of `dtype`.
+    """The entries of a codebook without scales as bit patterns of `dtype`.
 
     Raises CorruptFile `codebook-value` for a half or ramp entry that is not finite (spec, section 8).
     """
     if codebook.form == "native":
         return np.frombuffer(codebook.entries, dtype.pattern)
-    if codebook.form == "half":
-        numbers = np.frombuffer(codebook.entries, "<f2").astype(np.float64)
-    else:
-        with np.errstate(invalid="ignore"):
-            numbers = codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+    numbers = entry_values(codebook, dtype)
     rounded = round_to(numbers, dtype)
     if not (np.isfinite(numbers).all() and np.isfinite(values(rounded, dtype)).all()):
         raise CorruptFile("codebook-value", f"a {codebook.form} codebook entry is not a finite {dtype.name}")

@@ -22,7 +22,8 @@ from .errors import FileAccess, InvalidArgument
 
 STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
-WORST_QUALITY, BEST_QUALITY = 1.0, 44.0  # decibels; 256 shared values come no nearer to ordinary weights than that
+WORST_QUALITY, BEST_QUALITY = 1.0, 60.0  # decibels
+SHARED_QUALITY = 42.0  # that 256 levels reach for ordinary weights; more takes another encoding, of more bits
 MAX_MIN_WEIGHTS = 2**62  # elements; no tensor has more
 
 

@@ -82,13 +82,25 @@ def largest(dtype: Dtype) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class Grid:
+    """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
+    tensor's type.
+
+    `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their own.
+    """
+
+    axis: int | None
+    scales: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Tensor:
     """One tensor of a model.
 
     `source` is its bytes as ONNX's raw_data has them (uint8, flat), or the range of a file that holds them: then the
     tensor takes a few hundred bytes itself and can be sent to other processes and machines.
     `rows` says which elements its layer sums for one output, a row: its first `rows` axes number the rows, or, for -1,
-    its last axis does. 0: not known.
+    its last axis does. 0: not known. `grid` is the one that all its values lie on, if that is known.
     """
 
     name: str
@@ -96,6 +108,7 @@ class Tensor:
     shape: tuple[int, ...]
     source: np.ndarray | FileRange
     rows: int = 0
+    grid: Grid | None = None
 
     @functools.cached_property
     def data(self) -> np.ndarray:

@@ -215,6 +215,7 @@ def read_graph(stored: bytes, plain_size: int, crc: int) -> bytes:
 # The parts of a record are read in two steps. `read_...` checks the structure and gives a function; that one decodes.
 # So a record must be sound from its first byte to its last before memory is taken for what it decodes to.
 Decode = Callable[[], bytes]
+Element = Callable[[int, int], bytes]  # from a code, and the number of an element, to the element
 
 
 def read_record(part: Part, entry: Entry) -> bytes:
@@ -225,7 +226,7 @@ def read_record(part: Part, entry: Entry) -> bytes:
     if entry.encoding in ("stored", "pruned"):
         elements = read_block(part, count, entry.dtype)
     elif entry.encoding == "shared" or count > 0:
-        elements = read_coded(part, count, entry.dtype)
+        elements = read_coded(part, count, entry, places)
     else:
         elements = bytes
     part.check(part.left() == 0, "record-trailing")
@@ -245,13 +246,15 @@ def scatter(elements: bytes, places: list[int], entry: Entry) -> bytes:
     return bytes(tensor)
 
 
-def read_coded(part: Part, count: int, dtype: int) -> Decode:
-    alphabet, codebook = read_codebook(part, dtype)
+def read_coded(part: Part, count: int, entry: Entry, places: Callable[[], list[int]] | None) -> Decode:
+    """A codebook and `count` codes, of all elements, or of those whose numbers `places` gives."""
+    alphabet, codebook = read_codebook(part, entry.dtype, entry.dims)
     codes = read_stream(part, count, alphabet)
 
     def decode() -> bytes:
-        entries = codebook()
-        return b"".join([entries[code] for code in codes()])
+        element = codebook()
+        numbers = places() if places else range(count)
+        return b"".join([element(code, number) for code, number in zip(codes(), numbers, strict=True)])
 
     return decode
 
@@ -425,27 +428,68 @@ def read_bitmap(part: Part, count: int) -> list[int]:
 # ---- 8. Codebooks ----------------------------------------------------------------------------------------------------
 
 
-def read_codebook(part: Part, dtype: int) -> tuple[int, Callable[[], list[bytes]]]:
-    """The number of entries, and a function that gives them, each as an element of the tensor."""
+def read_codebook(part: Part, dtype: int, dims: tuple[int, ...]) -> tuple[int, Callable[[], Element]]:
+    """The number of entries, and a function that gives the elements that they stand for."""
     form, count, size = part.u8(), part.u8() + 1, byte_size(1, dtype)
+    scaled, form = form >> 7, form & 127
     part.check(form < 3, "codebook-form")
     data = part.take((count * size, 2 * count, 8)[form])
+    place, scales = read_scales(part, dims) if scaled else (None, None)
 
-    def decode() -> list[bytes]:
+    def values() -> list[float]:
         if form == 0:
-            return [data[at : at + size] for at in range(0, len(data), size)]
+            return [value_of(dtype, data[at : at + size]) for at in range(0, len(data), size)]
         if form == 1:
-            values = struct.unpack(f"<{count}e", data)
-        else:
-            first, step = struct.unpack("<ff", data)
-            values = [first + i * step for i in range(count)]
-        part.check(all(map(math.isfinite, values)), "codebook-value")
+            return list(struct.unpack(f"<{count}e", data))
+        first, step = struct.unpack("<ff", data)
+        return [first + i * step for i in range(count)]
+
+    def decode() -> Element:
+        if form == 0 and not scaled:
+            return lambda code, number: data[code * size : (code + 1) * size]
+        entries, factors = values(), scales() if scaled else [1.0]
+        part.check(all(map(math.isfinite, entries)), "codebook-value")
         try:
-            return [round_to(dtype, value) for value in values]
+            for value in entries:
+                round_to(dtype, value * max(factors))
         except OverflowError:
             raise Refused("codebook-value", f"the {part.name}: an entry is too large") from None
+        if scaled:
+            return lambda code, number: round_to(dtype, entries[code] * factors[place(number)])
+        rounded = [round_to(dtype, value) for value in entries]
+        return lambda code, number: rounded[code]
 
     return count, decode
+
+
+# ---- 8.1 Scales ------------------------------------------------------------------------------------------------------
+
+
+def read_scales(part: Part, dims: tuple[int, ...]) -> tuple[Callable[[int], int], Callable[[], list[float]]]:
+    """A function from the number of an element to its place along the axis, and one that gives the scales."""
+    axis = part.u8()
+    part.check(axis < len(dims) and math.prod(dims) > 0, "scale-axis")
+    count, inner = dims[axis], math.prod(dims[axis + 1 :])
+    form = part.u8()
+    part.check(form < 2, "scale-form")
+    steps = read_stream(part, count, 256) if form == 0 else None
+    data = part.take(4 * count) if form == 1 else b""
+
+    def decode() -> list[float]:
+        if steps:
+            return [math.ldexp(8 + step % 8, step // 8) for step in steps()]
+        scales = list(struct.unpack(f"<{count}f", data))
+        part.check(all(0 < scale < math.inf for scale in scales), "scale-value")
+        return scales
+
+    return lambda number: number // inner % count, decode
+
+
+def value_of(dtype: int, element: bytes) -> float:
+    """An element as a float64."""
+    if dtype == BFLOAT16:
+        return struct.unpack("<f", b"\0\0" + element)[0]
+    return struct.unpack({FLOAT16: "<e", FLOAT: "<f", DOUBLE: "<d"}[dtype], element)[0]
 
 
 def round_to(dtype: int, value: float) -> bytes:

@@ -5,6 +5,7 @@
 Encodings that symbol counts or probes show to be far from the smallest are not made; of the others bytes decide.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -19,14 +20,16 @@ from ..encoded import (
     Encoded,
     Index,
     Pruned,
+    Scales,
     Shared,
     Sparse,
     Stored,
     codebook_patterns,
+    entry_values,
     may_expand,
 )
-from ..tensor import Dtype, Tensor, matrix_shape, round_to, values
-from .stages import block, entropy, huffman, index
+from ..tensor import FLOAT32, Dtype, Tensor, matrix_shape, round_to, values
+from .stages import block, entropy, huffman, index, scale
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
@@ -41,12 +44,14 @@ class Coded:
     """A tensor after pruning and sharing.
 
     The mask of kept positions (bool, flat), a code (uint8) for each of them, and the codebook that the codes index (bit
-    patterns).
+    patterns of the tensor's type). With `row_scales`, entries are float32 patterns, and elements their products with
+    the scales.
     """
 
     mask: np.ndarray
     codes: np.ndarray
     entries: np.ndarray
+    row_scales: scale.RowScales | None = None
 
     @functools.cached_property
     def positions(self) -> arrays.KeptPositions:
@@ -64,6 +69,13 @@ class Coded:
         dense = np.full(len(mask), other, table.dtype)
         dense[mask] = kept
         return dense
+
+    def elements(self, block: slice, dtype: Dtype) -> np.ndarray:
+        """The elements (bit patterns of `dtype`) of a block of all positions."""
+        entries = self.look_up(self.entries, block)
+        if self.row_scales is None:
+            return entries
+        return round_to(values(entries, FLOAT32).astype(np.float64) * self.row_scales.at(block), dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +165,7 @@ def of_distinct(
         encodings.append(_sparse(tensor, coded, index_bits, run_parts))
     if dense < math.inf and (not encodings or stream_bytes(encodings[0]) + MAX_OVERHEAD > dense):
         encodings.append(_shared(tensor, coded, counts, run_parts))
-    decoded = arrays.LazyBytes(size, tensor.dtype.bits // 8, functools.partial(coded.look_up, coded.entries))
+    decoded = arrays.LazyBytes(size, tensor.dtype.bits // 8, functools.partial(coded.elements, dtype=tensor.dtype))
     return [Candidate(encoded, decoded) for encoded in encodings]
 
 
@@ -173,8 +185,8 @@ def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray, run_parts: hu
     """A code for every element; `code_counts` (int64[256]) are those of the kept ones."""
     entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
     if zeros:
-        entries = np.append(entries, tensor.dtype.pattern.type(0))
-    codebook, table = codebook_of(entries, tensor.dtype)
+        entries = np.append(entries, entries.dtype.type(0))
+    codebook, table = _codebook(entries, tensor.dtype, coded.row_scales)
     counts = np.zeros(256, np.int64)
     counts[table] = code_counts[: len(table)]
     zero = int(table[-1])
@@ -189,7 +201,7 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huf
     positions = _index(mask, index_bits, run_parts)
     if not positions.kept:
         return Sparse(positions, None, None)
-    codebook, table = codebook_of(coded.entries, tensor.dtype)
+    codebook, table = _codebook(coded.entries, tensor.dtype, coded.row_scales)
     codes = arrays.remap(table, coded.codes)
     if positions.column_major:
         dense = np.empty(mask.shape, np.uint8)
@@ -221,6 +233,25 @@ def stream_bytes(encoded: Encoded) -> int:
     if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
         streams.append(encoded.codes)
     return sum(len(segment) for stream in streams for segment in stream.segments)
+
+
+def _codebook(entries: np.ndarray, dtype: Dtype, row_scales: scale.RowScales | None) -> tuple[Codebook, np.ndarray]:
+    """The codebook of these entries and scales, and the code (uint8) of each entry in it."""
+    if row_scales is None:
+        return codebook_of(entries, dtype)
+    numbers = values(entries, FLOAT32).astype(np.float64)
+    codebook, table = codebook_of(entries, FLOAT32)
+    if not np.array_equal(entry_values(codebook, FLOAT32)[table], numbers) or (
+        codebook.form == "native" and dtype != FLOAT32
+    ):  # rounded on the way, or elements of another type
+        order = np.argsort(numbers, kind="stable")
+        codebook = Codebook("native", len(entries), round_to(numbers[order], dtype).tobytes())
+        table = np.argsort(order).astype(np.uint8)
+    if row_scales.steps is None:
+        scales = Scales(row_scales.axis, exact=row_scales.scales.astype("<f4").tobytes())
+    else:
+        scales = Scales(row_scales.axis, steps=huffman.encode(row_scales.steps))
+    return dataclasses.replace(codebook, scales=scales), table
 
 
 def codebook_of(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray]:

@@ -9,15 +9,31 @@ from functools import partial
 
 import numpy as np
 
-from ..encoded import Encoded, Index, Pruned, Shared, Stored, Stream, codebook_patterns
+from ..encoded import (
+    MAX_ENTRIES,
+    Codebook,
+    Encoded,
+    Index,
+    Pruned,
+    Scales,
+    Shared,
+    Stored,
+    Stream,
+    check_scaled,
+    codebook_patterns,
+    entry_values,
+    exact_scales,
+    step_scales,
+)
 from ..errors import CorruptFile
-from ..tensor import Dtype, matrix_shape
+from ..tensor import Dtype, matrix_shape, round_to
 from .stages import block, huffman, index
 
 CHUNK = 1 << 15  # elements at a time: they stay in cache
 PART = 1 << 20  # pairs of codes for one call of `run_parts`
 
 Engine = Callable[[Stream], np.ndarray]
+Run = Callable[[Stream, int], np.ndarray]  # decodes a stream whose symbols are below a number
 
 
 def decode(
@@ -36,18 +52,26 @@ def decode(
     if isinstance(encoded, Stored):
         return block.decode(encoded.block, nbytes, itemsize)
     run = partial(_symbols, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine)
+    if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
+        scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
+        return _decode_scaled(scaled, run(encoded.codes, encoded.codebook.count), dtype, run_parts)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
         return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), run_parts)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
-        return _scatter(encoded.index, shape, exact, run)
+        return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: exact[ranks])
     if not kept:
         return np.zeros(nbytes, np.uint8)
     assert encoded.codebook is not None and encoded.codes is not None, "kept positions have codes"
+    if encoded.codebook.scales is not None:
+        scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
+        codes = run(encoded.codes, encoded.codebook.count)
+        return _scatter(encoded.index, shape, dtype, run, lambda ranks, where: scaled.at(codes[ranks], where))
     entries = codebook_patterns(encoded.codebook, dtype)
-    return _scatter(encoded.index, shape, entries, run, run(encoded.codes, encoded.codebook.count))
+    codes = run(encoded.codes, encoded.codebook.count)
+    return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: entries[codes[ranks]])
 
 
 def _symbols(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
@@ -85,20 +109,63 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.Ru
     return data
 
 
+class _Scaled:
+    """A codebook with scales: the elements (bit patterns) of codes at positions of the tensor (spec, section 8.1)."""
+
+    def __init__(self, codebook: Codebook, scales: Scales, dtype: Dtype, shape: tuple[int, ...], run: Run):
+        self._dtype, self._entries = dtype, entry_values(codebook, dtype)
+        steps = scales.steps
+        self._scales = exact_scales(scales.exact) if steps is None else step_scales(run(steps, MAX_ENTRIES))
+        check_scaled(self._entries, self._scales, dtype)
+        self._inner, self._count = math.prod(shape[scales.axis + 1 :]), shape[scales.axis]
+
+    def at(self, codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """The elements of `codes` (uint8) at flat `positions` (int64), as bit patterns."""
+        return round_to(self._entries[codes] * self._scales[positions // self._inner % self._count], self._dtype)
+
+    def block(self, codes: np.ndarray, block: slice) -> np.ndarray:
+        """The elements of `codes` (uint8) at a slice of the flat positions, as bit patterns."""
+        first, last = block.start // self._inner, -(-block.stop // self._inner)
+        scales = self._scales[np.arange(first, last) % self._count]
+        if self._inner > 1:  # without a division for each position
+            edges = np.clip(np.arange(first, last + 1) * self._inner, block.start, block.stop)
+            scales = np.repeat(scales, np.diff(edges))
+        return round_to(self._entries[codes] * scales, self._dtype)
+
+
+def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype, run_parts: huffman.RunParts) -> np.ndarray:
+    """The bytes (uint8, flat) of all elements of a tensor with scales."""
+    result = np.empty(len(codes), dtype.pattern)
+
+    def fill(first: int) -> None:
+        last = min(first + PART, len(codes))
+        for start in range(first, last, CHUNK):
+            block = slice(start, min(start + CHUNK, last))
+            result[block] = scaled.block(codes[block], block)
+
+    for _ in run_parts(fill, range(0, len(codes), PART)):
+        pass
+    data: np.ndarray = result.view(np.uint8)
+    return data
+
+
 def _scatter(
     positions: Index,
     shape: tuple[int, ...],
-    source: np.ndarray,
-    run: Callable[[Stream, int], np.ndarray],
-    codes: np.ndarray | None = None,
+    dtype: Dtype,
+    run: Run,
+    elements: Callable[[slice, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The bytes (uint8, flat) of a tensor with source[i], or source[codes[i]], at the i-th kept position, else zero."""
-    result = np.zeros(math.prod(shape), source.dtype)
+    """The bytes (uint8, flat) of a tensor with its elements at the kept positions, else zero.
+
+    `elements` gives the bit patterns of those of some ranks (a slice), which are at some positions (int64).
+    """
+    result = np.zeros(math.prod(shape), dtype.pattern)
     unfold = index.Unfold(matrix_shape(shape), positions.column_major, positions.rows, positions.columns)
     symbols, width = run(positions.gaps, 1 << positions.gap_bits), positions.gap_bits
     done = 0
     for compact in index.decode(symbols, width, positions.kept, unfold.size):
-        ranks = slice(done, done + len(compact))
-        result[unfold(compact)] = source[ranks] if codes is None else source[codes[ranks]]
+        where = unfold(compact)
+        result[where] = elements(slice(done, done + len(compact)), where)
         done += len(compact)
     return result.view(np.uint8)

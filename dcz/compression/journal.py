@@ -27,8 +27,8 @@ except ImportError:  # no locks on this system: two commands that write the same
 
 MAGIC = b"DCZ-PART"
 FINGERPRINT = 32  # bytes
-# Encoding, the record's length and CRC-32, the tensor's CRC-32, the warning's length; CRC-32 of these and the warning.
-_HEAD = struct.Struct("<BQIIHI")
+# Encoding, minor version, length and CRC-32 of the record, the tensor's CRC-32, the warning's length; CRC-32 of it all.
+_HEAD = struct.Struct("<BBQIIHI")
 DEFAULT_FROM = 1 << 30  # bytes of tensors from which a journal is kept by default: minutes of work
 CHUNK = 1 << 20  # bytes read or copied at a time
 MAX_WARNING = (1 << 16) - 1  # bytes
@@ -92,7 +92,9 @@ class Records:
         with writing(self.output):
             if self._ranges is not None:
                 warning, info = record.warning.encode()[:MAX_WARNING], record.info
-                head = _HEAD.pack(info.encoding, info.length, info.record_crc, info.tensor_crc, len(warning), 0)[:-4]
+                head = _HEAD.pack(
+                    info.encoding, info.minor, info.length, info.record_crc, info.tensor_crc, len(warning), 0
+                )[:-4]
                 self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
                 self._ranges.append((self._file.tell(), record.info.length))
             self._file.write(record.data)
@@ -211,7 +213,7 @@ def _read_record(file: BinaryIO, size: int) -> tuple[RecordInfo, str] | None:
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None
-    encoding, length, record_crc, tensor_crc, warning_length, crc = _HEAD.unpack(head)
+    encoding, minor, length, record_crc, tensor_crc, warning_length, crc = _HEAD.unpack(head)
     warning = file.read(warning_length)
     if crc32(warning, crc32(head[:-4])) != crc or length > size - file.tell():
         return None
@@ -220,4 +222,4 @@ def _read_record(file: BinaryIO, size: int) -> tuple[RecordInfo, str] | None:
         actual = crc32(file.read(min(CHUNK, length - start)), actual)
     if actual != record_crc:
         return None
-    return RecordInfo(encoding, length, record_crc, tensor_crc), warning.decode(errors="ignore")
+    return RecordInfo(encoding, length, record_crc, tensor_crc, minor), warning.decode(errors="ignore")

@@ -18,7 +18,7 @@ from . import record
 from .fields import Reader, string, u8, u32, varint
 
 MAGIC = b"\x89DCZ\r\n\x1a\n"
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 HEADER = 24  # bytes
 DIRECTORY_LIMIT = 1 << 26  # plain bytes
 GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
@@ -92,7 +92,8 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
     stored = min(bytes(plain), deflate(plain), key=len)
-    head = MAGIC + u8(MAJOR) + u8(MINOR) + b"\0\0" + u32(len(stored)) + u32(len(plain))
+    minor = max((entry.info.minor for entry in entries), default=0)
+    head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
 
 

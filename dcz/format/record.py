@@ -17,6 +17,7 @@ from ..encoded import (
     Encoded,
     Index,
     Pruned,
+    Scales,
     Shared,
     Sparse,
     Stored,
@@ -32,6 +33,9 @@ from .fields import Reader, bitmap, float32, u8, varint
 METHODS = ("plain", "deflated", "planes")
 STREAM_FORMS = ("constant", "packed", "huffman")
 CODEBOOK_FORMS = ("native", "half", "ramp")
+SCALED = 0x80  # bit 7 of a codebook's form: scales follow its entries
+STEP_SCALES, EXACT_SCALES = range(2)
+MAX_SYMBOLS = 256  # of a stream
 
 Part = tuple[str, bytes | memoryview]  # the purpose of some bytes of a record, and these
 
@@ -60,9 +64,20 @@ def _block_parts(block: Block) -> list[Part]:
 
 
 def _codebook_parts(codebook: Codebook) -> list[Part]:
-    head = u8(CODEBOOK_FORMS.index(codebook.form)) + u8(codebook.count - 1)
+    scaled = SCALED if codebook.scales is not None else 0
+    head = u8(CODEBOOK_FORMS.index(codebook.form) | scaled) + u8(codebook.count - 1)
     ramp = float32(codebook.first) + float32(codebook.step)
-    return [("codebook", head + (ramp if codebook.form == "ramp" else codebook.entries))]
+    entries = ramp if codebook.form == "ramp" else codebook.entries
+    return [("codebook", head + entries), *_scales_parts(codebook.scales)]
+
+
+def _scales_parts(scales: Scales | None) -> list[Part]:
+    if scales is None:
+        return []
+    axis = u8(scales.axis)
+    if scales.steps is None:
+        return [("codebook", axis + u8(EXACT_SCALES) + scales.exact)]
+    return [("codebook", axis + u8(STEP_SCALES)), *_stream_parts(scales.steps, "codebook")]
 
 
 def _index_parts(index: Index) -> list[Part]:
@@ -101,14 +116,14 @@ def read(data: bytes | memoryview, encoding: int, dtype: Dtype, shape: tuple[int
         return Stored(_read_block(reader, dtype))
     encoded: Shared | Sparse
     if ENCODINGS[encoding] == "shared":
-        codebook = _read_codebook(reader, dtype)
+        codebook = _read_codebook(reader, dtype, shape)
         encoded = Shared(codebook, _read_stream(reader, elements, codebook.count))
     else:
         index = _read_index(reader, shape)
         if ENCODINGS[encoding] == "pruned":
             return Pruned(index, _read_block(reader, dtype))
         if index.kept:
-            codebook = _read_codebook(reader, dtype)
+            codebook = _read_codebook(reader, dtype, shape)
             encoded = Sparse(index, codebook, _read_stream(reader, index.kept, codebook.count))
         else:
             encoded = Sparse(index, None, None)
@@ -123,14 +138,30 @@ def _read_block(reader: Reader, dtype: Dtype) -> Block:
     return Block(METHODS[method], reader.rest())  # not copied: it may be as long as the tensor
 
 
-def _read_codebook(reader: Reader, dtype: Dtype) -> Codebook:
-    form, count = reader.u8(), reader.u8() + 1
+def _read_codebook(reader: Reader, dtype: Dtype, shape: tuple[int, ...]) -> Codebook:
+    head, count = reader.u8(), reader.u8() + 1
+    form = head & ~SCALED
     if form >= len(CODEBOOK_FORMS):
         raise CorruptFile("codebook-form", f"codebook form {form} is unknown")
+    entries, first, step = b"", 0.0, 0.0
     if CODEBOOK_FORMS[form] == "ramp":
-        return Codebook("ramp", count, first=reader.float32(), step=reader.float32())
-    itemsize = 2 if CODEBOOK_FORMS[form] == "half" else dtype.bits // 8
-    return Codebook(CODEBOOK_FORMS[form], count, bytes(reader.take(count * itemsize)))
+        first, step = reader.float32(), reader.float32()
+    else:
+        entries = bytes(reader.take(count * (2 if CODEBOOK_FORMS[form] == "half" else dtype.bits // 8)))
+    scales = _read_scales(reader, shape) if head & SCALED else None
+    return Codebook(CODEBOOK_FORMS[form], count, entries, first, step, scales)
+
+
+def _read_scales(reader: Reader, shape: tuple[int, ...]) -> Scales:
+    axis = reader.u8()
+    if axis >= len(shape) or not math.prod(shape):  # of no elements, any number of scales could be claimed
+        raise CorruptFile("scale-axis", f"scales along axis {axis} of a tensor of the shape {shape}")
+    form = reader.u8()
+    if form == STEP_SCALES:
+        return Scales(axis, steps=_read_stream(reader, shape[axis], MAX_SYMBOLS))
+    if form == EXACT_SCALES:
+        return Scales(axis, exact=bytes(reader.take(4 * shape[axis])))
+    raise CorruptFile("scale-form", f"scale form {form} is unknown")
 
 
 def _read_index(reader: Reader, shape: tuple[int, ...]) -> Index:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from ..tensor import round_to, values
+from ..tensor import Grid, round_to, values
 from .model_file import Model
 from .nodes import float_attributes, int_attributes
 from .replace import replace_data
-from .tensors import Grid, ModelTensor
+from .tensors import ModelTensor
 from .uses import TensorUses, Value
 
 QUANTIZE = ("QuantizeLinear", "com.microsoft.QuantizeLinear")

@@ -8,7 +8,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import UnsuitableModel
 from ..files import FileRange
-from ..tensor import DTYPES, Dtype, Tensor, values
+from ..tensor import DTYPES, Dtype, Grid, Tensor, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
 from .roles import Role, roles
@@ -17,16 +17,6 @@ from .uses import TensorUses
 INLINE_BYTES = 512  # smaller tensors stay in the graph: a record would cost about as much as they do
 MAX_DIMS = 255  # the number of dims is a u8 in the directory of a .dcz file
 _CHECKED_AT_ONCE = 1 << 16  # bytes
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
-    tensor's type. `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their
-    own."""
-
-    axis: int | None
-    scales: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +66,7 @@ class ModelTensor:
     def tensor(self, source: FileRange | None = None) -> Tensor:
         """The same as a value, with its bytes, or the range of a file that holds them: `source` or external data."""
         source = source or (FileRange(*self.external) if self.external else None)
-        return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows)
+        return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows, self.grid)
 
     def replace_with_reference(self, record: int) -> None:
         """Change `proto`: replace the data by a reference to a record (spec, section 4)."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns
+from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns, entry_values
 from ..errors import InvalidArgument
 from ..format import record
 from ..format.container import Archive, Entry, is_dcz
-from ..tensor import values
+from ..tensor import Dtype, values
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
@@ -33,7 +33,8 @@ class TensorReport:
     (fixed-width codes, fixed-width gaps, codebook); `huffman` (its record in the file).
 
     `kept` counts the places that are not zero; None where zero is one of the shared values, so that only decoding could
-    tell. Widths in bits per kept weight (then per weight); None where the stage did not apply.
+    tell. Widths in bits per kept weight (then per weight); None where the stage did not apply. `scales` are those that
+    the entries of the codebook are multiplied with, one for each place along an axis.
     """
 
     name: str
@@ -53,6 +54,7 @@ class TensorReport:
     entries: int | None = None
     codebook: str | None = None
     layout: str | None = None
+    scales: int | None = None
     parts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
@@ -164,7 +166,9 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
         if kept:
             changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
         changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
-    zero_is_shared = isinstance(encoded, Shared) and not codebook_patterns(encoded.codebook, entry.dtype).all()
+        if encoded.codebook.scales is not None:
+            changes["scales"] = entry.shape[encoded.codebook.scales.axis]
+    zero_is_shared = isinstance(encoded, Shared) and not entry_values(encoded.codebook, entry.dtype).all()
     return dataclasses.replace(row, kept=None if zero_is_shared else kept, **changes)
 
 
@@ -206,7 +210,8 @@ def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tupl
     """For each tensor whose name matches: its shared values, and the fraction of the codes that each gets.
 
     Fractions are those that the lengths of the Huffman words imply, 2^-length: estimates that need no decoding. Tensors
-    without a codebook are left out. Raises InvalidArgument where no name matches.
+    without a codebook are left out; where there are scales, values are those before they are scaled. Raises
+    InvalidArgument where no name matches.
     """
     found = {}
     with Archive(path) as archive:
@@ -216,11 +221,18 @@ def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tupl
         for entry in entries:
             encoded = archive.encoded(entry)
             if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:
-                numbers = values(codebook_patterns(encoded.codebook, entry.dtype), entry.dtype).astype(float)
+                numbers = _shared_values(encoded.codebook, entry.dtype)
                 found[entry.name] = list(
                     zip(numbers.tolist(), _code_fractions(encoded.codes, len(numbers)).tolist(), strict=True)
                 )
     return found
+
+
+def _shared_values(codebook: Codebook, dtype: Dtype) -> np.ndarray:
+    """The shared values (float64): as they are decoded, or where there are scales, before they are scaled."""
+    if codebook.scales is not None:
+        return entry_values(codebook, dtype)
+    return values(codebook_patterns(codebook, dtype), dtype).astype(float)
 
 
 def _code_fractions(codes: Stream, entries: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from .parts import (
     constant,
     deflate,
     entry,
+    float_scales,
     floats,
     half,
     index,
@@ -37,10 +38,12 @@ from .parts import (
     packed,
     ramp,
     reference,
+    scaled,
     seal,
     segment,
     shared,
     sparse,
+    step_scales,
     stored,
     string,
     table,
@@ -53,7 +56,7 @@ Invalid = list[tuple[str, bytes, str]]
 
 def invalid() -> Invalid:
     """(refusal, file, the trick in a sentence); all CRCs are right, but where they are the fault."""
-    sections = (files, directories, graphs, blocks, streams, indexes, codebooks)
+    sections = (files, directories, graphs, blocks, streams, indexes, codebooks, scales)
     return [vector for section in sections for vector in section()]
 
 
@@ -374,3 +377,34 @@ def codebooks() -> Invalid:
         ("codebook-value", bad(ramp(1, most, 0), BFLOAT16), "the largest float32 rounds to an infinite bfloat16"),
         ("codebook-value", one(b"\1\0\0\x7c", SHARED, (0,)), "an infinite half entry of a tensor without elements"),
     ]
+
+
+def scales() -> Invalid:
+    """Section 8.1: four codes, all 0, in 2 x 2 places."""
+    inf, nan, most = math.inf, math.nan, struct.unpack("<f", u32(0x7F7FFFFF))[0]
+    book, good = native([floats(1.0)]), step_scales([0, 1])
+
+    def bad(axis: int, scales: bytes, book: bytes = book, dims: tuple[int, ...] = (2, 2), dtype: int = FLOAT) -> bytes:
+        return one(scaled(book, axis, scales) + constant(0), SHARED, dims, dtype)
+
+    return [
+        ("codebook-form", one(bytes([0x83, 0]) + floats(1) + constant(0)), "form 3, with scales"),
+        ("scale-axis", bad(2, good), "axis 2 of two"),
+        ("scale-axis", bad(255, good), "axis 255"),
+        ("scale-axis", bad(0, good, dims=()), "an axis of a scalar"),
+        ("scale-axis", one(scaled(book, 1, b"\0" + constant(0)), SHARED, (0, 2**40)), "2^40 scales of no elements"),
+        ("scale-form", bad(0, b"\2" + good[1:]), "form 2"),
+        ("scale-form", bad(0, b"\xff" + floats(1, 1)), "form 255"),
+        ("scale-value", bad(1, float_scales(1, 0)), "a scale of 0"),
+        ("scale-value", bad(1, float_scales(-1, 1)), "a negative scale"),
+        ("scale-value", bad(0, float_scales(1, inf)), "an infinite scale"),
+        ("scale-value", bad(0, float_scales(nan, 1)), "a scale that is no number"),
+        ("codebook-value", bad(0, float_scales(1, 2), native([floats(most)])), "the largest float32 times 2"),
+        ("codebook-value", bad(0, good, native([floats(1.0), floats(inf)])), "an infinite entry that no code uses"),
+        ("codebook-value", bad(0, step_scales([0, 255]), native([b"\0\x7b"]), dtype=FLOAT16), "too large for float16"),
+        ("truncated", one(scaled(book, 0, b"")[:-1]), "no axis"),
+        ("truncated", one(scaled(book, 0, b"")), "no scale form"),
+        ("truncated", one(scaled(book, 0, b"\1" + bytes(15))), "a byte of four float32 scales is missing"),
+        ("truncated", one(scaled(book, 0, b"\0\1\x08" + bytes(3))), "a byte of four steps is missing"),
+        ("stream-form", bad(0, b"\0\3\0"), "steps in a stream of form 3"),
+    ]  # fmt: skip

@@ -175,6 +175,20 @@ def ramp(count: int, first: float, step: float) -> bytes:
     return bytes([2, count - 1]) + struct.pack("<ff", first, step)
 
 
+def scaled(codebook: bytes, axis: int, scales: bytes) -> bytes:
+    """A codebook with scales along an axis: `scales` is their form and what follows."""
+    return bytes([codebook[0] | 0x80]) + codebook[1:] + bytes([axis]) + scales
+
+
+def step_scales(steps: Sequence[int], width: int = 8) -> bytes:
+    """Scales by steps (section 8.1), packed."""
+    return b"\0" + packed(steps, width)
+
+
+def float_scales(*scales: float) -> bytes:
+    return b"\1" + floats(*scales)
+
+
 def floats(*values: float) -> bytes:
     return struct.pack(f"<{len(values)}f", *values)
 

@@ -1,5 +1,6 @@
 """The valid files, section by section of FORMAT.md, and what their tensors decode to."""
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from .parts import (
     INT8,
     INT64,
     PRUNED,
+    SHARED,
     SPARSE,
     TWO,
     UINT2,
@@ -43,6 +45,7 @@ from .parts import (
     constant,
     deflate,
     entry,
+    float_scales,
     floats,
     half,
     huffman,
@@ -54,11 +57,13 @@ from .parts import (
     planes,
     ramp,
     reference,
+    scaled,
     scattered,
     seal,
     segment,
     shared,
     sparse,
+    step_scales,
     stored,
     table,
     varint,
@@ -69,7 +74,7 @@ Valid = tuple[str, bytes, list[Tensor]]
 
 def valid() -> Iterator[Valid]:
     """(name, file, its tensors) for every valid file."""
-    for section in (files, graphs, blocks, streams, indexes, codebooks, writers):
+    for section in (files, graphs, blocks, streams, indexes, codebooks, scales, writers):
         yield from section()
 
 
@@ -387,6 +392,59 @@ def codebooks() -> Iterator[Valid]:
         shared("a step of nothing", ramp(2, 3, 0), [floats(3)] * 2, [1, 0], packed([1, 0], 1)),
     ]
     yield plain_file("codebook-ramp", *tensors)
+
+
+def scales() -> Iterator[Valid]:
+    """Section 8.1: along each axis, in each form, of each type; dense and sparse."""
+    codes = [0, 1, 2, 2, 0, 1]
+    example = scaled(ramp(3, -1, 1), 0, step_scales([0, 19], 5))
+    data = floats(-8, 0, 8, 44, -44, 0)
+    taken_apart = Tensor("w", FLOAT, (2, 3), SHARED, example + packed(codes, 2), data)
+    yield plain_file("scales-taken-apart", taken_apart, minor=1)
+
+    dims, ternary = (2, 2, 3), [0, 1, 2, 1, 2, 0, 2, 0, 1, 0, 1, 2]
+    values = [-1.0, 0.25, 3.0]
+    tensors = []
+    for axis, factors in enumerate([[8.0, 15 * 2.0**31], [9.0, 10 * 2.0**7], [0.1, 1.0, 1e-30]]):
+        inner = math.prod(dims[axis + 1 :])
+        exact = [struct.unpack("<f", floats(factor))[0] for factor in factors]
+        spelled = [step_scales([0, 255]), step_scales([1, 58]), float_scales(*factors)][axis]
+        numbers = [values[code] * exact[number // inner % dims[axis]] for number, code in enumerate(ternary)]
+        record = scaled(native([floats(value) for value in values]), axis, spelled) + packed(ternary, 2)
+        tensors.append(Tensor(f"axis {axis}", FLOAT, dims, SHARED, record, floats(*numbers)))
+    every = scaled(native([floats(1.0)]), 0, step_scales(range(256)))
+    numbers = [float((8 + step % 8) * 2 ** (step // 8)) for step in range(256)]
+    tensors.append(Tensor("every step", FLOAT, (256,), SHARED, every + constant(0), floats(*numbers)))
+    same = scaled(native([floats(-0.0), floats(2.0)]), 1, b"\0" + constant(7))
+    tensors.append(Tensor("one step", FLOAT, (1, 2), SHARED, same + packed([0, 1], 1), floats(-0.0, 30.0)))
+    yield plain_file("scales", *tensors, minor=1)
+
+    third = struct.unpack("<f", floats(1 / 3))[0]
+    halves = [struct.pack("<e", value) for value in (0.1, -2.0)]
+    tenth = struct.unpack("<e", halves[0])[0]
+    halved = half(0x2E66, 0xC000)
+    ramped = ramp(2, 1 + 2**-20, 2**-21)  # entries that are not rounded to bfloat16 or float16 before they are scaled
+    tensors = [
+        Tensor("float16", FLOAT16, (2,), SHARED, scaled(native(halves), 0, float_scales(third, 3)) + packed([0, 1], 1),
+               struct.pack("<ee", tenth * third, -6.0)),
+        Tensor("double", DOUBLE, (2,), SHARED, scaled(halved, 0, float_scales(third, 3)) + packed([0, 1], 1),
+               struct.pack("<dd", tenth * third, -6.0)),
+        Tensor("bfloat16", BFLOAT16, (2,), SHARED, scaled(ramped, 0, float_scales(2**20, 2**20)) + packed([0, 1], 1),
+               b"".join(patterns(2, 0x4980, 0x4980))),
+        Tensor("ramp", FLOAT16, (1, 2), SHARED, scaled(ramped, 1, float_scales(2**11, 2**11)) + packed([0, 1], 1),
+               struct.pack("<ee", 2048, 2048)),
+    ]  # fmt: skip
+    yield plain_file("scales-of-each-type", *tensors, minor=1)
+
+    kept = [1, 4, 6, 11]  # of 3 x 4 places, by columns: 4 1 6 11
+    by_columns = index(0x09, 4, [1, 1, 3, 0, 3, 0])
+    rows = scaled(native(TWO), 0, step_scales([0, 8, 16]))
+    numbers = {4: 1.0 * 16, 1: -2.0 * 8, 6: 1.0 * 16, 11: -2.0 * 32}
+    sparse_data = floats(*[numbers.get(number, 0.0) for number in range(12)])
+    tensor = Tensor("sparse", FLOAT, (3, 4), SPARSE, by_columns + rows + packed([0, 1, 0, 1], 1), sparse_data)
+    assert sorted(numbers) == kept
+    empty = Tensor("nothing kept", FLOAT, (3, 4), SPARSE, index(1, 0, []), bytes(48))
+    yield plain_file("scales-sparse", tensor, empty, minor=1)
 
 
 def writers() -> Iterator[Valid]:

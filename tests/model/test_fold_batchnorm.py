@@ -420,11 +420,13 @@ def test_the_command_says_how_many_and_leaves_them_if_told_to(source, tmp_path):
     assert "folded" not in told and norms(path) == 3
 
 
-def test_compressing_once_more_loses_nothing(source, tmp_path):
+def test_compressing_once_more_loses_little(source, tmp_path):
+    """Rows with scales and small tensors are rounded once more, to the same quality."""
     for plan in (None, Plan(fold=False)):
         first = dcz.load(dcz.compress(source, tmp_path / "net.dcz", plan))
-        again = dcz.load(dcz.compress(first, tmp_path / "again.dcz"))
-        assert again == first
+        again = dcz.compress(first, tmp_path / "again.dcz")
+        compared = dcz.verify(again, against=models.save(first, tmp_path / "first.onnx")).tensors
+        assert all(each.decibels > 34 for each in compared)
 
 
 def test_a_model_that_is_smallest_whole_is_the_original(tmp_path):

@@ -15,6 +15,10 @@ from ... import arrays
 
 _BLOCK = 1 << 16  # weights summed at a time: they stay in cache
 _DIGIT = 16  # bits that one pass of the radix selection looks at
+SAMPLES = 64  # places of a tensor, and weights at each, of which the median magnitude is taken
+NORMAL_MEDIAN = 0.6745  # median magnitude of the standard normal distribution
+MIN_TAIL = 30.0  # times that the mean square exceeds the median's, from which the weights beyond MAX_BULK are outliers
+MAX_BULK = 8.0  # standard deviations, by the median, within which no weight is an outlier
 
 
 def by_sparsity(weights: arrays.Weights, sparsity: float) -> np.ndarray:
@@ -60,13 +64,30 @@ def typical_square(weights: arrays.Weights, outliers: float = 0.005) -> float:
     """Mean square of `weights` (float, flat) without the fraction `outliers` of largest magnitude.
 
     A few outliers, one column of a matrix among them, would otherwise dominate the mean. Of normally distributed
-    weights it is 0.2 dB below the mean square, of Laplacian ones 0.5 dB.
+    weights it is 0.2 dB below the mean square, of Laplacian ones 0.5 dB. Where more than that are outliers, so many
+    that the mean is MIN_TAIL times what the median magnitude lets expect, it is that of the weights near the median.
     """
-    rest = len(weights) - int(outliers * len(weights))
+    square = _trimmed_square(weights, outliers)
+    expected = _median_magnitude(weights) / NORMAL_MEDIAN
+    if expected == 0 or square <= MIN_TAIL * expected * expected:
+        return square
+    return mean_square(arrays.select(weights, arrays.mask_where(weights, lambda b: np.abs(b) <= MAX_BULK * expected)))
+
+
+def _trimmed_square(weights: arrays.Weights, fraction: float) -> float:
+    """Mean square of `weights` without a fraction of largest magnitude."""
+    rest = len(weights) - int(fraction * len(weights))
     if rest == len(weights):
         return mean_square(weights)
     limit = _select(weights, rest)[0]
     return mean_square(arrays.select(weights, arrays.mask_where(weights, lambda b: _magnitude_bits(b) <= limit)))
+
+
+def _median_magnitude(weights: arrays.Weights) -> float:
+    """The median magnitude of a sample of the weights that are not zero, 0 of none."""
+    starts = range(0, len(weights), max(1, len(weights) // SAMPLES))
+    sample = np.concatenate([weights[start : start + SAMPLES] for start in starts]) if len(weights) else np.empty(0)
+    return float(np.median(np.abs(sample[sample != 0].astype(np.float64)))) if sample.any() else 0.0
 
 
 def _mean(weights: arrays.Weights, term: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -22,7 +22,7 @@ from . import entropy, grid
 from .histogram import BINS, BLOCK, Histogram
 
 MAX_LEVEL = 1 << 11  # of the grid, as a multiple of the step: weights beyond are outliers, and get their own centroids
-OUTLIER_CENTROIDS = 32
+OUTLIER_CENTROIDS = 64
 MIN_IMPORTANCE = 1e-3  # of the mean importance of a weight: below, a cell is empty
 ENTRY_BITS = 32  # of a codebook that is no ramp
 SAMPLE = 1 << 22  # weights that decide the cells of k-means (centroids are means of all), or the better of two grids

@@ -1,0 +1,118 @@
+"""Rows of different size under one codebook: a scale for each place along an axis (spec, section 8.1).
+
+    rows of root mean square 0.01 and 3.2   ->   steps 0 66, scales 8 and 2560, and weights / scales of the same size
+
+Folding a normalization leaves rows whose sizes differ by up to 1000 times. One step for all of them keeps nothing of
+the small ones, and their outputs, which the next layer may well multiply by 1000, are lost.
+Scales are integers with four significant bits, one byte each before Huffman coding; the codebook takes up the rest.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ... import arrays
+from ...encoded import step_scales
+
+MAX_STEP = 255
+# Times a row's mean of fourth roots, to the power of 4, which outliers hardly change: weights beyond are outliers. For
+# normally distributed weights it is about 4 standard deviations.
+MAX_BULK = 8.0
+SAMPLE = 256  # weights of each place, from about which its size is taken
+MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
+MIN_ROW = 4  # weights of a row, from which a scale is less than they are
+
+
+@dataclass(frozen=True, eq=False)
+class RowScales:
+    """The scales (float64) along an `axis` of a tensor, and its shape; the symbols (uint8) of scales that are steps."""
+
+    scales: np.ndarray
+    axis: int
+    shape: tuple[int, ...]
+    steps: np.ndarray | None = None
+
+    def at(self, block: slice) -> np.ndarray:
+        """The scale (float64) of each element of a block of the flat tensor."""
+        scales: np.ndarray = self.scales[places(self.shape, self.axis, block)]
+        return scales
+
+
+def of_steps(steps: np.ndarray, axis: int, shape: tuple[int, ...]) -> RowScales:
+    """The scales of step symbols (uint8): see encoded.step_scales."""
+    return RowScales(step_scales(steps), axis, shape, steps)
+
+
+def places(shape: tuple[int, ...], axis: int, block: slice) -> np.ndarray:
+    """The place (int64) along `axis` of each element of a block, a slice that may have a step, of a flat tensor."""
+    inner, count = math.prod(shape[axis + 1 :]), shape[axis]
+    if (block.step or 1) > 1:
+        strided: np.ndarray = np.arange(block.start, block.stop, block.step) // inner % count
+        return strided
+    first, last = block.start // inner, -(-block.stop // inner)
+    if inner == 1 and count < MAX_TILED:  # without a division for each position
+        repeated: np.ndarray = np.tile(np.arange(count), 2 + (last - first) // count)
+        return repeated[first % count :][: last - first]
+    numbers: np.ndarray = np.arange(first, last) % count
+    if inner == 1:
+        return numbers
+    edges = np.clip(np.arange(first, last + 1) * inner, block.start, block.stop)
+    return np.repeat(numbers, np.diff(edges))
+
+
+def nearest_steps(scales: np.ndarray) -> np.ndarray:
+    """The step symbol (uint8) of the scale nearest to each of `scales` (float64, 8 or more), at most 15 * 2^31."""
+    mantissa, exponent = np.frexp(scales)  # mantissa from 0.5 to below 1: 8 to below 16 sixteenths
+    steps: np.ndarray = (exponent - 4) * 8 + np.rint(mantissa * 16).astype(np.int64) - 8
+    clipped: np.ndarray = np.clip(steps, 0, MAX_STEP).astype(np.uint8)
+    return clipped
+
+
+def by_rows(
+    weights: arrays.Weights, shape: tuple[int, ...], axis: int, exponent: float = 1.0, min_spread: float = 2.0
+) -> RowScales | None:
+    """Scales along `axis` of a tensor: the root mean squares of its weights (float, flat), outliers aside, to a power.
+
+    None where root mean squares differ by less than `min_spread`, a place has fewer than MIN_ROW weights, or all are 0.
+    """
+    count = shape[axis]
+    if len(weights) < MIN_ROW * count:
+        return None
+    limits = np.full(count, np.inf)
+    for _ in range(2):  # many outliers raise the first limits too
+        limits = MAX_BULK * _mean_by_place(weights, shape, axis, lambda m: np.sqrt(np.sqrt(m)), limits) ** 4
+    sizes = np.sqrt(_mean_by_place(weights, shape, axis, np.square, limits))
+    used = sizes[sizes > 0]
+    if not len(used) or not np.isfinite(used).all() or used.max() < min_spread * used.min():
+        return None
+    sizes, used = sizes**exponent, used**exponent
+    # Smaller than 2^-31 of the largest is as good as that: float32 weights of such rows do nothing.
+    unit = max(float(used.min()), float(used.max()) * 2.0**-31)
+    return of_steps(nearest_steps(8 * np.maximum(sizes / unit, 1)), axis, shape)
+
+
+def _mean_by_place(
+    weights: arrays.Weights,
+    shape: tuple[int, ...],
+    axis: int,
+    term: Callable[[np.ndarray], np.ndarray],
+    limits: np.ndarray,
+) -> np.ndarray:
+    """The mean (float64) of a term of the magnitudes at each place along an axis, those beyond its limit left out.
+
+    From some of the weights (arrays.LazyValues without a mask, or an array).
+    """
+    total, used = np.zeros(shape[axis]), np.zeros(shape[axis])
+    step = max(1, len(weights) // (SAMPLE * len(total)))
+    while math.gcd(step, shape[-1]) > 1:  # a step that shares a factor with the last axis would miss places along it
+        step += 1
+    for block in arrays.blocks(len(weights), step * arrays.BLOCK):
+        sample = slice(block.start, block.stop, step)
+        place, magnitudes = places(shape, axis, sample), np.abs(weights[sample].astype(np.float64))
+        within = magnitudes <= limits[place]
+        # bincount adds in order: the same on every machine
+        total += np.bincount(place, term(np.where(within, magnitudes, 0.0)), len(total))
+        used += np.bincount(place, within, len(total))
+    return total / np.maximum(used, 1)

@@ -1,0 +1,112 @@
+"""Tensors with scales: rows keep their precision, and files decode to what the encoder said."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dcz.codec import encode
+from dcz.codec.decode import decode
+from dcz.encoded import Shared, Sparse, Stored
+from dcz.format import record
+from dcz.plan import LOSSLESS, Settings
+from dcz.tensor import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Dtype, Grid, Tensor, round_to, values
+
+SAFE = Settings(quality=34.0)
+
+
+def rows_of(spread: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Normally distributed weights, whose rows have sizes `spread` apart."""
+    sizes = np.geomspace(1, 1 / spread, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    return np.random.default_rng(0).normal(size=shape) * sizes
+
+
+def tensor(weights: np.ndarray, rows: int, dtype: Dtype = FLOAT32) -> Tensor:
+    return Tensor("w", dtype, weights.shape, round_to(weights.ravel(), dtype).view(np.uint8), rows)
+
+
+def decibels(weights: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """The SQNR of each row."""
+    axes = tuple(range(1, weights.ndim))
+    return 10 * np.log10(np.square(weights).sum(axes) / np.square(weights - decoded).sum(axes))
+
+
+def quantized(source: Tensor, settings: Settings = SAFE) -> np.ndarray:
+    data = np.ascontiguousarray(encode.quantize(source, settings)[:])
+    return values(data.view(source.dtype.pattern), source.dtype).reshape(source.shape).astype(float)
+
+
+@pytest.mark.parametrize("spread", [1, 10, 100, 1000])
+def test_small_rows_of_a_depthwise_tensor_are_as_good_as_large_ones(spread):
+    weights = rows_of(spread, (512, 1, 5, 5))
+    assert np.median(decibels(weights, quantized(tensor(weights, 1)))) > 33
+    assert np.percentile(decibels(weights, quantized(tensor(weights, 1))), 1) > 28
+
+
+@pytest.mark.parametrize("rows", [1, -1])
+def test_rows_that_share_inputs_keep_some_of_their_precision(rows):
+    weights = rows_of(1000, (64, 512))
+    source = tensor(weights if rows > 0 else weights.T.copy(), rows)
+    decoded = quantized(source) if rows > 0 else quantized(source).T
+    assert decibels(weights, decoded).min() > 18
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("settings", [SAFE, Settings(quality=30.0, sparsity=0.8), Settings(quality=50.0)])
+@pytest.mark.parametrize("shape, rows", [((256, 1, 5, 5), 1), ((300, 64), -1), ((40, 8, 3, 3), 1)])
+def test_every_encoding_decodes_to_what_it_says(shape, rows, settings, dtype):
+    weights = rows_of(300, shape) if rows > 0 else rows_of(300, shape[::-1]).T.copy()
+    source = tensor(weights, rows, dtype)
+    found = encode.encodings(source, settings)
+    scaled = [each for each in found if isinstance(each.encoded, (Shared, Sparse)) and each.encoded.codebook.scales]
+    assert bool(scaled) == (dtype.bits >= 32 and settings.quality < 42)
+    for candidate in found:
+        decoded = decode(candidate.encoded, dtype, shape)
+        assert np.array_equal(decoded, candidate.data[:])
+
+
+@pytest.mark.parametrize("shape", [(256, 1, 3, 3), (64, 256)])
+def test_more_quality_is_less_error_up_to_the_highest(shape):
+    weights = rows_of(50, shape)
+    sqnr = [
+        np.median(decibels(weights, quantized(tensor(weights, 1), Settings(quality=float(q)))))
+        for q in range(20, 61, 4)
+    ]
+    assert all(np.diff(sqnr) > 1) and sqnr[-1] > 57
+
+
+@pytest.mark.parametrize("share", [0.003, 0.01, 0.05, 0.15])
+@pytest.mark.parametrize("size", [100.0, 1000.0, 1e6, -3.4e38])
+def test_outliers_leave_the_other_weights_their_precision(size, share):
+    draw = np.random.default_rng(0)
+    weights = draw.normal(0, 0.02, (128, 512))
+    outliers = draw.random(weights.shape) < share
+    weights[outliers] = size if size < 0 else weights[outliers] * size
+    weights = weights.astype(np.float32).astype(float)
+    decoded = quantized(tensor(weights, 1))
+    for part, least in ((~outliers, 20), (outliers, 25)):
+        error = np.square(weights[part] - decoded[part]).sum()
+        assert error <= np.square(weights[part]).sum() * 10 ** (-least / 10)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_weights_on_a_grid_of_their_own_for_each_place_are_coded_exactly(pruned, axis, dtype):
+    draw = np.random.default_rng(0)
+    scales = draw.uniform(0.001, 0.01, (96, 1) if axis == 0 else (1, 128)).astype(np.float16).astype(np.float32)
+    codes = np.clip(np.rint(draw.normal(0, 40, (96, 128))), -127, 127) * (
+        draw.random((96, 128)) < (0.1 if pruned else 1)
+    )
+    on_grid = tensor(codes * scales + 0.0, 1, dtype)
+    on_grid = dataclasses.replace(on_grid, grid=Grid(axis, scales.ravel()))
+    found = encode.encode(on_grid, LOSSLESS, record.parts)
+    candidate = encode.encodings(on_grid, LOSSLESS)[0]
+    assert candidate.encoded.codebook.scales is not None and len(found.data) < len(codes.ravel())
+    assert np.array_equal(decode(candidate.encoded, dtype, on_grid.shape), on_grid.data)
+
+
+def test_a_grid_that_the_weights_are_not_on_changes_nothing():
+    off = dataclasses.replace(tensor(rows_of(10, (64, 64)), 1), grid=Grid(0, np.full(64, 0.01, np.float32)))
+    found = encode.encodings(off, LOSSLESS)
+    assert all(isinstance(each.encoded, Stored) for each in found)
