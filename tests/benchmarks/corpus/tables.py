@@ -17,11 +17,11 @@ HEAD = """# The corpus
 {networks} networks out of {packages} packages, each on inputs of its own kind, prepared as its package does it, and
 judged by the measure of its task. Sizes are bytes of files. A score is how far a smaller network's answers are the
 original's, not how good they are; `right` is how often the original's own are true, where that is known. `--quality 34`
-asks for what is the default. onnxruntime's dynamic int8 has int8 weights, or uint8 where it has no kernel for these;
-static int8 has weights a channel, and activations calibrated on other inputs than those that are scored. What `-`
-stands for is told at the end.
+asks for what is the default. Of onnxruntime's quantizers, dynamic int8 and uint8 have such weights, a scale each; static
+int8 has weights a channel, and activations calibrated on other inputs than those that are scored. What `-` stands for is
+told at the end.
 
-`{command}`, {details}
+{runs}
 """
 BYTES = """
 ## Bytes
@@ -38,7 +38,6 @@ Signal to noise ratio at the float output that is worst off; `=`: all outputs ar
 """
 EXTRA = """
 ## Further figures
-
 """
 
 
@@ -46,12 +45,13 @@ def page(known: dict[str, Any], before: dict[str, Any]) -> str:
     """The whole page; `before` are results of an earlier state to compare with, or empty."""
     rows = [Row.from_dict(row) for row in known["rows"].values()]
     measured = [row for row in rows if not row.missing]
-    machine = dict(known["machine"])
     text = HEAD.format(
         networks=len(measured),
         packages=len({row.package for row in measured}),
-        command=machine.pop("command"),
-        details=", ".join(f"{key} {value}" for key, value in machine.items()),
+        runs="\n\n".join(
+            f"`{run['command']}`, {', '.join(f'{key} {value}' for key, value in run.items() if key != 'command')}"
+            for run in known["runs"]
+        ),
     )
     names = [name for name in VARIANTS if name != "zstd -19"]
     text += BYTES + _table(
@@ -153,7 +153,8 @@ def _before(rows: list[Row], before: dict[str, Any]) -> str:
             pairs.append((f"{old.seconds:.1f}", f"{new.seconds:.1f}"))
             lines.append([row.name, *(each for pair in pairs for each in pair)])
     head = [f"{what}, {when}" for what in ("bytes", "score", "dB", "seconds") for when in ("then", "now")]
-    text = f"\n## The default before\n\nThen: commit {before['machine']['commit']} of {before['machine']['date']}."
+    then = before["runs"][0]
+    text = f"\n## The default before\n\nThen: commit {then['commit']} of {then['date']}."
     return f"{text} Seconds are of processor.\n{_table(['network', *head], lines)}"
 
 

@@ -109,7 +109,7 @@ def test_what_cannot_be_had_is_told(tmp_path, monkeypatch):
     with pytest.raises(Missing, match="is not in"):
         Package("npm", "@some/thing", "1.0").folder(fetch=False)
     row = rows.measure(SUBJECTS["surfaces"], fetch=False)
-    page = tables.page({"machine": {"command": "c", "date": "d"}, "rows": {row.name: row.to_dict()}}, {})
+    page = tables.page({"runs": [{"command": "c", "date": "d"}], "rows": {row.name: row.to_dict()}}, {})
     assert "- surfaces (surfaces-onnx-files 0.0.1): surfaces-onnx-files 0.0.1 is not in" in page
 
 
@@ -120,7 +120,7 @@ def test_the_page_tells_what_falls_and_what_is_lost():
     row.results["default"] = Result(20, 0.98, decibels={"y": 21.0}, seconds=1)
     row.results["static int8"] = Result(missing="ValueError: no")
     assert tables.falls(row) == ["y 21.0 dB at --quality 34, 20.2 at --quality 42"]
-    known = {"machine": {"command": "c", "date": "d", "commit": "x"}, "rows": {"net": row.to_dict()}}
+    known = {"runs": [{"command": "c", "date": "d", "commit": "x"}], "rows": {"net": row.to_dict()}}
     page = tables.page(known, known)
     assert "net (2.00 %)" in page and "- net, static int8: ValueError: no" in page and "| 5.00 |" in page
     assert Row.from_dict(row.to_dict()) == row

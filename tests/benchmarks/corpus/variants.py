@@ -80,20 +80,20 @@ def _prepared(model: Path, folder: Path) -> Path:
     return path
 
 
-def _dynamic_int8(model: Path, folder: Path, calibration: list[Feeds]) -> Made:
-    """Weights as int8; as uint8 where onnxruntime has no kernel for what comes out (convolutions)."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+def _dynamic(kind: str) -> Make:
+    """Weights of this kind, activations as they come."""
 
-    with _quiet(folder):
-        for kind in (QuantType.QInt8, QuantType.QUInt8):
+    def make(model: Path, folder: Path, calibration: list[Feeds]) -> Made:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        with _quiet(folder):
             try:
-                quantize_dynamic(_prepared(model, folder), folder / "made.onnx", weight_type=kind)
+                quantize_dynamic(_prepared(model, folder), folder / "made.onnx", weight_type=QuantType[kind])
             except Exception:  # of many kinds; some networks can be quantized as they are alone
-                quantize_dynamic(model, folder / "made.onnx", weight_type=kind)
-            with contextlib.suppress(dcz.UnsuitableModel):
-                runtime.session(folder / "made.onnx", 1)
-                break
-    return _onnx(model, folder, f"weights {kind.name}")
+                quantize_dynamic(model, folder / "made.onnx", weight_type=QuantType[kind])
+        return _onnx(model, folder, f"weights {kind}")
+
+    return make
 
 
 def _static_int8(model: Path, folder: Path, calibration: list[Feeds]) -> Made:
@@ -130,7 +130,7 @@ VARIANTS: dict[str, Make] = {
     "default": _dcz(None),
     "--no-fold": _dcz(dcz.Plan(fold=False)),
     **{f"--quality {quality}": _dcz(dcz.Settings(quality=quality)) for quality in (26, 34, 42)},
-    "dynamic int8": _dynamic_int8,
+    "dynamic int8": _dynamic("QInt8"),
+    "dynamic uint8": _dynamic("QUInt8"),
     "static int8": _static_int8,
 }
-OURS = tuple(name for name in VARIANTS if "int8" not in name and name != "zstd -19")
