@@ -17,9 +17,9 @@ HEAD = """# The corpus
 {networks} networks out of {packages} packages, each on inputs of its own kind, prepared as its package does it, and
 judged by the measure of its task. Sizes are bytes of files. A score is how far a smaller network's answers are the
 original's, not how good they are; `right` is how often the original's own are true, where that is known. `--quality 34`
-asks for what is the default. Of onnxruntime's quantizers, dynamic int8 and uint8 have such weights, a scale each; static
-int8 has weights a channel, and activations calibrated on other inputs than those that are scored. What `-` stands for is
-told at the end.
+asks for what is the default. Of onnxruntime's quantizers, dynamic int8 and uint8 have such weights, a scale a tensor;
+static int8 has weights a channel, and activations calibrated on other inputs than those that are scored. What `-`
+stands for is told at the end.
 
 {runs}
 """
@@ -77,7 +77,7 @@ def page(known: dict[str, Any], before: dict[str, Any]) -> str:
             for what in sorted({what for result in row.results.values() for what in result.extra})
         ],
     )
-    return text + _verdict(measured) + _before(measured, before) + _reasons(rows)
+    return text + _verdict(measured) + _before(measured, {} if before == known else before) + _reasons(rows)
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:

@@ -121,6 +121,8 @@ def test_the_page_tells_what_falls_and_what_is_lost():
     row.results["static int8"] = Result(missing="ValueError: no")
     assert tables.falls(row) == ["y 21.0 dB at --quality 34, 20.2 at --quality 42"]
     known = {"runs": [{"command": "c", "date": "d", "commit": "x"}], "rows": {"net": row.to_dict()}}
-    page = tables.page(known, known)
+    assert "The default before" not in tables.page(known, known)
+    page = tables.page(known, {**known, "runs": [{"commit": "w", "date": "c"}]})
+    assert "Then: commit w of c" in page
     assert "net (2.00 %)" in page and "- net, static int8: ValueError: no" in page and "| 5.00 |" in page
     assert Row.from_dict(row.to_dict()) == row

@@ -13,7 +13,6 @@ import onnx
 from onnx import version_converter
 
 import dcz
-from dcz.evaluation import runtime
 
 from .packages import Missing
 from .subject import Feeds
