@@ -172,6 +172,20 @@ def test_files_of_such_models_are_small_say_so_and_give_the_same_outputs(tmp_pat
         assert tensors.metadata["snapped"] == "1"
 
 
+@pytest.mark.parametrize("name, places", [("by column", 64), ("by row", 96)])
+def test_a_scale_for_each_channel_is_coded_as_such(name, places, tmp_path):
+    weight = (
+        models.normal(96, 64) * (SCALES if places == 64 else np.linspace(0.001, 0.01, 96)[:, None]).astype("f4") * 30
+    )
+    scale, axis = (SCALES, 1) if places == 64 else (np.linspace(0.001, 0.01, 96, dtype=np.float32), 0)
+    proto = rounded(scale, np.zeros(places, np.int8), weight.astype(np.float32), axis=axis)
+    packed = dcz.compress(models.save(proto, tmp_path / "net.onnx"), tmp_path / "net.dcz")
+    row = next(row for row in dcz.inspect(packed).rows if row.name == "w")
+    assert row.scales == places and row.huffman < weight.nbytes / 3
+    x = models.normal(2, 96, seed=1)
+    assert np.array_equal(models.run(proto, x=x)[0], models.run(dcz.load(packed), x=x)[0])
+
+
 @pytest.mark.parametrize("plan", [LOSSLESS, Plan(fold=False), Plan(exclude=("w",)), Settings(lossless=True)], ids=str)
 def test_a_plan_may_keep_them_as_they_are(plan, tmp_path):
     path = dcz.compress(rounded(), tmp_path / "net.dcz", plan)
