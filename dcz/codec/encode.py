@@ -4,6 +4,7 @@ weights -> prune -> share -> { index -> huffman, codebook, codes -> huffman } ->
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -120,11 +121,35 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     if coded is not None or mask is None or settings.shares_nothing:
         return coded
     row_scales = _row_scales(tensor, weights, settings)
-    if row_scales is None:
-        return _round_centroids(*_share_kept(tensor, mask, settings), mask, tensor.dtype)
-    scaled = _share_kept(_unscaled(tensor, weights, row_scales), mask, settings)
-    coded = _round_centroids(*scaled, mask, FLOAT32)
-    return None if coded is None else replace(coded, row_scales=row_scales)
+    if row_scales is not None:
+        scaled = _share_kept(_unscaled(tensor, weights, row_scales), mask, settings)
+        coded = _round_centroids(*scaled, mask, FLOAT32)
+        coded = None if coded is None else replace(coded, row_scales=row_scales)
+        if coded is not None and _keeps_quality(tensor, mask, coded, settings):
+            return coded
+    return _round_centroids(*_share_kept(tensor, mask, settings), mask, tensor.dtype)
+
+
+def _keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, settings: Settings) -> bool:
+    """Whether the weights that `mask` keeps have, with scales, the quality of the settings as a whole; of a sample.
+
+    They have not where a few are much larger than others of their row: the codebook has few entries for them.
+    """
+    assert settings.quality is not None, "only qualities lead to scales"
+    squares = error = 0.0
+    for block in _sample_blocks(len(mask)):
+        kept = mask[block]
+        numbers = values(tensor.patterns[block], tensor.dtype)[kept].astype(np.float64)
+        decoded = values(coded.elements(block, tensor.dtype), tensor.dtype)[kept]
+        squares += float(np.square(numbers).sum())
+        error += float(np.square(numbers - decoded).sum())
+    return error <= MAX_QUALITY_LOSS * 10 ** (-min(settings.quality, SHARED_QUALITY) / 10) * squares
+
+
+def _sample_blocks(length: int) -> Iterator[slice]:
+    """Up to SAMPLED_BLOCKS blocks of a tensor, evenly spread, by which an error is estimated."""
+    every = 1 + length // (SAMPLED_BLOCKS * arrays.BLOCK)
+    return (slice(start, min(start + arrays.BLOCK, length)) for start in range(0, length, every * arrays.BLOCK))
 
 
 def _row_scales(tensor: Tensor, weights: LazyValues, settings: Settings) -> scale.RowScales | None:
@@ -189,9 +214,7 @@ def _typical_error(numbers: LazyValues, square: float, coded: Coded, dtype: Dtyp
     """The mean squared error of the codebook for the weights that are no outliers, zeros aside; of a sample."""
     limit = prune.MAX_BULK * math.sqrt(square)
     squares, count = 0.0, 0
-    every = 1 + len(numbers) // (SAMPLED_BLOCKS * arrays.BLOCK)
-    for start in range(0, len(numbers), every * arrays.BLOCK):
-        block = slice(start, min(start + arrays.BLOCK, len(numbers)))
+    for block in _sample_blocks(len(numbers)):
         magnitudes = np.abs(numbers[block].astype(np.float64))
         typical = (magnitudes > 0) & (magnitudes <= limit)
         errors = numbers[block][typical] - values(coded.look_up(coded.entries, block), dtype)[typical]
