@@ -59,7 +59,7 @@ def test_every_encoding_decodes_to_what_it_says(shape, rows, settings, dtype):
     source = tensor(weights, rows, dtype)
     found = encode.encodings(source, settings)
     scaled = [each for each in found if isinstance(each.encoded, (Shared, Sparse)) and each.encoded.codebook.scales]
-    assert bool(scaled) == (dtype.bits >= 32 and settings.quality < 42) or settings.sparsity and rows > 0
+    assert bool(scaled) == (dtype.bits >= 32 and settings.quality < 42) or (settings.sparsity and rows > 0)
     for candidate in found:
         decoded = decode(candidate.encoded, dtype, shape)
         assert np.array_equal(decoded, candidate.data[:])
