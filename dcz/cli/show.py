@@ -239,6 +239,8 @@ def verified(result: Verification) -> None:
         changed = [row for row in result.tensors if row.decibels != math.inf]
         if result.folded:
             console.print(f"compared with the original, {result.folded} BatchNormalizations of it folded likewise:")
+        if result.snapped:
+            console.print(f"compared with the original, {result.snapped} weights of it rounded by its QuantizeLinears:")
         console.print(
             f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:"
         )

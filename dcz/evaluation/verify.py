@@ -42,9 +42,10 @@ class TensorDifference:
 @dataclass(frozen=True)
 class Verification:
     """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may
-    say why. Tensors are compared with those of the original with as many BatchNormalizations `folded` as in the
-    file. `drawn`: whether the outputs are those for inputs that were drawn, of these `input_shapes` a run. `checker`:
-    what onnx.checker says of the file and of the original alike, or ""."""
+    say why. Tensors are compared with those of the original with as many BatchNormalizations `folded`, and weights
+    `snapped` to the grids that the model itself rounds them to, as in the file. `drawn`: whether the outputs are those
+    for inputs that were drawn, of these `input_shapes` a run. `checker`: what onnx.checker says of the file and of the
+    original alike, or ""."""
 
     path: str
     records: int
@@ -57,6 +58,7 @@ class Verification:
     drawn: bool = False
     input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     checker: str = ""
+    snapped: int = 0
 
     @property
     def worst_first(self) -> list[TensorDifference]:
@@ -97,7 +99,7 @@ def verify(
         raise InvalidArgument("inputs compare with a model: give `against` too")
     engines = [inflate_engine.__name__]
     with Archive(path) as archive:
-        entries, is_folded = archive.directory.entries, "folded" in archive.directory.metadata
+        entries, metadata = archive.directory.entries, archive.directory.metadata
         skeleton(archive)
         for _ in decode_all(archive, threads):
             pass
@@ -106,7 +108,7 @@ def verify(
             for _ in decode_all(archive, threads, huffman.decode_slowly):
                 pass
     tensors: tuple[TensorDifference, ...] = ()
-    compared, note, folded, checker = Comparison(), "", 0, ""
+    compared, note, folded, snapped, checker = Comparison(), "", 0, 0, ""
     if deep or against is not None:
         with files.temporary_folder("dcz-verify-") as folder:  # whose tensors are mapped, however large the model
             restored = Path(folder, "model.onnx")
@@ -116,14 +118,26 @@ def verify(
             if against is not None:
                 original, decoded = onnx_model.load(against), onnx_model.load(restored)
                 kinds = GraphKinds(original.proto)
-                folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if is_folded else 0
+                folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
+                snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0
                 tensors = _compare_tensors(original, decoded, path)
                 compared, note = _compare_outputs(restored, against, inputs, kinds)
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
         os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, compared.outputs, note, folded,
-        compared.drawn, compared.shapes, checker,
+        compared.drawn, compared.shapes, checker, snapped,
     )  # fmt: skip
+
+
+def _snap_likewise(original: "Model", decoded: "Model") -> int:
+    """Put those weights of the original on their grids that are others in the decoded model, and return how many."""
+    from .. import model as onnx_model
+
+    found = {tensor.name: tensor for tensor in decoded.tensors}
+    return onnx_model.snap_to_grids(
+        original,
+        lambda weight: weight.name in found and not np.array_equal(weight.read(), found[weight.name].read()),
+    )
 
 
 def _check(restored: Path, path: str | os.PathLike[str], against: str | os.PathLike[str] | None) -> str:

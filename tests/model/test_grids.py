@@ -170,6 +170,8 @@ def test_files_of_such_models_are_small_say_so_and_give_the_same_outputs(tmp_pat
     assert path.stat().st_size < len(proto.SerializeToString()) / 3.3
     with dcz.open(path) as tensors:
         assert tensors.metadata["snapped"] == "1"
+    verified = dcz.verify(path, against=models.save(proto, tmp_path / "net.onnx"))
+    assert verified.snapped == 1 and not verified.worst_first
 
 
 @pytest.mark.parametrize("name, places", [("by column", 64), ("by row", 96)])
