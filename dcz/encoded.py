@@ -195,11 +195,11 @@ def check_lengths(lengths: np.ndarray) -> None:
 
 def entry_values(codebook: Codebook, dtype: Dtype) -> np.ndarray:
     """The codebook's entries as float64, not rounded to `dtype` yet (spec, section 8); native ones as they are."""
-    if codebook.form == "native":
-        return values(np.frombuffer(codebook.entries, dtype.pattern), dtype).astype(np.float64)
-    if codebook.form == "half":
-        return np.frombuffer(codebook.entries, "<f2").astype(np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        if codebook.form == "native":
+            return values(np.frombuffer(codebook.entries, dtype.pattern), dtype).astype(np.float64)
+        if codebook.form == "half":
+            return np.frombuffer(codebook.entries, "<f2").astype(np.float64)
         return codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
 
 

@@ -1,4 +1,4 @@
-"""A second decoder for `.dcz`, the format of FORMAT.md (version 1.0), with nothing but the standard library.
+"""A second decoder for `.dcz`, the format of FORMAT.md (version 1.1), with nothing but the standard library.
 
     $ python decoder.py model.dcz [OUTDIR]
     conv1.weight    1    [64,3,7,7]    shared    37632    5d1f8a02

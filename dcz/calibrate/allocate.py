@@ -18,6 +18,7 @@ from ..codec.stages.histogram import Histogram
 
 STEPS_PER_OCTAVE = 16
 FINER_STEPS, COARSER_STEPS = 96, 80  # of a curve, on either side of the step that was tried
+FINEST = 2.0**-20  # of a tensor's range, the same as in levels: a grid's levels are held in memory
 MIN_DIVERGENCE = 1e-30
 
 
@@ -40,13 +41,15 @@ def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, mi
     """The curve of a tensor (flat, float) whose rounding at `trial_step` changes the answers by `divergence`.
 
     Bits are the entropy of the codes; distortion grows with the square of the step, as the error of fine uniform
-    rounding does. No step is below `min_step`.
+    rounding does. No step is below `min_step`, nor so fine that
+    an outlier would be more than a million levels away.
     """
     histogram = Histogram(np.asarray(weights, np.float64))
     steps = trial_step * np.exp2(np.arange(-FINER_STEPS, COARSER_STEPS + 1) / STEPS_PER_OCTAVE)
-    steps = steps[steps >= min_step]
+    finest = max(min_step, float(np.ptp(weights)) * FINEST)
+    steps = steps[steps >= finest]
     if not len(steps):
-        steps = np.array([trial_step])
+        steps = np.array([max(trial_step, finest)])
     bits = np.array([grid.bits_per_weight(histogram, step) for step in steps]) * len(weights)
     return Curve(steps, bits, max(divergence, MIN_DIVERGENCE) * (steps / trial_step) ** 2, len(weights))
 

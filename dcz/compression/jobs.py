@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
-FEW = 4096  # weights of a tensor, up to which it may be finer than a codebook makes it: its bytes do not count
+# Weights of a tensor, and share of the model's, up to which it may be finer than a codebook makes it: its bytes do not
+# count.
+FEW, MAX_FEW = 4096, 0.01
 # Of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence; and of these tensors'
 # bytes, those that stay exact for one reason are.
 MENTIONED = 0.05
@@ -91,8 +93,9 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
         return [LOSSLESS] * len(tensors)
     squares = [mean_square(tensors[number]) for number in by_default]
     qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality)
+    few = min(FEW, MAX_FEW * sum(elements))
     for number, decibels in zip(by_default, qualities, strict=True):
-        highest = BEST_QUALITY if elements[number] <= FEW else max(SHARED_QUALITY, plan.default.quality)
+        highest = BEST_QUALITY if elements[number] <= few else max(SHARED_QUALITY, plan.default.quality)
         chosen[number] = replace(plan.default, quality=min(highest, max(WORST_QUALITY, decibels)))
     return chosen
 
@@ -109,8 +112,8 @@ def mean_square(tensor: "ModelTensor") -> float:
     """
     patterns = tensor.read().view(tensor.dtype.pattern)
     every = max(1, len(patterns) // SAMPLED)
-    sample = values(patterns[::every], tensor.dtype).astype(np.float64)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        sample = values(patterns[::every], tensor.dtype).astype(np.float64)
         square = prune.typical_square(sample[np.isfinite(sample)])
     return square if math.isfinite(square) else 0.0
 

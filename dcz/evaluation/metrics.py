@@ -323,7 +323,7 @@ class DifferenceSums:
         if samples[0].shape == self.first.shape:
             with np.errstate(over="ignore", invalid="ignore"):
                 distance = samples - self.first
-            self.spread += float(np.square(distance[np.isfinite(distance)]).sum())
+                self.spread += float(np.square(distance[np.isfinite(distance)]).sum())
         else:  # they have not even one shape
             self.spread = np.inf
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .kinds import GraphKinds
 
 
+MIN_ROW = 4  # weights of a row, from which it has a ratio of its own
 OUTLIERS = 0.005  # the share of a tensor's weights that is left out to look at the typical ones
 
 
@@ -220,12 +221,12 @@ def _difference(tensor: "ModelTensor", other: "ModelTensor") -> TensorDifference
 
 
 def _row_numbers(tensor: "ModelTensor") -> tuple[int, int]:
-    """How many rows a tensor has, 1 where that is not known, and how many weights each."""
+    """How many rows a tensor has, and of how many weights; 1 where that is not known, or a row is but a few weights."""
     count = int(np.prod(tensor.shape))
     if tensor.rows == 0 or not tensor.shape:
         return 1, count
     rows = int(np.prod(tensor.shape[: tensor.rows])) if tensor.rows > 0 else tensor.shape[-1]
-    return rows, count // rows
+    return (rows, count // rows) if count >= MIN_ROW * rows else (1, count)
 
 
 def _compare_outputs(

@@ -93,7 +93,8 @@ def _row_errors(
         np.rint(errors, out=errors)
         sums += np.bincount(row, errors, rows.count)  # integers below 2^53: exact
         count += np.bincount(row, minlength=rows.count)
-    return count, sums.astype(np.int64)
+    # Beyond 2^53 sums are not exact, and infinities may cancel: such rows are left as they are.
+    return count, np.where(np.abs(sums) < 2.0**53, sums, 0).astype(np.int64)
 
 
 def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:

@@ -76,3 +76,12 @@ def test_with_one_level_nothing_moves(levels):
     weights = np.ones(4 * len(levels))
     codes = np.zeros(len(weights), np.uint8)
     assert balance.preserve_row_sums(weights, codes, np.array(levels), balance.RowIndex((2, 2), 1), 0.0) is codes
+
+
+def test_sums_that_no_integer_holds_leave_the_row_as_it_is():
+    weights = np.ones((2, 300)) * np.float64([[1e30], [1.0]])
+    weights[1, ::2] += 0.4 * STEP
+    codes, levels = np.zeros(600, np.uint8), np.array([1.0, 1.0 + STEP])
+    balanced = balance.preserve_row_sums(weights.ravel(), codes, levels, balance.RowIndex((2, 300), 1), 0.0)
+    assert not balanced[:300].any()
+    assert sums(weights, balanced, levels, 1)[1] == pytest.approx(0, abs=0.5)
