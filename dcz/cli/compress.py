@@ -137,9 +137,9 @@ def command(
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
       lossless   every tensor bit for bit; real models get 1.2 to 1.6 times smaller
-      safe       34 dB, the default: 5.03 times smaller, same top class on 98.31 %
-      balanced   30 dB: 5.58 times smaller, same top class on 98.15 %
-      small      26 dB: 6.29 times smaller, same top class on 96.31 %
+      safe       34 dB, the default: 5.00 times smaller, same top class on 98.31 %
+      balanced   30 dB: 5.52 times smaller, same top class on 98.15 %
+      small      26 dB: 6.26 times smaller, same top class on 96.15 %
     With --calibrate they are a --max-drop: safe 0.5%, balanced 1% (the default), small 5%.
 
     \b
