@@ -27,6 +27,7 @@ SAMPLE = 4096  # first weights, by which most tensors that are not shared alread
 MAX_QUALITY_LOSS = 10**0.1  # 1 dB: how far a codebook may miss the quality that it was made for
 SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD = 0.75, 10.0  # see _row_scales
 MAX_TYPICAL_LOSS = 10.0  # 10 dB: the same for the weights that are no outliers
+MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 MAX_SCALED = 1 << 24  # weights of a tensor that may have scales
 MAX_MULTIPLE = 1 << 20  # of a scale; beyond any grid of 256
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
@@ -45,7 +46,9 @@ def encode(
     tensor_crc, zeroed = _compare(tensor, smallest.source)
     number, minor = ENCODINGS.index(encoding_name(smallest.encoded)), minor_version(smallest.encoded)
     info = RecordInfo(number, len(data), crc32(data), tensor_crc, minor)
-    return Record(data, info, _warning(tensor, settings, zeroed))
+    return Record(
+        data, info, _warning(tensor, settings, zeroed) or _warning_of_outliers(tensor, settings, smallest.source)
+    )
 
 
 def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = map) -> list[Candidate]:
@@ -411,3 +414,24 @@ def _warning(tensor: Tensor, settings: Settings, zeroed: float) -> str:
     if settings.sparsity is None and settings.threshold is None and zeroed > MAX_ZEROED:
         return f"{tensor.name}: {zeroed:.0%} of its weights became zero; ask for more quality"
     return ""
+
+
+def _warning_of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> str:
+    """What the user should know where a number of bits, a rate or a step leaves most weights no precision, or ""."""
+    sharing = (settings.bits, settings.rate, settings.step)
+    prunes = settings.sparsity is not None or settings.threshold is not None
+    if prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
+        return ""
+    weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
+    kept = LazyValues(tensor.patterns, tensor.dtype, arrays.mask_where(weights, lambda block: block != 0))
+    square = prune.typical_square(kept)
+    limit, squares, error = prune.MAX_BULK * math.sqrt(square), 0.0, 0.0
+    for block in _sample_blocks(len(weights)):
+        numbers = weights[block].astype(np.float64)
+        patterns = decoded[block.start * itemsize : block.stop * itemsize].view(tensor.dtype.pattern)
+        typical = np.abs(numbers) <= limit
+        squares += float(np.square(numbers[typical]).sum())
+        error += float(np.square(numbers[typical] - values(patterns, tensor.dtype)[typical]).sum())
+    if error <= MAX_TYPICAL_NOISE * squares:
+        return ""
+    return f"{tensor.name}: a few large weights leave the others no precision; ask for a quality, or exclude it"

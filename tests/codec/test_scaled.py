@@ -119,3 +119,13 @@ def test_scales_do_not_cost_the_tensor_its_quality():
     weights *= np.geomspace(1, 0.01, 480).reshape(-1, 1, 1, 1)
     error = np.square(weights - quantized(tensor(weights, 1), Settings(quality=41.0))).sum()
     assert 10 * np.log10(np.square(weights).sum() / error) > 40
+
+
+@pytest.mark.parametrize("settings", [Settings(bits=5), Settings(rate=4.0)])
+@pytest.mark.parametrize("outlier, warned", [(0.1, False), (-1e6, True)])
+def test_outliers_that_leave_the_others_no_precision_are_told(outlier, warned, settings):
+    weights = np.random.default_rng(0).normal(0, 0.02, (128, 256))
+    weights[3, 5] = outlier
+    warning = encode.encode(tensor(weights, 1), settings, record.parts).warning
+    assert bool(warning) == warned and ("quality" in warning) == warned
+    assert not encode.encode(tensor(weights, 1), SAFE, record.parts).warning
