@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ..codec import encode as codec
+from ..codec import sharing
 from ..codec.stages import share
 from ..errors import InvalidArgument
 from ..plan import Settings
@@ -35,7 +35,7 @@ def share_weights(
         flat = importance.double().reshape(-1)
         array = (flat if weight.mask is None else flat[weight.mask]).numpy()
         kept_importance = array if array.any() else None
-    shared = codec.share_weights(kept, settings, weight.count - len(kept), kept_importance)
+    shared = sharing.share_weights(kept, settings, weight.count - len(kept), kept_importance)
     if len(shared.centroids) > len(kept) // 2:
         shared = share.kmeans(kept, len(kept) // 2, settings.init, settings.seed, kept_importance)
     weight.share(shared, movable)
@@ -118,7 +118,7 @@ def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
         if weight.shared:
             counts = np.bincount(weight.codes.numpy())
         elif weight.name in settings and not settings[weight.name].shares_nothing and kept > 1:
-            counts = np.bincount(codec.share_weights(weight.kept_values(), settings[weight.name]).codes)
+            counts = np.bincount(sharing.share_weights(weight.kept_values(), settings[weight.name]).codes)
         else:
             counts = None
         total += _entropy_bits(np.array([kept, weight.count - kept]))

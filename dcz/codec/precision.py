@@ -1,0 +1,96 @@
+"""How near an encoding comes to its tensor, and what the user should know of that."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import arrays
+from ..arrays import LazyValues
+from ..deflate import crc32
+from ..plan import SHARED_QUALITY, Settings
+from ..tensor import Dtype, Tensor, values
+from .candidates import Coded
+from .stages import prune
+
+MAX_QUALITY_LOSS = 10**0.1  # 1 dB: how far a codebook may miss the quality that it was made for
+MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
+MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
+SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
+
+
+def keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, settings: Settings) -> bool:
+    """Whether the weights that `mask` keeps have, with scales, the quality of the settings as a whole; of a sample.
+
+    They have not where a few are much larger than others of their row: the codebook has few entries for them.
+    """
+    assert settings.quality is not None, "only qualities lead to scales"
+    squares = error = 0.0
+    for block in sample_blocks(len(mask)):
+        kept = mask[block]
+        numbers = values(tensor.patterns[block], tensor.dtype)[kept].astype(np.float64)
+        decoded = values(coded.elements(block, tensor.dtype), tensor.dtype)[kept]
+        squares += float(np.square(numbers).sum())
+        error += float(np.square(numbers - decoded).sum())
+    return error <= MAX_QUALITY_LOSS * 10 ** (-min(settings.quality, SHARED_QUALITY) / 10) * squares
+
+
+def typical_error(numbers: LazyValues, square: float, coded: Coded, dtype: Dtype) -> float:
+    """The mean squared error of the codebook for the weights that are no outliers, zeros aside; of a sample."""
+    limit = prune.MAX_BULK * math.sqrt(square)
+    squares, count = 0.0, 0
+    for block in sample_blocks(len(numbers)):
+        magnitudes = np.abs(numbers[block].astype(np.float64))
+        typical = (magnitudes > 0) & (magnitudes <= limit)
+        errors = numbers[block][typical] - values(coded.look_up(coded.entries, block), dtype)[typical]
+        squares += float(np.square(errors, dtype=np.float64).sum())
+        count += len(errors)
+    return squares / max(count, 1)
+
+
+def sample_blocks(length: int) -> Iterator[slice]:
+    """Up to SAMPLED_BLOCKS blocks of a tensor, evenly spread, by which an error is estimated."""
+    every = 1 + length // (SAMPLED_BLOCKS * arrays.BLOCK)
+    return (slice(start, min(start + arrays.BLOCK, length)) for start in range(0, length, every * arrays.BLOCK))
+
+
+def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
+    """The CRC-32 of the `decoded` bytes, and the fraction of the weights that were not zero and now are."""
+    crc = before = after = 0  # CRC, and weights that are not zero
+    for block in arrays.blocks(len(decoded), arrays.WIDE_BLOCK):
+        data = decoded[block]
+        crc = crc32(data, crc)
+        if tensor.dtype.real:  # blocks of whole elements
+            before += int(np.count_nonzero(tensor.data[block].view(tensor.dtype.pattern)))
+            after += int(np.count_nonzero(data.view(tensor.dtype.pattern)))
+    return crc, 1 - after / before if before else 0.0
+
+
+def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.Bytes) -> str:
+    """What the user should know of a tensor's record, or ""."""
+    if not settings.lossless and tensor.dtype.real and not tensor.is_finite:
+        return f"{tensor.name}: holds infinities or NaN and stays exact; find out why before you ship the model"
+    if settings.sparsity is None and settings.threshold is None and zeroed > MAX_ZEROED:
+        return f"{tensor.name}: {zeroed:.0%} of its weights became zero; ask for more quality"
+    return _of_outliers(tensor, settings, decoded)
+
+
+def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> str:
+    """What the user should know where a number of bits, a rate or a step leaves most weights no precision, or ""."""
+    sharing = (settings.bits, settings.rate, settings.step)
+    prunes = settings.sparsity is not None or settings.threshold is not None
+    if prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
+        return ""
+    weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
+    kept = LazyValues(tensor.patterns, tensor.dtype, arrays.mask_where(weights, lambda block: block != 0))
+    square = prune.typical_square(kept)
+    limit, squares, error = prune.MAX_BULK * math.sqrt(square), 0.0, 0.0
+    for block in sample_blocks(len(weights)):
+        numbers = weights[block].astype(np.float64)
+        patterns = decoded[block.start * itemsize : block.stop * itemsize].view(tensor.dtype.pattern)
+        typical = np.abs(numbers) <= limit
+        squares += float(np.square(numbers[typical]).sum())
+        error += float(np.square(numbers[typical] - values(patterns, tensor.dtype)[typical]).sum())
+    if error <= MAX_TYPICAL_NOISE * squares:
+        return ""
+    return f"{tensor.name}: a few large weights leave the others no precision; ask for a quality, or exclude it"

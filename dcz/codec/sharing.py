@@ -1,0 +1,144 @@
+"""Weights -> codes and the codebook as it will be decoded (Deep Compression, section 3).
+
+share_exactly(patterns, mask)          ->   Coded, where few values are distinct
+share_kept(tensor, mask, settings)     ->   Coded, by k-means or on a grid
+"""
+
+import math
+
+import numpy as np
+
+from .. import arrays
+from ..arrays import LazyValues
+from ..encoded import MAX_ENTRIES
+from ..plan import Settings
+from ..tensor import Dtype, Tensor, largest, round_to, values
+from . import candidates
+from .candidates import Coded
+from .stages import balance, distinct, grid, prune, share
+
+# Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
+MAX_ZEROS_SHARED = 1 / 3
+MAX_HALF_CODEBOOK = 1 << 20  # weights up to which a float16 codebook is tried: of more, its bytes do not matter
+SAMPLE = 4096  # first weights, by which most tensors that are not shared already are recognised
+
+
+def share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = None) -> Coded | None:
+    """The kept weights coded exactly, or None where they have too many distinct values: more than 2^bits, or 256."""
+    if len(np.unique(patterns[:SAMPLE][mask[:SAMPLE]])) > MAX_ENTRIES:
+        return None
+    kept = LazyValues(patterns, None, mask)
+    if not len(kept):
+        return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
+    entries = _max_entries(len(kept))
+    unique = distinct.unique_codes(kept, entries if bits is None else min(entries, 1 << bits))
+    return None if unique is None else Coded(mask, unique[1], unique[0])
+
+
+def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
+    """The weights that `mask` keeps, shared under `settings`; None where the codebook has more entries than pay."""
+    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
+    rows = None
+    if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
+        rows = balance.RowIndex(tensor.shape, tensor.rows, kept.positions)
+    shared = share_weights(kept, settings, zeros=len(mask) - len(kept), rows=rows)
+    codebook = settings.codebook
+    if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
+        codebook = "float16" if _half_pays(kept[:], shared) else codebook
+    return _round_centroids(shared, codebook, mask, tensor.dtype)
+
+
+def share_weights(
+    kept: arrays.Weights,
+    settings: Settings,
+    zeros: int = 0,
+    importance: np.ndarray | None = None,
+    rows: balance.RowIndex | None = None,
+) -> share.SharedWeights:
+    """Centroids and codes under `settings` for the weights (float, flat, finite, not empty) that pruning keeps.
+
+    By k-means where the settings name bits, with an `importance` for each weight if there is one (see share.kmeans).
+    Else on a grid, with errors that cancel in each of `rows`, if given. `zeros` more weights are known to be zero.
+    """
+    prunes = settings.sparsity is not None or settings.threshold is not None
+    max_entries = MAX_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not prunes)
+    if settings.bits is not None:
+        return share.kmeans(kept, min(max_entries, 1 << settings.bits), settings.init, settings.seed, importance)
+    step = _step(kept, zeros, settings)
+    shared = share.entropy_constrained(kept, step, zeros, max_entries)
+    if rows is None:
+        return shared
+    codes = balance.preserve_row_sums(kept, shared.codes, shared.centroids, rows, grid.rate_slope(step))
+    return share.used_centroids(shared.centroids, codes)
+
+
+def _step(kept: arrays.Weights, zeros: int, settings: Settings) -> float:
+    """The step of the grid for the kept weights under `settings`. Zeros have no error: only a rate includes them."""
+    if settings.step is not None:
+        return grid.round_step(settings.step * prune.standard_deviation(kept))
+    if settings.rate is not None:
+        return grid.round_step(grid.step_for_rate(kept, settings.rate, zeros))
+    assert settings.quality is not None, "settings that share name one of bits, step, rate and quality"
+    return grid.round_step(grid.step_for_quality(prune.typical_square(kept), settings.quality))
+
+
+def _max_entries(kept: int) -> int:
+    """The entries that a codebook for `kept` weights may have: with more, sharing would save nothing.
+
+    The limit is the same for weights that were shared before and those that are shared now, so that compressing a
+    decompressed tensor again changes nothing.
+    """
+    return min(MAX_ENTRIES, max(1, kept // 2))
+
+
+def _half_pays(kept: np.ndarray, shared: share.SharedWeights) -> bool:
+    """Whether 16 bits less for each entry are worth the error that they add, where a bit a weight is worth 6 dB.
+
+    D ~ 2^(-2 R), so that dD/dR = -2 ln 2 D for each weight: a bit in all is worth 2 ln 2 times the mean error.
+    """
+    with np.errstate(over="ignore"):
+        half = shared.centroids.astype(np.float16).astype(np.float64)
+    if not np.isfinite(half).all():
+        return False
+    added = math.fsum(np.bincount(shared.codes, minlength=len(half)) * (half - shared.centroids) ** 2)
+    error = prune.mean_square(kept - shared.centroids[shared.codes])
+    return added < 2 * math.log(2) * error * 16 * len(half)
+
+
+def _round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray, dtype: Dtype) -> Coded | None:
+    """Codes and the codebook as it will be decoded; weights whose centroid rounds to zero are dropped from the mask.
+
+    None where the codebook has more entries than pay.
+    """
+    centroids = shared.centroids
+    half = np.finfo(np.float16)
+    # Outside of float16's normal range, centroids would be clipped or rounded to zero.
+    if codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max:
+        unrounded = candidates.codebook_of(round_to(centroids, dtype), dtype)[0]
+        if unrounded.form != "ramp":  # a ramp is shorter still
+            centroids = centroids.astype(np.float16).astype(np.float64)
+    # A level may lie half a step beyond the largest weight, and must not become infinite.
+    entries = round_to(np.clip(centroids, -largest(dtype), largest(dtype)), dtype)
+    entries[values(entries, dtype) == 0] = 0  # -0.0 too
+    entries, table = np.unique(entries, return_inverse=True)  # rounding may have made entries equal
+    codes = arrays.remap(table.astype(np.uint8), shared.codes)
+    has_zero = bool(entries[0] == 0)
+    zeros = int(arrays.count_codes(codes)[0]) if has_zero else 0
+    if len(entries) - has_zero > _max_entries(len(codes) - zeros):
+        return None
+    return _without_zeros(mask, codes, entries, zeros) if has_zero else Coded(mask, codes, entries)
+
+
+def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zeros: int) -> Coded:
+    """Mask and codes without the weights of code 0, which are `zeros` in number, and entries without the first."""
+    kept_mask, kept_codes = np.zeros_like(mask), np.empty(len(codes) - zeros, np.uint8)
+    read = written = 0
+    for block in arrays.blocks(len(mask)):
+        code = codes[read : read + int(np.count_nonzero(mask[block]))]
+        read += len(code)
+        is_kept = code != 0
+        kept_mask[block][mask[block]] = is_kept
+        code = code[is_kept] - np.uint8(1)
+        kept_codes[written : written + len(code)] = code
+        written += len(code)
+    return Coded(kept_mask, kept_codes, entries[1:])
