@@ -125,9 +125,11 @@ def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
         return
     holds_data = any(tensor.nbytes for tensor in tensors)
     if holds_data and not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
+        floats = [tensor for tensor in tensors if tensor.dtype.real]
+        largest = max(floats, key=lambda tensor: tensor.nbytes).name if floats else ""
         raise InvalidArgument(
             f"{plan.default} acts on floating-point weights, and layers of this model have none: leave the option out, "
-            "and it is compressed exactly"
+            "and it is compressed exactly" + (f"; or --include '{largest}' makes a weight of that" if largest else "")
         )
 
 

@@ -112,6 +112,16 @@ def test_lossy_results_are_refused_where_nothing_could_lose(settings, tmp_path):
         dcz.compress(whole_numbers(), tmp_path / "net.dcz", plan)
 
 
+def test_the_refusal_names_what_makes_a_weight_of_the_largest_tensor(tmp_path):
+    nodes = [helper.make_node("Add", ["x", "bias"], ["y"])]
+    bias = models.tensor("bias", models.normal(64, 64))
+    proto = models.model(nodes, {"x": [64, 64]}, {"y": [64, 64]}, [bias])
+    with pytest.raises(InvalidArgument, match="have none: .*; or --include 'bias' makes a weight of that"):
+        dcz.compress(proto, tmp_path / "net.dcz", Settings(bits=4))
+    dcz.compress(proto, tmp_path / "net.dcz", Plan(Settings(bits=4), include=("bias",)))
+    assert dcz.inspect(tmp_path / "net.dcz").rows[0].entries == 16
+
+
 def test_a_size_that_integers_do_not_meet_is_refused_with_the_size_that_they_take(tmp_path):
     exactly = dcz.compress(whole_numbers(), tmp_path / "exact.dcz", LOSSLESS).stat().st_size
     with pytest.raises(InvalidArgument, match=rf"exactly it takes {exactly // 1000:,}[,\d]*; allow"):
