@@ -17,7 +17,7 @@ from ..reading.inspect import PURPOSES, Report, TensorReport
 from .common import printable, size
 
 if TYPE_CHECKING:
-    from ..evaluation.metrics import OutputDifference
+    from ..evaluation.differences import OutputDifference
     from ..evaluation.verify import TensorDifference
     from ..tuning.sensitivity import Sensitivity, TensorSensitivity
 

@@ -49,7 +49,7 @@ def command(
     """
     from ..arguments import as_percent
     from ..errors import InvalidArgument
-    from ..evaluation.metrics import judged
+    from ..evaluation.differences import judged
     from ..evaluation.verify import verify
     from . import show
 

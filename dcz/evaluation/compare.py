@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InvalidArgument, UnsuitableModel
 from . import drawn, runtime
-from .metrics import Comparison, DifferenceSums
+from .differences import Comparison, DifferenceSums
 
 if TYPE_CHECKING:
     from .kinds import GraphKinds

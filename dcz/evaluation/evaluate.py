@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from ..parallel import thread_count
-from . import metrics, runtime
+from . import differences, metrics, runtime
 from .predictor import Predictor, open_predictor
 from .samples import Samples, open_samples, read_labels
 
@@ -36,8 +36,8 @@ class Evaluation:
     label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
     `disagreements`: of so many `answers` (the samples, or the places of sequences) the two models' differ, by
     `measure`: their top classes, or what fits the output; None where it counts no answers. `score`: as
-    metrics.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s probabilities from those of
-    `against`, in nats; None where there are no `classes`. `decibels`: as metrics.OutputDifference's.
+    differences.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s probabilities from those
+    of `against`, in nats; None where there are no `classes`. `decibels`: as differences.OutputDifference's.
     `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf alone: they count as errors and as
     disagreements, and the means are NaN.
     """
@@ -174,10 +174,10 @@ def _compare(
     progress: Callable[[str, int, int], None],
 ) -> Evaluation:
     """Compare outputs that are no rows of classes."""
-    count, sums = predictor.samples.count, metrics.DifferenceSums(measure)
+    count, sums = predictor.samples.count, differences.DifferenceSums(measure)
     for start in range(0, count, size):
         indices = np.arange(start, min(start + size, count))
-        runs, other_runs = (metrics.joined(each.answer(indices)) for each in (predictor, reference))
+        runs, other_runs = (differences.joined(each.answer(indices)) for each in (predictor, reference))
         for answers, others in zip(runs, other_runs, strict=True):
             sums.add(others, answers)
         progress(predictor.path, int(indices[-1]) + 1, count)
@@ -236,7 +236,7 @@ class _AgreementMetrics:
         self.predictor, self.reference = predictor, reference
         self.reading, self.reference_reading = _LogitsOrProbabilities(), _LogitsOrProbabilities()
         self.divergence: dict[tuple[bool, bool], float] = defaultdict(float)
-        self.disagreements, self.sums = 0, metrics.DifferenceSums()
+        self.disagreements, self.sums = 0, differences.DifferenceSums()
 
     def add(self, rows: np.ndarray, reference_rows: np.ndarray) -> None:
         """Both models' answers for the same samples; raises InvalidArgument where their classes differ in number."""

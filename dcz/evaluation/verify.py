@@ -14,7 +14,8 @@ from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
 from ..tensor import values
-from .metrics import Comparison, OutputDifference, sqnr
+from .differences import Comparison, OutputDifference
+from .metrics import sqnr
 
 if TYPE_CHECKING:
     from ..model import Model, ModelTensor

@@ -12,7 +12,8 @@ import os
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.metrics import COSINE, DifferenceSums, Measure, answer_output, has_top_class, top_class
+from ..evaluation.differences import DifferenceSums
+from ..evaluation.metrics import COSINE, Measure, answer_output, has_top_class, top_class
 from ..evaluation.predictor import Predictor, first_samples
 from ..evaluation.samples import Samples, read_labels
 

@@ -19,7 +19,7 @@ from ..calibrate import Divergence
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.metrics import DifferenceSums, judged
+from ..evaluation.differences import DifferenceSums, judged
 from .session import TuningSession
 
 HELD_OUT_PARTS = 8  # of the held-out samples: a gain must exceed the spread of their differences

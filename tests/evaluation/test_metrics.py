@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcz.evaluation import metrics
+from dcz.evaluation import differences, metrics
 
 ROWS = np.array([[1.0, 3, 2], [2, 2, 0], [np.nan, 1, 0], [np.inf, 1, 0], [-np.inf] * 3, [0, -np.inf, 1]])
 
@@ -67,7 +67,7 @@ def test_the_ratio_of_signal_to_noise_is_in_decibels(signal, noise, decibels):
 
 def difference(x, y, measure=None, samples=None, drawn=False, batches=1):
     """The difference of outputs that come in equal batches."""
-    sums = metrics.DifferenceSums(measure)
+    sums = differences.DifferenceSums(measure)
     size = len(x) // batches
     for start in range(0, len(x), size):
         sums.add(x[start : start + size], y if batches == 1 else y[start : start + size], samples)
@@ -127,7 +127,7 @@ def test_maps_are_compared_by_key():
 
 def test_sequences_are_compared_array_by_array():
     x = [np.ones((2, 3)), np.ones(4)]
-    found = metrics.DifferenceSums()
+    found = differences.DifferenceSums()
     found.add(x, [1.5 * array for array in x])
     assert found.difference("y").relative_error == pytest.approx(0.5)
 
@@ -161,6 +161,6 @@ def test_drawn_inputs_give_no_share_where_the_original_hardly_varies():
 
 
 def test_a_limit_on_agreement_is_for_the_outputs_that_count_answers():
-    classes = metrics.OutputDifference("a", 20, 1, 0.9, 5, "top class", 0.9)
-    features = metrics.OutputDifference("b", 20, 1, None, 5, "cosine", 0.5)
-    assert metrics.judged([features, classes]) == [classes] and metrics.judged([features]) == [features]
+    classes = differences.OutputDifference("a", 20, 1, 0.9, 5, "top class", 0.9)
+    features = differences.OutputDifference("b", 20, 1, None, 5, "cosine", 0.5)
+    assert differences.judged([features, classes]) == [classes] and differences.judged([features]) == [features]
