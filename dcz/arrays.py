@@ -5,6 +5,7 @@
 The lazy sequences have a length and compute the array of a slice; functions that read by slices take them or arrays.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from .tensor import Dtype, values
 
 BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
+MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
 GATHER_LIMIT = 1 << 21  # values up to which LazyValues computes them once; computing slices again and again is slower
 
 
@@ -110,6 +112,23 @@ def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np
     for block in blocks(len(weights)):
         mask[block] = test(weights[block])
     return mask
+
+
+def places(shape: tuple[int, ...], axis: int, block: slice) -> np.ndarray:
+    """The place (int64) along `axis` of each element of a block, a slice that may have a step, of a flat tensor."""
+    inner, count = math.prod(shape[axis + 1 :]), shape[axis]
+    if (block.step or 1) > 1:
+        strided: np.ndarray = np.arange(block.start, block.stop, block.step) // inner % count
+        return strided
+    first, last = block.start // inner, -(-block.stop // inner)
+    if inner == 1 and count < MAX_TILED:  # without a division for each position
+        repeated: np.ndarray = np.tile(np.arange(count), 2 + (last - first) // count)
+        return repeated[first % count :][: last - first]
+    numbers: np.ndarray = np.arange(first, last) % count
+    if inner == 1:
+        return numbers
+    edges = np.clip(np.arange(first, last + 1) * inner, block.start, block.stop)
+    return np.repeat(numbers, np.diff(edges))
 
 
 def scattered_sample(length: int, every: int) -> np.ndarray:

@@ -179,3 +179,12 @@ def size(nbytes: float) -> str:
             return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
         nbytes /= 1000
     return f"{nbytes:.2f} GB"
+
+
+min_agreement = click.option(
+    "--min-agreement",
+    type=SHARE,
+    metavar="P%",
+    help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
+    "numbers 100% less the relative error.",
+)

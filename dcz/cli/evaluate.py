@@ -11,6 +11,7 @@ from .common import (
     check_minimum,
     data_option,
     labels_option,
+    min_agreement,
     print_json,
     printable,
     progress,
@@ -36,13 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
 )
-@click.option(
-    "--min-agreement",
-    type=SHARE,
-    metavar="P%",
-    help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
-    "numbers 100% less the relative error.",
-)
+@min_agreement
 @threads
 @as_json
 @click.pass_context

@@ -2,7 +2,17 @@
 
 import click
 
-from .common import FILE, SHARE, as_json, check_minimum, option_with_aliases, print_json, printable, threads, warn
+from .common import (
+    FILE,
+    as_json,
+    check_minimum,
+    min_agreement,
+    option_with_aliases,
+    print_json,
+    printable,
+    threads,
+    warn,
+)
 
 
 @click.command("verify")
@@ -16,13 +26,7 @@ from .common import FILE, SHARE, as_json, check_minimum, option_with_aliases, pr
     metavar="X.NPZ",
     help="Samples to compare on, an array for each input by name; default: drawn ones, which say little.",
 )
-@click.option(
-    "--min-agreement",
-    type=SHARE,
-    metavar="P%",
-    help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
-    "numbers 100% less the relative error.",
-)
+@min_agreement
 @click.option(
     "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
 )

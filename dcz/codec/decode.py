@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from .. import arrays
 from ..encoded import (
     MAX_ENTRIES,
     Codebook,
@@ -117,6 +118,7 @@ class _Scaled:
         steps = scales.steps
         self._scales = exact_scales(scales.exact) if steps is None else step_scales(run(steps, MAX_ENTRIES))
         check_scaled(self._entries, self._scales, dtype)
+        self._shape, self._axis = shape, scales.axis
         self._inner, self._count = math.prod(shape[scales.axis + 1 :]), shape[scales.axis]
 
     def at(self, codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -125,11 +127,7 @@ class _Scaled:
 
     def block(self, codes: np.ndarray, block: slice) -> np.ndarray:
         """The elements of `codes` (uint8) at a slice of the flat positions, as bit patterns."""
-        first, last = block.start // self._inner, -(-block.stop // self._inner)
-        scales = self._scales[np.arange(first, last) % self._count]
-        if self._inner > 1:  # without a division for each position
-            edges = np.clip(np.arange(first, last + 1) * self._inner, block.start, block.stop)
-            scales = np.repeat(scales, np.diff(edges))
+        scales = self._scales[arrays.places(self._shape, self._axis, block)]
         return round_to(self._entries[codes] * scales, self._dtype)
 
 

@@ -110,7 +110,7 @@ class Packing:
         plan.check_names(tensor.name for tensor in loaded.tensors)
         folded, snapped = fold(loaded, plan), snap(loaded, plan)
         check_lossy(loaded.tensors, plan)
-        todo = jobs(loaded.tensors, plan, warn)
+        pending = jobs(loaded.tensors, plan, warn)
         metadata = {
             "writer": f"dcz {__version__}",
             "source-sha256": loaded.source_sha256,
@@ -118,15 +118,15 @@ class Packing:
             "settings": str(plan.default),
             **(metadata or {}),
         }
-        known = records.begin(self._fingerprint(todo), sum(job.first.nbytes for job in todo))
-        with contextlib.closing(_encoded(todo[len(known) :], records, pool)) as made:
-            entries = _entries(todo, itertools.chain(known, made), progress, warn)
-        graph = self._graph(todo, place)
+        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending))
+        with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
+            entries = _entries(pending, itertools.chain(known, made), progress, warn)
+        graph = self._graph(pending, place)
         head = container.write_head(graph, noted(metadata, folded, snapped), entries)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None
-        if not any(job.prunes for job in todo):
+        if not any(job.prunes for job in pending):
             original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
         if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
             whole = container.write_head(original, metadata, [])
@@ -135,7 +135,7 @@ class Packing:
                 return Packed(whole, None, original, len(whole), tensor_bytes)
         return Packed(head, records, graph, size, tensor_bytes)
 
-    def _fingerprint(self, todo: Sequence[Job]) -> bytes:
+    def _fingerprint(self, pending: Sequence[Job]) -> bytes:
         """A digest of all that the records depend on: the source (external data by size and time), what is to be done
         with each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it.
         """
@@ -147,17 +147,17 @@ class Packing:
         asked = [
             (job.first.name, job.first.dtype.code, job.first.shape, job.first.rows, (job.first.external or ("",))[1:],
              repr(job.settings))
-            for job in todo
+            for job in pending
         ]  # fmt: skip
         versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
         return hashlib.sha256(repr((versions, self._loaded.source_sha256, self._plan, stats, asked)).encode()).digest()
 
-    def _graph(self, todo: Sequence[Job], place: str) -> bytes:
+    def _graph(self, pending: Sequence[Job], place: str) -> bytes:
         """The model without the data of the tensors that have records."""
         from .. import model as onnx_model
 
         referring = set()
-        for number, job in enumerate(todo):
+        for number, job in enumerate(pending):
             for tensor in job.tensors:
                 tensor.replace_with_reference(number)
                 referring.add(id(tensor))
@@ -168,16 +168,16 @@ class Packing:
 
 
 def _encoded(
-    todo: Sequence[Job], records: RecordStore, pool: WorkerPool
+    pending: Sequence[Job], records: RecordStore, pool: WorkerPool
 ) -> Generator[tuple[RecordInfo, str], None, None]:
     """Have the pool make each record, add it to `records`, and yield what the directory says of it, and its warning."""
     with contextlib.ExitStack() as stack:
         ranges: dict[int, FileRange] = {}
         if pool.folder is not None:
-            ranges = stack.enter_context(_laid_out([job.first for job in todo], pool.folder))
+            ranges = stack.enter_context(_laid_out([job.first for job in pending], pool.folder))
         tasks = (
             (None, (job.first.tensor(ranges.get(id(job.first))), job.settings, pool.threads), job.first.nbytes)
-            for job in todo
+            for job in pending
         )
         for _, record in in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes):
             records.add(record)
@@ -204,14 +204,14 @@ def _laid_out(tensors: Iterable["ModelTensor"], folder: str) -> Iterator[dict[in
 
 
 def _entries(
-    todo: Sequence[Job],
+    pending: Sequence[Job],
     known: Iterable[tuple[RecordInfo, str]],
     progress: Callable[[str, int, int], None],
     warn: Callable[[str], None],
 ) -> list[Entry]:
     """What the directory will say of each record; `known` is iterated once, as the records are made."""
-    total, done, entries = sum(job.first.nbytes for job in todo), 0, []
-    for job, (info, warning) in zip(todo, known, strict=True):
+    total, done, entries = sum(job.first.nbytes for job in pending), 0, []
+    for job, (info, warning) in zip(pending, known, strict=True):
         if warning:
             warn(warning)
         tensor = job.first

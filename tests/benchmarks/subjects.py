@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import rendered
 from agreement import DATA, images
+from edits import edits
 
 from dcz.evaluation import runtime
 
@@ -148,16 +149,6 @@ def magika() -> Subject:
 def ocr_models() -> Path:
     """The models of rapidocr-onnxruntime."""
     return package("rapidocr_onnxruntime") / "models"
-
-
-def edits(one: str, other: str) -> int:
-    """The Levenshtein distance of two strings."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one):
-        row, before = [i + 1], row
-        for j, b in enumerate(other):
-            row.append(min(row[j] + 1, before[j + 1] + 1, before[j] + (a != b)))
-    return row[-1]
 
 
 def recognizer() -> Subject:

@@ -20,7 +20,6 @@ from . import entropy
 
 UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
 BLOCK = 1 << 16
-MAX_TILED_ROWS = 1 << 12  # row numbers up to which a block of them is made by repetition
 # Candidates for the other rounding in a row of n weights, in units of sqrt(n): the cheapest ones. Rounding errors are
 # about uniform, so that costs are too, from 0 to 2 gap^2; a sum is rarely off by more than half as many gaps.
 CANDIDATES = 2.0
@@ -42,15 +41,8 @@ class RowIndex:
         if self._positions is not None:
             positions: np.ndarray = self._positions[block]
             return positions % self._inner if self._last_axis else positions // self._inner
-        if self._last_axis and self._inner > MAX_TILED_ROWS:
-            return np.arange(block.start, block.stop) % self._inner
-        # Without a division for each position, which would take longer than everything else here.
-        first, last = block.start // self._inner, -(-block.stop // self._inner)
-        if self._last_axis:
-            skipped = block.start - first * self._inner
-            return np.tile(np.arange(self._inner), last - first)[skipped : skipped + block.stop - block.start]
-        edges = np.clip(np.arange(first, last + 1) * self._inner, block.start, block.stop)
-        return np.repeat(np.arange(first, last), np.diff(edges))
+        shape, axis = ((1, self._inner), 1) if self._last_axis else ((self.count, self._inner), 0)
+        return arrays.places(shape, axis, block)
 
 
 def preserve_row_sums(

@@ -21,7 +21,6 @@ MAX_STEP = 255
 # normally distributed weights it is about 4 standard deviations.
 MAX_BULK = 8.0
 SAMPLE = 256  # weights of each place, from about which its size is taken
-MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
 MIN_ROW = 4  # weights of a row, from which a scale is less than they are
 
 
@@ -36,30 +35,13 @@ class RowScales:
 
     def at(self, block: slice) -> np.ndarray:
         """The scale (float64) of each element of a block of the flat tensor."""
-        scales: np.ndarray = self.scales[places(self.shape, self.axis, block)]
+        scales: np.ndarray = self.scales[arrays.places(self.shape, self.axis, block)]
         return scales
 
 
 def of_steps(steps: np.ndarray, axis: int, shape: tuple[int, ...]) -> RowScales:
     """The scales of step symbols (uint8): see encoded.step_scales."""
     return RowScales(step_scales(steps), axis, shape, steps)
-
-
-def places(shape: tuple[int, ...], axis: int, block: slice) -> np.ndarray:
-    """The place (int64) along `axis` of each element of a block, a slice that may have a step, of a flat tensor."""
-    inner, count = math.prod(shape[axis + 1 :]), shape[axis]
-    if (block.step or 1) > 1:
-        strided: np.ndarray = np.arange(block.start, block.stop, block.step) // inner % count
-        return strided
-    first, last = block.start // inner, -(-block.stop // inner)
-    if inner == 1 and count < MAX_TILED:  # without a division for each position
-        repeated: np.ndarray = np.tile(np.arange(count), 2 + (last - first) // count)
-        return repeated[first % count :][: last - first]
-    numbers: np.ndarray = np.arange(first, last) % count
-    if inner == 1:
-        return numbers
-    edges = np.clip(np.arange(first, last + 1) * inner, block.start, block.stop)
-    return np.repeat(numbers, np.diff(edges))
 
 
 def nearest_steps(scales: np.ndarray) -> np.ndarray:
@@ -110,7 +92,7 @@ def _mean_by_place(
         step += 1
     for block in arrays.blocks(len(weights), step * arrays.BLOCK):
         sample = slice(block.start, block.stop, step)
-        place, magnitudes = places(shape, axis, sample), np.abs(weights[sample].astype(np.float64))
+        place, magnitudes = arrays.places(shape, axis, sample), np.abs(weights[sample].astype(np.float64))
         within = magnitudes <= limits[place]
         # bincount adds in order: the same on every machine
         total += np.bincount(place, term(np.where(within, magnitudes, 0.0)), len(total))

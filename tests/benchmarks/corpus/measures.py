@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..edits import edits
+
 IOU = 0.5  # from where on two boxes are one (PASCAL VOC)
 ONSET = 0.05  # seconds within which two notes begin together (mir_eval)
 LEVEL = 1.0  # decibels within which two levels are alike
@@ -36,16 +38,6 @@ class Measure:
 
 def _same(a: Any, b: Any) -> tuple[float, float]:
     return float(a == b), 1
-
-
-def edits(one: str, other: str) -> int:
-    """The Levenshtein distance of two strings."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one):
-        row, above = [i + 1], row
-        for j, b in enumerate(other):
-            row.append(min(row[j] + 1, above[j + 1] + 1, above[j] + (a != b)))
-    return row[-1]
 
 
 def _characters(a: str, b: str) -> tuple[float, float]:
