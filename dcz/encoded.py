@@ -210,20 +210,20 @@ def step_scales(steps: np.ndarray) -> np.ndarray:
 
 
 def exact_scales(data: bytes) -> np.ndarray:
-    """Scales (float64) from the bytes of float32.
+    """Scales (float32) from their bytes.
 
     Raises CorruptFile `scale-value` unless they are finite and above 0.
     """
-    scales = np.frombuffer(data, "<f4").astype(np.float64)
+    scales = np.frombuffer(data, "<f4")
     if not (np.isfinite(scales) & (scales > 0)).all():
         raise CorruptFile("scale-value", "a scale is not finite, or not above 0")
     return scales
 
 
-def check_scaled(entries: np.ndarray, scales: np.ndarray, dtype: Dtype) -> None:
-    """Raise CorruptFile `codebook-value` unless every entry times every scale (float64) is finite in `dtype`."""
+def check_scaled(entries: np.ndarray, largest_scale: float, dtype: Dtype) -> None:
+    """Raise CorruptFile `codebook-value` unless every entry times the largest scale is finite in `dtype`."""
     with np.errstate(over="ignore", invalid="ignore"):
-        largest = values(round_to(entries * scales.max(), dtype), dtype)
+        largest = values(round_to(entries * largest_scale, dtype), dtype)
     if not (np.isfinite(entries).all() and np.isfinite(largest).all()):
         raise CorruptFile("codebook-value", f"a codebook entry times a scale is not a finite {dtype.name}")
 

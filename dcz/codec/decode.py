@@ -116,18 +116,27 @@ class _Scaled:
     def __init__(self, codebook: Codebook, scales: Scales, dtype: Dtype, shape: tuple[int, ...], run: Run):
         self._dtype, self._entries = dtype, entry_values(codebook, dtype)
         steps = scales.steps
-        self._scales = exact_scales(scales.exact) if steps is None else step_scales(run(steps, MAX_ENTRIES))
-        check_scaled(self._entries, self._scales, dtype)
+        # One byte or four a scale, which may be as many as the elements; those of a block become float64.
+        self._exact = exact_scales(scales.exact) if steps is None else None
+        self._steps = np.empty(0, np.uint8) if steps is None else run(steps, MAX_ENTRIES)
+        self._of_step = step_scales(np.arange(MAX_ENTRIES))
+        largest = self._of_step[self._steps.max()] if self._exact is None else self._exact.max()
+        check_scaled(self._entries, float(largest), dtype)
         self._shape, self._axis = shape, scales.axis
         self._inner, self._count = math.prod(shape[scales.axis + 1 :]), shape[scales.axis]
 
+    def _scales(self, places: np.ndarray) -> np.ndarray:
+        """The scales (float64) of places (int64) along the axis."""
+        found: np.ndarray = self._of_step[self._steps[places]] if self._exact is None else self._exact[places]
+        return found.astype(np.float64, copy=False)
+
     def at(self, codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """The elements of `codes` (uint8) at flat `positions` (int64), as bit patterns."""
-        return round_to(self._entries[codes] * self._scales[positions // self._inner % self._count], self._dtype)
+        return round_to(self._entries[codes] * self._scales(positions // self._inner % self._count), self._dtype)
 
     def block(self, codes: np.ndarray, block: slice) -> np.ndarray:
         """The elements of `codes` (uint8) at a slice of the flat positions, as bit patterns."""
-        scales = self._scales[arrays.places(self._shape, self._axis, block)]
+        scales = self._scales(arrays.places(self._shape, self._axis, block))
         return round_to(self._entries[codes] * scales, self._dtype)
 
 

@@ -118,7 +118,7 @@ class Packing:
             "settings": str(plan.default),
             **(metadata or {}),
         }
-        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending))
+        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending))[: len(pending)]
         with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)

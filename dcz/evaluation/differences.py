@@ -28,6 +28,7 @@ from .metrics import (
 )
 
 ROW_TOLERANCE = 0.05  # of a row's length: nearer ones are the same row, where outputs have no fixed number of them
+MAX_ROWS = 4096  # of an output without a fixed number of them that are compared: each with all others
 MAX_COMMON_ANSWER = 0.75  # of the answers: where one answer makes up more, they tell nothing on drawn inputs
 MIN_SPREAD = 1e-4  # of the answers' squares: where they differ by less from sample to sample, the same
 
@@ -207,14 +208,18 @@ class DifferenceSums:
         width = x.shape[-1] if x.ndim > 1 else 1
         rows, others = (each.reshape(-1, width).astype(np.float64) if width and each.size % width == 0 else
                         np.zeros((0, max(width, 1))) for each in (x, y))  # fmt: skip
+        if x.dtype.kind != "f":
+            self.matched += (Counter(map(bytes, rows)) & Counter(map(bytes, others))).total()
+            self.rows += (len(rows) + len(others)) / 2
+            return
+        rows, others = rows[:MAX_ROWS], others[:MAX_ROWS]
         free = np.ones(len(others), bool)
-        tolerance = 0.0 if x.dtype.kind != "f" else ROW_TOLERANCE
         for row in rows:
             if not free.any():
                 break
             distance = np.where(free, np.sqrt(np.square(others - row).sum(1)), np.inf)
             nearest = int(distance.argmin())
-            if distance[nearest] <= tolerance * np.sqrt(np.square(row).sum()):
+            if distance[nearest] <= ROW_TOLERANCE * np.sqrt(np.square(row).sum()):
                 self.matched, free[nearest] = self.matched + 1, False
         self.rows += (len(rows) + len(others)) / 2
 

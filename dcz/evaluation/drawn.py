@@ -25,6 +25,8 @@ SEQUENCE_SIZES = (32, 16, 64, 8, 128, 512, 1, 256, 224, 16000)  # tried for the 
 LENGTH, ONE, ZERO = "the sequence's length", 1, 0
 ASIDES: tuple[tuple[int | str, bool], ...] = ((LENGTH, True), (ONE, True), (ZERO, False))  # lengths and switches tried
 MAX_CHANNELS = 4
+MAX_DIGITS = 9  # of a number in the name of a dim
+MAX_ELEMENTS = 1 << 28  # of an input that is drawn
 SCALAR = 0.5  # of floats that are one number: a temperature, a threshold
 
 Shape = tuple[int, ...]
@@ -126,7 +128,10 @@ def _named_size(name: str, named: dict[str, int], size: int) -> int:
     if name in named or "+" not in name:
         return named.setdefault(name, size)
     terms = [term.strip() for term in name.split("+")]
-    return sum(int(term) if term.isdigit() else named.setdefault(term, size) for term in terms)
+    return sum(
+        int(term[:MAX_DIGITS]) if term.isascii() and term.isdecimal() else named.setdefault(term, size)
+        for term in terms
+    )
 
 
 def _is_image(model_input: runtime.ModelInput) -> bool:
@@ -137,13 +142,13 @@ def _is_image(model_input: runtime.ModelInput) -> bool:
 
 
 def _has_asides(model: runtime.Session, limits: Mapping[str, int]) -> bool:
-    return any(_is_aside(each, model, limits) for each in model.get_inputs())
+    inputs = model.get_inputs()
+    return any(_is_aside(each, inputs, limits) for each in inputs)
 
 
-def _is_aside(model_input: runtime.ModelInput, model: runtime.Session, limits: Mapping[str, int]) -> bool:
+def _is_aside(model_input: runtime.ModelInput, inputs: Sequence[runtime.ModelInput], limits: Mapping[str, int]) -> bool:
     """Whether an input is a mask, a length or a switch beside another one: whole numbers that index nothing, or floats
     of the shape of indices."""
-    inputs = model.get_inputs()
     if model_input.name in limits or len(inputs) == 1:
         return False
     if runtime.TYPES.get(model_input.type, np.float32)(0).dtype.kind != "f":
@@ -161,15 +166,17 @@ def _values(
     random: np.random.Generator,
 ) -> runtime.Inputs:
     """Arrays of these shapes; raises UnsuitableModel for types of no numbers."""
-    inputs = {}
-    for model_input in model.get_inputs():
+    inputs, described = {}, model.get_inputs()
+    for model_input in described:
         name, shape = model_input.name, shapes[model_input.name]
         if model_input.type not in runtime.TYPES:
             raise UnsuitableModel(f"no random values of {model_input.type} for input {name!r}: give --data")
         dtype = np.dtype(runtime.TYPES[model_input.type])
-        if name in settings and math.prod(shape) == 1:
+        if math.prod(shape) > MAX_ELEMENTS:
+            raise UnsuitableModel(f"input {name!r} has {math.prod(shape)} elements, too many to draw: give --data")
+        if name in settings and math.prod(shape) == 1 and _fits(settings[name], dtype):
             inputs[name] = np.full(shape, settings[name], dtype)
-        elif _is_aside(model_input, model, limits):
+        elif _is_aside(model_input, described, limits):
             inputs[name] = _aside(shape, dtype, sequence, aside)
         elif name in limits:
             inputs[name] = random.integers(0, limits[name], shape).astype(dtype)
@@ -180,6 +187,14 @@ def _values(
         else:
             inputs[name] = random.integers(0, 2, shape).astype(dtype)
     return inputs
+
+
+def _fits(number: int, dtype: np.dtype) -> bool:
+    """Whether a type holds a whole number."""
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= number <= limits.max)
 
 
 def _aside(shape: Shape, dtype: np.dtype, sequence: int, aside: tuple[int | str, bool]) -> np.ndarray:

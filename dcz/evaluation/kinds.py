@@ -134,7 +134,7 @@ class _Graph:
         constants = {tensor.name: tensor for tensor in proto.graph.initializer}
         self._shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
         for node in self._nodes:
-            for attribute in node.attribute if node.op_type == "Constant" else ():
+            for attribute in node.attribute if node.op_type == "Constant" and node.output else ():
                 self._shapes[node.output[0]] = tuple(attribute.t.dims) if attribute.HasField("t") else ()
                 if attribute.HasField("t"):
                     constants[node.output[0]] = attribute.t
@@ -200,7 +200,9 @@ class _Graph:
         if node.op_type == "Gemm" and int_attributes(node).get("transB"):
             weight_axis = 0
         shape = self._shapes.get(node.input[operand])
-        width = shape[weight_axis] if shape and weight_axis is not None else None
+        width = None
+        if shape and weight_axis is not None and -len(shape) <= weight_axis < len(shape):
+            width = shape[weight_axis]
         if node.op_type in CONVOLUTIONS:
             is_head = pooled or any(each.op_type in POOLING for each in self._ancestors(node.input[0], 4))
             return Meaning(True, False, None, width, places=False) if is_head else None
@@ -300,7 +302,8 @@ class _Graph:
                         compared |= dict.fromkeys(sources.get(value, ()), number)
             if node.op_type in COPYING | MIXING:
                 copied = node.input if node.op_type in MIXING else node.input[:1]
-                merged = set().union(*(sources.get(name, set()) for name in copied))
+                each = [sources[name] for name in copied if name in sources]
+                merged = each[0] if len(each) == 1 else set().union(*each)
                 for name in node.output if merged else ():
                     sources[name] = merged
         return limits, compared

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx.checker import ValidationError
+from onnx.shape_inference import InferenceError, infer_shapes
 
 from .uses import Read, TensorUses, Value
 
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 
 NOISE = 0.02  # of a tensor's root mean square: what the default's rounding adds, 34 dB
 # What onnx's reference raises for an operator that it does not have, or for operands that do not fit.
-_REFUSALS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
+_REFUSALS = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, MemoryError,
+    ValidationError, InferenceError,
+)  # fmt: skip
 MAX_ELEMENTS = 1 << 24  # of a tensor that is tried: the numbers of a chain are all in memory
 MAX_NODES = 100  # of a chain of constants
 ROUNDED_BY_THE_MODEL = ("QuantizeLinear", "DequantizeLinear")  # see grids
@@ -68,7 +73,7 @@ def gain(
         )
     except _REFUSALS:
         return math.inf
-    if before.size > weights.size or not before.size:
+    if before.shape != after.shape or before.size > weights.size or not before.size:
         return math.inf
     with np.errstate(all="ignore"):
         signal, error = float(np.square(before).sum()), float(np.square(after - before).sum())
@@ -98,9 +103,8 @@ def _inputs(
         fresh = [operand for operand in dict.fromkeys(operands) if operand not in seen]
         seen.update(fresh)
         waiting += fresh
-    order = {id(node): number for number, node in enumerate(uses.constant_nodes)}
     unique = {id(node): node for node in nodes}
-    return sorted(unique.values(), key=lambda node: order[id(node)]), leaves
+    return sorted(unique.values(), key=lambda node: uses.constant_order[id(node)]), leaves
 
 
 def _evaluate(
@@ -114,13 +118,34 @@ def _evaluate(
     """What the nodes make of the tensors, of which some have the `numbers` given (float64)."""
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {value[1]: _array(tensors[value], numbers.get(value)) for value in leaves}
-    inputs = [helper.make_empty_tensor_value_info(name) for name in feeds]
-    graph = helper.make_graph(nodes, "constants", inputs, [helper.make_empty_tensor_value_info(result[1])])
+    arrays = {value[1]: _array(tensors[value], numbers.get(value)) for value in leaves}
+    feeds = {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
+    whole = [numpy_helper.from_array(array, name) for name, array in arrays.items() if name not in feeds]
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in feeds.items()
+    ]
+    graph = helper.make_graph(nodes, "constants", inputs, [helper.make_empty_tensor_value_info(result[1])], whole)
     model = helper.make_model(graph, opset_imports=uses.opset_imports)
+    _check_sizes(model)
     with np.errstate(all="ignore"):
         (found,) = ReferenceEvaluator(model).run(None, feeds)
     return np.asarray(found, np.float64)
+
+
+def _check_sizes(model: ModelProto) -> None:
+    """Raise ValueError where a value of the graph may be larger than MAX_ELEMENTS, before anything is computed."""
+    graph = infer_shapes(model, data_prop=True).graph
+    sizes = {
+        info.name: math.prod(dim.dim_value for dim in info.type.tensor_type.shape.dim)
+        for info in (*graph.value_info, *graph.output)
+        if info.type.tensor_type.HasField("shape")
+        and all(dim.HasField("dim_value") for dim in info.type.tensor_type.shape.dim)
+    }
+    for node in graph.node:
+        for name in node.output:
+            if name and sizes.get(name, MAX_ELEMENTS + 1) > MAX_ELEMENTS:
+                raise ValueError(f"the size of {name!r} is not known, or too large")
 
 
 def _array(tensor: "ModelTensor", numbers: np.ndarray | None) -> np.ndarray:

@@ -27,6 +27,8 @@ _RANGES: dict[int, tuple[int, int]] = {
 }  # fmt: skip
 _SNAPPED_TYPES = ("float32", "float16")
 
+MAX_READS = 16  # of a weight, whose grids are all in memory
+
 
 @dataclass(frozen=True, eq=False)
 class _Grid:
@@ -93,7 +95,7 @@ def _grids(
 ) -> list[_Grid] | None:
     """The grids of all that reads a value; None where something else reads it, or a grid is not known."""
     reads, moved = uses.next_of(value)
-    if moved or not reads or any(read.operator not in QUANTIZE or read.operand for read in reads):
+    if moved or not 0 < len(reads) <= MAX_READS or any(read.operator not in QUANTIZE or read.operand for read in reads):
         return None
     grids = []
     for read in reads:
@@ -127,8 +129,11 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
         return None
     axis %= rank
     if block := attributes.get("block_size", 0):
-        if steps.ndim != rank or steps.shape[axis] != -(-tensor.shape[axis] // block):
+        if block < 0 or steps.ndim != rank or steps.shape[axis] != -(-tensor.shape[axis] // block):
             return None
+        if any(steps.shape[other] != tensor.shape[other] for other in range(rank) if other != axis):
+            return None
+        block = min(block, tensor.shape[axis])
         steps, zeros = (np.repeat(array, block, axis).take(range(tensor.shape[axis]), axis) for array in (steps, zeros))
         return _Grid(steps, zeros, *_RANGES[code]) if steps.shape == tensor.shape else None
     if steps.shape != (tensor.shape[axis],):

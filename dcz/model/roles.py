@@ -209,15 +209,17 @@ def _walk(
         value = waiting.pop()
         yield value, ""
         reads, following = uses.next_of(value)
+        onward = dict.fromkeys(following)
         for read in reads:
             if (end := follow(read)) is not None:
                 yield value, end
                 # its own outputs are not followed, and neither is what it moves there
-                following = [other for other in following if other not in read.outputs]
+                for output in read.outputs:
+                    onward.pop(output, None)
             elif read.operator == "TopK":
-                following = [*following, *read.outputs[:1]]
+                onward |= dict.fromkeys(read.outputs[:1])
             else:
-                following = [*following, *(read.outputs if not read.is_call else ())]
-        fresh = [other for other in dict.fromkeys(following) if other not in seen]
+                onward |= dict.fromkeys(read.outputs if not read.is_call else ())
+        fresh = [other for other in onward if other not in seen]
         seen.update(fresh)
         waiting += fresh

@@ -5,6 +5,7 @@
 What follows for a tensor is in roles.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -144,6 +145,11 @@ class TensorUses:
     def is_constant(self, value: Value) -> bool:
         """Whether a value is a tensor of the model, or computed from such ones alone."""
         return value in self._constants
+
+    @functools.cached_property
+    def constant_order(self) -> dict[int, int]:
+        """The place of each constant node in the model's order, by its id."""
+        return {id(node): number for number, node in enumerate(self.constant_nodes)}
 
     def producer(self, value: Value) -> NodeProto | None:
         """The node that computes a constant, None for others."""

@@ -5,6 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dcz.errors import UnsuitableModel
+from dcz.evaluation import drawn as drawn_inputs
 from dcz.evaluation import runtime
 from dcz.evaluation.drawn import draw
 from tests import models
@@ -78,3 +79,18 @@ def test_states_have_the_batch_of_the_samples_and_settings_what_they_are_compare
     net = session(nodes, inputs, [tensor("first", np.array([0]))])
     (batch,) = draw(net, compared={"rate": 16000}).batches
     assert batch["state"].shape == (1, 32, 7) and batch["rate"] == 16000
+
+
+@pytest.mark.parametrize("name", ["past + ²", "9" * 5000, "99999999999999999999+x", "+"])
+def test_names_of_dims_that_are_no_sizes_end_nothing(name):
+    assert drawn_inputs._named_size(name, {}, 16) >= 0
+
+
+def test_inputs_too_large_to_draw_are_refused_by_name():
+    with pytest.raises(UnsuitableModel, match=r"'x' has 2147483648 elements.*give --data"):
+        draw(session([node("Relu", ["x"], ["y"])], {"x": [1, 2**31]}))
+
+
+@pytest.mark.parametrize("number, fits", [(1000, False), (200, True), (-1, False)])
+def test_a_setting_is_taken_where_its_type_holds_it(number, fits):
+    assert drawn_inputs._fits(number, np.dtype(np.uint8)) == fits

@@ -164,3 +164,12 @@ def test_a_limit_on_agreement_is_for_the_outputs_that_count_answers():
     classes = differences.OutputDifference("a", 20, 1, 0.9, 5, "top class", 0.9)
     features = differences.OutputDifference("b", 20, 1, None, 5, "cosine", 0.5)
     assert differences.judged([features, classes]) == [classes] and differences.judged([features]) == [features]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_rows_of_great_number_are_compared_in_bounded_time(kind):
+    """All rows of whole numbers, the first of others."""
+    rows = np.arange(400_000).reshape(-1, 2).astype(kind)
+    sums = differences.DifferenceSums(metrics.ROWS)
+    sums.add(rows, rows[::-1][:-5] if kind == np.int64 else rows[:-5])
+    assert 0.99 < sums.difference("y").score <= 1
