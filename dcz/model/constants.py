@@ -27,6 +27,7 @@ _REFUSALS = (
     ValidationError, InferenceError,
 )  # fmt: skip
 MAX_ELEMENTS = 1 << 24  # of a tensor that is tried: the numbers of a chain are all in memory
+STEPS_OF_TRIAL = 2000  # what trying a chain takes, in reads that are looked at (uses.MAX_STEPS)
 MAX_NODES = 100  # of a chain of constants
 ROUNDED_BY_THE_MODEL = ("QuantizeLinear", "DequantizeLinear")  # see grids
 
@@ -35,9 +36,10 @@ def results(value: Value, uses: TensorUses, is_weight_read: Callable[[Read], boo
     """The values that are computed from `value` and other constants alone, and that layers read as weights."""
     found: dict[Value, list[Read]] = {}
     waiting, seen = [value], {value}
-    while waiting and len(seen) < MAX_NODES:
+    while waiting and len(seen) < MAX_NODES and uses.steps_left > 0:
         current = waiting.pop()
         reads, _ = uses.next_of(current)
+        uses.steps_left -= 1 + len(reads)
         for read in reads:
             is_constant = read.outputs and all(map(uses.is_constant, read.outputs))
             if is_constant and read.operator not in ROUNDED_BY_THE_MODEL and read.scope is uses.main:
@@ -57,7 +59,8 @@ def gain(
     Measured with normally distributed errors. Infinite where that cannot be computed, or the tensor has less elements
     than the result: one of its errors is then one of many.
     """
-    inputs = _inputs(result, uses, tensors)
+    uses.steps_left -= STEPS_OF_TRIAL
+    inputs = _inputs(result, uses, tensors) if uses.steps_left > 0 else None
     if inputs is None or value not in inputs[1] or math.prod(tensor.shape) > MAX_ELEMENTS:
         return math.inf
     weights = tensor.values()

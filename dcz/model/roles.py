@@ -205,10 +205,11 @@ def _walk(
     """The values that come of `values`, and what `follow` says of what reads them: None to go on behind it."""
     waiting = list(values)
     seen = set(waiting)
-    while waiting and len(seen) < MAX_VALUES:
+    while waiting and len(seen) < MAX_VALUES and uses.steps_left > 0:
         value = waiting.pop()
         yield value, ""
         reads, following = uses.next_of(value)
+        uses.steps_left -= 1 + len(reads)
         onward = dict.fromkeys(following)
         for read in reads:
             if (end := follow(read)) is not None:

@@ -15,6 +15,7 @@ import numpy as np
 SAMPLED = 64  # filters of a matrix that are looked at
 ENOUGH = 0.9  # of them, and of a sinusoid's energy
 MIN_PERIODIC = 32  # numbers of a sinusoid: of fewer, its lobe is most of the spectrum
+MAX_LENGTH = 1 << 16  # of a filter, of which several transforms are in memory
 MIN_SYMMETRIC = 16
 MAX_DENSITY = 0.5  # of a bank of filters that rise once and fall once
 MAX_BAND_DENSITY = 1 / 8  # of one whose filters have any form
@@ -25,7 +26,7 @@ LOBE = 3  # half the width of the main lobe of a common window, in bins of a DFT
 def may_be(shape: tuple[int, ...]) -> bool:
     """Whether a tensor of this shape can be such a matrix, or one filter: its filters have one axis."""
     dims = [dim for dim in shape if dim != 1]
-    return 1 <= len(dims) <= 2 and max(dims) >= MIN_SYMMETRIC
+    return 1 <= len(dims) <= 2 and MIN_SYMMETRIC <= max(dims) <= MAX_LENGTH
 
 
 def kind(matrix: np.ndarray) -> str:

@@ -16,6 +16,9 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensor
 from .nodes import subgraphs
 from .operators import GATHERS, PASS_THROUGH, PASS_THROUGH_ALL, operator_name, row_axes
 
+# Reads that all walks over a model may look at together: a graph of n nodes may ask for n^2. What they have not found
+# until then is taken not to be there; real models of thousands of layers take a few percent of it.
+MAX_STEPS = 2_000_000
 MAX_CALL_DEPTH = 3  # nested function calls that are told apart
 _RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
 
@@ -91,6 +94,7 @@ class TensorUses:
         self._constants: set[Value] = set()
         self._producers: dict[Value, NodeProto] = {}  # of constants that are computed
         self.constant_nodes: list[NodeProto] = []  # in the model's order
+        self.steps_left = MAX_STEPS  # of those that walk over it: see roles
         self.opset_imports = list(proto.opset_import)
         self._row_axes: dict[Value, set[int]] = defaultdict(set)
         self._flows: dict[Value, list[_Flow]] = defaultdict(list)
