@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from .metrics import (
+    COPY,
     COSINE,
+    ENTRIES,
     RELATIVE,
     ROWS,
     TOP_CLASS,
@@ -63,8 +65,11 @@ class OutputDifference:
         count = f"{self.samples:,} {kind}".strip()
         if self.score is None:
             return f"{self.measure}: no figure, for the original's own answers hardly vary"
+        if self.measure == COPY.name:
+            return f"{self.measure}, which tells nothing of the model"
         if self.is_share:
-            return f"{self.measure} agrees in {100 * self.score:.2f} % of {count}"
+            verb = "agree" if self.measure in (ENTRIES.name, ROWS.name) else "agrees"
+            return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}"
         if self.measure == COSINE.name:
             return f"mean cosine {self.score:.6f} over {count}"
         return f"{self.measure} {100 * self.relative_error:.3g} % over {count}"
@@ -95,8 +100,8 @@ def joined(runs: list[Any]) -> list[Any]:
 
 def judged(outputs: Sequence[OutputDifference]) -> list[OutputDifference]:
     """The outputs that a limit on agreement is for: those whose answers are counted, or all where none is of that
-    kind. Outputs without answers are left out."""
-    answered = [output for output in outputs if output.samples]
+    kind. Outputs without answers, and copies of inputs, are left out."""
+    answered = [output for output in outputs if output.samples and output.measure != COPY.name]
     return [output for output in answered if output.is_share] or answered
 
 
@@ -247,7 +252,7 @@ class DifferenceSums:
         if self.reshaped or measure == ROWS:
             measure, samples = ROWS, round(self.rows)
             score = self.matched / self.rows if self.rows else 0.0
-        elif measure == RELATIVE:
+        elif measure in (RELATIVE, COPY):
             samples, score = self.answers, max(0.0, 1 - 10 ** (-decibels / 20))
         else:
             samples, score = self.answers, self.score / self.answers

@@ -110,7 +110,9 @@ def evaluate(
     Raises DczError.
     """
     if labels is None and against is None:
-        raise InvalidArgument("nothing to compare the answers with: give labels, another model in `against`, or both")
+        raise InvalidArgument(
+            "nothing to compare the answers with: give labels, a model to compare with (against), or both"
+        )
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
     thread_count(threads)  # raises where it is none

@@ -83,6 +83,7 @@ class GraphKinds:
         graph, names = _Graph(proto), [info.name for info in proto.graph.output]
         self.index_limits, self.compared = graph.integer_uses([info.name for info in proto.graph.input])
         self._answers_labels = any(graph.is_label(name) for name in names)
+        self._copies = {name for name in names if graph.is_copy(name)}
         self._meanings = {name: graph.meaning(name) for name in names}
 
     def measures(self, names: Sequence[str], outputs: Sequence[object], samples: int | None = None) -> list[Measure]:
@@ -95,7 +96,8 @@ class GraphKinds:
             if measure is not None and meaning is not None and not meaning.certain:
                 candidates.append((number, measure))
                 measure = None
-            found.append(measure or metrics.measure_of(output, samples))
+            is_copy = name in self._copies
+            found.append(metrics.COPY if is_copy else measure or metrics.measure_of(output, samples))
         answers = {metrics.TOP_CLASS.name, metrics.TOP_TOKEN.name, metrics.TOP_KEY.name}
         is_answered = any(measure.name in answers for measure in found) or self._answers_labels
         if len(candidates) == 1 and not is_answered:
@@ -132,6 +134,7 @@ class _Graph:
         self._opset, self._nodes = opset_version(proto), proto.graph.node
         self._makers = {name: node for node in self._nodes for name in node.output if name}
         constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._inputs = {info.name for info in proto.graph.input} - constants.keys()
         self._shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
         for node in self._nodes:
             for attribute in node.attribute if node.op_type == "Constant" and node.output else ():
@@ -237,6 +240,11 @@ class _Graph:
             if node.op_type in RESHAPING:
                 axis = None
             name = node.input[0]
+
+    def is_copy(self, output: str) -> bool:
+        """Whether an output is an input, as it came or in another shape."""
+        *_, (source, _) = self._same_places(output, None)
+        return source in self._inputs
 
     def _axis(self, node: "NodeProto") -> int | None:
         """The axis along which a node chooses; None for the last of a value that it takes for a matrix."""

@@ -128,7 +128,8 @@ class Measure:
     Shares of equal answers: `top class` of a sample, `top token` of each place of a sequence or map, `top key` of a
     map, `label` (one integer or text a sample), `entries` (integers of any other shape), `rows` (of outputs of open
     length: those in both, over the mean of both numbers of rows). `cosine`: the mean over vectors, for embeddings.
-    `relative error`: root mean square of the difference over that of the original, for everything else.
+    `relative error`: root mean square of the difference over that of the original, for everything else. `copy of an
+    input` is no answer: nothing is judged by it.
     """
 
     name: str
@@ -137,13 +138,13 @@ class Measure:
     @property
     def is_share(self) -> bool:
         """Whether it counts equal answers."""
-        return self.name not in (COSINE.name, RELATIVE.name)
+        return self.name not in (COSINE.name, RELATIVE.name, COPY.name)
 
 
 TOP_CLASS, TOP_TOKEN, TOP_KEY = Measure("top class"), Measure("top token"), Measure("top key")
 LABEL, ENTRIES, ROWS = Measure("label"), Measure("entries"), Measure("rows")
-COSINE, RELATIVE = Measure("cosine"), Measure("relative error")
-_BEST_FIRST = [each.name for each in (TOP_CLASS, TOP_KEY, TOP_TOKEN, LABEL, ENTRIES, ROWS, COSINE, RELATIVE)]
+COSINE, RELATIVE, COPY = Measure("cosine"), Measure("relative error"), Measure("copy of an input")
+_BEST_FIRST = [each.name for each in (TOP_CLASS, TOP_KEY, TOP_TOKEN, LABEL, ENTRIES, ROWS, COSINE, RELATIVE, COPY)]
 
 
 def answer_output(measures: Sequence[Measure]) -> int:

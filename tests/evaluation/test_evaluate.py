@@ -351,7 +351,7 @@ def pair(tmp_path):
 
 
 def test_something_to_compare_with_is_asked_for(pair):
-    with pytest.raises(BadPlan, match="give labels, another model in `against`, or both"):
+    with pytest.raises(BadPlan, match="give labels, a model to compare with \\(against\\), or both"):
         evaluate(*pair)
 
 

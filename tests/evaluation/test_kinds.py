@@ -5,7 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dcz.evaluation import compare, kinds, metrics
+import dcz
+from dcz.evaluation import compare, differences, kinds, metrics
 from dcz.evaluation.kinds import GraphKinds
 from tests import models
 from tests.models import normal, tensor
@@ -127,3 +128,23 @@ def test_a_graph_that_is_no_valid_one_and_constants_in_other_files_are_left_to_o
     proto = models.model(nodes, {"ids": (INT64, ["n"])}, {"y": (FLOAT, None)}, weights)
     onnx.save(proto, tmp_path / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
     assert compare.graph_kinds(tmp_path / "a.onnx").index_limits == {}
+
+
+def test_a_copy_of_an_input_is_no_answer(tmp_path):
+    """Its entries are always equal, whatever became of the weights."""
+    nodes = [
+        helper.make_node("Identity", ["mask"], ["copied"]),
+        helper.make_node("MatMul", ["x", "w"], ["memory"]),
+    ]
+    inputs = {"mask": (TensorProto.BOOL, ["n", 3]), "x": ["n", 64]}
+    outputs = {"copied": (TensorProto.BOOL, ["n", 3]), "memory": ["n", 64]}
+    proto = models.model(nodes, inputs, outputs, [models.tensor("w", models.normal(64, 64))])
+    x = {"mask": np.ones((8, 3), bool), "x": models.normal(8, 64)}
+    found = kinds.GraphKinds(proto).measures(["copied", "memory"], [x["mask"], x["x"]], 8)
+    assert found[0] == metrics.COPY and metrics.answer_output(found) == 1
+    path = models.save(proto, tmp_path / "net.onnx")
+    packed = dcz.compress(path, tmp_path / "net.dcz", dcz.Settings(bits=1))
+    np.savez(tmp_path / "x.npz", **x)
+    result = dcz.verify(packed, against=path, inputs=tmp_path / "x.npz")
+    assert [each.output for each in differences.judged(result.outputs)] == ["memory"]
+    assert "tells nothing" in result.outputs[0].describe()
