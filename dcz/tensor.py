@@ -82,7 +82,7 @@ def largest(dtype: Dtype) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class ValueGrid:
     """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
     tensor's type.
 
@@ -108,7 +108,7 @@ class Tensor:
     shape: tuple[int, ...]
     source: np.ndarray | FileRange
     rows: int = 0
-    grid: Grid | None = None
+    grid: ValueGrid | None = None
 
     @functools.cached_property
     def data(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..codec.stages import grid
+from ..codec.stages import entropy, grid
 from .hessian import damp
 from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for
 
@@ -74,7 +74,7 @@ def quantize(
     q = levels[codes]
     values = np.empty_like(q)
     np.put_along_axis(values, order[:, :, None], q, 1)
-    loss, bits = output_loss(w - q, h), _entropy(codes, len(levels))
+    loss, bits = output_loss(w - q, h), entropy.entropy_bits(np.bincount(codes.ravel()))
     return QuantizedWeights(np.swapaxes(values, 1, 2), levels, loss, bits, float(curvature.mean()))
 
 
@@ -129,10 +129,3 @@ def _coordinate_descent(w: np.ndarray, h: np.ndarray, codes: np.ndarray, quantiz
             gradient[:, j + 1 : stop] -= h[:, j + 1 : stop, j, None] * changes[:, None, j - start]
         gradient[:, stop:] -= h[:, stop:, start:stop] @ changes
     return codes
-
-
-def _entropy(codes: np.ndarray, level_count: int) -> float:
-    """Bits of all codes at the entropy of their own frequencies."""
-    count = np.bincount(codes.ravel(), minlength=level_count)
-    count = count[count > 0]
-    return float((count * np.log2(codes.size / count)).sum())

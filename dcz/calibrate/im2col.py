@@ -118,8 +118,8 @@ class ConvPatches:
             return x
         shape = ((d - 1) * s + 1 for d, s in zip(x.shape[2:], self.input_dilations, strict=True))
         dilated = np.zeros((*x.shape[:2], *shape), x.dtype)
-        spread = [slice(None, None, s) for s in self.input_dilations]
-        dilated[(slice(None), slice(None), *spread)] = x
+        dilated_places = [slice(None, None, s) for s in self.input_dilations]
+        dilated[(slice(None), slice(None), *dilated_places)] = x
         return dilated
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..codec.stages import grid, share
+from ..codec.stages import entropy, grid, share
 from ..encoded import MAX_ENTRIES
 
 OUTLIER_LEVELS = 32  # for outliers, where a uniform grid would need more entries than a codebook holds
@@ -78,7 +78,7 @@ class Quantizer:
     def with_rates(self, codes: np.ndarray) -> "Quantizer":
         """The same, each code costing -log2 of its frequency among `codes`; one that never occurs, as half of one."""
         count = np.bincount(codes.ravel(), minlength=len(self.levels))
-        return replace(self, rate_costs=self.slope * -np.log2(np.maximum(count, 0.5) / codes.size))
+        return replace(self, rate_costs=self.slope * entropy.ideal_lengths(count, codes.size))
 
     def nearest(self, values: np.ndarray) -> np.ndarray:
         """The code of the level nearest to each value."""

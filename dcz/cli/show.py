@@ -261,7 +261,9 @@ def verified(result: Verification) -> None:
 
 def _tensor_differences(rows: "list[TensorDifference]") -> Table:
     """Signal to error of each tensor, those that come off worst first."""
-    table = Table(title="signal to error, in dB, worst first by the lower of the first two", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="signal to error, in dB; worst first, by the lower of two", title_justify="left", box=None, pad_edge=False
+    )
     for head in ("all weights", "typical ones", "worst row"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("tensor", overflow="fold")

@@ -32,7 +32,7 @@ from .metrics import (
 ROW_TOLERANCE = 0.05  # of a row's length: nearer ones are the same row, where outputs have no fixed number of them
 MAX_ROWS = 4096  # of an output without a fixed number of them that are compared: each with all others
 MAX_COMMON_ANSWER = 0.75  # of the answers: where one answer makes up more, they tell nothing on drawn inputs
-MIN_SPREAD = 1e-4  # of the answers' squares: where they differ by less from sample to sample, the same
+MIN_VARIATION = 1e-4  # of the answers' squares: where they differ by less from sample to sample, the same
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class DifferenceSums:
         self.score, self.answers = 0.0, 0  # the sum of shares or cosines, and how many
         self.matched, self.rows = 0, 0.0  # rows in both, and the mean number of rows
         self.reshaped = False  # whether some output had another shape
-        self.spread = 0.0  # sum of squares of the answers' distance from the first one
+        self.variation = 0.0  # sum of squares of the answers' distance from the first one
         self.first: np.ndarray | None = None
         self.answer_counts: Counter[Any] = Counter()
 
@@ -153,7 +153,7 @@ class DifferenceSums:
         else:
             self.answers += len(x) if x.ndim else 1
             self._count_near_rows(np.atleast_2d(x), np.atleast_2d(distance))  # as if its length were open
-        self._add_spread(x)
+        self._add_variation(x)
 
     def _add_distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Add to the sums of squares; how far each entry of float64 arrays is from the other's."""
@@ -178,16 +178,16 @@ class DifferenceSums:
             self.matched += int((np.square(distance).sum(-1) <= ROW_TOLERANCE**2 * np.square(x).sum(-1)).sum())
         self.rows += math.prod(x.shape[:-1])
 
-    def _add_spread(self, x: np.ndarray) -> None:
+    def _add_variation(self, x: np.ndarray) -> None:
         samples = x if x.ndim else x[None]
         if self.first is None:
             self.first = samples[0]
         if samples[0].shape == self.first.shape:
             with np.errstate(over="ignore", invalid="ignore"):
                 distance = samples - self.first
-                self.spread += float(np.square(distance[np.isfinite(distance)]).sum())
+                self.variation += float(np.square(distance[np.isfinite(distance)]).sum())
         else:  # they have not even one shape
-            self.spread = np.inf
+            self.variation = np.inf
 
     def _add_texts(self, x: Any, y: Any) -> None:
         """Text entry by entry; what is no array at all is equal or not."""
@@ -209,7 +209,7 @@ class DifferenceSums:
         else:
             self.reshaped, self.noise, self.largest = True, np.inf, np.inf
         if len(x):
-            self._add_spread(x.astype(np.float64))
+            self._add_variation(x.astype(np.float64))
         width = x.shape[-1] if x.ndim > 1 else 1
         rows, others = (each.reshape(-1, width).astype(np.float64) if width and each.size % width == 0 else
                         np.zeros((0, max(width, 1))) for each in (x, y))  # fmt: skip
@@ -241,7 +241,7 @@ class DifferenceSums:
                 best, other_best = (keys[int(np.where(np.isnan(each), -np.inf, each).argmax())]
                                     for each in (values, others))  # fmt: skip
                 self._add_answers(np.array([best], object), np.array([other_best], object))
-                self._add_spread(values[None])
+                self._add_variation(values[None])
 
     def difference(self, output: str, drawn: bool = False) -> OutputDifference:
         """The figures for the output of this name; without scores where the inputs were `drawn` and say nothing."""
@@ -265,4 +265,4 @@ class DifferenceSums:
         """Whether the original's answers differ from sample to sample."""
         if measure.is_share and self.answer_counts:
             return max(self.answer_counts.values()) <= MAX_COMMON_ANSWER * self.answers
-        return self.spread > MIN_SPREAD * self.signal
+        return self.variation > MIN_VARIATION * self.signal

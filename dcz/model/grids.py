@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from ..tensor import Grid, round_to, values
+from ..tensor import ValueGrid, round_to, values
 from .model_file import Model
 from .nodes import float_attributes, int_attributes
 from .replace import replace_data
@@ -31,7 +31,7 @@ MAX_READS = 16  # of a weight, whose grids are all in memory
 
 
 @dataclass(frozen=True, eq=False)
-class _Grid:
+class _QuantizeLinear:
     """What a QuantizeLinear rounds to: `scale` and `zero`, of a shape that fits the weights, and the least and greatest
     code."""
 
@@ -40,12 +40,12 @@ class _Grid:
     low: int
     high: int
 
-    def place(self) -> Grid:
+    def place(self) -> ValueGrid:
         """The same as a tensor says it."""
         axes = [number for number, dim in enumerate(self.scale.shape) if dim != 1]
         if len(axes) > 1:
-            return Grid(None, self.scale.ravel()[:0])
-        return Grid(axes[0] if axes else None, self.scale.ravel())
+            return ValueGrid(None, self.scale.ravel()[:0])
+        return ValueGrid(axes[0] if axes else None, self.scale.ravel())
 
     def codes(self, weights: np.ndarray) -> np.ndarray:
         """The codes of weights: x / scale, to nearest, ties to even, plus the zero point, saturated."""
@@ -92,10 +92,14 @@ def snap_to_grids(model: Model, may_snap: Callable[[ModelTensor], bool] = lambda
 
 def _grids(
     value: Value, tensor: ModelTensor, uses: TensorUses, constants: Mapping[Value, ModelTensor]
-) -> list[_Grid] | None:
+) -> list[_QuantizeLinear] | None:
     """The grids of all that reads a value; None where something else reads it, or a grid is not known."""
-    reads, moved = uses.next_of(value)
-    if moved or not 0 < len(reads) <= MAX_READS or any(read.operator not in QUANTIZE or read.operand for read in reads):
+    reads, aliases = uses.next_of(value)
+    if (
+        aliases
+        or not 0 < len(reads) <= MAX_READS
+        or any(read.operator not in QUANTIZE or read.operand for read in reads)
+    ):
         return None
     grids = []
     for read in reads:
@@ -110,7 +114,9 @@ def _grids(
     return grids
 
 
-def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero: ModelTensor | None) -> _Grid | None:
+def _grid(
+    node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero: ModelTensor | None
+) -> _QuantizeLinear | None:
     """The grid of a QuantizeLinear with these parameters; None where dcz does not know it."""
     attributes = int_attributes(node)
     code = zero.dtype.code if zero is not None else attributes.get("output_dtype", 0) or TensorProto.UINT8
@@ -123,7 +129,7 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
     if zeros is None or zeros.shape != steps.shape or not (np.isfinite(steps).all() and (steps > 0).all()):
         return None
     if steps.size == 1 and steps.ndim < 2 and not attributes.get("block_size", 0):
-        return _Grid(steps.reshape(()), zeros.reshape(()), *_RANGES[code])
+        return _QuantizeLinear(steps.reshape(()), zeros.reshape(()), *_RANGES[code])
     rank, axis = len(tensor.shape), attributes.get("axis", 1)
     if not -rank <= axis < rank:
         return None
@@ -135,11 +141,11 @@ def _grid(node: NodeProto, tensor: ModelTensor, scale: ModelTensor | None, zero:
             return None
         block = min(block, tensor.shape[axis])
         steps, zeros = (np.repeat(array, block, axis).take(range(tensor.shape[axis]), axis) for array in (steps, zeros))
-        return _Grid(steps, zeros, *_RANGES[code]) if steps.shape == tensor.shape else None
+        return _QuantizeLinear(steps, zeros, *_RANGES[code]) if steps.shape == tensor.shape else None
     if steps.shape != (tensor.shape[axis],):
         return None
     shape = [-1 if number == axis else 1 for number in range(rank)]
-    return _Grid(steps.reshape(shape), zeros.reshape(shape), *_RANGES[code])
+    return _QuantizeLinear(steps.reshape(shape), zeros.reshape(shape), *_RANGES[code])
 
 
 def _whole_numbers(tensor: ModelTensor) -> np.ndarray | None:
@@ -150,7 +156,7 @@ def _whole_numbers(tensor: ModelTensor) -> np.ndarray | None:
     return data.view(tensor.dtype.name).reshape(tensor.shape).astype(np.float32)
 
 
-def _snapped(tensor: ModelTensor, grids: list[_Grid]) -> np.ndarray | None:
+def _snapped(tensor: ModelTensor, grids: list[_QuantizeLinear]) -> np.ndarray | None:
     """The bytes of a tensor on its grid; None where a QuantizeLinear would not give the same codes for these."""
     weights = tensor.values()
     if not np.isfinite(weights).all():

@@ -8,7 +8,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import UnsuitableModel
 from ..files import FileRange
-from ..tensor import DTYPES, Dtype, Grid, Tensor, values
+from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
 from .roles import Role, roles
@@ -40,7 +40,7 @@ class ModelTensor:
     external: tuple[str, int, int] | None = None
     is_weight: bool = False
     exact_because: str = ""
-    grid: Grid | None = None
+    grid: ValueGrid | None = None
 
     @property
     def nbytes(self) -> int:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..codec import sharing
-from ..codec.stages import share
+from ..codec.stages import entropy, share
 from ..errors import InvalidArgument
 from ..plan import Settings
 from .network import Network
@@ -121,12 +121,6 @@ def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
             counts = np.bincount(sharing.share_weights(weight.kept_values(), settings[weight.name]).codes)
         else:
             counts = None
-        total += _entropy_bits(np.array([kept, weight.count - kept]))
-        total += 32 * kept if counts is None else _entropy_bits(counts) + 16 * len(counts)
+        total += entropy.entropy_bits(np.array([kept, weight.count - kept]))
+        total += 32 * kept if counts is None else entropy.entropy_bits(counts) + 16 * len(counts)
     return round(total / 8)
-
-
-def _entropy_bits(counts: np.ndarray) -> float:
-    """Bits of an ideal code for symbols with these counts (Shannon's entropy times their number)."""
-    counts = counts[counts > 0]
-    return float((counts * np.log2(counts.sum() / counts)).sum())

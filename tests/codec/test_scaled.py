@@ -10,7 +10,7 @@ from dcz.codec.decode import decode
 from dcz.encoded import Shared, Sparse, Stored
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
-from dcz.tensor import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Dtype, Grid, Tensor, round_to, values
+from dcz.tensor import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Dtype, Tensor, ValueGrid, round_to, values
 
 SAFE = Settings(quality=34.0)
 
@@ -99,7 +99,7 @@ def test_weights_on_a_grid_of_their_own_for_each_place_are_coded_exactly(pruned,
         draw.random((96, 128)) < (0.1 if pruned else 1)
     )
     on_grid = tensor(codes * scales + 0.0, 1, dtype)
-    on_grid = dataclasses.replace(on_grid, grid=Grid(axis, scales.ravel()))
+    on_grid = dataclasses.replace(on_grid, grid=ValueGrid(axis, scales.ravel()))
     found = encode.encode(on_grid, LOSSLESS, record.parts)
     candidate = encode.encodings(on_grid, LOSSLESS)[0]
     assert candidate.encoded.codebook.scales is not None and len(found.data) < len(codes.ravel())
@@ -107,7 +107,7 @@ def test_weights_on_a_grid_of_their_own_for_each_place_are_coded_exactly(pruned,
 
 
 def test_a_grid_that_the_weights_are_not_on_changes_nothing():
-    off = dataclasses.replace(tensor(rows_of(10, (64, 64)), 1), grid=Grid(0, np.full(64, 0.01, np.float32)))
+    off = dataclasses.replace(tensor(rows_of(10, (64, 64)), 1), grid=ValueGrid(0, np.full(64, 0.01, np.float32)))
     found = encode.encodings(off, LOSSLESS)
     assert all(isinstance(each.encoded, Stored) for each in found)
 
