@@ -16,6 +16,7 @@ from .tensor import Dtype, round_to, values
 SEGMENT = 1 << 18  # symbols: long enough for its end symbol not to matter, short enough to spread over threads
 END = 256  # the symbol that ends a segment
 MAX_ENTRIES = 256  # of a codebook
+MAX_LOW_BITS = 8  # of a fine codebook, beside its codes
 MAX_WORD_BITS = 15  # DEFLATE's own limit
 
 
@@ -51,7 +52,8 @@ class Scales:
 class Codebook:
     """`count` values of the tensor's type: native or half `entries` (bytes), or a ramp of float32 (spec, section 8).
 
-    With `scales`, an element is the product of its entry and its scale.
+    With `scales`, an element is the product of its entry and its scale. In the form "fine" (section 8.2), a ramp too,
+    each code stands for 2^`low_bits` entries, among which the low bits of an element choose.
     """
 
     form: str
@@ -60,6 +62,7 @@ class Codebook:
     first: float = 0.0
     step: float = 0.0
     scales: Scales | None = None
+    low_bits: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,19 +98,24 @@ class Stored:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """A code for every element."""
+    """A code for every element, and where the codebook is fine, its low bits."""
 
     codebook: Codebook
     codes: Stream
+    low: Stream | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A code for every kept position, zero elsewhere; `codebook` and `codes` are None where nothing is kept."""
+    """A code for every kept position, zero elsewhere; `codebook` and `codes` are None where nothing is kept.
+
+    Where the codebook is fine, also the low bits for every kept position.
+    """
 
     index: Index
     codebook: Codebook | None
     codes: Stream | None
+    low: Stream | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +157,9 @@ class RecordInfo:
 
 
 def minor_version(encoded: Encoded) -> int:
-    """The least minor version of the format that knows what an encoding uses: 1 for scales, else 0."""
+    """The least minor version of the format that knows what an encoding uses: 1 for scales and low bits, else 0."""
     codebook = encoded.codebook if isinstance(encoded, (Shared, Sparse)) else None
-    return 0 if codebook is None or codebook.scales is None else 1
+    return 0 if codebook is None or (codebook.scales is None and codebook.form != "fine") else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +208,7 @@ def entry_values(codebook: Codebook, dtype: Dtype) -> np.ndarray:
             return values(np.frombuffer(codebook.entries, dtype.pattern), dtype).astype(np.float64)
         if codebook.form == "half":
             return np.frombuffer(codebook.entries, "<f2").astype(np.float64)
-        return codebook.first + np.arange(codebook.count, dtype=np.float64) * codebook.step
+        return codebook.first + np.arange(codebook.count << codebook.low_bits, dtype=np.float64) * codebook.step
 
 
 def step_scales(steps: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ from .errors import FileAccess, InvalidArgument
 
 STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
-WORST_QUALITY, BEST_QUALITY = 1.0, 60.0  # decibels
-SHARED_QUALITY = 42.0  # that 256 levels reach for ordinary weights; more takes another encoding, of more bits
+WORST_QUALITY, BEST_QUALITY = 1.0, 72.0  # decibels
+SHARED_QUALITY = 42.0  # that 256 levels reach for ordinary weights
 MAX_MIN_WEIGHTS = 2**62  # elements; no tensor has more
 
 
@@ -42,7 +42,8 @@ class Settings:
     Pruning (at most one): `sparsity`, the share of weights that becomes zero, 0 to below 1; `threshold`, in standard
     deviations of the tensor. Sharing (at most one) of the weights that pruning leaves: `bits` 1 to 8, k-means with
     2^bits centroids; `step`, a grid of this many of their standard deviations; `quality`, a grid of this SQNR (signal
-    to quantization noise ratio) in decibels; `rate`, a grid whose codes take about this many bits a weight.
+    to quantization noise ratio) in decibels, and with `adapt` finer for networks that are more sensitive than most (see
+    codec.quality.margin); `rate`, a grid whose codes take about this many bits a weight.
     `share=False` keeps them as they are. `init` and `seed` start k-means, `index_bits` 2 to 8 fixes the gaps' width
     (None: the smallest measured), `codebook` may be rounded to float16. Raises InvalidArgument for fields that are out
     of range or contradict each other.
@@ -55,6 +56,7 @@ class Settings:
     bits: int | None = None
     step: float | None = None
     quality: float | None = None
+    adapt: bool = False
     rate: float | None = None
     init: str = "cuberoot"
     seed: int = 0
@@ -62,8 +64,9 @@ class Settings:
     codebook: str = "auto"
 
     def __post_init__(self) -> None:
-        flags = isinstance(self.lossless, bool) and isinstance(self.share, bool)
-        expect(flags, "lossless and share are true or false")
+        flags = all(isinstance(flag, bool) for flag in (self.lossless, self.share, self.adapt))
+        expect(flags, "lossless, share and adapt are true or false")
+        expect(not self.adapt or self.quality is not None, "adapt = true goes with a quality")
         expect(_is_number(self.sparsity, 0, 1) and self.sparsity != 1, "sparsity is a number from 0 to below 1")
         expect(_is_number(self.threshold, 0, 1e6), "threshold is a number of standard deviations, 0 or more")
         expect(_is_whole(self.bits, 1, 8), "bits is a whole number from 1 to 8")
@@ -102,8 +105,8 @@ ANY_SIZE = 1 << 62  # elements: for what a plan says of a tensor, were it large
 PRUNING = ("sparsity", "threshold")
 SHARING = ("bits", "step", "quality", "rate")
 # Decibels of weight error that change few answers of a network: see tests/benchmarks/RESULTS.md.
-SAFE_QUALITY = 34.0
-DEFAULT = Settings(quality=SAFE_QUALITY)
+SAFE_QUALITY = 33.0
+DEFAULT = Settings(quality=SAFE_QUALITY, adapt=True)
 LOSSLESS = Settings(lossless=True)
 # Starting points for those who do not think in decibels. What they do to a real network is measured in
 # tests/benchmarks/RESULTS.md. With calibration a preset is a drop instead (DROPS): the share of samples that may
@@ -111,8 +114,8 @@ LOSSLESS = Settings(lossless=True)
 PRESETS = {
     "lossless": LOSSLESS,
     "safe": DEFAULT,
-    "balanced": Settings(quality=30.0),
-    "small": Settings(quality=26.0),
+    "balanced": Settings(quality=30.0, adapt=True),
+    "small": Settings(quality=26.0, adapt=True),
 }
 DROPS = {"safe": 0.005, "balanced": 0.01, "small": 0.05}
 
@@ -201,13 +204,13 @@ def overlay(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     fields = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
     for group in (PRUNING, SHARING):
         if any(changes.get(name) is not None for name in group):
-            fields.update(dict.fromkeys(group), lossless=False)
+            fields.update(dict.fromkeys(group), lossless=False, **({"adapt": False} if group is SHARING else {}))
     if any(changes.get(name) is not None for name in SHARING):
         fields["share"] = True
     if changes.get("share") is False:
-        fields.update(dict.fromkeys(SHARING))
+        fields.update(dict.fromkeys(SHARING), adapt=False)
     if changes.get("lossless"):
-        fields.update(dict.fromkeys(PRUNING + SHARING))
+        fields.update(dict.fromkeys(PRUNING + SHARING), adapt=False)
     unknown = changes.keys() - fields.keys()
     if unknown:
         raise InvalidArgument(f"unknown setting {min(unknown)!r}; known are preset, {', '.join(fields)}")
@@ -229,7 +232,9 @@ def _without_preset(changes: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(
             f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out"
         )
-    return changes | ({"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality})
+    return changes | (
+        {"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality, "adapt": True}
+    )
 
 
 def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:

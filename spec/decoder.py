@@ -215,7 +215,7 @@ def read_graph(stored: bytes, plain_size: int, crc: int) -> bytes:
 # The parts of a record are read in two steps. `read_...` checks the structure and gives a function; that one decodes.
 # So a record must be sound from its first byte to its last before memory is taken for what it decodes to.
 Decode = Callable[[], bytes]
-Element = Callable[[int, int], bytes]  # from a code, and the number of an element, to the element
+Element = Callable[[int, int], bytes]  # from an entry's number, and that of an element, to the element
 
 
 def read_record(part: Part, entry: Entry) -> bytes:
@@ -248,13 +248,15 @@ def scatter(elements: bytes, places: list[int], entry: Entry) -> bytes:
 
 def read_coded(part: Part, count: int, entry: Entry, places: Callable[[], list[int]] | None) -> Decode:
     """A codebook and `count` codes, of all elements, or of those whose numbers `places` gives."""
-    alphabet, codebook = read_codebook(part, entry.dtype, entry.dims)
+    alphabet, low_bits, codebook = read_codebook(part, entry.dtype, entry.dims)
     codes = read_stream(part, count, alphabet)
+    low = read_stream(part, count, 1 << low_bits) if low_bits else lambda: bytes(count)
 
     def decode() -> bytes:
         element = codebook()
         numbers = places() if places else range(count)
-        return b"".join([element(code, number) for code, number in zip(codes(), numbers, strict=True)])
+        coded = zip(codes(), low(), numbers, strict=True)
+        return b"".join([element(code << low_bits | below, number) for code, below, number in coded])
 
     return decode
 
@@ -428,12 +430,14 @@ def read_bitmap(part: Part, count: int) -> list[int]:
 # ---- 8. Codebooks ----------------------------------------------------------------------------------------------------
 
 
-def read_codebook(part: Part, dtype: int, dims: tuple[int, ...]) -> tuple[int, Callable[[], Element]]:
-    """The number of entries, and a function that gives the elements that they stand for."""
+def read_codebook(part: Part, dtype: int, dims: tuple[int, ...]) -> tuple[int, int, Callable[[], Element]]:
+    """The number of codes, the low bits of a fine codebook (else 0), and a function that gives entries' elements."""
     form, count, size = part.u8(), part.u8() + 1, byte_size(1, dtype)
     scaled, form = form >> 7, form & 127
-    part.check(form < 3, "codebook-form")
-    data = part.take((count * size, 2 * count, 8)[form])
+    part.check(form < 4, "codebook-form")
+    data = part.take((count * size, 2 * count, 8, 8)[form])
+    low_bits = part.u8() if form == 3 else 0
+    part.check(form < 3 or 1 <= low_bits <= 8, "low-bits")
     place, scales = read_scales(part, dims) if scaled else (None, None)
 
     def values() -> list[float]:
@@ -442,11 +446,11 @@ def read_codebook(part: Part, dtype: int, dims: tuple[int, ...]) -> tuple[int, C
         if form == 1:
             return list(struct.unpack(f"<{count}e", data))
         first, step = struct.unpack("<ff", data)
-        return [first + i * step for i in range(count)]
+        return [first + i * step for i in range(count << low_bits)]
 
     def decode() -> Element:
         if form == 0 and not scaled:
-            return lambda code, number: data[code * size : (code + 1) * size]
+            return lambda entry, number: data[entry * size : (entry + 1) * size]
         entries, factors = values(), scales() if scaled else [1.0]
         part.check(all(map(math.isfinite, entries)), "codebook-value")
         try:
@@ -455,11 +459,11 @@ def read_codebook(part: Part, dtype: int, dims: tuple[int, ...]) -> tuple[int, C
         except OverflowError:
             raise Refused("codebook-value", f"the {part.name}: an entry is too large") from None
         if scaled:
-            return lambda code, number: round_to(dtype, entries[code] * factors[place(number)])
+            return lambda entry, number: round_to(dtype, entries[entry] * factors[place(number)])
         rounded = [round_to(dtype, value) for value in entries]
-        return lambda code, number: rounded[code]
+        return lambda entry, number: rounded[entry]
 
-    return count, decode
+    return count, low_bits, decode
 
 
 # ---- 8.1 Scales ------------------------------------------------------------------------------------------------------

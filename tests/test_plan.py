@@ -16,7 +16,7 @@ OUT_OF_RANGE = {
     "threshold": [-1, float("inf"), float("nan"), "1"],
     "bits": [0, 9, 2.0, "4", True],
     "step": [0, -0.1, 1e-7, 1001, float("nan")],
-    "quality": [0, 0.9, 60.1, float("inf"), "30"],
+    "quality": [0, 0.9, 72.1, float("inf"), "30"],
     "init": ["random", "", None, 1, ["linear"]],
     "seed": [-1, 1.0, None, True, 2**32 + 1],
     "index_bits": [1, 9, 4.0, "4", False],
@@ -152,7 +152,7 @@ def test_a_preset_stands_for_its_settings(name):
 
 
 def test_a_preset_leaves_the_rest_to_others():
-    assert overlay(DEFAULT, {"preset": "small", "sparsity": 0.5}) == Settings(quality=26.0, sparsity=0.5)
+    assert overlay(DEFAULT, {"preset": "small", "sparsity": 0.5}) == Settings(quality=26.0, adapt=True, sparsity=0.5)
     assert overlay(Settings(index_bits=4), {"preset": "lossless"}) == Settings(lossless=True, index_bits=4)
 
 

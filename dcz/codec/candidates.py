@@ -45,13 +45,14 @@ class Coded:
 
     The mask of kept positions (bool, flat), a code (uint8) for each of them, and the codebook that the codes index (bit
     patterns of the tensor's type). With `row_scales`, entries are float32 patterns, and elements their products with
-    the scales.
+    the scales. Codes are uint16 where they index the entries of a `fine` codebook.
     """
 
     mask: np.ndarray
     codes: np.ndarray
     entries: np.ndarray
     row_scales: scale.RowScales | None = None
+    fine: Codebook | None = None
 
     @functools.cached_property
     def positions(self) -> arrays.KeptPositions:
@@ -118,7 +119,7 @@ def of_pruned(
 ) -> list[Candidate]:
     """The encodings of `tensor` with exact values at the true positions of `mask` (bool, flat) and zeros elsewhere."""
     shape, patterns, itemsize = matrix_shape(tensor.shape), tensor.patterns, tensor.dtype.bits // 8
-    positions = _index(mask.reshape(shape), index_bits, run_parts)
+    positions = index_of(mask.reshape(shape), index_bits, run_parts)
     kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), positions.column_major)
     encoded = Pruned(positions, block.encode(kept.view(np.uint8), itemsize))
     zero = patterns.dtype.type(0)
@@ -133,14 +134,19 @@ def of_coded(
 
     Deflated are the shared values and, unless weights were `pruned`, those that the tensor had.
     """
-    shared = of_distinct(tensor, coded, index_bits, run_parts)
-    promising = PROBE_MARGIN * stream_bytes(shared[0].encoded)
-    for data in (shared[0].source,) if pruned else (tensor.data, shared[0].source):
+    return with_stored(of_distinct(tensor, coded, index_bits, run_parts), tensor, pruned)
+
+
+def with_stored(found: list[Candidate], tensor: Tensor, pruned: bool) -> list[Candidate]:
+    """Encodings by codes, `stored` ones of the same elements and, unless weights were `pruned`, of all as they are."""
+    promising = PROBE_MARGIN * stream_bytes(found[0].encoded)
+    stored = []
+    for data in (found[0].source,) if pruned else (tensor.data, found[0].source):
         # More probes are for layers whose rows differ in density: the middle one may be nearly empty.
         fractions = (block.probe(data, tensor.dtype.bits // 8, probes) for probes in (1, 16))
         if len(data) <= block.PROBE or all(fraction * len(data) < promising for fraction in fractions):
-            shared.append(store(data, tensor.dtype))
-    return shared
+            stored.append(store(data, tensor.dtype))
+    return found + stored
 
 
 def of_distinct(
@@ -198,7 +204,7 @@ def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray, run_parts: hu
 def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> Sparse:
     """An index of the kept positions, and a code for each."""
     mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    positions = _index(mask, index_bits, run_parts)
+    positions = index_of(mask, index_bits, run_parts)
     if not positions.kept:
         return Sparse(positions, None, None)
     codebook, table = _codebook(coded.entries, tensor.dtype, coded.row_scales)
@@ -210,7 +216,7 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huf
     return Sparse(positions, codebook, huffman.encode(codes, run_parts))
 
 
-def _index(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunParts) -> Index:
+def index_of(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunParts) -> Index:
     """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, in bits."""
     widths = WIDTHS if index_bits is None else (index_bits,)
     best, best_bytes = None, math.inf
@@ -231,7 +237,7 @@ def stream_bytes(encoded: Encoded) -> int:
     """Bytes of the coded symbols of an encoding, without codebooks and tables."""
     streams = [encoded.index.gaps] if isinstance(encoded, (Sparse, Pruned)) else []
     if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
-        streams.append(encoded.codes)
+        streams += [encoded.codes] if encoded.low is None else [encoded.codes, encoded.low]
     return sum(len(segment) for stream in streams for segment in stream.segments)
 
 
@@ -247,11 +253,18 @@ def _codebook(entries: np.ndarray, dtype: Dtype, row_scales: scale.RowScales | N
         order = np.argsort(numbers, kind="stable")
         codebook = Codebook("native", len(entries), round_to(numbers[order], dtype).tobytes())
         table = np.argsort(order).astype(np.uint8)
+    return with_scales(codebook, row_scales), table
+
+
+def with_scales(codebook: Codebook, row_scales: scale.RowScales | None) -> Codebook:
+    """A codebook with these scales, if there are any."""
+    if row_scales is None:
+        return codebook
     if row_scales.steps is None:
         scales = Scales(row_scales.axis, exact=row_scales.scales.astype("<f4").tobytes())
     else:
         scales = Scales(row_scales.axis, steps=huffman.encode(row_scales.steps))
-    return dataclasses.replace(codebook, scales=scales), table
+    return dataclasses.replace(codebook, scales=scales)
 
 
 def codebook_of(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray]:

@@ -55,10 +55,10 @@ def decode(
     run = partial(_symbols, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine)
     if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        return _decode_scaled(scaled, run(encoded.codes, encoded.codebook.count), dtype, run_parts)
+        return _decode_scaled(scaled, _codes(encoded.codebook, encoded.codes, encoded.low, run), dtype, run_parts)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
-        return _decode_shared(entries, run(encoded.codes, encoded.codebook.count), run_parts)
+        return _decode_shared(entries, _codes(encoded.codebook, encoded.codes, encoded.low, run), run_parts)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
@@ -68,11 +68,22 @@ def decode(
     assert encoded.codebook is not None and encoded.codes is not None, "kept positions have codes"
     if encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        codes = run(encoded.codes, encoded.codebook.count)
+        codes = _codes(encoded.codebook, encoded.codes, encoded.low, run)
         return _scatter(encoded.index, shape, dtype, run, lambda ranks, where: scaled.at(codes[ranks], where))
     entries = codebook_patterns(encoded.codebook, dtype)
-    codes = run(encoded.codes, encoded.codebook.count)
+    codes = _codes(encoded.codebook, encoded.codes, encoded.low, run)
     return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: entries[codes[ranks]])
+
+
+def _codes(codebook: Codebook, codes: Stream, low: Stream | None, run: Run) -> np.ndarray:
+    """The numbers of the entries, uint8; of a fine codebook uint16: a code, and the low bits below it."""
+    high = run(codes, codebook.count)
+    if low is None:
+        return high
+    numbers = high.astype(np.uint16)
+    numbers <<= codebook.low_bits
+    numbers |= run(low, 1 << codebook.low_bits)
+    return numbers
 
 
 def _symbols(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
@@ -85,13 +96,13 @@ def _symbols(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
 
 
 def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.RunParts = map) -> np.ndarray:
-    """The bytes (uint8, flat) of entries[codes], two codes at a time by a table of all pairs."""
+    """The bytes (uint8, flat) of entries[codes], two codes (uint8) at a time by a table of all pairs."""
     itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
-    table = np.zeros(256, entries.dtype)
+    table = np.zeros(max(256, len(entries)), entries.dtype)
     table[: len(entries)] = entries
     paired = 0
-    if itemsize <= 4 and len(codes) > CHUNK:
+    if itemsize <= 4 and len(codes) > CHUNK and codes.dtype == np.uint8:
         paired = len(codes) // 2 * 2
         pairs = np.empty((256, 256, 2), entries.dtype)
         pairs[:, :, 0], pairs[:, :, 1] = table[None, :], table[:, None]
@@ -131,11 +142,11 @@ class _Scaled:
         return found.astype(np.float64, copy=False)
 
     def at(self, codes: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """The elements of `codes` (uint8) at flat `positions` (int64), as bit patterns."""
+        """The elements of `codes` (uint8 or uint16) at flat `positions` (int64), as bit patterns."""
         return round_to(self._entries[codes] * self._scales(positions // self._inner % self._count), self._dtype)
 
     def block(self, codes: np.ndarray, block: slice) -> np.ndarray:
-        """The elements of `codes` (uint8) at a slice of the flat positions, as bit patterns."""
+        """The elements of `codes` (uint8 or uint16) at a slice of the flat positions, as bit patterns."""
         scales = self._scales(arrays.places(self._shape, self._axis, block))
         return round_to(self._entries[codes] * scales, self._dtype)
 

@@ -11,13 +11,12 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..deflate import crc32
 from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_version
-from ..plan import SHARED_QUALITY, Settings
-from ..tensor import Tensor, round_to
-from . import candidates, precision, scaled, sharing
+from ..plan import Settings
+from ..tensor import Tensor
+from . import candidates, fine, precision, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import grid, huffman, prune
+from .stages import huffman, prune
 
-MAX_TYPICAL_LOSS = 10.0  # 10 dB: how far a codebook may miss its quality for the weights that are no outliers
 MIN_ZEROS = 0.1  # of a tensor's weights, from which leaving zeros out exactly is tried
 
 
@@ -51,12 +50,14 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
         return _keep(tensor, run_parts)
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
+    if coded is not None and coded.fine is not None:
+        found = fine.encodings(tensor, coded, settings.index_bits, run_parts)
+        return candidates.with_stored(found, tensor, mask is not None)
     if coded is not None:
-        finer = None if mask is not None else _finer(tensor, coded, settings)
-        return finer or candidates.of_coded(tensor, coded, mask is not None, settings.index_bits, run_parts)
+        return candidates.of_coded(tensor, coded, mask is not None, settings.index_bits, run_parts)
     if mask is not None:
         return candidates.of_pruned(tensor, mask, settings.index_bits, run_parts)
-    return _keep(tensor, run_parts)
+    return fine.round_and_store(tensor, settings) or _keep(tensor, run_parts)
 
 
 def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
@@ -104,38 +105,11 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     if coded is not None or mask is None or settings.shares_nothing:
         return coded
     row_scales = scaled.row_scales_of(tensor, weights, settings)
-    if row_scales is not None:
-        coded = sharing.share_kept(scaled.unscaled(tensor, weights, row_scales), mask, settings)
-        coded = None if coded is None else replace(coded, row_scales=row_scales)
-        if coded is not None and precision.keeps_quality(tensor, mask, coded, settings):
-            return coded
-    return sharing.share_kept(tensor, mask, settings)
-
-
-def _finer(tensor: Tensor, coded: Coded, settings: Settings) -> list[Candidate] | None:
-    """The encodings of a tensor for a quality that its codebook does not reach; None where it does.
-
-    256 levels come no nearer than 42 to 44 dB to normally distributed weights, and less near where they are to cover
-    many outliers too. Beyond, weights are rounded to multiples of a power of two, whose trailing zero bits deflate, and
-    the exact weights are tried too.
-    """
-    if settings.quality is None:
-        return None
-    weights, row_scales = LazyValues(tensor.patterns, tensor.dtype), coded.row_scales
     unscaled = scaled.unscaled(tensor, weights, row_scales)
-    numbers = LazyValues(unscaled.patterns, unscaled.dtype)
-    kept = LazyValues(unscaled.patterns, unscaled.dtype, arrays.mask_where(numbers, lambda block: block != 0))
-    square = prune.typical_square(kept)
-    step = grid.step_for_quality(square, settings.quality)
-    allowed = precision.MAX_QUALITY_LOSS if settings.quality > SHARED_QUALITY else MAX_TYPICAL_LOSS
-    if not square or precision.typical_error(numbers, square, coded, unscaled.dtype) <= allowed * step**2 / 12:
-        return None
-    rounded = np.empty(len(weights), tensor.dtype.pattern)
-    for block in arrays.blocks(len(weights), arrays.BLOCK):
-        steps = step if row_scales is None else step * row_scales.at(block)
-        powers = np.exp2(np.floor(np.log2(steps)))
-        rounded[block] = round_to(np.rint(weights[block].astype(np.float64) / powers) * powers, tensor.dtype)
-    return [candidates.store(data, tensor.dtype) for data in (rounded.view(np.uint8), tensor.data)]
+    coded = fine.share_exactly(unscaled, mask, settings)
+    if coded is None:
+        coded = fine.improve(unscaled, mask, sharing.share_kept(unscaled, mask, settings), settings)
+    return coded if coded is None or row_scales is None else replace(coded, row_scales=row_scales)
 
 
 def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:

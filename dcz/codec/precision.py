@@ -8,44 +8,13 @@ import numpy as np
 from .. import arrays
 from ..arrays import LazyValues
 from ..deflate import crc32
-from ..plan import SHARED_QUALITY, Settings
-from ..tensor import Dtype, Tensor, values
-from .candidates import Coded
+from ..plan import Settings
+from ..tensor import Tensor, values
 from .stages import prune
 
-MAX_QUALITY_LOSS = 10**0.1  # 1 dB: how far a codebook may miss the quality that it was made for
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
-
-
-def keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, settings: Settings) -> bool:
-    """Whether the weights that `mask` keeps have, with scales, the quality of the settings as a whole; of a sample.
-
-    They have not where a few are much larger than others of their row: the codebook has few entries for them.
-    """
-    assert settings.quality is not None, "only qualities lead to scales"
-    squares = error = 0.0
-    for block in sample_blocks(len(mask)):
-        kept = mask[block]
-        numbers = values(tensor.patterns[block], tensor.dtype)[kept].astype(np.float64)
-        decoded = values(coded.elements(block, tensor.dtype), tensor.dtype)[kept]
-        squares += float(np.square(numbers).sum())
-        error += float(np.square(numbers - decoded).sum())
-    return error <= MAX_QUALITY_LOSS * 10 ** (-min(settings.quality, SHARED_QUALITY) / 10) * squares
-
-
-def typical_error(numbers: LazyValues, square: float, coded: Coded, dtype: Dtype) -> float:
-    """The mean squared error of the codebook for the weights that are no outliers, zeros aside; of a sample."""
-    limit = prune.MAX_BULK * math.sqrt(square)
-    squares, count = 0.0, 0
-    for block in sample_blocks(len(numbers)):
-        magnitudes = np.abs(numbers[block].astype(np.float64))
-        typical = (magnitudes > 0) & (magnitudes <= limit)
-        errors = numbers[block][typical] - values(coded.look_up(coded.entries, block), dtype)[typical]
-        squares += float(np.square(errors, dtype=np.float64).sum())
-        count += len(errors)
-    return squares / max(count, 1)
 
 
 def sample_blocks(length: int) -> Iterator[slice]:

@@ -4,20 +4,41 @@
 
 Without data it is unknown to which tensor's errors the outputs are sensitive. Equal absolute error everywhere takes the
 fewest bits for a total error (reverse water-filling: Cover and Thomas, "Elements of Information Theory", section
-10.3.3), but ruins layers whose weights are small. Relative error in proportion to a tensor's size would be right if the
-relative error of every layer did equal harm, but spoils large layers. The best on average on four networks lies between
-the two: see `by_size`.
+10.3.3), but ruins layers whose weights are small. If the same relative error of every layer does equal harm, the fewest
+bits for a total of harm are taken where the relative squared error of a tensor is in proportion to its number of
+weights: the last bit of each weight then saves the same harm. See `by_size`.
 """
 
 import math
 from collections.abc import Sequence
 
 # The step of a tensor's grid is in proportion to (root mean square of its weights)^MAGNITUDE * (their number)^COUNT.
-# 0, 0 is equal absolute error; 1, 0.5 relative error by size. Of a dozen pairs, on SqueezeNet, magika and two PP-OCR
-# networks at 2.5 to 4.6 bits a weight, this one changed the outputs least on average; the best of each was near it.
-MAGNITUDE, COUNT = 0.75, 0.4
+# 0, 0 is equal absolute error; 1, 0.5 relative error by size. At 5.7 to 7.5 bits a weight neither 1, 0.4 nor 0.9, 0.5
+# was better on eight networks, five of them depthwise; 0.75, 0.4, found when tensors had 256 levels at most, was worse.
+MAGNITUDE, COUNT = 1.0, 0.5
 # Decibels by which a tensor is coded at most more finely or coarsely than the average: the model is rough.
-MAX_FINER, MAX_COARSER = 24.0, 9.0
+MAX_FINER, MAX_COARSER = 36.0, 9.0
+# Decibels by which the default is finer for networks that are more sensitive than most: for each halving of the number
+# of weights below FULL_SIZE, up to MAX_SMALL; and where DEPTHWISE_SHARE of the tensors or more are depthwise, less
+# where fewer are. Chosen on calibration inputs of the corpus (tests/benchmarks/corpus), of MobileNetV2 and of
+# EfficientNet-Lite0.
+FULL_SIZE, PER_HALVING, MAX_SMALL = 1 << 20, 1.5, 12.0
+DEPTHWISE, DEPTHWISE_SHARE = 5.0, 0.2
+
+
+def margin(shapes: Sequence[tuple[int, ...]]) -> float:
+    """How much finer (decibels) than an ordinary network one with weights of these shapes has to be.
+
+    Errors average out over the inputs of a row, and over layers: a small network has few, and a depthwise convolution
+    sums up nine weights or so.
+    """
+    weights = sum(map(math.prod, shapes))
+    if not weights:
+        return 0.0
+    small = min(MAX_SMALL, max(0.0, PER_HALVING * math.log2(FULL_SIZE / weights)))
+    # The first layer of a network for images of one channel has such a shape too.
+    depthwise = sum(len(shape) > 2 and shape[0] > 1 and shape[1] == 1 for shape in shapes) - 1
+    return small + DEPTHWISE * min(1.0, max(0, depthwise) / (DEPTHWISE_SHARE * len(shapes)))
 
 
 def by_size(sizes: Sequence[int], squares: Sequence[float], quality: float) -> list[float]:
@@ -43,13 +64,4 @@ def by_size(sizes: Sequence[int], squares: Sequence[float], quality: float) -> l
     coarser = [min(MAX_COARSER, max(-MAX_FINER, decibels - middle)) for decibels in coarser]
     shift = 10 * math.log10(mean([10 ** (decibels / 10) for decibels in coarser]))
     gains = [shift - decibels for decibels in coarser]
-    return [min(quality + gain, max(quality, _max_quality(size))) for gain, size in zip(gains, sizes, strict=True)]
-
-
-def _max_quality(size: int) -> float:
-    """The quality at which a tensor of `size` normally distributed weights has about one level for two weights.
-
-    With finer levels, sharing saves nothing. The weights span about 5.8 deviations, a level takes sqrt(12) *
-    10^(-quality / 20) of them.
-    """
-    return 20 * math.log10(size) - 9
+    return [quality + gain for gain in gains]

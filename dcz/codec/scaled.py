@@ -1,17 +1,20 @@
 """Tensors whose rows have scales (spec, section 8.1): which, by how much, and what is left to share."""
 
+import math
+
 import numpy as np
 
 from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES
 from ..plan import Settings
-from ..tensor import FLOAT32, Tensor, round_to
+from ..tensor import FLOAT32, Tensor, round_to, values
 from .candidates import Coded
-from .stages import scale, share
+from .stages import grid, prune, scale, share
 
 SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD = 0.75, 10.0  # see _row_scales
 MAX_SCALED = 1 << 24  # weights of a tensor that may have scales
+MAX_LEVEL = 30_000  # steps from zero to the largest weight: a fine grid has 2^16 in all, and scales are rounded
 MAX_MULTIPLE = 1 << 20  # of a scale; beyond any grid of 256
 
 
@@ -33,8 +36,28 @@ def row_scales_of(tensor: Tensor, weights: LazyValues, settings: Settings) -> sc
     reads_its_own = len(shape) > 2 and shape[1] == 1
     axis = tensor.rows - 1 if tensor.rows > 0 else len(shape) - 1
     if reads_its_own:
-        return scale.by_rows(weights, shape, axis)
-    return scale.by_rows(weights, shape, axis, SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD)
+        row_scales = scale.by_rows(weights, shape, axis)
+    else:
+        row_scales = scale.by_rows(weights, shape, axis, SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD)
+    return None if row_scales is None else _within_levels(tensor, weights, row_scales, settings.quality)
+
+
+def _within_levels(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales, quality: float) -> scale.RowScales:
+    """Scales that are larger where a row's largest weight would be more than MAX_LEVEL steps.
+
+    A row of weights next to nothing, but for a few, has a small scale, and no grid would reach those few.
+    """
+    numbers = LazyValues(unscaled(tensor, weights, row_scales).patterns, FLOAT32)
+    step = grid.step_for_quality(prune.typical_square(numbers), quality)
+    if not step:
+        return row_scales
+    count, inner = row_scales.shape[row_scales.axis], math.prod(row_scales.shape[row_scales.axis + 1 :])
+    by_row = values(tensor.patterns, tensor.dtype).reshape(-1, count, inner)
+    largest = np.maximum(by_row.max(axis=(0, 2)), -by_row.min(axis=(0, 2))).astype(np.float64)
+    least = largest / (step * MAX_LEVEL)
+    if (least <= row_scales.scales).all():
+        return row_scales
+    return scale.of_steps(scale.nearest_steps(np.maximum(row_scales.scales, least)), row_scales.axis, row_scales.shape)
 
 
 def unscaled(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales | None) -> Tensor:

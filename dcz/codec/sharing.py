@@ -38,14 +38,18 @@ def share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = Non
 def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
     """The weights that `mask` keeps, shared under `settings`; None where the codebook has more entries than pay."""
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
-    rows = None
-    if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        rows = balance.RowIndex(tensor.shape, tensor.rows, kept.positions)
-    shared = share_weights(kept, settings, zeros=len(mask) - len(kept), rows=rows)
+    shared = share_weights(kept, settings, zeros=len(mask) - len(kept), rows=row_index(tensor, kept))
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
         codebook = "float16" if _half_pays(kept[:], shared) else codebook
     return _round_centroids(shared, codebook, mask, tensor.dtype)
+
+
+def row_index(tensor: Tensor, kept: LazyValues) -> balance.RowIndex | None:
+    """The row of each of the `kept` weights, None where the tensor has no rows."""
+    if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
+        return balance.RowIndex(tensor.shape, tensor.rows, kept.positions)
+    return None
 
 
 def share_weights(

@@ -16,16 +16,13 @@ import numpy as np
 from ..codec import quality
 from ..codec.stages import prune
 from ..errors import InvalidArgument
-from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, SHARED_QUALITY, WORST_QUALITY, Plan, Settings
+from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
-# Weights of a tensor, and share of the model's, up to which it may be finer than a codebook makes it: its bytes do not
-# count.
-FEW, MAX_FEW = 4096, 0.01
 # Of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence; and of these tensors'
 # bytes, those that stay exact for one reason are.
 MENTIONED = 0.05
@@ -92,11 +89,10 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     if plan.default == DEFAULT and is_negligible and not any(plan.names(tensor.name) for tensor in lossy):
         return [LOSSLESS] * len(tensors)
     squares = [mean_square(tensors[number]) for number in by_default]
-    qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality)
-    few = min(FEW, MAX_FEW * sum(elements))
+    margin = quality.margin([tensors[number].shape for number in by_default]) if plan.default.adapt else 0.0
+    qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality + margin)
     for number, decibels in zip(by_default, qualities, strict=True):
-        highest = BEST_QUALITY if elements[number] <= few else max(SHARED_QUALITY, plan.default.quality)
-        chosen[number] = replace(plan.default, quality=min(highest, max(WORST_QUALITY, decibels)))
+        chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
 
 

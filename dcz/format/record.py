@@ -11,6 +11,7 @@ import numpy as np
 from ..encoded import (
     ENCODINGS,
     END,
+    MAX_LOW_BITS,
     SEGMENT,
     Block,
     Codebook,
@@ -32,7 +33,7 @@ from .fields import Reader, bitmap, float32, u8, varint
 # The names of the numbers in the format.
 METHODS = ("plain", "deflated", "planes")
 STREAM_FORMS = ("constant", "packed", "huffman")
-CODEBOOK_FORMS = ("native", "half", "ramp")
+CODEBOOK_FORMS = ("native", "half", "ramp", "fine")
 SCALED = 0x80  # bit 7 of a codebook's form: scales follow its entries
 STEP_SCALES, EXACT_SCALES = range(2)
 MAX_SYMBOLS = 256  # of a stream
@@ -50,13 +51,18 @@ def parts(encoded: Encoded) -> list[Part]:
     if isinstance(encoded, Stored):
         return _block_parts(encoded.block)
     if isinstance(encoded, Shared):
-        return _codebook_parts(encoded.codebook) + _stream_parts(encoded.codes, "weights")
+        return _coded_parts(encoded.codebook, encoded.codes, encoded.low)
     index = _index_parts(encoded.index)
     if isinstance(encoded, Pruned):
         return index + _block_parts(encoded.block)
     if encoded.codes is None or encoded.codebook is None:
         return index
-    return index + _codebook_parts(encoded.codebook) + _stream_parts(encoded.codes, "weights")
+    return index + _coded_parts(encoded.codebook, encoded.codes, encoded.low)
+
+
+def _coded_parts(codebook: Codebook, codes: Stream, low: Stream | None) -> list[Part]:
+    coded = _codebook_parts(codebook) + _stream_parts(codes, "weights")
+    return coded if low is None else coded + _stream_parts(low, "weights")
 
 
 def _block_parts(block: Block) -> list[Part]:
@@ -67,7 +73,8 @@ def _codebook_parts(codebook: Codebook) -> list[Part]:
     scaled = SCALED if codebook.scales is not None else 0
     head = u8(CODEBOOK_FORMS.index(codebook.form) | scaled) + u8(codebook.count - 1)
     ramp = float32(codebook.first) + float32(codebook.step)
-    entries = ramp if codebook.form == "ramp" else codebook.entries
+    fine = ramp + u8(codebook.low_bits)
+    entries = {"ramp": ramp, "fine": fine}.get(codebook.form, codebook.entries)
     return [("codebook", head + entries), *_scales_parts(codebook.scales)]
 
 
@@ -117,14 +124,14 @@ def read(data: bytes | memoryview, encoding: int, dtype: Dtype, shape: tuple[int
     encoded: Shared | Sparse
     if ENCODINGS[encoding] == "shared":
         codebook = _read_codebook(reader, dtype, shape)
-        encoded = Shared(codebook, _read_stream(reader, elements, codebook.count))
+        encoded = Shared(codebook, *_read_codes(reader, elements, codebook))
     else:
         index = _read_index(reader, shape)
         if ENCODINGS[encoding] == "pruned":
             return Pruned(index, _read_block(reader, dtype))
         if index.kept:
             codebook = _read_codebook(reader, dtype, shape)
-            encoded = Sparse(index, codebook, _read_stream(reader, index.kept, codebook.count))
+            encoded = Sparse(index, codebook, *_read_codes(reader, index.kept, codebook))
         else:
             encoded = Sparse(index, None, None)
     reader.end("record-trailing")
@@ -138,18 +145,26 @@ def _read_block(reader: Reader, dtype: Dtype) -> Block:
     return Block(METHODS[method], reader.rest())  # not copied: it may be as long as the tensor
 
 
+def _read_codes(reader: Reader, count: int, codebook: Codebook) -> tuple[Stream, Stream | None]:
+    codes = _read_stream(reader, count, codebook.count)
+    return codes, _read_stream(reader, count, 1 << codebook.low_bits) if codebook.form == "fine" else None
+
+
 def _read_codebook(reader: Reader, dtype: Dtype, shape: tuple[int, ...]) -> Codebook:
     head, count = reader.u8(), reader.u8() + 1
     form = head & ~SCALED
     if form >= len(CODEBOOK_FORMS):
         raise CorruptFile("codebook-form", f"codebook form {form} is unknown")
-    entries, first, step = b"", 0.0, 0.0
-    if CODEBOOK_FORMS[form] == "ramp":
+    entries, first, step, low_bits = b"", 0.0, 0.0, 0
+    if CODEBOOK_FORMS[form] in ("ramp", "fine"):
         first, step = reader.float32(), reader.float32()
+        low_bits = reader.u8() if CODEBOOK_FORMS[form] == "fine" else 0
+        if low_bits > MAX_LOW_BITS or (CODEBOOK_FORMS[form] == "fine" and not low_bits):
+            raise CorruptFile("low-bits", f"a fine codebook with {low_bits} low bits")
     else:
         entries = bytes(reader.take(count * (2 if CODEBOOK_FORMS[form] == "half" else dtype.bits // 8)))
     scales = _read_scales(reader, shape) if head & SCALED else None
-    return Codebook(CODEBOOK_FORMS[form], count, entries, first, step, scales)
+    return Codebook(CODEBOOK_FORMS[form], count, entries, first, step, scales, low_bits)
 
 
 def _read_scales(reader: Reader, shape: tuple[int, ...]) -> Scales:

@@ -165,7 +165,7 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
         changes["share"] = fixed_bytes(kept, width) + gaps + parts["codebook"]
         if kept:
             changes |= {"weight_bits_share": float(width), "weight_bits_huffman": 8 * parts["weights"] / kept}
-        changes |= {"entries": encoded.codebook.count, "codebook": encoded.codebook.form}
+        changes |= {"entries": encoded.codebook.count << encoded.codebook.low_bits, "codebook": encoded.codebook.form}
         if encoded.codebook.scales is not None:
             changes["scales"] = entry.shape[encoded.codebook.scales.axis]
     zero_is_shared = isinstance(encoded, Shared) and not entry_values(encoded.codebook, entry.dtype).all()
@@ -178,8 +178,8 @@ def fixed_bytes(count: int, width: int) -> int:
 
 
 def code_width(codebook: Codebook) -> int:
-    """Bits of a fixed-width code for the entries of a codebook."""
-    return max(1, (codebook.count - 1).bit_length())
+    """Bits of a fixed-width code for the entries of a codebook, the low bits of a fine one among them."""
+    return max(1, (codebook.count - 1).bit_length()) + codebook.low_bits
 
 
 def _inspect_onnx(path: str | os.PathLike[str]) -> Report:
@@ -209,9 +209,9 @@ def _nonzero(tensor: "ModelTensor", elements: int) -> int:
 def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tuple[float, float]]]:
     """For each tensor whose name matches: its shared values, and the fraction of the codes that each gets.
 
-    Fractions are those that the lengths of the Huffman words imply, 2^-length: estimates that need no decoding. Tensors
-    without a codebook are left out; where there are scales, values are those before they are scaled. Raises
-    InvalidArgument where no name matches.
+    Of a fine codebook, the mean of the entries of each code. Fractions are those that the lengths of the Huffman words
+    imply, 2^-length: estimates that need no decoding. Tensors without a codebook are left out; where there are scales,
+    values are those before they are scaled. Raises InvalidArgument where no name matches.
     """
     found = {}
     with Archive(path) as archive:
@@ -222,6 +222,7 @@ def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tupl
             encoded = archive.encoded(entry)
             if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:
                 numbers = _shared_values(encoded.codebook, entry.dtype)
+                numbers = numbers.reshape(encoded.codebook.count, -1).mean(axis=1)
                 found[entry.name] = list(
                     zip(numbers.tolist(), _code_fractions(encoded.codes, len(numbers)).tolist(), strict=True)
                 )

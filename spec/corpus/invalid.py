@@ -29,6 +29,7 @@ from .parts import (
     constant,
     deflate,
     entry,
+    fine,
     float_scales,
     floats,
     half,
@@ -56,7 +57,7 @@ Invalid = list[tuple[str, bytes, str]]
 
 def invalid() -> Invalid:
     """(refusal, file, the trick in a sentence); all CRCs are right, but where they are the fault."""
-    sections = (files, directories, graphs, blocks, streams, indexes, codebooks, scales)
+    sections = (files, directories, graphs, blocks, streams, indexes, codebooks, scales, fine_codebooks)
     return [vector for section in sections for vector in section()]
 
 
@@ -360,7 +361,7 @@ def codebooks() -> Invalid:
         return one(codebook + constant(0), SHARED, (4,), dtype)
 
     return [
-        ("codebook-form", bad(b"\3\0" + floats(1)), "form 3"),
+        ("codebook-form", bad(b"\4\0" + floats(1)), "form 4"),
         ("codebook-form", one(index(1, 1, [0]) + b"\xff\0" + floats(1) + constant(0), SPARSE), "form 255"),
         ("truncated", one(b"\0"), "no count"),
         ("truncated", one(b"\0\xff" + bytes(1023)), "256 float entries, of which a byte is missing"),
@@ -388,7 +389,7 @@ def scales() -> Invalid:
         return one(scaled(book, axis, scales) + constant(0), SHARED, dims, dtype)
 
     return [
-        ("codebook-form", one(bytes([0x83, 0]) + floats(1) + constant(0)), "form 3, with scales"),
+        ("codebook-form", one(bytes([0x84, 0]) + floats(1) + constant(0)), "form 4, with scales"),
         ("scale-axis", bad(2, good), "axis 2 of two"),
         ("scale-axis", bad(255, good), "axis 255"),
         ("scale-axis", bad(0, good, dims=()), "an axis of a scalar"),
@@ -407,4 +408,29 @@ def scales() -> Invalid:
         ("truncated", one(scaled(book, 0, b"\1" + bytes(15))), "a byte of four float32 scales is missing"),
         ("truncated", one(scaled(book, 0, b"\0\1\x08" + bytes(3))), "a byte of four steps is missing"),
         ("stream-form", bad(0, b"\0\3\0"), "steps in a stream of form 3"),
+    ]  # fmt: skip
+
+
+def fine_codebooks() -> Invalid:
+    """Section 8.2: four codes, all 0."""
+    inf, most = math.inf, struct.unpack("<f", u32(0x7F7FFFFF))[0]
+
+    def bad(codebook: bytes, low: bytes = constant(0), dtype: int = FLOAT) -> bytes:
+        return one(codebook + constant(0) + low, SHARED, (4,), dtype)
+
+    return [
+        ("low-bits", bad(fine(2, 0, 0, 1)), "no low bits"),
+        ("low-bits", bad(fine(2, 9, 0, 1)), "nine low bits"),
+        ("low-bits", one(fine(1, 255, 0, 1), SHARED, (0,)), "255 low bits of a tensor without elements"),
+        ("truncated", one(fine(2, 1, 0, 1)[:-1]), "no low bits, and no more bytes"),
+        ("truncated", bad(fine(2, 1, 0, 1), b""), "no stream of low bits"),
+        ("truncated", bad(fine(2, 8, 0, 1), packed([0] * 4, 8)[:-1]), "one byte of low bits too few"),
+        ("symbol-range", bad(fine(2, 1, 0, 1), constant(2)), "low bits of 2 where there is one"),
+        ("symbol-range", bad(fine(2, 1, 0, 1), packed([0, 0, 0, 3], 2)), "packed low bits of 3 where there is one"),
+        ("symbol-range", one(fine(2, 1, 0, 1) + constant(2) + constant(0)), "code 2 of two"),
+        ("codebook-value", bad(fine(1, 1, most, most)), "the last entry is beyond float32, and nothing uses it"),
+        ("codebook-value", bad(fine(1, 8, 65000, 2.5), dtype=FLOAT16), "the last entry is beyond float16"),
+        ("codebook-value", bad(fine(1, 1, inf, 0)), "an infinite first"),
+        ("codebook-value", bad(scaled(fine(1, 1, 0, most), 0, float_scales(1, 1, 1, 2))), "the largest entry times 2"),
+        ("record-trailing", bad(fine(2, 1, 0, 1), constant(0) + b"\0"), "a byte after the low bits"),
     ]  # fmt: skip

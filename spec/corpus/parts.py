@@ -175,6 +175,10 @@ def ramp(count: int, first: float, step: float) -> bytes:
     return bytes([2, count - 1]) + struct.pack("<ff", first, step)
 
 
+def fine(codes: int, low_bits: int, first: float, step: float) -> bytes:
+    return bytes([3]) + ramp(codes, first, step)[1:] + bytes([low_bits])
+
+
 def scaled(codebook: bytes, axis: int, scales: bytes) -> bytes:
     """A codebook with scales along an axis: `scales` is their form and what follows."""
     return bytes([codebook[0] | 0x80]) + codebook[1:] + bytes([axis]) + scales

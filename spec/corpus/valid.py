@@ -45,6 +45,7 @@ from .parts import (
     constant,
     deflate,
     entry,
+    fine,
     float_scales,
     floats,
     half,
@@ -74,7 +75,7 @@ Valid = tuple[str, bytes, list[Tensor]]
 
 def valid() -> Iterator[Valid]:
     """(name, file, its tensors) for every valid file."""
-    for section in (files, graphs, blocks, streams, indexes, codebooks, scales, writers):
+    for section in (files, graphs, blocks, streams, indexes, codebooks, scales, fine_codebooks, writers):
         yield from section()
 
 
@@ -445,6 +446,46 @@ def scales() -> Iterator[Valid]:
     assert sorted(numbers) == kept
     empty = Tensor("nothing kept", FLOAT, (3, 4), SPARSE, index(1, 0, []), bytes(48))
     yield plain_file("scales-sparse", tensor, empty, minor=1)
+
+
+def fine_codebooks() -> Iterator[Valid]:
+    """Section 8.2: of each number of low bits and each type, dense and sparse, with scales and without."""
+    codes, low = [0, 2, 2, 1], [0, 3, 0, 1]
+    record = fine(3, 2, -4, 0.5) + packed(codes, 2) + packed(low, 2)
+    yield plain_file("fine-taken-apart", Tensor("w", FLOAT, (4,), SHARED, record, floats(-4, 1.5, 0, -1.5)), minor=1)
+
+    tensors = []
+    for low_bits in range(1, 9):
+        high, below = [0, 255, 128], [0, (1 << low_bits) - 1, 1]
+        numbers = [code << low_bits | bits for code, bits in zip(high, below, strict=True)]
+        record = fine(256, low_bits, -1, 2**-20) + packed(high, 8) + packed(below, low_bits)
+        data = floats(*[-1 + number * 2**-20 for number in numbers])
+        tensors.append(Tensor(f"{low_bits} bits", FLOAT, (3,), SHARED, record, data))
+    coded, tenth = packed([0, 1], 1) + constant(1), struct.unpack("<f", floats(0.1))[0]
+    tensors += [
+        Tensor("float16", FLOAT16, (2,), SHARED, fine(2, 1, 1, 2**-11) + coded,  # ties go to even
+               struct.pack("<ee", 1, 1 + 3 * 2**-11 + 2**-11)),
+        Tensor("bfloat16", BFLOAT16, (2,), SHARED, fine(2, 1, 1, 1) + coded, b"".join(patterns(2, 0x4000, 0x4080))),
+        Tensor("double", DOUBLE, (2,), SHARED, fine(2, 1, 0, 0.1) + coded,
+               struct.pack("<dd", tenth, 3 * tenth)),
+        Tensor("one code", FLOAT, (2,), SHARED, fine(1, 1, 0, 1) + constant(0) + packed([0, 1], 1), floats(0, 1)),
+        Tensor("no elements", FLOAT, (0,), SHARED, fine(2, 3, 0, 1), b""),
+    ]  # fmt: skip
+    yield plain_file("fine", *tensors, minor=1)
+
+    by_columns = index(0x09, 4, [1, 1, 3, 0, 3, 0])  # of 3 x 4 places, by columns: 4 1 6 11
+    values = {4: -1.0, 1: -0.5, 6: 0.0, 11: 0.5}
+    coded = packed([0, 0, 1, 1], 1) + packed([0, 1, 0, 1], 1)
+    data = floats(*[values.get(number, 0.0) for number in range(12)])
+    rows = scaled(fine(2, 1, -1, 0.5), 0, step_scales([0, 8, 16]))
+    scaled_data = floats(*[values.get(number, 0.0) * (8, 16, 32)[number // 4] for number in range(12)])
+    yield plain_file(
+        "fine-sparse",
+        Tensor("sparse", FLOAT, (3, 4), SPARSE, by_columns + fine(2, 1, -1, 0.5) + coded, data),
+        Tensor("scaled", FLOAT, (3, 4), SPARSE, by_columns + rows + coded, scaled_data),
+        Tensor("nothing kept", FLOAT, (3, 4), SPARSE, index(1, 0, []), bytes(48)),
+        minor=1,
+    )
 
 
 def writers() -> Iterator[Valid]:

@@ -407,7 +407,7 @@ def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
     def nbytes(index):
         return sum(len(part) for _, part in record._index_parts(index))
 
-    found = candidates._index(mask, None, map)
+    found = candidates.index_of(mask, None, map)
     others = []
     for layout in index.layouts(mask):
         for width in range(2, 9):

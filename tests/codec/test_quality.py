@@ -30,10 +30,16 @@ def test_tensors_of_zeros_do_not_count():
     assert quality.by_size([1000, 1000], [0.0, 0.0], 30.0) == [30.0, 30.0]
 
 
-def test_small_tensors_are_not_coded_so_finely_that_sharing_saves_nothing():
-    small, _ = quality.by_size([256, 1_000_000], [1.0, 1.0], 36.0)
-    assert 36 < small < 40
-
-
 def test_no_tensors_give_no_qualities():
     assert quality.by_size([], [], 30.0) == []
+
+
+def test_small_and_depthwise_networks_are_coded_more_finely():
+    dense, depthwise = (512, 512, 3, 3), (512, 1, 3, 3)
+    assert quality.margin([dense]) == 0
+    assert quality.margin([(256, 512)]) == pytest.approx(3 * quality.PER_HALVING)
+    assert quality.margin([(8, 8)]) == quality.MAX_SMALL
+    assert quality.margin([dense] * 9 + [depthwise]) == 0  # as the first layer for images of one channel is
+    assert 0 < quality.margin([dense] * 8 + [depthwise] * 2) < quality.DEPTHWISE
+    assert quality.margin([dense] * 4 + [depthwise] * 4) == quality.DEPTHWISE
+    assert quality.margin([]) == 0

@@ -181,7 +181,7 @@ def test_every_layout_of_an_index_comes_back(bits, column_major, rows, columns):
 
 REFUSALS = [  # the trick is the odd one of the bytes; in (4, 2) float32
     ("block-method", "stored", "03"),
-    ("codebook-form", "shared", "03 00 0000803F 00 00"),
+    ("codebook-form", "shared", "04 00 0000803F 00 00"),
     ("stream-form", "shared", "00 00 0000803F 03"),
     ("packed-width", "shared", "00 00 0000803F 01 00"),
     ("packed-width", "shared", "00 00 0000803F 01 09 000000000000000000"),

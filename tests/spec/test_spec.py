@@ -89,6 +89,16 @@ def test_the_example_of_scales_is_followed_to_its_bytes(tmp_path):
     assert by_dcz(path) == by_decoder(path) == {"w": (parts.FLOAT, (2, 3), data)}
 
 
+def test_the_example_of_low_bits_is_followed_to_its_bytes(tmp_path):
+    told = example("fine")
+    data = np.array([float(number) for number in told["tensor"].split()], "<f4").tobytes()
+    coded = b"".join(bytes.fromhex(told[part]) for part in ("codebook", "codes", "low"))
+    assert coded in (VECTORS / "valid" / "fine-taken-apart.dcz").read_bytes()
+    path = tmp_path / "example.dcz"
+    path.write_bytes(parts.build(parts.Tensor("w", parts.FLOAT, (4,), parts.SHARED, coded, data), minor=1))
+    assert by_dcz(path) == by_decoder(path) == {"w": (parts.FLOAT, (4,), data)}
+
+
 def test_the_file_taken_apart_on_the_page_is_the_vector():
     section = PAGE.split("\n## 12.")[1]
     rows = re.findall(r"^\| (\d+) \| `([0-9A-F ]+)` \|", section, re.MULTILINE)

@@ -48,10 +48,10 @@ class RowIndex:
 def preserve_row_sums(
     weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float
 ) -> np.ndarray:
-    """Codes (uint8), some of them one level up or down, with a sum of errors near zero over the weights of each row.
+    """Codes, some of them one level up or down, with a sum of errors near zero over the weights of each row.
 
-    `weights` (float, flat, finite), `codes` (uint8) into `levels` (float64, ascending), `rows` their rows. `slope` is
-    the squared error that a bit is worth: see grid.rate_slope.
+    `weights` (float, flat, finite), `codes` (uint8 or uint16) into `levels` (float64, ascending), `rows` their rows.
+    `slope` is the squared error that a bit is worth: see grid.rate_slope.
     """
     if len(levels) < 2 or not len(weights):
         return codes
@@ -69,7 +69,8 @@ def preserve_row_sums(
     flipped = _flips_to_zero(row, change, sums)
     position, row = position[flipped], row[flipped]
     rounded = codes.copy()
-    rounded[position] += np.where(direction[row] == 1, 1, 255).astype(np.uint8)  # modulo 256: one up or down
+    one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
+    rounded[position] += np.where(direction[row] == 1, 1, one_down).astype(codes.dtype)
     return rounded
 
 
@@ -97,8 +98,8 @@ def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
 
 
 def _level_changes(levels: np.ndarray) -> np.ndarray:
-    """What a step down or up from each level adds to the value: float64[2, 256]."""
-    changes = np.zeros((2, 256))
+    """What a step down or up from each level adds to the value: float64[2, 256], or more for more levels."""
+    changes = np.zeros((2, max(256, len(levels))))
     for direction, here, there in _level_steps(levels):
         changes[direction, here] = levels[there] - levels[here]
     return changes
@@ -119,11 +120,14 @@ def _flip_costs(
     The cost is the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added
     at `slope`.
     """
-    bits, fixed = _code_bits(codes, len(levels)), np.full((2, 256), math.inf)
+    bits, fixed = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
     for way, here, there in _level_steps(levels):
         fixed[way, here] = changes[way, here] ** 2 + slope * (bits[there] - bits[here])
     integer = np.min_scalar_type(max(len(weights), rows.count))  # narrow: there may be millions of candidates
-    double, table_start = 2 * changes.ravel(), 256 * direction  # of a row: where the costs of its direction start
+    double, table_start = (
+        2 * changes.ravel(),
+        changes.shape[1] * direction,
+    )  # of a row: where the costs of its direction start
     candidates = []
     for block in arrays.blocks(len(weights), BLOCK):
         code, row = codes[block], rows[block]
@@ -142,7 +146,7 @@ def _flip_costs(
 def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
     """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
-    used = arrays.count_codes(codes)
+    used = arrays.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
     count[: len(used)] = used
     return entropy.stable_lengths(count, len(codes))
 

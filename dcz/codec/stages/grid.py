@@ -62,16 +62,16 @@ def bits_per_weight(histogram: Histogram, step: float, zeros: int = 0) -> float:
     return entropy.stable_bits(count, total) / total
 
 
-def round_step(step: float) -> float:
-    """`step` rounded to 12 significant bits.
+def round_step(step: float, bits: int = 12) -> float:
+    """`step` rounded to 12 significant bits, or as many as `bits`.
 
-    Then level * step is exact in float32 for every level within +-2048, and the same grid can be found again from the
-    values alone.
+    Then level * step is exact in float32 for every level within +-2^(23 - bits), and the same grid can be found again
+    from the values alone.
     """
     if not step > 0 or not math.isfinite(step):
         return step
     mantissa, exponent = math.frexp(step)
-    return math.ldexp(round(mantissa * 4096) / 4096, exponent)
+    return math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits)
 
 
 def rate_slope(step: float) -> float:

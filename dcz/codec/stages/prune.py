@@ -15,10 +15,12 @@ from ... import arrays
 
 _BLOCK = 1 << 16  # weights summed at a time: they stay in cache
 _DIGIT = 16  # bits that one pass of the radix selection looks at
-SAMPLES = 64  # places of a tensor, and weights at each, of which the median magnitude is taken
-NORMAL_MEDIAN = 0.6745  # median magnitude of the standard normal distribution
-MIN_TAIL = 30.0  # times that the mean square exceeds the median's, from which the weights beyond MAX_BULK are outliers
-MAX_BULK = 8.0  # standard deviations, by the median, within which no weight is an outlier
+SAMPLES, RUN = 512, 8  # places of a tensor, and weights at each, of which the BULK quantile is taken
+# Of magnitudes: up to a fifth of the weights may be outliers, and up to four fifths next to nothing, as those of rows
+# and columns that training has left dead are; and this quantile of the standard normal distribution.
+BULK, NORMAL_BULK = 0.8, 1.2816
+MIN_TAIL = 30.0  # times that the mean square exceeds what the quantile implies, from which there are outliers
+MAX_BULK = 8.0  # standard deviations, by the quantile, within which no weight is an outlier
 
 
 def by_sparsity(weights: arrays.Weights, sparsity: float) -> np.ndarray:
@@ -65,10 +67,10 @@ def typical_square(weights: arrays.Weights, outliers: float = 0.005) -> float:
 
     A few outliers, one column of a matrix among them, would otherwise dominate the mean. Of normally distributed
     weights it is 0.2 dB below the mean square, of Laplacian ones 0.5 dB. Where more than that are outliers, so many
-    that the mean is MIN_TAIL times what the median magnitude lets expect, it is that of the weights near the median.
+    that the mean is MIN_TAIL times what the BULK quantile lets expect, it is that of the weights near the quantile.
     """
     square = _trimmed_square(weights, outliers)
-    expected = _median_magnitude(weights) / NORMAL_MEDIAN
+    expected = _bulk_magnitude(weights) / NORMAL_BULK
     if expected == 0 or square <= MIN_TAIL * expected * expected:
         return square
     return mean_square(arrays.select(weights, arrays.mask_where(weights, lambda b: np.abs(b) <= MAX_BULK * expected)))
@@ -83,11 +85,13 @@ def _trimmed_square(weights: arrays.Weights, fraction: float) -> float:
     return mean_square(arrays.select(weights, arrays.mask_where(weights, lambda b: _magnitude_bits(b) <= limit)))
 
 
-def _median_magnitude(weights: arrays.Weights) -> float:
-    """The median magnitude of a sample of the weights that are not zero, 0 of none."""
-    starts = range(0, len(weights), max(1, len(weights) // SAMPLES))
-    sample = np.concatenate([weights[start : start + SAMPLES] for start in starts]) if len(weights) else np.empty(0)
-    return float(np.median(np.abs(sample[sample != 0].astype(np.float64)))) if sample.any() else 0.0
+def _bulk_magnitude(weights: arrays.Weights) -> float:
+    """The BULK quantile of the magnitudes of a sample of the weights that are not zero, 0 of none."""
+    if not len(weights):
+        return 0.0
+    starts = arrays.scattered_sample(len(weights), max(1, len(weights) // SAMPLES)).tolist()
+    sample = np.concatenate([weights[start : start + RUN] for start in starts])
+    return float(np.quantile(np.abs(sample[sample != 0].astype(np.float64)), BULK)) if sample.any() else 0.0
 
 
 def _mean(weights: arrays.Weights, term: Callable[[np.ndarray], np.ndarray]) -> float:

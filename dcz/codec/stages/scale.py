@@ -21,6 +21,8 @@ MAX_STEP = 255
 # normally distributed weights it is about 4 standard deviations.
 MAX_BULK = 8.0
 SAMPLE = 256  # weights of each place, from about which its size is taken
+MIN_BULK = 64  # weights of a row, from which it may have outliers; of nine, the largest are what the row does
+MIN_SIZE = 2.0**-20  # of the largest row's
 MIN_ROW = 4  # weights of a row, from which a scale is less than they are
 
 
@@ -63,15 +65,15 @@ def by_rows(
     if len(weights) < MIN_ROW * count:
         return None
     limits = np.full(count, np.inf)
-    for _ in range(2):  # many outliers raise the first limits too
+    for _ in range(2 if len(weights) >= MIN_BULK * count else 0):  # many outliers raise the first limits too
         limits = MAX_BULK * _mean_by_place(weights, shape, axis, lambda m: np.sqrt(np.sqrt(m)), limits) ** 4
     sizes = np.sqrt(_mean_by_place(weights, shape, axis, np.square, limits))
     used = sizes[sizes > 0]
     if not len(used) or not np.isfinite(used).all() or used.max() < min_spread * used.min():
         return None
     sizes, used = sizes**exponent, used**exponent
-    # Smaller than 2^-31 of the largest is as good as that: float32 weights of such rows do nothing.
-    unit = max(float(used.min()), float(used.max()) * 2.0**-31)
+    # Smaller than MIN_SIZE of the largest is as good as that: such rows are dead, and precision is wasted on them.
+    unit = max(float(used.min()), float(used.max()) * MIN_SIZE)
     return of_steps(nearest_steps(8 * np.maximum(sizes / unit, 1)), axis, shape)
 
 

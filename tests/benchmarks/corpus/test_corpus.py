@@ -17,8 +17,8 @@ from tests.benchmarks.corpus.sound import note_events
 from tests.benchmarks.corpus.table import SMALL, SUBJECTS
 
 ALLOWED = {  # what the default may lose of a network's own measure, as it is today
-    "PP-OCR cls": 0.01,
-    "MTCNN pnet": 0.05,
+    "PP-OCR cls": 0.02,  # two of its 160 samples
+    "MTCNN pnet": 0.02,
     "MTCNN rnet": 0.02,
     "basic-pitch": 0.01,
     "surfaces": 0.01,
@@ -32,7 +32,7 @@ def test_a_small_network_keeps_its_task(name):
         pytest.skip(row.missing)
     default = row.results["default"]
     assert not default.missing
-    assert default.bytes < row.bytes / 3.4
+    assert default.bytes < row.bytes / 3
     assert default.score >= 1 - ALLOWED[name]
 
 

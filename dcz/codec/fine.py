@@ -1,0 +1,251 @@
+"""More levels than a codebook has entries: a code and some low bits for each weight (spec, section 8.2).
+
+    weights of 60 dB, 1,400 levels   ->   codes below 176, Huffman-coded, and three low bits, nearly all of them packed
+
+256 levels come no nearer than 42 to 44 dB to normally distributed weights, and less near where they are to cover
+outliers too; and for a tensor of few weights a codebook takes more bytes than it saves. The low bits of a fine grid
+are nearly uniform, so that two streams take hardly more bytes than one with a large alphabet would.
+"""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..arrays import LazyValues
+from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook, Shared, Sparse
+from ..plan import SHARED_QUALITY, Settings
+from ..tensor import Tensor, matrix_shape, round_to, values
+from . import candidates, precision, scaled, sharing
+from .candidates import Candidate, Coded
+from .stages import balance, grid, huffman, index, prune
+
+# Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
+STEP_BITS = 8
+FLOAT_BITS = 24  # significant bits of float32
+MAX_FINER = 0.7  # of the step that a quality asks for: a grid of a larger step is kept
+MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
+# Decibels by which a codebook may miss its quality for the weights that are no outliers; more up to COARSE, where
+# thresholds that depend on the frequency of codes add to the error.
+COARSE, MAX_LOSS, MAX_COARSE_LOSS = 25.0, 1.0, 3.0
+MAX_FAR_LOSS = 10.0  # decibels: the same, whatever a finer grid costs
+DECIBELS_PER_BIT = 20 * math.log10(2)
+MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
+
+
+def improve(tensor: Tensor, mask: np.ndarray, coded: Coded | None, settings: Settings) -> Coded | None:
+    """`coded` (None: no codebook pays), or the weights that `mask` keeps on a finer grid for the quality of `settings`.
+
+    None where 2^16 levels are far too few for it.
+    """
+    if settings.quality is None or not mask.any():
+        return coded
+    if coded is None:
+        return share_finely(tensor, mask, settings)
+    loss = _loss(tensor, mask, coded, settings.quality)
+    if loss <= (MAX_LOSS if settings.quality > COARSE else MAX_COARSE_LOSS):
+        return coded
+    finer = share_finely(tensor, mask, settings)
+    if settings.quality > SHARED_QUALITY or loss > MAX_FAR_LOSS:
+        return finer
+    return coded if finer is None or _costs_more(finer, coded, loss) else finer
+
+
+def _loss(tensor: Tensor, mask: np.ndarray, coded: Coded, quality: float) -> float:
+    """Decibels by which a codebook misses a quality for the weights that are no outliers, having too few levels."""
+    kept, step = _kept_and_step(tensor, mask, quality)
+    low, high = arrays.extremes(kept)
+    if high - low < (MAX_ENTRIES - 1) * step:  # the codebook has a level for each step
+        return 0.0
+    error = _typical_error(tensor, mask, prune.typical_square(kept), coded)
+    return 10 * math.log10(error / (step**2 / 12)) if error else 0.0
+
+
+def _costs_more(finer: Coded, coded: Coded, loss: float) -> bool:
+    """Whether the finer codes take more bits than `loss` decibels are worth: a bit a weight for 6."""
+    bits = sum(huffman.stream_bits(counts) for counts in _symbol_counts(finer, _counts(finer)))
+    more = bits - huffman.stream_bits(huffman.count_symbols(coded.codes))
+    return DECIBELS_PER_BIT * more > loss * len(coded.codes)
+
+
+def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:
+    """The mean squared error of the codebook for the weights that `mask` keeps and are no outliers; of a sample."""
+    limit = prune.MAX_BULK * math.sqrt(square)
+    squares, count = 0.0, 0
+    for block in precision.sample_blocks(len(mask)):
+        weights = values(tensor.patterns[block], tensor.dtype).astype(np.float64)
+        typical = mask[block] & (np.abs(weights) <= limit)
+        decoded = values(coded.look_up(coded.entries, block), tensor.dtype)[typical].astype(np.float64)
+        squares += float(np.square(weights[typical] - decoded).sum())
+        count += len(decoded)
+    return squares / max(count, 1)
+
+
+def share_finely(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
+    """The weights that `mask` keeps on a grid of up to 2^16 levels, with codes (uint16), for a quality.
+
+    None where 2^16 levels are not enough, or all weights are zero.
+    """
+    assert settings.quality is not None, "only a quality says how fine a grid is"
+    kept, step = _kept_and_step(tensor, mask, settings.quality)
+    if not step:
+        return None
+    # Multiples of a power of two are such when rounded to a shorter type, too: a decoded tensor is on its grid.
+    step = grid.round_step(step, STEP_BITS) if tensor.dtype.bits >= 32 else _power_of_two(step)
+    return _on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+
+
+def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | None:
+    """The tensor rounded to multiples of a power of two, whose trailing zero bits deflate, and exact.
+
+    For a quality that takes more than 2^16 levels. None where the settings name no quality, or all weights are zero.
+    Steps are larger in larger rows, by their scales.
+    """
+    if settings.quality is None:
+        return None
+    weights = LazyValues(tensor.patterns, tensor.dtype)
+    row_scales = scaled.row_scales_of(tensor, weights, settings)
+    unscaled = scaled.unscaled(tensor, weights, row_scales)
+    numbers = LazyValues(unscaled.patterns, unscaled.dtype)
+    _, step = _kept_and_step(unscaled, arrays.mask_where(numbers, lambda block: block != 0), settings.quality)
+    if not step:
+        return None
+    rounded = np.empty(len(weights), tensor.dtype.pattern)
+    for block in arrays.blocks(len(weights), arrays.BLOCK):
+        powers = _power_of_two(step if row_scales is None else step * row_scales.at(block))
+        rounded[block] = round_to(np.rint(weights[block].astype(np.float64) / powers) * powers, tensor.dtype)
+    return [candidates.store(data, tensor.dtype) for data in (rounded.view(np.uint8), tensor.data)]
+
+
+def _power_of_two(step: Any) -> Any:
+    """The power of two (float, or float64 array) at or below each step."""
+    return np.exp2(np.floor(np.log2(step)))
+
+
+def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
+    """The kept weights exactly, where they lie on a grid of up to 2^16 levels that is not much finer than a quality
+    asks for, as those of a decoded tensor do; else None."""
+    if settings.quality is None:
+        return None
+    kept, step = _kept_and_step(tensor, mask, settings.quality)
+    own_step = _own_step(kept) if step else 0.0
+    return _on_grid(tensor, mask, kept, own_step, None) if own_step > MAX_FINER * step else None
+
+
+def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:
+    """The kept weights, and the step that a quality asks for, 0 where there are none that are not zero."""
+    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
+    return kept, grid.step_for_quality(prune.typical_square(kept), quality)
+
+
+def _own_step(kept: LazyValues) -> float:
+    """The step of the grid that weights lie on exactly, 0 where it would have more than 2^16 levels."""
+    low, high = arrays.extremes(kept)
+    largest = max(-low, high)
+    exponent = math.frexp(largest)[1] - FLOAT_BITS  # in units of 2^exponent, weights of 24 bits are whole numbers
+    step = 0
+    for block in arrays.blocks(len(kept), arrays.BLOCK):
+        numbers = np.ldexp(kept[block].astype(np.float64), -exponent)
+        whole = np.rint(numbers)
+        if not np.array_equal(whole, numbers):
+            return 0.0
+        step = math.gcd(step, int(np.gcd.reduce(whole.astype(np.int64))))
+        if (high - low) >= math.ldexp(step, exponent) * MAX_LEVELS:
+            return 0.0
+    return math.ldexp(step, exponent)
+
+
+def _on_grid(
+    tensor: Tensor, mask: np.ndarray, kept: LazyValues, step: float, rows: balance.RowIndex | None
+) -> Coded | None:
+    """The kept weights rounded to multiples of `step`, with errors that cancel in each of `rows`, if given."""
+    low, high = arrays.extremes(kept)
+    if not max(-low, high) < MAX_LEVELS * step:
+        return None
+    first, last = min(0, round(low / step)), max(0, round(high / step))
+    fitting = (bits for bits in range(1, MAX_LOW_BITS + 1) if last - _first_level(first, bits) < MAX_ENTRIES << bits)
+    low_bits = next(fitting, 0)
+    if not low_bits:
+        return None
+    first = _first_level(first, low_bits)
+    levels = np.arange(first, last + 1, dtype=np.float64) * step
+    entries = round_to(levels, tensor.dtype)
+    if not np.isfinite(values(entries[[0, -1]], tensor.dtype)).all():
+        return None
+    codes = np.empty(len(kept), np.uint16)
+    for block in arrays.blocks(len(kept), arrays.BLOCK):
+        codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - first
+    if rows is not None:
+        codes = balance.preserve_row_sums(kept, codes, levels, rows, grid.rate_slope(step))
+    fine = Codebook("fine", 1 + (len(levels) - 1 >> low_bits), first=first * step, step=step, low_bits=low_bits)
+    return Coded(mask, codes, entries, fine=fine)
+
+
+def _first_level(low: int, low_bits: int) -> int:
+    """The number of the first level of a grid that reaches down to level `low` (0 or less).
+
+    Zero is in the middle of the levels of its code: where outliers make these many, they hold most weights, and the
+    frequencies of the low bits are those of the levels.
+    """
+    half = 1 << low_bits - 1
+    return -half - 2 * half * max(0, -((low + half) // (2 * half)))
+
+
+def encodings(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> list[Candidate]:
+    """The encodings of a tensor of the dtype and shape of `tensor` by codes and low bits."""
+    assert coded.fine is not None, "codes of a fine grid"
+    codebook = candidates.with_scales(coded.fine, coded.row_scales)
+    size, itemsize = len(coded.mask), tensor.dtype.bits // 8
+    zero = round(-codebook.first / codebook.step)
+    counts = _counts(coded)
+    counts[zero] += size - len(coded.codes)
+    streams = []
+    for table, symbol_counts in zip(_tables(coded), _symbol_counts(coded, counts), strict=True):
+        symbols = arrays.LazyBytes(size, 1, functools.partial(coded.look_up, table, other=int(table[zero])))
+        streams.append(huffman.encode(symbols, run_parts, symbol_counts))
+    decoded = arrays.LazyBytes(size, itemsize, functools.partial(coded.elements, dtype=tensor.dtype))
+    found = [Candidate(Shared(codebook, *streams), decoded)]
+    if len(coded.codes) < MAX_KEPT * size:
+        found.append(Candidate(_sparse(tensor, coded, codebook, index_bits, run_parts), decoded))
+    return found
+
+
+def _tables(coded: Coded) -> list[np.ndarray]:
+    """The code, and the low bits, of each entry (uint8)."""
+    assert coded.fine is not None, "codes of a fine grid"
+    numbers, low_bits = np.arange(len(coded.entries)), coded.fine.low_bits
+    return [(numbers >> low_bits).astype(np.uint8), (numbers % (1 << low_bits)).astype(np.uint8)]
+
+
+def _counts(coded: Coded) -> np.ndarray:
+    """How often each entry occurs among the kept weights (int64)."""
+    counts = np.zeros(len(coded.entries), np.int64)
+    for block in arrays.blocks(len(coded.codes)):
+        counts += np.bincount(coded.codes[block], minlength=len(counts))
+    return counts
+
+
+def _symbol_counts(coded: Coded, counts: np.ndarray) -> list[np.ndarray]:
+    """How often each symbol (int64[256]) occurs in the streams of codes and low bits, for `counts` of the entries."""
+    return [np.bincount(table, counts, 256).astype(np.int64) for table in _tables(coded)]  # below 2^53: exact
+
+
+def _sparse(
+    tensor: Tensor,
+    coded: Coded,
+    codebook: Codebook,
+    index_bits: int | None,
+    run_parts: huffman.RunParts,
+) -> Sparse:
+    """An index of the kept positions, and a code and low bits for each."""
+    mask = coded.mask.reshape(matrix_shape(tensor.shape))
+    positions = candidates.index_of(mask, index_bits, run_parts)
+    numbers = coded.codes
+    if positions.column_major:
+        dense = np.empty(mask.shape, np.uint16)
+        dense[mask] = numbers
+        numbers = index.in_reading_order(dense, mask, True)
+    codes, low = (huffman.encode(arrays.remap(table, numbers), run_parts) for table in _tables(coded))
+    return Sparse(positions, codebook, codes, low)
