@@ -108,7 +108,11 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     unscaled = scaled.unscaled(tensor, weights, row_scales)
     coded = fine.share_exactly(unscaled, mask, settings)
     if coded is None:
-        coded = fine.improve(unscaled, mask, sharing.share_kept(unscaled, mask, settings), settings)
+        if settings.quality is None:
+            return sharing.share_kept(unscaled, mask, settings)
+        square = prune.typical_square(LazyValues(unscaled.patterns, unscaled.dtype, mask))
+        coded = sharing.share_kept(unscaled, mask, settings, square)
+        coded = fine.improve(unscaled, mask, square, coded, settings)
     return coded if coded is None or row_scales is None else replace(coded, row_scales=row_scales)
 
 

@@ -35,16 +35,17 @@ DECIBELS_PER_BIT = 20 * math.log10(2)
 MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
 
 
-def improve(tensor: Tensor, mask: np.ndarray, coded: Coded | None, settings: Settings) -> Coded | None:
+def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None, settings: Settings) -> Coded | None:
     """`coded` (None: no codebook pays), or the weights that `mask` keeps on a finer grid for the quality of `settings`.
 
+    `square` is the kept weights' prune.typical_square.
     None where 2^16 levels are far too few for it.
     """
     if settings.quality is None or not mask.any():
         return coded
     if coded is None:
         return share_finely(tensor, mask, settings)
-    loss = _loss(tensor, mask, coded, settings.quality)
+    loss = _loss(tensor, mask, square, coded, settings.quality)
     if loss <= (MAX_LOSS if settings.quality > COARSE else MAX_COARSE_LOSS):
         return coded
     finer = share_finely(tensor, mask, settings)
@@ -53,13 +54,13 @@ def improve(tensor: Tensor, mask: np.ndarray, coded: Coded | None, settings: Set
     return coded if finer is None or _costs_more(finer, coded, loss) else finer
 
 
-def _loss(tensor: Tensor, mask: np.ndarray, coded: Coded, quality: float) -> float:
+def _loss(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded, quality: float) -> float:
     """Decibels by which a codebook misses a quality for the weights that are no outliers, having too few levels."""
-    kept, step = _kept_and_step(tensor, mask, quality)
-    low, high = arrays.extremes(kept)
+    low, high = arrays.extremes(LazyValues(tensor.patterns, tensor.dtype, mask))
+    step = grid.step_for_quality(square, quality)
     if high - low < (MAX_ENTRIES - 1) * step:  # the codebook has a level for each step
         return 0.0
-    error = _typical_error(tensor, mask, prune.typical_square(kept), coded)
+    error = _typical_error(tensor, mask, square, coded)
     return 10 * math.log10(error / (step**2 / 12)) if error else 0.0
 
 
@@ -129,9 +130,11 @@ def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded
     asks for, as those of a decoded tensor do; else None."""
     if settings.quality is None:
         return None
-    kept, step = _kept_and_step(tensor, mask, settings.quality)
-    own_step = _own_step(kept) if step else 0.0
-    return _on_grid(tensor, mask, kept, own_step, None) if own_step > MAX_FINER * step else None
+    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
+    own_step = _own_step(kept) if len(kept) else 0.0
+    if not own_step or own_step <= MAX_FINER * grid.step_for_quality(prune.typical_square(kept), settings.quality):
+        return None
+    return _on_grid(tensor, mask, kept, own_step, None)
 
 
 def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:

@@ -35,10 +35,14 @@ def share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = Non
     return None if unique is None else Coded(mask, unique[1], unique[0])
 
 
-def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
-    """The weights that `mask` keeps, shared under `settings`; None where the codebook has more entries than pay."""
+def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings, square: float | None = None) -> Coded | None:
+    """The weights that `mask` keeps, shared under `settings`; None where the codebook has more entries than pay.
+
+    `square`: their prune.typical_square, where it is known.
+    """
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
-    shared = share_weights(kept, settings, zeros=len(mask) - len(kept), rows=row_index(tensor, kept))
+    zeros = len(mask) - len(kept)
+    shared = share_weights(kept, settings, zeros=zeros, rows=row_index(tensor, kept), square=square)
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
         codebook = "float16" if _half_pays(kept[:], shared) else codebook
@@ -58,6 +62,7 @@ def share_weights(
     zeros: int = 0,
     importance: np.ndarray | None = None,
     rows: balance.RowIndex | None = None,
+    square: float | None = None,
 ) -> share.SharedWeights:
     """Centroids and codes under `settings` for the weights (float, flat, finite, not empty) that pruning keeps.
 
@@ -68,7 +73,7 @@ def share_weights(
     max_entries = MAX_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not prunes)
     if settings.bits is not None:
         return share.kmeans(kept, min(max_entries, 1 << settings.bits), settings.init, settings.seed, importance)
-    step = _step(kept, zeros, settings)
+    step = _step(kept, zeros, settings, square)
     shared = share.entropy_constrained(kept, step, zeros, max_entries)
     if rows is None:
         return shared
@@ -76,14 +81,15 @@ def share_weights(
     return share.used_centroids(shared.centroids, codes)
 
 
-def _step(kept: arrays.Weights, zeros: int, settings: Settings) -> float:
+def _step(kept: arrays.Weights, zeros: int, settings: Settings, square: float | None = None) -> float:
     """The step of the grid for the kept weights under `settings`. Zeros have no error: only a rate includes them."""
     if settings.step is not None:
         return grid.round_step(settings.step * prune.standard_deviation(kept))
     if settings.rate is not None:
         return grid.round_step(grid.step_for_rate(kept, settings.rate, zeros))
     assert settings.quality is not None, "settings that share name one of bits, step, rate and quality"
-    return grid.round_step(grid.step_for_quality(prune.typical_square(kept), settings.quality))
+    square = prune.typical_square(kept) if square is None else square
+    return grid.round_step(grid.step_for_quality(square, settings.quality))
 
 
 def _max_entries(kept: int) -> int:
