@@ -19,7 +19,7 @@ SAMPLES, RUN = 512, 8  # places of a tensor, and weights at each, of which the B
 # Of magnitudes: up to a fifth of the weights may be outliers, and up to four fifths next to nothing, as those of rows
 # and columns that training has left dead are; and this quantile of the standard normal distribution.
 BULK, NORMAL_BULK = 0.8, 1.2816
-MIN_TAIL = 30.0  # times that the mean square exceeds what the quantile implies, from which there are outliers
+MIN_TAIL = 40.0  # times that the mean square exceeds what the quantile implies, from which there are outliers
 MAX_BULK = 8.0  # standard deviations, by the quantile, within which no weight is an outlier
 
 
