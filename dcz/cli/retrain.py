@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..train import Progress, Retrained
 
 SECTIONS = {
-    "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
+    "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share", "augment"),
     "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits"),
     "Pruning": (
         "epochs",
@@ -81,6 +81,11 @@ class _Sections(click.Command):
 @click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
 @click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 10%.")
+@click.option(
+    "--augment",
+    metavar="CHANGES",
+    help="Change training images at random: some of flip,shift=PIXELS,crop=P%,pad=zero (or edge, the default).",
+)
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
 @click.option(

@@ -18,21 +18,23 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingBackend as MissingBackend
 
 __all__ = [
-    "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
-    "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "bind_to_centroids", "drop_dead_units", "drop_idle",
-    "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle",
-    "share_weights", "torch_threads",
+    "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
+    "Network", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "bind_to_centroids",
+    "drop_dead_units", "drop_idle", "image_axes", "keep_largest", "projected_bytes", "reassign", "retrain",
+    "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
 _HOMES = {
-    "recipe": ("Recipe",),  # these three modules need PyTorch only when they run
+    "augmentation": ("Augmentation",),  # these four modules need PyTorch only when they run
+    "recipe": ("Recipe",),
     "retraining": ("Retrained", "retrain", "save_network"),
     "state": ("Epoch", "Progress"),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
     "distill": ("Schedule", "Trainee"),
     "graph": ("Graph",),
+    "images": ("Augmenter", "image_axes"),
     "losses": ("CrossEntropy", "Distillation"),
     "network": ("Network",),
     "pruning": ("Group", "Pruner", "keep_largest"),
@@ -47,10 +49,12 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from .augmentation import Augmentation
     from .batches import Batches
     from .dead_units import drop_dead_units, drop_idle
     from .distill import Schedule, Trainee
     from .graph import Graph
+    from .images import Augmenter, image_axes
     from .losses import CrossEntropy, Distillation
     from .network import Network
     from .pruning import Group, Pruner, keep_largest

@@ -12,6 +12,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..errors import InvalidArgument
+from .augmentation import Augmentation
 
 SCHEDULES = ("cubic", "steps")
 SCOPES = ("global", "layer")
@@ -47,6 +48,9 @@ class Recipe:
     (default: 0.5, 0.75, 0.9, 1; with `reassign`, all at once). `bias_bits`: 16 rounds biases to float16, 1 to 8 share
     2^n values among the biases of a tensor, None leaves them as trained.
 
+    `augment` changes training images at random, anew in each epoch, as a text such as "flip,shift=4" says (see
+    augmentation.Augmentation); validation samples stay as they are.
+
     Distillation divides both networks' logits by `temperature` (Hinton et al., "Distilling the Knowledge in a Neural
     Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. `batch` is
     samples per batch; `holdout` the fraction of samples for validation, where no others are given; training stops early
@@ -72,6 +76,7 @@ class Recipe:
     reassign: float | None = None
     stages: tuple[float, ...] | None = None
     bias_bits: int | None = HALF
+    augment: str | None = None
     temperature: float = 1.0
     label_share: float = 0.1
     batch: int = 128
@@ -102,6 +107,9 @@ class Recipe:
             raise InvalidArgument("give stages or reassign, not both: bound weights keep their codes")
         if self.bias_bits is not None and self.bias_bits > 8 and self.bias_bits != HALF:
             raise InvalidArgument(f"bias_bits is 1 to 8, or {HALF} for float16, not {self.bias_bits}")
+
+        if self.augment is not None:
+            Augmentation.parse(self.augment)
 
     def __str__(self) -> str:
         """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""

@@ -7,7 +7,7 @@ task.groups                        which tensors are pruned by one threshold, an
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,13 @@ from .. import plan as plans
 from ..errors import InvalidArgument
 from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
+from .augmentation import Augmentation
 from .batches import Batches, BatchStream
+from .images import Augmenter
 from .losses import CrossEntropy, Distillation, Loss, Tensors, class_rows
 from .network import Network
 from .pruning import Group
-from .pytorch import torch
+from .pytorch import Tensor, torch
 from .recipe import HALF, Recipe
 from .weight import Weight
 
@@ -59,11 +61,20 @@ class TrainingTask:
             why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
             raise InvalidArgument(f"there is nothing to do: {why}")
         self.training, self.validation = self._data(data, labels, validation)
+        self._augmenter = (
+            None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
+        )
         self.loss = self._loss(loss, model)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:
                 self._check(batches)
+        if self._augmenter is not None:
+            next(self.epoch(0))  # refuses labels that augmentation would have to change, too
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Tensor | None]]:
+        """The training batches of an epoch, (inputs, labels), augmented as the recipe says."""
+        return self.training.epoch(number) if self._augmenter is None else self._augmenter.epoch(self.training, number)
 
     @property
     def pruned(self) -> list[Weight]:

@@ -174,7 +174,7 @@ class Training:
         every = self.recipe.prune_every
         if batches:
             every = min(every, max(1, int(self.recipe.ramp * epochs * batches / MIN_UPDATES)))
-        for count, (inputs, labels) in enumerate(training.epoch(state.epoch), 1):
+        for count, (inputs, labels) in enumerate(self.task.epoch(state.epoch), 1):
             done = min(1.0, (state.epoch + ((count - 1) / batches if batches else 0)) / epochs)
             for group in optimizer.param_groups:
                 group["lr"] = self.recipe.rate(rate, done)

@@ -12,7 +12,15 @@ from tests import ROOT
 MISSING = "import sys; sys.modules['torch'] = None\n"
 SENTENCE = "dcz.errors.MissingBackend: training needs PyTorch, which is not installed: pip install 'dcz[train]'"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-FREE = {"Recipe", "Epoch", "Progress", "Retrained", "retrain", "save_network"}  # these need no PyTorch to be there
+FREE = {
+    "Augmentation",
+    "Recipe",
+    "Epoch",
+    "Progress",
+    "Retrained",
+    "retrain",
+    "save_network",
+}  # these need no PyTorch to be there
 
 
 def run(code: str) -> subprocess.CompletedProcess:
