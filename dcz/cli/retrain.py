@@ -10,9 +10,7 @@ from .common import (
     FILE,
     SHARE,
     as_json,
-    data_option,
     force,
-    labels_option,
     plan_option,
     print_json,
     printable,
@@ -26,7 +24,8 @@ if TYPE_CHECKING:
     from ..train import Progress, Retrained
 
 SECTIONS = {
-    "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share", "augment"),
+    "Data": ("data", "batches", "labels", "validation", "validation_labels", "pixels", "augment"),
+    "Loss": ("loss", "distill", "temperature", "label_share", "output_weights"),
     "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits"),
     "Pruning": (
         "epochs",
@@ -64,10 +63,37 @@ class _Sections(click.Command):
 
 @click.command("retrain", cls=_Sections)
 @click.argument("model", type=FILE)
-@data_option
-@labels_option
-@click.option("--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by.")
+@click.option(
+    "--data",
+    type=FILE,
+    metavar="X.NPZ",
+    help="Samples, an array for each input by name; or one .npy; or a folder of images.",
+)
+@click.option(
+    "--batches",
+    metavar="MODULE:NAME",
+    help="Instead: a function of yours, of the epoch's number, that gives batches (inputs, labels); or a DataLoader.",
+)
+@click.option(
+    "--labels",
+    metavar="Y",
+    help="The targets: an array of X.NPZ, or a file; of a folder of images: class; of several outputs: NAME=Y,NAME=Y.",
+)
+@click.option(
+    "--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by; or MODULE:NAME."
+)
 @click.option("--validation-labels", metavar="Y", help="Their labels; default: its array that --labels names.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="What the network takes for pixels of 0 to 255: 0..1, -1..1, 0..255 or imagenet; then ,mean=M,std=S,bgr.",
+)
+@click.option(
+    "--loss",
+    metavar="LOSS",
+    help="cross-entropy (default for classes), mse (default for numbers), cosine, distill, or your MODULE:NAME.",
+)
+@click.option("--output-weights", metavar="NAME=W,...", help="How much each of several outputs counts.")
 @click.option(
     "--distill", is_flag=True, help="Learn the answers of MODEL itself (and the labels, where there are some)."
 )
@@ -114,10 +140,12 @@ class _Sections(click.Command):
 @force
 def command(
     model: str,
-    data: str,
+    data: str | None,
+    batches: str | None,
     labels: str | None,
     validation: str | None,
     validation_labels: str | None,
+    loss: str | None,
     distill: bool,
     output: str | None,
     plan: str | None,
@@ -131,9 +159,10 @@ def command(
 ) -> None:
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
 
-    With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does
-    best on the validation samples is kept. A run that was stopped goes on where it was when the same command is given
-    again. Needs PyTorch: pip install 'dcz[train]'.
+    With --labels it learns these, with --distill or without labels the answers of MODEL itself; a --loss of your own is
+    a function (outputs, inputs, labels) that gives a tensor, or a class that is made of the network and its original.
+    The epoch that does best on the validation samples is kept. A run that was stopped goes on where it was when the
+    same command is given again. Needs PyTorch: pip install 'dcz[train]'.
 
     \b
     Example:
@@ -147,7 +176,13 @@ def command(
     from ..reading.inspect import inspect
     from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
     from . import show
+    from .hooks import load
 
+    loss, distill = _loss_name(loss, distill)
+    if (data is None) == (batches is None):
+        raise InvalidArgument("give --data, or --batches of your own" + ("" if data is None else ", not both"))
+    if batches is not None and labels is not None:
+        raise InvalidArgument("--labels are those of --data: --batches give (inputs, labels) themselves")
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise InvalidArgument("give --checkpoint or --no-checkpoint, not both")
@@ -167,12 +202,12 @@ def command(
         result = train.retrain(
             model,
             output,
-            data,
-            labels=labels,
-            validation=validation if validation_labels is None else (validation, validation_labels),
+            data if batches is None else load(batches, "--batches"),
+            labels=_labels(labels),
+            validation=_validation(validation, _labels(validation_labels)),
             recipe=recipe,
             plan=plan,
-            loss="distill" if distill else None,
+            loss=load(loss, "--loss") if loss is not None and ":" in loss else loss,
             checkpoint=checkpoint,
             progress=report,
             warn=warn,
@@ -183,6 +218,33 @@ def command(
         return
     show.compressed(inspect(output), quiet)
     click.echo(_text(result))
+
+
+def _loss_name(loss: str | None, distill: bool) -> tuple[str | None, bool]:
+    """--loss and --distill, which is short for one of its values."""
+    from ..errors import InvalidArgument
+
+    if distill and loss not in (None, "distill"):
+        raise InvalidArgument(f"--distill is --loss distill: give it or --loss {loss}, not both")
+    return ("distill", True) if distill or loss == "distill" else (loss, False)
+
+
+def _labels(text: str | None) -> str | dict[str, str] | None:
+    """The labels of the first output, or of several by name: NAME=Y,NAME=Y."""
+    if text is None or "=" not in text:
+        return text
+    pairs = [item.partition("=") for item in text.split(",")]
+    return {name.strip(): array.strip() for name, _, array in pairs}
+
+
+def _validation(text: str | None, labels: Any) -> Any:
+    """The validation data: a file, a folder, or batches of the user's own."""
+    import os
+
+    from .hooks import load
+
+    found = load(text, "--validation") if text is not None and ":" in text and not os.path.exists(text) else text
+    return found if labels is None else (found, labels)
 
 
 def _text(result: "Retrained") -> str:

@@ -19,9 +19,10 @@ from ..errors import MissingBackend as MissingBackend
 
 __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
-    "Network", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "bind_to_centroids",
-    "drop_dead_units", "drop_idle", "image_axes", "keep_largest", "projected_bytes", "reassign", "retrain",
-    "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
+    "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
+    "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "drop_dead_units", "drop_idle", "image_axes",
+    "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network",
+    "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -34,9 +35,19 @@ _HOMES = {
     "dead_units": ("drop_dead_units", "drop_idle"),
     "distill": ("Schedule", "Trainee"),
     "graph": ("Graph",),
+    "data": (),
     "images": ("Augmenter", "image_axes"),
-    "losses": ("CrossEntropy", "Distillation"),
+    "loss_choice": (),
+    "losses": (
+        "CrossEntropy",
+        "Distillation",
+        "LabelledOutputs",
+        "ValueLoss",
+        "cosine_distance",
+        "mean_squared_error",
+    ),
     "network": ("Network",),
+    "pixels": ("Pixels",),
     "pruning": ("Group", "Pruner", "keep_largest"),
     "pytorch": ("torch_threads",),
     "sharing": ("bind_to_centroids", "projected_bytes", "reassign", "round_to_half", "settle", "share_weights"),
@@ -44,6 +55,7 @@ _HOMES = {
     "weight": ("Weight",),
     "checkpoint": (),
     "operators": (),
+    "targets": (),
     "training": (),
     "validation": (),
 }
@@ -55,8 +67,16 @@ if TYPE_CHECKING:
     from .distill import Schedule, Trainee
     from .graph import Graph
     from .images import Augmenter, image_axes
-    from .losses import CrossEntropy, Distillation
+    from .losses import (
+        CrossEntropy,
+        Distillation,
+        LabelledOutputs,
+        ValueLoss,
+        cosine_distance,
+        mean_squared_error,
+    )
     from .network import Network
+    from .pixels import Pixels
     from .pruning import Group, Pruner, keep_largest
     from .pytorch import torch_threads
     from .recipe import Recipe

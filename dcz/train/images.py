@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..model import Program
 from .augmentation import Augmentation
+from .batches import Labels
 from .network import Network
 from .pytorch import Tensor, torch
 
@@ -60,16 +61,17 @@ class Augmenter:
                 "leave it out"
             )
 
-    def epoch(self, batches: Any, number: int) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
+    def epoch(self, batches: Any, number: int) -> Iterator[tuple[dict[str, Tensor], Labels | None]]:
         """The batches of an epoch with their images changed; `batches` are Batches or a BatchStream.
 
         All images of a sample are changed alike. Raises InvalidArgument for labels with places of their own, such as
         maps and boxes, which would have to be changed with the images.
         """
         for place, (inputs, labels) in enumerate(batches.epoch(number)):
-            if labels is not None and labels.dim() > 2:
+            each = list(labels.values()) if isinstance(labels, dict) else [] if labels is None else [labels]
+            if shapes := [list(one.shape) for one in each if one.dim() > 2]:
                 raise InvalidArgument(
-                    f"augment moves images, but not labels of the shape {list(labels.shape)}: change both yourself, in "
+                    f"augment moves images, but not labels of the shape {shapes[0]}: change both yourself, in "
                     "batches of your own (a function of the epoch, --batches)"
                 )
             tensors = self.network.as_inputs(inputs)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
+from ..arguments import is_number
 from ..errors import InvalidArgument
 from .augmentation import Augmentation
+from .pixels import Pixels
 
 SCHEDULES = ("cubic", "steps")
 SCOPES = ("global", "layer")
@@ -48,13 +50,17 @@ class Recipe:
     (default: 0.5, 0.75, 0.9, 1; with `reassign`, all at once). `bias_bits`: 16 rounds biases to float16, 1 to 8 share
     2^n values among the biases of a tensor, None leaves them as trained.
 
+    `pixels` says what numbers the network takes for pixels of 0 to 255, as a text such as "0..1" or "imagenet" (see
+    pixels.Pixels); None: the data have them already, as folders of images never do.
     `augment` changes training images at random, anew in each epoch, as a text such as "flip,shift=4" says (see
     augmentation.Augmentation); validation samples stay as they are.
 
     Distillation divides both networks' logits by `temperature` (Hinton et al., "Distilling the Knowledge in a Neural
-    Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. `batch` is
-    samples per batch; `holdout` the fraction of samples for validation, where no others are given; training stops early
-    after `patience` epochs without improvement. `seed` decides the order of samples. `threads`: None for all cores.
+    Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. Of several
+    outputs the losses are averaged, by `output_weights`, a text such as "boxes=2,scores=1", where that is given.
+    `batch` is samples per batch; `holdout` the fraction of samples for validation, where no others are given; training
+    stops early after `patience` epochs without improvement. `seed` decides the order of samples. `threads`: None for
+    all cores.
     """
 
     sparsity: float | None = None
@@ -76,9 +82,11 @@ class Recipe:
     reassign: float | None = None
     stages: tuple[float, ...] | None = None
     bias_bits: int | None = HALF
+    pixels: str | None = None
     augment: str | None = None
     temperature: float = 1.0
     label_share: float = 0.1
+    output_weights: str | None = None
     batch: int = 128
     holdout: float = 0.1
     patience: int | None = None
@@ -110,6 +118,10 @@ class Recipe:
 
         if self.augment is not None:
             Augmentation.parse(self.augment)
+        if self.pixels is not None:
+            Pixels.parse(self.pixels)
+        if self.output_weights is not None:
+            parse_output_weights(self.output_weights)
 
     def __str__(self) -> str:
         """The fields that differ from their defaults, as `name=value`, for metadata and checkpoints."""
@@ -156,6 +168,22 @@ class Recipe:
         """The learning rate when `progress` (0 to 1) of a phase is done that began with `start`: half a cosine, as in
         Loshchilov and Hutter, "SGDR", 2017, without restarts, down to MIN_RATE of `start`."""
         return start * (MIN_RATE + (1 - MIN_RATE) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+def parse_output_weights(text: str) -> dict[str, float]:
+    """The weights that a text such as "boxes=2,scores=1" gives to outputs by name; raises InvalidArgument."""
+    weights: dict[str, float] = {}
+    for item in text.split(",") if isinstance(text, str) else [repr(text)]:
+        name, _, number = item.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            weights[name.strip()] = -1.0
+        if not name or not is_number(weights[name.strip()], 0, 1e6):
+            raise InvalidArgument(f"output_weights are written as boxes=2,scores=1, not {item!r}")
+    if not any(weights.values()):
+        raise InvalidArgument("output_weights: one output has a weight above 0 at least")
+    return weights
 
 
 def _name(function: Callable[..., Any]) -> str:

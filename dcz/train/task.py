@@ -7,24 +7,23 @@ task.groups                        which tensors are pruned by one threshold, an
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
-from ..evaluation.samples import open_samples, read_labels
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
-from .batches import Batches, BatchStream
+from .batches import Batches, BatchStream, Labels
+from .data import open_data
 from .images import Augmenter
-from .losses import CrossEntropy, Distillation, Loss, Tensors, class_rows
+from .loss_choice import check_fit, choose_loss
+from .losses import Loss
 from .network import Network
 from .pruning import Group
-from .pytorch import Tensor, torch
+from .pytorch import torch
 from .recipe import HALF, Recipe
 from .weight import Weight
 
@@ -60,11 +59,11 @@ class TrainingTask:
         if not self.shares and not self.epochs["prune"]:
             why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
             raise InvalidArgument(f"there is nothing to do: {why}")
-        self.training, self.validation = self._data(data, labels, validation)
+        self.training, self.validation = open_data(self.network, recipe, data, labels, validation)
         self._augmenter = (
             None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
         )
-        self.loss = self._loss(loss, model)
+        self.loss = choose_loss(loss, self.network, lambda: Network(model), recipe, self.training)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:
@@ -72,7 +71,7 @@ class TrainingTask:
         if self._augmenter is not None:
             next(self.epoch(0))  # refuses labels that augmentation would have to change, too
 
-    def epoch(self, number: int) -> Iterator[tuple[Any, Tensor | None]]:
+    def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
         """The training batches of an epoch, (inputs, labels), augmented as the recipe says."""
         return self.training.epoch(number) if self._augmenter is None else self._augmenter.epoch(self.training, number)
 
@@ -147,68 +146,6 @@ class TrainingTask:
 
     # -- data and loss -------------------------------------------------------------------------------------------------
 
-    def _data(
-        self, data: Any, labels: Any, validation: Any
-    ) -> tuple[Batches | BatchStream, Batches | BatchStream | None]:
-        training = self._batches(data, labels)
-        if validation is None:
-            return training.split(self.recipe.holdout) if isinstance(training, Batches) else (training, None)
-        if not isinstance(validation, tuple):
-            validation = (validation, self._own_labels(validation, labels))
-        elif len(validation) != 2:
-            raise InvalidArgument("validation is data, or (data, labels)")
-        return training, self._batches(validation[0], validation[1], shuffle=False)
-
-    def _own_labels(self, validation: Any, labels: Any) -> Any:
-        """The labels of validation data that were not given: those of the same name in its file."""
-        if isinstance(labels, (str, os.PathLike)) and isinstance(validation, (str, os.PathLike)):
-            if os.fspath(labels) in open_samples(validation).arrays:
-                return labels
-        elif labels is None or not isinstance(validation, (str, os.PathLike, np.ndarray, Mapping, torch.Tensor)):
-            return None
-        raise InvalidArgument(
-            "the validation samples want labels of their own: give both, as validation and its labels"
-        )
-
-    def _batches(self, data: Any, labels: Any, shuffle: bool = True) -> Batches | BatchStream:
-        names = [declared.name for declared in self.network.program.inputs]
-        if isinstance(data, (str, os.PathLike)):
-            samples = open_samples(data)
-            data = samples.of(names)
-            if isinstance(labels, (str, os.PathLike)):
-                labels = read_labels(labels, samples, data.count)
-            data = data.arrays
-        elif isinstance(labels, (str, os.PathLike)):
-            raise InvalidArgument("labels are an array where the data are arrays; only a data file has them by name")
-        if isinstance(data, np.ndarray) or torch.is_tensor(data):
-            data = {names[0]: data}
-        if isinstance(data, Mapping):
-            if missing := set(names) - set(data):
-                raise InvalidArgument(
-                    f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}"
-                )
-            arrays = {name: np.asanyarray(data[name]) for name in names}
-            labels = None if labels is None else np.asarray(labels)
-            return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed, shuffle=shuffle)
-        if labels is not None:
-            raise InvalidArgument("an iterable of batches brings its labels itself: let it give (inputs, labels)")
-        return BatchStream(data)
-
-    def _loss(self, loss: str | Loss | type | None, model: "str | os.PathLike[str] | ModelProto") -> Loss:
-        if loss is None:
-            _, labels = next(iter(self.training.epoch(0)), (None, None))
-            loss = "distill" if labels is None else "cross-entropy"
-        if loss in ("cross-entropy", CrossEntropy):
-            return CrossEntropy(self.network)
-        if loss == "distill":
-            return Distillation(self.network, Network(model), self.recipe.temperature, 1 - self.recipe.label_share)
-        if isinstance(loss, str) or not callable(loss):
-            raise InvalidArgument(f"a loss is cross-entropy, distill or a function, not {loss!r}")
-        if isinstance(loss, type):
-            made: Loss = loss(self.network, Network(model))
-            return made
-        return loss
-
     def _check(self, batches: Batches | BatchStream) -> None:
         """Raise InvalidArgument for data, labels or a loss that do not fit, before training takes its time."""
         inputs, labels = next(iter(batches.epoch(0)), (None, None))
@@ -217,45 +154,13 @@ class TrainingTask:
         tensors = self.network.as_inputs(inputs)
         with torch.no_grad():
             outputs = self.network(tensors)
-        if isinstance(self.loss, (CrossEntropy, Distillation)):
-            self._check_outputs(batches, tensors, outputs, labels)
+        check_fit(self.network, self.loss, batches, tensors, outputs, labels)
         with torch.no_grad():
             loss = self.loss(outputs, tensors, labels)
         if not torch.is_tensor(loss) or loss.numel() != 1:
             raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
-
-    def _check_outputs(
-        self, batches: Batches | BatchStream, inputs: Tensors, outputs: Tensors, labels: torch.Tensor | None
-    ) -> None:
-        """Raise InvalidArgument for outputs that are not one or more rows for each sample, and for labels that are no
-        class.
-
-        All labels are checked where they are an array.
-        """
-        name = self.network.outputs[0]
-        rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
-        if outputs[name].dim() == 0 or len(outputs[name]) % rows:
-            raise InvalidArgument(
-                f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
-                "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
-            )
-        if labels is None or labels.is_floating_point() or not isinstance(batches, Batches) or batches.labels is None:
-            return
-        classes = class_rows(outputs[name]).shape[1]
-        if classes < 2:
-            raise InvalidArgument(
-                f"the output {name!r} is {list(outputs[name].shape)}, which has no classes to label; leave the labels "
-                "out, or call dcz.retrain with a loss of your own"
-            )
-        wrong = (batches.labels < 0) | (batches.labels >= classes)
-        if wrong.any():
-            place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-            raise InvalidArgument(
-                f"label {batches.labels[place]} of sample {place[0]} is no class: "
-                f"the output {name!r} has the classes 0 to {classes - 1}"
-            )
 
 
 def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:

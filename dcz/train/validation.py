@@ -1,9 +1,10 @@
 """Loss and error of a network on samples that it is not trained on."""
 
 from .batches import Batches, BatchStream
-from .losses import Loss, class_rows
+from .losses import Loss
 from .network import Network
 from .pytorch import torch
+from .targets import count_wrong
 
 
 def validate(network: Network, loss: Loss, batches: Batches | BatchStream | None) -> tuple[float, float | None] | None:
@@ -18,10 +19,6 @@ def validate(network: Network, loss: Loss, batches: Batches | BatchStream | None
             size = max((len(tensor) for tensor in tensors.values() if tensor.dim()), default=1)
             total += size * float(loss(outputs, tensors, labels))
             count += size
-            output = outputs[network.outputs[0]]
-            if labels is not None and not labels.is_floating_point() and output.dim() > 1:
-                answers = class_rows(output).argmax(1)
-                if len(answers) == labels.numel():  # else they are no classes; the caller's own loss may still use them
-                    rows += len(answers)
-                    wrong += int((answers != labels.reshape(-1)).sum())
+            found = count_wrong(network, outputs, labels)
+            wrong, rows = wrong + found[0], rows + found[1]
     return total / max(count, 1), wrong / rows if rows else None

@@ -14,6 +14,7 @@ SENTENCE = "dcz.errors.MissingBackend: training needs PyTorch, which is not inst
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 FREE = {
     "Augmentation",
+    "Pixels",
     "Recipe",
     "Epoch",
     "Progress",
