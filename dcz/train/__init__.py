@@ -20,9 +20,9 @@ from ..errors import MissingBackend as MissingBackend
 __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
     "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
-    "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "drop_dead_units", "drop_idle", "image_axes",
-    "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network",
-    "settle", "share_weights", "torch_threads",
+    "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
+    "image_axes", "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain", "round_to_half",
+    "save_network", "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -37,6 +37,7 @@ _HOMES = {
     "graph": ("Graph",),
     "data": (),
     "images": ("Augmenter", "image_axes"),
+    "first_look": ("doubts",),
     "loss_choice": (),
     "losses": (
         "CrossEntropy",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from .batches import Batches
     from .dead_units import drop_dead_units, drop_idle
     from .distill import Schedule, Trainee
+    from .first_look import doubts
     from .graph import Graph
     from .images import Augmenter, image_axes
     from .losses import (

@@ -58,6 +58,11 @@ def choose_loss(
         return Distillation(network, original(), recipe.temperature, 1 - recipe.label_share, weights=weights)
     if labels is None and name in DISTANCES:
         return ValueLoss(network, DISTANCES[name], original(), weights)
+    if isinstance(labels, dict) and (unknown := sorted(labels.keys() - set(network.outputs))):
+        raise InvalidArgument(
+            f"labels for {unknown[0]!r}, which is no output (the model has {', '.join(network.outputs)}), want a loss "
+            "of your own"
+        )
     with torch.no_grad():
         outputs = {} if inputs is None else network(inputs)
     losses = {

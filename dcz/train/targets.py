@@ -75,9 +75,12 @@ def top_classes(labels: Tensor, rows: Tensor) -> Tensor | None:
 
 
 def by_output(network: Network, labels: Labels | None) -> Iterator[tuple[str, Tensor]]:
-    """(output, its labels) of labels that are those of the first output, or of several by name."""
+    """(output, its labels) of labels that are those of the first output, or of several by name.
+
+    A dict may hold more, for a loss of the caller's own.
+    """
     if isinstance(labels, dict):
-        yield from labels.items()
+        yield from ((name, given) for name, given in labels.items() if name in network.outputs)
     elif labels is not None:
         yield network.outputs[0], labels
 

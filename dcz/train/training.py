@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from . import sharing
 from .dead_units import drop_dead_units
+from .first_look import doubts
 from .pruning import Pruner
 from .pytorch import torch
 from .recipe import HALF, MIN_UPDATES
@@ -289,6 +290,8 @@ class Training:
         """Validate the network before training; where nothing is pruned, training must improve on it."""
         state = self.state
         state.before = self._validate()
+        for doubt in doubts(self.network, self.task.training):
+            self._add_note(doubt)
         if state.before is None:
             return
         if not math.isfinite(state.before[0]):

@@ -208,6 +208,18 @@ def test_labels_that_do_not_fit_are_refused(labels, changes, options, words, tmp
         run(tmp_path / "net.dcz", X, two_heads(), labels=labels, changes=changes, **options)
 
 
+def test_labels_of_any_name_go_to_a_loss_of_ones_own(tmp_path):
+    batches = [(X[i : i + 50], {"classes": Y[i : i + 50], "where": X[i : i + 50, :4]}) for i in range(0, 300, 50)]
+
+    def loss(outputs, inputs, labels):
+        return torch.nn.functional.cross_entropy(outputs["digit"], labels["classes"]) + 0 * labels["where"].sum()
+
+    found = run(tmp_path / "net.dcz", batches, two_heads(), loss=loss, validation=batches)
+    assert found.after[0] < found.before[0] and found.after[1] is None
+    with pytest.raises(InvalidArgument, match="labels for 'classes', which is no output .* a loss of your own"):
+        run(tmp_path / "net.dcz", batches, two_heads())
+
+
 @pytest.mark.parametrize("text", ["digit", "digit=a", "digit=-1", "=1", "digit=0", 3, ""])
 def test_weights_that_are_none_are_refused(text):
     with pytest.raises(InvalidArgument, match="output_weights"):

@@ -117,13 +117,16 @@ def test_outputs_that_are_no_classes_are_compared_by_squares(shape):
     assert float(loss({"y": wanted * 1.5}, {}, None)) == pytest.approx(0.25)
 
 
-def test_labels_are_those_of_the_first_output():
+def two_outputs() -> Network:
+    """x [n, 8] -> y [n, 5] and z [n, 3]."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["x", "v"], ["z"])]
     weights = [tensor("w", normal(8, 5)), tensor("v", normal(8, 3))]
-    made = model(nodes, {"x": ["n", 8]}, {"y": ["n", 5], "z": ["n", 3]}, weights)
-    network = Network(made)
-    inputs = {"x": torch.ones(2, 8)}
-    assert float(Distillation(network, Network(made))(network(inputs), inputs, torch.tensor([4, 4])).detach()) > 0
+    return Network(model(nodes, {"x": ["n", 8]}, {"y": ["n", 5], "z": ["n", 3]}, weights))
+
+
+def test_labels_are_those_of_the_first_output():
+    network, inputs = two_outputs(), {"x": torch.ones(2, 8)}
+    assert float(Distillation(network, two_outputs())(network(inputs), inputs, torch.tensor([4, 4])).detach()) > 0
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": 1.5}, {"temperature": float("nan")}])
@@ -171,10 +174,11 @@ def test_values_are_held_against_labels_or_a_teacher(distance, expected):
 def test_weights_make_a_weighted_mean_of_the_outputs():
     outputs = {"y": torch.tensor([[1.0]]), "z": torch.tensor([[2.0]])}
     labels = {"y": torch.tensor([[0.0]]), "z": torch.tensor([[0.0]])}
-    each = ValueLoss(network_of(), mean_squared_error)
+    network = two_outputs()
+    each = ValueLoss(network, mean_squared_error)
     for weights, expected in ((None, 2.5), ({"y": 3, "z": 1}, 1.75), ({"z": 2}, 4.0)):
         assert float(LabelledOutputs({"y": each, "z": each}, weights)(outputs, {}, labels)) == expected
         teacher = lambda inputs: labels  # noqa: E731
-        assert float(ValueLoss(network_of(), mean_squared_error, teacher, weights)(outputs, {}, None)) == expected
+        assert float(ValueLoss(network, mean_squared_error, teacher, weights)(outputs, {}, None)) == expected
     with pytest.raises(BadPlan, match="a dict with those of y, z"):
         LabelledOutputs({"y": each, "z": each})(outputs, {}, {"y": labels["y"]})
