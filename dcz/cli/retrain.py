@@ -42,7 +42,7 @@ SECTIONS = {
         "keep_idle",
     ),
     "Sharing": ("share_epochs", "share_rate", "reassign"),
-    "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
+    "Run": ("batch", "holdout", "patience", "seed", "threads", "device", "checkpoint", "no_checkpoint"),
 }
 
 
@@ -132,6 +132,7 @@ class _Sections(click.Command):
 @click.option("--holdout", type=SHARE, metavar="P%", help="The percentage of samples kept for validation; default 10%.")
 @click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
 @click.option("--seed", type=int, metavar="N", help="Decides the order of samples; default 0.")
+@click.option("--device", metavar="D", help="cpu (default), cuda, mps, or auto: a GPU where there is one.")
 @click.option("--checkpoint", type=FILE, help="Written after each epoch, continued from; default: OUTPUT.checkpoint.")
 @click.option("--no-checkpoint", is_flag=True, help="Write none.")
 @quiet_option

@@ -21,8 +21,8 @@ __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
     "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
     "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
-    "image_axes", "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain", "round_to_half",
-    "save_network", "settle", "share_weights", "torch_threads",
+    "find_device", "image_axes", "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain",
+    "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -33,6 +33,7 @@ _HOMES = {
     "state": ("Epoch", "Progress"),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
+    "device": ("find_device",),
     "distill": ("Schedule", "Trainee"),
     "graph": ("Graph",),
     "data": (),
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from .augmentation import Augmentation
     from .batches import Batches
     from .dead_units import drop_dead_units, drop_idle
+    from .device import find_device
     from .distill import Schedule, Trainee
     from .first_look import doubts
     from .graph import Graph

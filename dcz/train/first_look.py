@@ -16,6 +16,7 @@ import numpy as np
 
 from ..arguments import as_percent
 from .data import Data
+from .device import moved
 from .images import image_axes
 from .network import Network
 from .pixels import IMAGENET, WHITE, Pixels
@@ -89,7 +90,7 @@ def _look(network: Network, data: Data, count: int = MAX_SAMPLES, change: Change
             tensors = network.as_inputs(inputs)
             look.pixels += [(float(tensors[name].min()), float(tensors[name].max())) for name in images]
             tensors = {name: change(name, x) if name in images else x for name, x in tensors.items()}
-            _add_answers(look, network, network(tensors), dict(by_output(network, labels)))
+            _add_answers(look, network, network(tensors), dict(by_output(network, moved(labels, network.device))))
             look.samples += max((len(x) for x in tensors.values() if x.dim()), default=1)
             if look.samples >= count:
                 break
@@ -109,11 +110,13 @@ def _add_answers(look: _Look, network: Network, outputs: Tensors, labels: Tensor
             if labels and labels[name].is_floating_point() and labels[name].numel():
                 look.values.append((float(labels[name].min()), float(labels[name].max())))
             continue
-        answers, look.classes = rows.argmax(1).numpy(), max(look.classes, rows.shape[1])
+        answers, look.classes = rows.argmax(1).cpu().numpy(), max(look.classes, rows.shape[1])
         if truth is not None:
-            is_class = ((truth >= 0) & (truth < rows.shape[1])).numpy()  # a loss of the user's may leave others out
+            is_class = (
+                ((truth >= 0) & (truth < rows.shape[1])).cpu().numpy()
+            )  # a loss of the user's may leave others out
             answers = answers[is_class]
-            look.truths.append(truth.numpy()[is_class])
+            look.truths.append(truth.cpu().numpy()[is_class])
         look.answers.append(answers)
 
 

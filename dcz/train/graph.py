@@ -29,7 +29,7 @@ class _Operation:
 
 
 class Graph:
-    """A program that runs in torch, on the CPU.
+    """A program that runs in torch, on the device where its constants and inputs are: the CPU, unless they are moved.
 
     `fixed` are the constants that were read when it was made (shapes, axes, bounds): they take no other values.
     """
@@ -73,6 +73,11 @@ class Graph:
             for name in operation.last_uses:
                 del values[name]
         return {name: values[name] for name in self.program.outputs}
+
+    def move(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Change all constants, as to another device: `change` is what torch.nn.Module._apply applies."""
+        for constants in (self._constants, self._folded):
+            constants.update({name: change(x) for name, x in constants.items()})
 
     def _function(self, node: Node) -> Function | None:
         """What the node does; None for integers computed from known integers, which is done here, once."""

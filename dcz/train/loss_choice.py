@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from .batches import Batches, Labels
 from .data import Data
+from .device import moved
 from .losses import (
     CrossEntropy,
     Distance,
@@ -52,6 +53,7 @@ def choose_loss(
         raise InvalidArgument(f"a loss is {', '.join(NAMES[:-1])}, {NAMES[-1]} or a function, not {loss!r}")
     weights = None if recipe.output_weights is None else output_weights(recipe.output_weights, network)
     inputs, labels = next(iter(training.epoch(0)), (None, None))
+    labels = moved(labels, network.device)
     if name is None and (labels is None or inputs is None):
         name = "distill"
     if name == "distill":

@@ -83,7 +83,7 @@ class Distillation:
 
     def _term(self, output: Tensor, target: Tensor, producer: str, labels: Tensor | None) -> Tensor:
         if not output.is_floating_point():
-            return torch.zeros(())
+            return torch.zeros((), device=output.device)
         if not is_class_like(target):
             return functional.mse_loss(output, target) / target.square().mean().clamp_min(MIN_MEAN_SQUARE)
         student, teacher = (log_probabilities(class_rows(x), producer) for x in (output, target))
@@ -159,9 +159,8 @@ def _mean(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None) -> T
         raise InvalidArgument("no output that training could improve has a weight above 0: give it one")
     if weights is None:
         return torch.stack(list(terms.values())).mean()
-    return sum((weights[name] * term for name, term in terms.items()), torch.zeros(())) / sum(
-        weights[name] for name in terms
-    )
+    total = sum(weights[name] for name in terms)
+    return torch.stack([weights[name] / total * term for name, term in terms.items()]).sum()
 
 
 def _label_loss(log_probability: Tensor, labels: Tensor) -> Tensor:

@@ -133,7 +133,18 @@ class Network(torch.nn.Module):
                 f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
                 "samples along the first axis"
             )
-        return tensor.to(dtype)
+        return tensor.to(dtype).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the constants with them."""
+        return next(self.parameters()).device
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Network":
+        """What `to`, `cpu` and `cuda` do: the graph's constants go where the weights go."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.graph.move(fn)
+        return self
 
     def weight_of(self, value: str) -> Weight | None:
         """The Weight behind a value of the graph, or None."""

@@ -80,7 +80,7 @@ class Pixels:
             )
         shape = [1] * images.dim()
         shape[channel_axis] = -1
-        mean, std = (torch.tensor(numbers).reshape(shape) for numbers in (self.mean, self.std))
+        mean, std = (torch.tensor(numbers, device=images.device).reshape(shape) for numbers in (self.mean, self.std))
         values = images.float().flip(channel_axis) if self.bgr else images.float()
         return (self.low + values * ((self.high - self.low) / WHITE) - mean) / std
 

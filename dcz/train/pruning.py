@@ -78,7 +78,7 @@ class Pruner:
         scores = scores.clamp_min(MIN_SCORE)
         if weight.mask is not None and not weight.regrow:
             scores = torch.where(weight.mask, scores, 0)
-        array: np.ndarray = scores.contiguous().numpy()
+        array: np.ndarray = scores.contiguous().cpu().numpy()
         return array
 
 

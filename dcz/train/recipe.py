@@ -18,6 +18,7 @@ from .pixels import Pixels
 
 SCHEDULES = ("cubic", "steps")
 SCOPES = ("global", "layer")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 SCORES = ("magnitude", "gradient")
 HALF = 16  # bits of a bias in float16
 MIN_RATE = 0.02  # of the learning rate at the start of a phase: its last epochs still train
@@ -60,7 +61,8 @@ class Recipe:
     outputs the losses are averaged, by `output_weights`, a text such as "boxes=2,scores=1", where that is given.
     `batch` is samples per batch; `holdout` the fraction of samples for validation, where no others are given; training
     stops early after `patience` epochs without improvement. `seed` decides the order of samples. `threads`: None for
-    all cores.
+    all cores. `device` is where to train: cpu, cuda, mps, or auto for a GPU where there is one; in mixed precision on
+    GPUs that have bfloat16. On a GPU the same run does not give the same bytes.
     """
 
     sparsity: float | None = None
@@ -92,6 +94,7 @@ class Recipe:
     patience: int | None = None
     seed: int = 0
     threads: int | None = None
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, kind, optional, low, high in _RANGES:
@@ -102,7 +105,7 @@ class Recipe:
             if not is_number or not low <= value <= high:
                 what = "whole number" if kind is Integral else "number"
                 raise InvalidArgument(f"{name} is a {what} from {low:g} to {high:g}, not {value!r}")
-        for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES)):
+        for name, allowed in (("schedule", SCHEDULES), ("scope", SCOPES), ("score", SCORES), ("device", DEVICES)):
             value = getattr(self, name)
             if value not in allowed and not (name == "score" and callable(value)):
                 raise InvalidArgument(f"{name} is one of {', '.join(allowed)}, not {value!r}")

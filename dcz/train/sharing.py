@@ -32,8 +32,8 @@ def share_weights(
         return
     kept_importance = None
     if importance is not None:
-        flat = importance.double().reshape(-1)
-        array = (flat if weight.mask is None else flat[weight.mask]).numpy()
+        flat = importance.cpu().double().reshape(-1)
+        array = (flat if weight.mask is None else flat[weight.mask.cpu()]).cpu().numpy()
         kept_importance = array if array.any() else None
     shared = sharing.share_weights(kept, settings, weight.count - len(kept), kept_importance)
     if len(shared.centroids) > len(kept) // 2:
@@ -50,18 +50,18 @@ def reassign(weight: Weight, price: float) -> int:
     """
     latent = _latent(weight)
     with torch.no_grad():
-        counts = torch.bincount(weight.codes, minlength=len(weight.values)).double()
+        before, centroids, values = weight.codes.cpu(), weight.values.cpu().double(), latent.cpu().double()
+        counts = torch.bincount(before, minlength=len(centroids)).double()
         bits = -torch.log2(counts.clamp_min(0.5) / counts.sum())
-        values = latent.double()
         unit = values.square().mean().clamp_min(1e-30)
         best = torch.full_like(values, math.inf)
-        codes = torch.zeros_like(weight.codes)
-        for code, centroid in enumerate(weight.values.double()):
+        codes = torch.zeros_like(before)
+        for code, centroid in enumerate(centroids):
             cost = (values - centroid) ** 2 / unit + price * bits[code]
             closer = cost < best
             best, codes = torch.where(closer, cost, best), torch.where(closer, code, codes)
-        changed = int((codes != weight.codes).sum())
-        weight.codes = codes
+        changed = int((codes != before).sum())
+        weight.codes = codes.to(weight.codes.device)
     return changed
 
 
@@ -79,7 +79,7 @@ def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator)
         distance = (latent[at, None] - weight.values[None, :]).abs()
         weight.codes = weight.codes.index_copy(0, at, distance.argmin(1))
         left = len(free) - round(share * len(free))
-        stay = at[torch.from_numpy(random.permutation(len(at))[:left])]
+        stay = at[torch.from_numpy(random.permutation(len(at))[:left]).to(at.device)]
         weight.free = torch.zeros_like(free).index_fill(0, stay, True)
 
 
@@ -116,7 +116,7 @@ def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
     for weight in network:
         kept = weight.kept
         if weight.shared:
-            counts = np.bincount(weight.codes.numpy())
+            counts = np.bincount(weight.codes.cpu().numpy())
         elif weight.name in settings and not settings[weight.name].shares_nothing and kept > 1:
             counts = np.bincount(sharing.share_weights(weight.kept_values(), settings[weight.name]).codes)
         else:

@@ -37,7 +37,7 @@ def is_shares(labels: Tensor, rows: Tensor) -> bool:
     1."""
     if labels.dim() < 2 or labels.numel() != rows.numel() or class_rows(labels).shape != rows.shape:
         return False
-    shares = class_rows(labels).double()
+    shares = class_rows(labels).float()
     return bool((shares >= 0).all()) and bool(((shares.sum(1) - 1).abs() <= SUM_TOLERANCE).all())
 
 

@@ -18,6 +18,7 @@ from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
 from .batches import Batches, BatchStream, Labels
 from .data import open_data
+from .device import find_device, moved
 from .images import Augmenter
 from .loss_choice import check_fit, choose_loss
 from .losses import Loss
@@ -50,7 +51,8 @@ class TrainingTask:
     ):
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
-        self.network = Network(model, frozen=self._is_frozen)
+        device = find_device(recipe.device)
+        self.network = Network(model, frozen=self._is_frozen).to(device)
         self.plan.check_names(tensor.name for tensor in self.network.source.tensors)
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
@@ -63,7 +65,7 @@ class TrainingTask:
         self._augmenter = (
             None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
         )
-        self.loss = choose_loss(loss, self.network, lambda: Network(model), recipe, self.training)
+        self.loss = choose_loss(loss, self.network, lambda: Network(model).to(device), recipe, self.training)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:
@@ -156,7 +158,7 @@ class TrainingTask:
             outputs = self.network(tensors)
         check_fit(self.network, self.loss, batches, tensors, outputs, labels)
         with torch.no_grad():
-            loss = self.loss(outputs, tensors, labels)
+            loss = self.loss(outputs, tensors, moved(labels, self.network.device))
         if not torch.is_tensor(loss) or loss.numel() != 1:
             raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):

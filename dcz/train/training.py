@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from . import sharing
 from .dead_units import drop_dead_units
+from .device import mixed_outputs, moved, on_cpu
 from .first_look import doubts
 from .pruning import Pruner
 from .pytorch import torch
@@ -59,7 +60,7 @@ class Training:
         sizes = {weight.name: weight.count for weight in self.network}
         if any(mean.shape != (sizes[name],) for name, mean in squares.items()):
             raise ValueError("squared gradients of another size")
-        self.pruner.squares = squares
+        self.pruner.squares = {name: mean.to(self.network.device) for name, mean in squares.items()}
         self._optimizer = adam = torch.optim.Adam(self.network.parameters())
         adam.load_state_dict(optimizer)
         for parameter, moments in adam.state.items():
@@ -102,7 +103,9 @@ class Training:
 
     def _drop_dead_units(self) -> None:
         kept = sum(weight.kept for weight in self.task.pruned)
-        drop_dead_units(self.network, lambda: self.task.training.epoch(0), {weight.name for weight in self.task.pruned})
+        with on_cpu(self.network):
+            names = {weight.name for weight in self.task.pruned}
+            drop_dead_units(self.network, lambda: self.task.training.epoch(0), names)
         left = sum(weight.kept for weight in self.task.pruned)
         if left < kept / 2:  # a trained network has a few dead units: not worth a note
             self._add_note(
@@ -183,7 +186,7 @@ class Training:
                 self._bind_due(done)
             optimizer.zero_grad(set_to_none=True)
             tensors = network.as_inputs(inputs)
-            loss = self.task.loss(network(tensors), tensors, labels)
+            loss = self.task.loss(mixed_outputs(network, tensors), tensors, moved(labels, network.device))
             if not loss.requires_grad:
                 raise InvalidArgument(
                     "the loss has no gradient: it depends on no trained weight, or only by way of whole numbers, such "

@@ -1,6 +1,7 @@
 """Loss and error of a network on samples that it is not trained on."""
 
 from .batches import Batches, BatchStream
+from .device import moved
 from .losses import Loss
 from .network import Network
 from .pytorch import torch
@@ -15,7 +16,7 @@ def validate(network: Network, loss: Loss, batches: Batches | BatchStream | None
     with torch.no_grad():
         for inputs, labels in batches.epoch(0):
             tensors = network.as_inputs(inputs)
-            outputs = network(tensors)
+            outputs, labels = network(tensors), moved(labels, network.device)
             size = max((len(tensor) for tensor in tensors.values() if tensor.dim()), default=1)
             total += size * float(loss(outputs, tensors, labels))
             count += size

@@ -128,6 +128,7 @@ def test_labels_and_losses_by_name(arguments, retrain):
     (["--data", "train.npz", "--labels", "z=y"], "labels for 'z', which is no output; the model has y"),
     (["--data", "train.npz", "--augment", "flip"], "takes x .n, 64.: leave it out"),
     (["--data", "train.npz", "--pixels", "0..1"], "takes none: leave pixels out"),
+    (["--data", "train.npz", "--device", "tpu"], "device is one of auto, cpu, cuda, mps, not 'tpu'"),
 ])  # fmt: skip
 def test_every_failure_says_why(arguments, words, retrain):
     import re
