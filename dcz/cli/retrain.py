@@ -37,6 +37,7 @@ SECTIONS = {
         "prune_every",
         "scope",
         "score",
+        "pattern",
         "regrow",
         "prune_biases",
         "keep_idle",
@@ -124,6 +125,7 @@ class _Sections(click.Command):
 @click.option("--prune-every", type=int, metavar="N", help="Prune after every N batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
 @click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
+@click.option("--pattern", metavar="P", help="Prune whole rows, columns or channels; or 2:4: two of each four stay.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
 @click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")

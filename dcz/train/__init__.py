@@ -21,8 +21,9 @@ __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
     "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
     "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
-    "find_device", "image_axes", "keep_largest", "mean_squared_error", "projected_bytes", "reassign", "retrain",
-    "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
+    "find_device", "image_axes", "keep_largest", "keep_patterned", "mean_squared_error", "mixed_outputs",
+    "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle", "share_weights",
+    "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -33,7 +34,7 @@ _HOMES = {
     "state": ("Epoch", "Progress"),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
-    "device": ("find_device",),
+    "device": ("find_device", "mixed_outputs"),
     "distill": ("Schedule", "Trainee"),
     "graph": ("Graph",),
     "data": (),
@@ -49,6 +50,7 @@ _HOMES = {
         "mean_squared_error",
     ),
     "network": ("Network",),
+    "patterns": ("keep_patterned",),
     "pixels": ("Pixels",),
     "pruning": ("Group", "Pruner", "keep_largest"),
     "pytorch": ("torch_threads",),
@@ -66,7 +68,7 @@ if TYPE_CHECKING:
     from .augmentation import Augmentation
     from .batches import Batches
     from .dead_units import drop_dead_units, drop_idle
-    from .device import find_device
+    from .device import find_device, mixed_outputs
     from .distill import Schedule, Trainee
     from .first_look import doubts
     from .graph import Graph
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         mean_squared_error,
     )
     from .network import Network
+    from .patterns import keep_patterned
     from .pixels import Pixels
     from .pruning import Group, Pruner, keep_largest
     from .pytorch import torch_threads

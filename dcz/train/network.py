@@ -58,7 +58,7 @@ class Network(torch.nn.Module):
             if value in self.graph.fixed or not _is_trained(tensor, array) or frozen(name):
                 continue
             if name not in self._by_name:
-                self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name)
+                self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name, tensor.rows)
             self._by_value[value] = self._by_name[name]
         self.weights = torch.nn.ModuleList(self._by_name.values())
         if not self._by_name:

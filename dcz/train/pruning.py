@@ -10,6 +10,7 @@ import numpy as np
 
 from ..codec.stages import prune
 from ..errors import InvalidArgument
+from . import patterns
 from .pytorch import torch
 from .recipe import Recipe
 from .weight import Weight
@@ -53,7 +54,12 @@ class Pruner:
         """Prune every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
         for group in self.groups:
             fraction = self.recipe.kept(progress, group.target)
-            masks = keep_largest([self._scores(weight) for weight in group.weights], fraction)
+            scores = [self._scores(weight) for weight in group.weights]
+            if self.recipe.pattern is None:
+                masks = keep_largest(scores, fraction)
+            else:
+                layouts = [(weight.shape, weight.rows) for weight in group.weights]
+                masks = patterns.keep_patterned(scores, layouts, self.recipe.pattern, fraction)
             for weight, mask in zip(group.weights, masks, strict=True):
                 weight.prune(mask)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
 
-from ..arguments import is_number
+from ..arguments import as_percent, is_number
 from ..errors import InvalidArgument
 from .augmentation import Augmentation
+from .patterns import parse_block
 from .pixels import Pixels
 
 SCHEDULES = ("cubic", "steps")
@@ -38,10 +39,12 @@ class Recipe:
     "To prune, or not to prune", 2017); "steps" in `rounds`, each of which keeps the same fraction of what the one
     before it left, retrained before the next, the last twice as long (Han et al., "Learning both Weights and
     Connections", 2015). The weights with the least `score` go first: "magnitude", "gradient" (w^2 times the running
-    mean of the squared gradient: the saliency of LeCun et al., "Optimal Brain Damage", 1990, with the mean
-    squared gradient for the diagonal of the Hessian), or a function of both tensors. Pruned weights stay pruned, unless
-    `regrow`. `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`: at the end of the
-    phase, weights that change no output on the training data are removed.
+    mean of the squared gradient: the saliency of LeCun et al., "Optimal Brain Damage", 1990, with the mean squared
+    gradient for the diagonal of the Hessian), or a function of both tensors. Pruned weights stay pruned, unless
+    `regrow`. `pattern` prunes whole "rows", "columns" or "channels" (input channels) by their mean score, or all but N
+    of each M neighbours along the input channels, "2:4", which makes the sparsity 1 - N/M where none is given (see
+    patterns). `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`: at the end of
+    the phase, weights that change no output on the training data are removed.
 
     Sharing: each tensor's kept weights become 2^`bits` centroids (or what the plan says), and `share_epochs` train the
     centroids at `share_rate`. `reassign` (None: codes stay) lets weights change their codes every `prune_every`
@@ -76,6 +79,7 @@ class Recipe:
     scope: str = "global"
     score: str | Callable[..., Any] = "gradient"
     regrow: bool = False
+    pattern: str | None = None
     prune_biases: bool = False
     drop_idle: bool = True
     bits: int | None = None
@@ -109,6 +113,12 @@ class Recipe:
             value = getattr(self, name)
             if value not in allowed and not (name == "score" and callable(value)):
                 raise InvalidArgument(f"{name} is one of {', '.join(allowed)}, not {value!r}")
+        block = parse_block(self.pattern)
+        if block is not None and self.sparsity is not None and self.sparsity < 1 - block[0] / block[1] - 1e-9:
+            least = as_percent(1 - block[0] / block[1])
+            raise InvalidArgument(
+                f"pattern {self.pattern} makes {least} of the weights zero: give that sparsity or more"
+            )
         stages = self.bound_fractions
         if not isinstance(stages, (tuple, list)) or not all(isinstance(fraction, Real) for fraction in stages):
             raise InvalidArgument(f"stages are several numbers, not {self.stages!r}")
@@ -138,6 +148,12 @@ class Recipe:
         if self.stages is not None:
             return self.stages
         return BOUND_FRACTIONS if self.reassign is None else (1.0,)
+
+    @property
+    def target_sparsity(self) -> float | None:
+        """`sparsity`, or what the pattern makes of it."""
+        block = parse_block(self.pattern)
+        return 1 - block[0] / block[1] if self.sparsity is None and block is not None else self.sparsity
 
     @property
     def stages_of_sharing(self) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from .images import Augmenter
 from .loss_choice import check_fit, choose_loss
 from .losses import Loss
 from .network import Network
+from .patterns import check_pattern
 from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
@@ -56,6 +57,7 @@ class TrainingTask:
         self.plan.check_names(tensor.name for tensor in self.network.source.tensors)
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
+        check_pattern(recipe.pattern, [1 - group.target for group in self.groups])
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
         self.notes = self._notes()
         if not self.shares and not self.epochs["prune"]:
@@ -173,5 +175,6 @@ def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe)
         plan = Plan(BASE if plan is None else plan)
     elif not isinstance(plan, Plan):
         raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
-    changes = {name: getattr(recipe, name) for name in ("sparsity", "bits") if getattr(recipe, name) is not None}
+    asked = {"sparsity": recipe.target_sparsity, "bits": recipe.bits}
+    changes = {name: value for name, value in asked.items() if value is not None}
     return replace(plan, default=plans.overlay(plan.default, changes))

@@ -47,9 +47,10 @@ class Weight(torch.nn.Module):
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (flat positions, int64, ascending). `mask` (bool, flat, None: all) says which weights are kept.
     With `regrow` pruned weights are zero in the network and yet get gradients, so that a later mask may choose them
-    again. `dtype` is the type that the tensor has in the model; it is computed in float32, or in float64 where it is
-    that. `latent` are the weights behind the centroids where they may change their codes, and `free` (bool, one for
-    each of `places`, None: none) those that the network uses as they are, not bound to a centroid yet.
+    again. `rows` says which axes number its rows (see tensor.Tensor). `dtype` is the type that the tensor has in the
+    model; it is computed in float32, or in float64 where it is that. `latent` are the weights behind the centroids
+    where they may change their codes, and `free` (bool, one for each of `places`, None: none) those that the network
+    uses as they are, not bound to a centroid yet.
     """
 
     mask: Tensor | None
@@ -58,9 +59,10 @@ class Weight(torch.nn.Module):
     free: Tensor | None
     latent: torch.nn.Parameter | None
 
-    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
+    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32", rows: int = 0):
         super().__init__()
         self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
+        self.rows = rows
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned

@@ -1,8 +1,8 @@
 """A second device for PyTorch, made of tensors of the CPU, that refuses to work on both devices at once.
 
-It shows, where there is no GPU, that a run moves all that it must: a tensor that was left behind is an error here, as on
-a GPU. Operations are those of the CPU, so that the files of runs are equal to the bit. Views that are not in order are
-copies: what writes into such a view, as some operators do, gets other numbers.
+It shows, where there is no GPU, that a run moves all that it must: a tensor that was left behind is an error here, as
+on a GPU. Operations are those of the CPU, so that the files of runs are equal to the bit. Views that are not in order
+are copies: what writes into such a view, as some operators do, gets other numbers.
 
 python -m tests.train.second_device FOLDER     trains the same networks on both, into FOLDER
 """

@@ -15,6 +15,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 FREE = {
     "Augmentation",
     "Pixels",
+    "keep_patterned",
     "Recipe",
     "Epoch",
     "Progress",
