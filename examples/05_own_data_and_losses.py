@@ -2,7 +2,7 @@
 
 python examples/05_own_data_and_losses.py
 
-The parts of `dcz retrain` as functions. It makes its own images (a bar, level or upright: which of them, how bright) and
+The parts of `dcz retrain` as functions. It makes its own images (a bar: which way it lies, and how bright it is) and
 its own network, and takes a few seconds.
 """
 

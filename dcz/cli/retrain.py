@@ -179,19 +179,19 @@ def command(
     from ..reading.inspect import inspect
     from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
     from . import show
-    from .hooks import load
+    from .retrain_data import data_of, labels_of, loss_of, validation_of
 
-    loss, distill = _loss_name(loss, distill)
-    if (data is None) == (batches is None):
-        raise InvalidArgument("give --data, or --batches of your own" + ("" if data is None else ", not both"))
-    if batches is not None and labels is not None:
-        raise InvalidArgument("--labels are those of --data: --batches give (inputs, labels) themselves")
+    training, chosen_loss = data_of(data, batches, labels), loss_of(loss, distill)
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise InvalidArgument("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:
         raise InvalidArgument("--validation-labels are those of --validation: give that too")
-    if labels and not distill and (options["temperature"] is not None or options["label_share"] is not None):
+    if (
+        labels
+        and chosen_loss != "distill"
+        and (options["temperature"] is not None or options["label_share"] is not None)
+    ):
         raise InvalidArgument("--temperature and --label-share are those of --distill: give that too")
     if options["label_share"] is not None and not labels:
         raise InvalidArgument("--label-share is that of --labels: give them too")
@@ -205,12 +205,12 @@ def command(
         result = train.retrain(
             model,
             output,
-            data if batches is None else load(batches, "--batches"),
-            labels=_labels(labels),
-            validation=_validation(validation, _labels(validation_labels)),
+            training,
+            labels=labels_of(labels),
+            validation=validation_of(validation, validation_labels),
             recipe=recipe,
             plan=plan,
-            loss=load(loss, "--loss") if loss is not None and ":" in loss else loss,
+            loss=chosen_loss,
             checkpoint=checkpoint,
             progress=report,
             warn=warn,
@@ -221,33 +221,6 @@ def command(
         return
     show.compressed(inspect(output), quiet)
     click.echo(_text(result))
-
-
-def _loss_name(loss: str | None, distill: bool) -> tuple[str | None, bool]:
-    """--loss and --distill, which is short for one of its values."""
-    from ..errors import InvalidArgument
-
-    if distill and loss not in (None, "distill"):
-        raise InvalidArgument(f"--distill is --loss distill: give it or --loss {loss}, not both")
-    return ("distill", True) if distill or loss == "distill" else (loss, False)
-
-
-def _labels(text: str | None) -> str | dict[str, str] | None:
-    """The labels of the first output, or of several by name: NAME=Y,NAME=Y."""
-    if text is None or "=" not in text:
-        return text
-    pairs = [item.partition("=") for item in text.split(",")]
-    return {name.strip(): array.strip() for name, _, array in pairs}
-
-
-def _validation(text: str | None, labels: Any) -> Any:
-    """The validation data: a file, a folder, or batches of the user's own."""
-    import os
-
-    from .hooks import load
-
-    found = load(text, "--validation") if text is not None and ":" in text and not os.path.exists(text) else text
-    return found if labels is None else (found, labels)
 
 
 def _text(result: "Retrained") -> str:

@@ -23,7 +23,7 @@ from .pixels import IMAGENET, WHITE, Pixels
 from .pytorch import Tensor, torch
 from .targets import Tensors, by_output, class_rows, is_class_like, top_classes
 
-MAX_SAMPLES = 1024  # that are looked at
+MAX_SAMPLES = 512  # that are looked at
 MIN_ANSWERS = 32  # below so many, chance and a class that is always given tell nothing
 MIN_PIXEL_RANGE = 100  # images with a number above it, and none below 0, hold pixels of 0 to 255
 DEVIATIONS = 2  # of the share of right answers, within which it is no better than chance

@@ -70,16 +70,19 @@ def retrain(
 ) -> Retrained:
     """Prune, share and train `model` (the path of an ONNX file, or a ModelProto) into the .dcz file `output`.
 
-    `data`: the path of an .npz or .npy file, arrays by input name, one array, an iterable of batches that can be
-    iterated again, or a function from the epoch's number to one (see batches.BatchStream). `labels`: the name of an
-    array in the data file, a path, or an array. `validation`: more data of the same kinds, or (data, labels); without
-    it, the recipe's `holdout` of the samples, or the training loss where the data is an iterable.
+    `data`: the path of an .npz or .npy file, or of a folder of images; arrays by input name, or one array; an iterable
+    of batches that can be iterated again, such as a DataLoader, or a function that gives one, of the epoch's number or
+    of nothing (see batches.BatchStream). `labels`: an array, the name of one in the data, or a path; "class" for the
+    subfolders of a folder of images; a dict of these by output name, where several outputs have labels. They are whole
+    numbers, the classes; shares of the classes (soft labels); or any numbers of the output's shape. Batches bring their
+    own. `validation`: more data of the same kinds, or (data, labels); without it, the recipe's `holdout` of the
+    samples, or the training loss where the data is an iterable.
 
     `plan` sets what happens to single tensors, as for compress; the recipe's sparsity and bits are its defaults.
-    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "distill", a function,
-    or a class that is made of the network and its original (see losses); default: cross-entropy where there are labels,
-    else distillation. `checkpoint` names a file that is written after each epoch, continued from where it exists, and
-    removed at the end.
+    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "mse", "cosine",
+    "distill", a function, or a class that is made of the network and its original (see losses); default: what fits the
+    labels of each output (cross-entropy, or mse for numbers that are no shares), and distillation where there are none.
+    `checkpoint` names a file that is written after each epoch, continued from where it exists, and removed at the end.
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
     """
