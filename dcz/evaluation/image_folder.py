@@ -82,12 +82,17 @@ def _pixels(file: Path, channels: int, size: tuple[int | None, int | None]) -> n
     image_module, ops = _pillow()
     try:
         with image_module.open(file) as image:
+            mode = image.mode
             upright = ops.exif_transpose(image).convert(MODES[channels])
             height, width = (wanted or have for wanted, have in zip(size, upright.size[::-1], strict=True))
             if upright.size != (width, height):
                 upright = ops.fit(upright, (width, height), image_module.Resampling.BILINEAR)
     except Exception as error:  # Pillow raises its own, and those of many decoders
         raise InvalidArgument(f"{file}: not a whole image: {error}; remove it from the folder") from error
+    if mode[0] in "IF":  # which Pillow would cut off at 255
+        raise InvalidArgument(
+            f"{file}: its pixels have more than 8 bits ({mode}); save an .npz of what the network takes"
+        )
     return np.asarray(upright, np.uint8).reshape(height, width, channels)
 
 

@@ -39,6 +39,15 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def placed(network: Network, device: torch.device) -> Network:
+    """The network, moved to the device; raises InvalidArgument where that has no room, or not its types."""
+    try:
+        return network.to(device)
+    except (RuntimeError, TypeError) as error:  # MPS has no float64
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InvalidArgument(f"{network.place}: does not go to the device {device.type}: {why}; give cpu") from error
+
+
 def moved(labels: Labels | None, device: torch.device) -> Labels | None:
     """Labels on the device; on MPS, which has no float64, as float32."""
     if isinstance(labels, dict):

@@ -27,7 +27,7 @@ from .losses import (
 from .network import Network
 from .pytorch import Tensor, torch
 from .recipe import Recipe, parse_output_weights
-from .targets import Tensors, by_output, class_rows, is_shares
+from .targets import IGNORED, Tensors, by_output, class_rows, is_shares
 
 DISTANCES: dict[str, Distance] = {"mse": mean_squared_error, "cosine": cosine_distance}
 NAMES = ("cross-entropy", *DISTANCES, "distill")
@@ -132,7 +132,7 @@ def _check_classes(name: str, output: Tensor, labels: np.ndarray) -> None:
             f"the output {name!r} is {list(output.shape)}, which has no classes to label; leave the labels out, or "
             "give another loss: mse, or one of your own"
         )
-    wrong = (labels < 0) | (labels >= classes)
+    wrong = ((labels < 0) & (labels != IGNORED)) | (labels >= classes)
     if wrong.any():
         place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
         raise InvalidArgument(

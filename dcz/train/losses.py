@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 from .batches import Labels
 from .network import Network
 from .pytorch import Tensor, functional, torch
-from .targets import Tensors, as_classes, as_values, by_output, class_rows, is_class_like, is_shares
+from .targets import IGNORED, Tensors, as_classes, as_values, by_output, class_rows, is_class_like, is_shares
 
 MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # often follow the last Softmax
 MIN_PROBABILITY = 1e-12  # the floor of probabilities before their logarithm
@@ -26,9 +26,10 @@ class CrossEntropy:
     """Mean cross-entropy of one output (default: the first) against labels.
 
     Classes are along axis 1 of [n, classes], trailing axes of length 1 ignored, else along the last axis: [n, t,
-    classes] needs n * t labels. Soft labels have a share for each class: -sum(share * log(probability)). An output of a
-    Softmax node is probabilities (not below MIN_PROBABILITY), any other logits. Raises InvalidArgument for labels that
-    are missing, neither integers nor shares, no classes, or too many or few.
+    classes] needs n * t labels, of which those that are -100 are left out. Soft labels have a share for each class:
+    -sum(share * log(probability)). An output of a Softmax node is probabilities (not below MIN_PROBABILITY), any other
+    logits. Raises InvalidArgument for labels that are missing, neither integers nor shares, no classes, or too many or
+    few.
     """
 
     def __init__(self, network: Network, output: str | None = None):
@@ -167,7 +168,10 @@ def _label_loss(log_probability: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of rows of classes against labels: classes, or soft ones."""
     if is_shares(labels, log_probability):
         return -(class_rows(labels).to(log_probability.dtype) * log_probability).sum(1).mean()
-    return functional.nll_loss(log_probability, as_classes(labels, log_probability))
+    classes = as_classes(labels, log_probability)
+    if bool((classes == IGNORED).all()):  # of none, the mean is no number
+        return 0 * log_probability.sum()
+    return functional.nll_loss(log_probability, classes, ignore_index=IGNORED)
 
 
 def output_of(network: Network, name: str | None) -> tuple[str, str]:

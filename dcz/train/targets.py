@@ -12,6 +12,7 @@ from .batches import Labels
 from .network import Network
 from .pytorch import Tensor
 
+IGNORED = -100  # a label that says nothing, such as of padding: PyTorch's own number for it
 SUM_TOLERANCE = 1e-2  # of soft labels: those that come in float16 add up to 1 within this
 
 Tensors = dict[str, Tensor]
@@ -42,8 +43,8 @@ def is_shares(labels: Tensor, rows: Tensor) -> bool:
 
 
 def as_classes(labels: Tensor, rows: Tensor) -> Tensor:
-    """Labels as int64, one for each row; raises InvalidArgument for another number of labels, or labels that are no
-    class."""
+    """Labels as int64, one for each row, IGNORED among them; raises InvalidArgument for another number of labels, or
+    labels that are no class."""
     if labels.is_floating_point():
         raise InvalidArgument(
             "labels are whole numbers, the classes, or soft ones, whose shares of all classes add up to 1; for other "
@@ -52,9 +53,9 @@ def as_classes(labels: Tensor, rows: Tensor) -> Tensor:
     labels = labels.reshape(-1).long()
     if len(labels) != len(rows):
         raise InvalidArgument(f"{len(labels)} labels for {len(rows)} rows of classes")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows.shape[1]:
-        worst = labels[(labels < 0) | (labels >= rows.shape[1])][0]
-        raise InvalidArgument(f"label {int(worst)} is no class: the output has the classes 0 to {rows.shape[1] - 1}")
+    wrong = labels[((labels < 0) & (labels != IGNORED)) | (labels >= rows.shape[1])]
+    if len(wrong):
+        raise InvalidArgument(f"label {int(wrong[0])} is no class: the output has the classes 0 to {rows.shape[1] - 1}")
     return labels
 
 
@@ -86,11 +87,15 @@ def by_output(network: Network, labels: Labels | None) -> Iterator[tuple[str, Te
 
 
 def count_wrong(network: Network, outputs: Tensors, labels: Labels | None) -> tuple[int, int]:
-    """(rows whose top class is not that of the labels, rows), over all outputs with labels that are classes."""
+    """(rows whose top class is not that of the labels, rows), over all outputs with labels that are classes.
+
+    Rows whose label is IGNORED do not count.
+    """
     wrong, count = 0, 0
     for name, given in by_output(network, labels):
         rows = class_rows(outputs[name]) if outputs[name].dim() > 1 else None
         truth = None if rows is None else top_classes(given, rows)
         if rows is not None and truth is not None:
-            wrong, count = wrong + int((rows.argmax(1) != truth).sum()), count + len(rows)
+            told = truth != IGNORED
+            wrong, count = wrong + int((rows.argmax(1) != truth)[told].sum()), count + int(told.sum())
     return wrong, count

@@ -18,7 +18,7 @@ from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
 from .batches import Batches, BatchStream, Labels
 from .data import open_data
-from .device import find_device, moved
+from .device import find_device, moved, placed
 from .images import Augmenter
 from .loss_choice import check_fit, choose_loss
 from .losses import Loss
@@ -53,7 +53,7 @@ class TrainingTask:
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
         device = find_device(recipe.device)
-        self.network = Network(model, frozen=self._is_frozen).to(device)
+        self.network = placed(Network(model, frozen=self._is_frozen), device)
         self.plan.check_names(tensor.name for tensor in self.network.source.tensors)
         self.settings = {weight.name: self._settings(weight) for weight in self.network}
         self.groups = self._groups()
@@ -67,7 +67,7 @@ class TrainingTask:
         self._augmenter = (
             None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
         )
-        self.loss = choose_loss(loss, self.network, lambda: Network(model).to(device), recipe, self.training)
+        self.loss = choose_loss(loss, self.network, lambda: placed(Network(model), device), recipe, self.training)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:

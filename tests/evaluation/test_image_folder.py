@@ -73,6 +73,12 @@ def test_other_sizes_are_scaled_until_they_cover_it_and_cropped_about_the_centre
         open_image_folder(tmp_path, 1)
 
 
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(tmp_path / "1.png")
+    with pytest.raises(InvalidArgument, match=r"1.png: its pixels have more than 8 bits \(I"):
+        open_image_folder(tmp_path)
+
+
 def test_what_is_no_folder_of_images_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InvalidArgument, match=r"no images there; those with the suffixes .*\.png"):
         open_image_folder(tmp_path)

@@ -7,7 +7,7 @@ from onnx import helper
 import dcz
 from dcz.errors import InvalidArgument
 from tests.models import model, normal, tensor
-from tests.train.samples import clusters, convolutional, layers, perceptron
+from tests.train.samples import clusters, convolutional, layers, perceptron, transformer
 
 torch = pytest.importorskip("torch")
 
@@ -161,6 +161,17 @@ def test_numbers_of_the_outputs_shape_are_regressed(outputs, loss, limit, tmp_pa
 def test_embeddings_are_distilled_by_their_angle(tmp_path):
     found = run(tmp_path / "net.dcz", X, layers((64, 48, 20)), loss="cosine", changes={"sparsity": 0.5, "bits": 5})
     assert found.before[0] == pytest.approx(0, abs=1e-6) and found.after[0] < 0.1
+
+
+def test_tokens_have_a_label_each_and_padding_has_none(tmp_path):
+    tokens = np.random.default_rng(0).integers(0, 30, (200, 6))
+    y = np.where(np.arange(6) < 4, tokens % 10, -100)
+    np.savez(tmp_path / "train.npz", tokens=tokens, y=y)
+    changes = {"sparsity": 0.3, "bits": 6, "epochs": 12, "batch": 20}
+    options = {"labels": "y", "validation": tmp_path / "train.npz", "changes": changes}
+    plan = dcz.Plan(dcz.Settings(), min_weights=30)
+    found = run(tmp_path / "net.dcz", tmp_path / "train.npz", transformer(), plan=plan, **options)
+    assert found.after[1] < 0.1 < 0.7 < found.before[1]
 
 
 def two_heads():

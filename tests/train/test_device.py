@@ -15,7 +15,7 @@ from tests.train.samples import clusters, convolutional, perceptron, transformer
 torch = pytest.importorskip("torch")
 
 from dcz.train import Network, find_device
-from dcz.train.device import mixed_outputs, moved, on_cpu
+from dcz.train.device import mixed_outputs, moved, on_cpu, placed
 from tests.train.test_operators import build, graph_of
 
 
@@ -44,6 +44,15 @@ def test_a_device_that_is_not_here_is_refused_with_what_to_do(name, monkeypatch,
 def test_other_names_are_refused(name):
     with pytest.raises(InvalidArgument, match="device is one of auto, cpu, cuda, mps"):
         Recipe(device=name)
+
+
+def test_a_network_that_does_not_go_to_a_device_is_refused(monkeypatch):
+    def to(network, device):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype\nmore")
+
+    monkeypatch.setattr(Network, "to", to)
+    with pytest.raises(InvalidArgument, match="the model: does not go to the device mps: Cannot .* dtype; give cpu"):
+        placed(Network(perceptron()), torch.device("mps"))
 
 
 def test_labels_go_where_the_network_is():

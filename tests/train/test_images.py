@@ -12,6 +12,7 @@ from tests.train.samples import convolutional, perceptron
 torch = pytest.importorskip("torch")
 
 from dcz.train import Augmenter, Batches, Network, image_axes
+from dcz.train.batches import BatchStream
 from dcz.train.images import changed
 
 IMAGE = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)  # 1 to 12, four in a row
@@ -119,6 +120,13 @@ def images_of(number: int, count: int = 12, seed: int = 0, network=None) -> torc
 def test_an_epoch_is_a_function_of_the_seed_and_its_number():
     assert torch.equal(images_of(1), images_of(1))
     assert not torch.equal(images_of(1), images_of(2)) and not torch.equal(images_of(1), images_of(1, seed=1))
+
+
+def test_batches_of_the_callers_are_changed_too():
+    x = normal(12, 1, 6, 6)
+    augmenter = Augmenter(Network(convolutional()), Augmentation.parse("flip,shift=1"), 0)
+    found = torch.cat([inputs["x"] for inputs, _ in augmenter.epoch(BatchStream([x[:4], x[4:8], x[8:]]), 1)])
+    assert torch.equal(found, images_of(1))
 
 
 X = normal(60, 1, 6, 6, seed=1).astype(np.float32)

@@ -21,6 +21,7 @@ from dcz.train import (
     cosine_distance,
     mean_squared_error,
 )
+from dcz.train.targets import count_wrong
 
 
 def network_of(last=(), width: int = 5) -> Network:
@@ -81,6 +82,15 @@ def test_labels_that_do_not_fit_are_refused(outputs, labels, words):
 def test_an_output_that_is_not_there_is_refused():
     with pytest.raises(BadPlan, match="no output 'z'; the model has y"):
         CrossEntropy(network_of(), "z")
+
+
+def test_labels_of_minus_100_are_left_out():
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, -100, 2, -100, 4, 0])
+    expected = float(functional.cross_entropy(rows[[0, 2, 4, 5]], labels[[0, 2, 4, 5]]))
+    assert loss_of(network_of(), rows, labels) == pytest.approx(expected)
+    assert loss_of(network_of(), rows, [-100] * 6) == 0
+    assert count_wrong(network_of(), {"y": 10 * torch.eye(5)}, torch.tensor([0, -100, 2, 4, -100])) == (1, 3)
 
 
 # -- distillation ------------------------------------------------------------------------------------------------------
