@@ -103,7 +103,7 @@ def retrain(run, folder):
 def test_batches_and_a_loss_of_ones_own_are_trained_with(retrain):
     code, out, _ = retrain("--batches", "mine:batches", "--loss", "mine:loss", "--validation", "mine:batches")
     assert code == 0 and "error" in out
-    assert set(sys.modules["mine"].CALLS) == {0, 1}
+    assert {0, 1} <= set(sys.modules["mine"].CALLS)
     assert retrain("--data", "train.npz", "--loss", "mine.py:Loss")[0] == 0
 
 

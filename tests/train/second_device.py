@@ -28,7 +28,9 @@ from tests.train.test_operators import build, graph_of
 
 _setup_privateuseone_for_python_backend("second")
 NAME = "second"
-QUICK = {"sparsity": 0.5, "bits": 3, "epochs": 2, "share_epochs": 2, "batch": 50, "threads": 1}
+QUICK = {
+    "sparsity": 0.5, "bits": 3, "epochs": 2, "share_epochs": 2, "batch": 50, "threads": 1, "learning_rate": 3e-3,
+}  # fmt: skip
 BETWEEN = ("aten::_copy_from", "aten::copy_", "aten::index.Tensor", "aten::index_put", "aten::_index_put")  # as on GPUs
 _behind: dict[int, torch.Tensor] = {}  # the CPU's tensor behind each of the device, by the address of its storage
 
