@@ -1,8 +1,8 @@
 """What the original's answers tell of the data, in words, before training hides it.
 
     doubts(network, training)
-    ->  ["the images hold numbers from 0 to 255: with pixels imagenet the model is right on 84.4% of the first 256
-         samples, as they are on 10.2%: say so (the recipe's pixels, --pixels)"]
+    ->  ["the images hold numbers from 0 to 255: with pixels imagenet the model is right on 89.06% of the first 128
+         labels, as they are on 7.03%: say so (the recipe's pixels, --pixels)"]
 
 Labels that do not belong to their samples, images in another range and a single class all train without an error, to
 a file that is worth nothing.
@@ -19,7 +19,7 @@ from .data import Data
 from .device import moved
 from .images import image_axes
 from .network import Network
-from .pixels import IMAGENET, WHITE, Pixels
+from .pixels import WHITE, Pixels
 from .pytorch import Tensor, torch
 from .targets import Tensors, by_output, class_rows, is_class_like, top_classes
 
@@ -28,11 +28,9 @@ MIN_ANSWERS = 32  # below so many, chance and a class that is always given tell 
 MIN_PIXEL_RANGE = 100  # images with a number above it, and none below 0, hold pixels of 0 to 255
 DEVIATIONS = 2  # of the share of right answers, within which it is no better than chance
 SHUFFLES = 100  # of the labels, none of which a true relation may be as weak as
-RANGE_SAMPLES = 256  # on which other ranges are tried
+RANGE_SAMPLES = 128  # on which other ranges are tried
 RANGE_DEVIATIONS = 3  # of the difference in right answers, by which another range must be better
-RANGES = {
-    "0..1": Pixels(), "imagenet": Pixels(0.0, 1.0, *IMAGENET), "-1..1": Pixels(-1.0, 1.0), "0..255": Pixels(0.0, WHITE),
-}  # fmt: skip
+RANGES = ("0..1", "imagenet", "-1..1", "0..255", "0..255,mean=104/117/123,bgr")  # the last is that of Caffe's networks
 
 Change = Callable[[str, Tensor], Tensor]  # of an input, by its name
 
@@ -211,11 +209,11 @@ def _better_range(network: Network, data: Data, look: _Look) -> str:
         return np.asarray(answers == truths)
 
     before = rights(None)
-    found = {name: rights(chosen) for name, chosen in RANGES.items()}
+    found = {name: rights(Pixels.parse(name)) for name in RANGES}
     best = max(found, key=lambda name: int(found[name].sum()))
     gained, lost = int((found[best] & ~before).sum()), int((before & ~found[best]).sum())
     is_clear = gained - lost > RANGE_DEVIATIONS * math.sqrt(gained + lost)
-    if not is_clear or _is_chance(*answered(RANGES[best]), look.classes):
+    if not is_clear or _is_chance(*answered(Pixels.parse(best)), look.classes):
         return ""
     remedy = "say so (the recipe's pixels, --pixels)" if factor == 1 else f"give pixels of 0 to 255 and --pixels {best}"
     return (

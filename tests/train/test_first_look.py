@@ -81,7 +81,7 @@ def test_classes_in_another_order_are_told_from_shuffled_ones(noise):
 @pytest.mark.parametrize("low, high, pixels", [(0, 1, "0..1"), (-1, 1, "-1..1")])
 def test_images_of_0_to_255_are_told_with_the_range_in_which_the_model_is_right(low, high, pixels):
     (doubt,) = of(classifier(low, high), BYTES)
-    assert f"from 0 to 255: with pixels {pixels} the model is right on 100% of the first 200 labels" in doubt
+    assert f"from 0 to 255: with pixels {pixels} the model is right on 100% of the first 128 labels" in doubt
     assert doubt.endswith("say so (the recipe's pixels, --pixels)")
 
 
