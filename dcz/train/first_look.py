@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arguments import as_percent
+from .batches import BatchStream, Labels
 from .data import Data
 from .device import moved
 from .images import image_axes
@@ -193,6 +194,7 @@ def _better_range(network: Network, data: Data, look: _Look) -> str:
     if pixels is None:
         return ""
     factor = WHITE if pixels[1] <= 1 else 1
+    batches = BatchStream(_first_batches(network, data, RANGE_SAMPLES))  # held: a loader may give others each time
 
     def answered(chosen: Pixels | None) -> tuple[np.ndarray, np.ndarray]:
         """The answers to the first samples and their labels, with their pixels prepared so."""
@@ -200,9 +202,9 @@ def _better_range(network: Network, data: Data, look: _Look) -> str:
         def change(name: str, x: Tensor) -> Tensor:
             axis = 3 if axes[name] == (1, 2) else 1
             fits = chosen is not None and len(chosen.mean) in (1, x.shape[axis])
-            return chosen.apply(x * factor, axis) if chosen is not None and fits else x
+            return chosen.apply((x * factor).clamp(0, WHITE), axis) if chosen is not None and fits else x
 
-        return _look(network, data, RANGE_SAMPLES, change).joined()
+        return _look(network, batches, RANGE_SAMPLES, change).joined()
 
     def rights(chosen: Pixels | None) -> np.ndarray:
         answers, truths = answered(chosen)
@@ -221,6 +223,17 @@ def _better_range(network: Network, data: Data, look: _Look) -> str:
         f"{_percent(float(found[best].mean()))} of the first {len(before):,} labels, as they are on "
         f"{_percent(float(before.mean()))}: {remedy}"
     )
+
+
+def _first_batches(network: Network, data: Data, count: int) -> list[tuple[Tensors, Labels | None]]:
+    """The batches of the first `count` samples or a few more."""
+    held: list[tuple[Tensors, Labels | None]] = []
+    for inputs, labels in data.epoch(0):
+        held.append((network.as_inputs(inputs), labels))
+        count -= max((len(x) for x in held[-1][0].values() if x.dim()), default=1)
+        if count <= 0:
+            break
+    return held
 
 
 def _percent(share: float) -> str:

@@ -128,6 +128,18 @@ def test_the_first_of_the_callers_batches_are_looked_at_and_no_more():
     assert "first 600 labels are the class 0" in doubt and len(seen) == 3
 
 
+def test_a_loader_that_gives_other_samples_each_time_is_judged_by_the_same_ones():
+    given = []
+
+    def batches(epoch):
+        given.append(len(given))
+        chosen = np.random.default_rng(len(given)).integers(0, 200, 150)
+        yield BYTES[chosen], np.where(np.random.default_rng(len(given)).random(150) < 0.3, -100, Y[chosen])
+
+    (doubt,) = doubts(classifier(-1, 1), BatchStream(batches))
+    assert "with pixels -1..1 the model is right on 100%" in doubt
+
+
 def test_labels_of_a_loss_of_ones_own_are_left_to_it():
     assert of(classifier(), y=np.where(np.arange(200) % 2, Y, -100)) == []  # -100: left out, as by PyTorch
     assert of(classifier(), y=np.random.default_rng(0).random((200, 3, 4))) == []
