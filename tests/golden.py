@@ -203,7 +203,7 @@ def advised(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "sensitivity's plan", (folder / "plan.toml").read_bytes()
     if HAS_TORCH:
         yield "distilled", tuned("dense", ratio=12, distill=True)
-        recipe = dcz.Recipe(sparsity=0.7, bits=3, epochs=3, share_epochs=2, threads=1)
+        recipe = dcz.Recipe(sparsity=0.7, bits=3, epochs=3, share_epochs=2, threads=1, learning_rate=3e-3)
         dcz.retrain(folder / "dense.onnx", output, data["dense"], labels="y", recipe=recipe)
         yield "retrained", output.read_bytes()
 

@@ -46,10 +46,11 @@ HOMES = {
     "torch": "train.pytorch",
     "distributed": "compression.dask_cluster",
     "bitarray": "codec.stages.huffman", "isal": "deflate",
+    "PIL": "evaluation.image_folder",
     "click": "cli",
     "rich": "cli",
 }  # fmt: skip
-HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google"}
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
 LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
 LOOSE = 12  # modules at the top of dcz/, at most: all of them vocabulary
 

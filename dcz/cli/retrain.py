@@ -10,9 +10,7 @@ from .common import (
     FILE,
     SHARE,
     as_json,
-    data_option,
     force,
-    labels_option,
     plan_option,
     print_json,
     printable,
@@ -26,11 +24,17 @@ if TYPE_CHECKING:
     from ..train import Progress, Retrained
 
 SECTIONS = {
-    "Data": ("data", "labels", "validation", "validation_labels", "distill", "temperature", "label_share"),
-    "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits"),
+    "Data": ("data", "batches", "labels", "validation", "validation_labels", "pixels", "augment"),
+    "Loss": ("loss", "distill", "temperature", "label_share", "output_weights"),
+    "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits", "max_drop", "strict"),
     "Pruning": (
         "epochs",
         "learning_rate",
+        "optimizer",
+        "momentum",
+        "weight_decay",
+        "warmup",
+        "normalize",
         "schedule",
         "start",
         "ramp",
@@ -38,12 +42,13 @@ SECTIONS = {
         "prune_every",
         "scope",
         "score",
+        "pattern",
         "regrow",
         "prune_biases",
         "keep_idle",
     ),
     "Sharing": ("share_epochs", "share_rate", "reassign"),
-    "Run": ("batch", "holdout", "patience", "seed", "threads", "checkpoint", "no_checkpoint"),
+    "Run": ("batch", "holdout", "patience", "seed", "threads", "device", "checkpoint", "no_checkpoint"),
 }
 
 
@@ -64,10 +69,37 @@ class _Sections(click.Command):
 
 @click.command("retrain", cls=_Sections)
 @click.argument("model", type=FILE)
-@data_option
-@labels_option
-@click.option("--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by.")
+@click.option(
+    "--data",
+    type=FILE,
+    metavar="X.NPZ",
+    help="Samples, an array for each input by name; or one .npy; or a folder of images.",
+)
+@click.option(
+    "--batches",
+    metavar="MODULE:NAME",
+    help="Instead: a function of yours, of the epoch's number, that gives batches (inputs, labels); or a DataLoader.",
+)
+@click.option(
+    "--labels",
+    metavar="Y",
+    help="The targets: an array of X.NPZ, or a file; of a folder of images: class; of several outputs: NAME=Y,NAME=Y.",
+)
+@click.option(
+    "--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by; or MODULE:NAME."
+)
 @click.option("--validation-labels", metavar="Y", help="Their labels; default: its array that --labels names.")
+@click.option(
+    "--pixels",
+    metavar="RANGE",
+    help="What the network takes for pixels of 0 to 255: 0..1, -1..1, 0..255 or imagenet; then ,mean=M,std=S,bgr.",
+)
+@click.option(
+    "--loss",
+    metavar="LOSS",
+    help="cross-entropy (default for classes), mse (default for numbers), cosine, distill, or your MODULE:NAME.",
+)
+@click.option("--output-weights", metavar="NAME=W,...", help="How much each of several outputs counts.")
 @click.option(
     "--distill", is_flag=True, help="Learn the answers of MODEL itself (and the labels, where there are some)."
 )
@@ -77,10 +109,31 @@ class _Sections(click.Command):
 @plan_option
 @click.option("--epochs", type=int, metavar="N", help="Epochs of pruning; default 30.")
 @click.option("--share-epochs", type=int, metavar="N", help="Epochs of sharing, in four parts; default 4.")
-@click.option("--learning-rate", type=float, metavar="R", help="Adam's, at the start of pruning; default 0.003.")
-@click.option("--share-rate", type=float, metavar="R", help="The same for centroids; default 0.0015.")
+@click.option("--learning-rate", type=float, metavar="R", help="The highest of pruning; default: found by short runs.")
+@click.option("--optimizer", help="adam (default), or sgd.")
+@click.option("--momentum", type=float, metavar="M", help="That of sgd; default 0.9.")
+@click.option("--weight-decay", type=float, metavar="D", help="Weights shrink by this times the rate; default 0.")
+@click.option("--warmup", type=SHARE, metavar="P%", help="The percentage of epochs in which the rate rises at first.")
+@click.option(
+    "--normalize/--no-normalize",
+    default=None,
+    help="Normalize layers while they train that have no normalization; default: with a rate that is found.",
+)
+@click.option(
+    "--share-rate",
+    type=float,
+    metavar="R",
+    help="Adam's for centroids; found, or 0.0015 with the above.",
+)
+@click.option("--max-drop", type=SHARE, metavar="P%", help="Say so where the error rises by more points than this.")
+@click.option("--strict", is_flag=True, help="Exit with 1 then, as `dcz check` does.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
 @click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 10%.")
+@click.option(
+    "--augment",
+    metavar="CHANGES",
+    help="Change training images at random: some of flip,shift=PIXELS,crop=P%,pad=zero (or edge, the default).",
+)
 @click.option("--batch-size", "batch", type=int, metavar="N", help="Samples a step; default 128.")
 @click.option("--schedule", help="cubic: prune steadily (default); steps: in rounds, as the paper does.")
 @click.option(
@@ -92,7 +145,10 @@ class _Sections(click.Command):
 @click.option("--rounds", type=int, metavar="N", help="How many rounds --schedule steps takes; default 5.")
 @click.option("--prune-every", type=int, metavar="N", help="Prune after every N batches; default 45.")
 @click.option("--scope", help="global: one threshold for all tensors (default); layer: as many in each.")
-@click.option("--score", help="gradient: the loss that a weight would cost (default); magnitude.")
+@click.option(
+    "--score", help="magnitude (default); gradient: the loss that a weight would cost (with --learning-rate)."
+)
+@click.option("--pattern", metavar="P", help="Prune whole rows, columns or channels; or 2:4: two of each four stay.")
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
 @click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
@@ -101,24 +157,32 @@ class _Sections(click.Command):
 @click.option("--holdout", type=SHARE, metavar="P%", help="The percentage of samples kept for validation; default 10%.")
 @click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
 @click.option("--seed", type=int, metavar="N", help="Decides the order of samples; default 0.")
+@click.option("--device", metavar="D", help="cpu (default), cuda, mps, or auto: a GPU where there is one.")
 @click.option("--checkpoint", type=FILE, help="Written after each epoch, continued from; default: OUTPUT.checkpoint.")
 @click.option("--no-checkpoint", is_flag=True, help="Write none.")
 @quiet_option
 @threads
 @as_json
 @force
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     model: str,
-    data: str,
+    data: str | None,
+    batches: str | None,
     labels: str | None,
     validation: str | None,
     validation_labels: str | None,
+    loss: str | None,
     distill: bool,
     output: str | None,
     plan: str | None,
     keep_idle: bool,
     checkpoint: str | None,
     no_checkpoint: bool,
+    max_drop: float | None,
+    strict: bool,
     quiet: bool,
     as_json: bool,
     force: bool,
@@ -126,9 +190,11 @@ def command(
 ) -> None:
     """Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write a .dcz file.
 
-    With --labels it learns these, with --distill or without labels the answers of MODEL itself. The epoch that does
-    best on the validation samples is kept. A run that was stopped goes on where it was when the same command is given
-    again. Needs PyTorch: pip install 'dcz[train]'.
+    With --labels it learns these, with --distill or without labels the answers of MODEL itself; a --loss of your own is
+    a function (outputs, inputs, labels) that gives a tensor, or a class that is made of the network and its original.
+    The epoch that does best on the validation samples is kept. Without --learning-rate, short runs find one that suits
+    MODEL, and layers whose normalization was folded away have one while they train. A run that was stopped goes on
+    where it was when the same command is given again. Needs PyTorch: pip install 'dcz[train]'.
 
     \b
     Example:
@@ -142,16 +208,24 @@ def command(
     from ..reading.inspect import inspect
     from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
     from . import show
+    from .retrain_data import data_of, labels_of, loss_of, validation_of
 
+    training, chosen_loss = data_of(data, batches, labels), loss_of(loss, distill)
     output = output or str(Path(model).with_suffix(".dcz"))
     if checkpoint and no_checkpoint:
         raise InvalidArgument("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:
         raise InvalidArgument("--validation-labels are those of --validation: give that too")
-    if labels and not distill and (options["temperature"] is not None or options["label_share"] is not None):
+    if (
+        labels
+        and chosen_loss != "distill"
+        and (options["temperature"] is not None or options["label_share"] is not None)
+    ):
         raise InvalidArgument("--temperature and --label-share are those of --distill: give that too")
     if options["label_share"] is not None and not labels:
         raise InvalidArgument("--label-share is that of --labels: give them too")
+    if strict and max_drop is None:
+        raise InvalidArgument("--strict is about a drop: give --max-drop too")
     checkpoint = None if no_checkpoint else checkpoint or f"{output}.checkpoint"
     recipe = train.Recipe(
         **{name: value for name, value in options.items() if value is not None}, drop_idle=not keep_idle
@@ -162,33 +236,37 @@ def command(
         result = train.retrain(
             model,
             output,
-            data,
-            labels=labels,
-            validation=validation if validation_labels is None else (validation, validation_labels),
+            training,
+            labels=labels_of(labels),
+            validation=validation_of(validation, validation_labels),
             recipe=recipe,
             plan=plan,
-            loss="distill" if distill else None,
+            loss=chosen_loss,
             checkpoint=checkpoint,
             progress=report,
             warn=warn,
             force=force,
+            max_drop=max_drop,
         )
     if as_json:
         print_json(result.to_dict() | {"report": inspect(output).to_dict()})
-        return
-    show.compressed(inspect(output), quiet)
-    click.echo(_text(result))
+    else:
+        show.compressed(inspect(output), quiet)
+        click.echo(_text(result))
+    ctx.exit(0 if result.holds or not strict else 1)
 
 
 def _text(result: "Retrained") -> str:
     parts = [f"{result.sparsity:.2%} of the pruned tensors' weights are zero"] if result.sparsity else []
-    if result.after is not None and result.before is not None:
-        (loss, error), (before, error_before) = result.after, result.before
-        parts.append(f"validation loss {before:.4f} -> {loss:.4f}")
-        if error is not None and error_before is not None:
-            parts.append(f"error {error_before:.2%} -> {error:.2%}")
-    else:
-        parts.append("nothing was measured: there were no validation samples")
+    scores = [result.before, result.pruned, result.decoded]
+    stages = [(name, score) for name, score in zip(("before", "pruned", "in the file"), scores, strict=True) if score]
+    if not stages:
+        return "; ".join([*parts, "nothing was measured: there were no validation samples"])
+    parts.append("validation loss " + ", ".join(f"{score[0]:.4f} {name}" for name, score in stages))
+    if result.interval is not None:
+        errors = ", ".join(f"{score[1]:.2%} {name}" for name, score in stages if score[1] is not None)
+        low, high = result.interval
+        parts.append(f"error {errors} (95% interval {low:.2%} to {high:.2%}, of {result.answers:,} answers)")
     return "; ".join(parts)
 
 

@@ -184,7 +184,7 @@ def read_labels(
     Integers of any width, [count] or [count, 1]. `count` defaults to the number of samples in the data file. Raises
     FileAccess, or InvalidArgument that names the file and the first label that does not fit.
     """
-    where, array = _find_labels(labels, samples)
+    where, array = find_labels(labels, samples)
     count = samples.count if count is None else count
     if array.dtype.kind not in "iu":
         raise InvalidArgument(f"{where}: labels are whole numbers, not {array.dtype}; save them as int64")
@@ -206,7 +206,7 @@ def read_labels(
     return np.array(array, np.int64)
 
 
-def _find_labels(labels: str | os.PathLike[str], samples: Samples) -> tuple[str, np.ndarray]:
+def find_labels(labels: str | os.PathLike[str], samples: Samples) -> tuple[str, np.ndarray]:
     """Where the labels are, for messages, and the array as it is there."""
     name = os.fspath(labels)
     if name != NAMELESS and name in samples.arrays:

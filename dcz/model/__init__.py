@@ -6,6 +6,7 @@
     find_references(proto, ...), restore_data()   the reverse
     with_values(model, {name: array})             a copy with new values in some tensors
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
+    insert_batchnorms(model)                      and behind layers that have none
     snap_to_grids(model)                          weights that QuantizeLinear rounds, on their grids
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
@@ -18,13 +19,14 @@ roles           what is a weight, and what is none     nodes                 wha
 signals         signal processing, by its numbers      replace               new values for tensors
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model
-constants       arithmetic of constants before a layer
+constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
 """
 
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
 from .grids import snap_to_grids
+from .insert_batchnorm import insert_batchnorms
 from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
 from .replace import with_values
@@ -33,7 +35,7 @@ from .tensors import INLINE_BYTES, ModelTensor
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors", "load",
-    "make_external", "open_model", "parse_graph", "read_program", "reread_source", "restore_data", "serialize",
-    "snap_to_grids", "with_values",
+    "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors",
+    "insert_batchnorms", "load", "make_external", "open_model", "parse_graph", "read_program", "reread_source",
+    "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip

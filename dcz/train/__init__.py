@@ -4,6 +4,8 @@ train.retrain("net.onnx", "net.dcz", "train.npz", labels="y", recipe=train.Recip
 
 network = train.Network("net.onnx")            the parts of it, for a training loop of one's own:
 network["fc1.weight"].prune(mask)              examples/04_own_training_loop.py
+network.train()                                normalizations go by the batch, until network.eval()
+train.estimate_statistics(network, batches)    and then by what is exact for all of these
 train.share_weights(network["fc1.weight"], dcz.Settings(bits=3))
 train.save_network(network, "net.dcz")
 
@@ -18,41 +20,80 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingBackend as MissingBackend
 
 __all__ = [
-    "BASE", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group", "Network", "Progress", "Pruner",
-    "Recipe", "Retrained", "Schedule", "Trainee", "Weight", "bind_to_centroids", "drop_dead_units", "drop_idle",
-    "keep_largest", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle",
+    "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
+    "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
+    "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
+    "estimate_statistics", "find_device", "image_axes", "keep_largest", "keep_patterned", "mean_squared_error",
+    "mixed_outputs", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle",
     "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
 _HOMES = {
-    "recipe": ("Recipe",),  # these three modules need PyTorch only when they run
+    "augmentation": ("Augmentation",),  # these four modules need PyTorch only when they run
+    "recipe": ("Recipe",),
     "retraining": ("Retrained", "retrain", "save_network"),
     "state": ("Epoch", "Progress"),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
+    "device": ("find_device", "mixed_outputs"),
     "distill": ("Schedule", "Trainee"),
     "graph": ("Graph",),
-    "losses": ("CrossEntropy", "Distillation"),
+    "data": (),
+    "images": ("Augmenter", "image_axes"),
+    "first_look": ("doubts",),
+    "loss_choice": (),
+    "losses": (
+        "CrossEntropy",
+        "Distillation",
+        "LabelledOutputs",
+        "ValueLoss",
+        "cosine_distance",
+        "mean_squared_error",
+    ),
     "network": ("Network",),
+    "patterns": ("keep_patterned",),
+    "pixels": ("Pixels",),
     "pruning": ("Group", "Pruner", "keep_largest"),
+    "normalization": ("estimate_statistics",),
     "pytorch": ("torch_threads",),
     "sharing": ("bind_to_centroids", "projected_bytes", "reassign", "round_to_half", "settle", "share_weights"),
     "task": ("BASE",),
     "weight": ("Weight",),
     "checkpoint": (),
+    "epoch": (),
+    "folding": (),
+    "guard": (),
     "operators": (),
+    "targets": (),
+    "outcome": (),
+    "range_test": (),
+    "steps": (),
     "training": (),
     "validation": (),
 }
 
 if TYPE_CHECKING:
+    from .augmentation import Augmentation
     from .batches import Batches
     from .dead_units import drop_dead_units, drop_idle
+    from .device import find_device, mixed_outputs
     from .distill import Schedule, Trainee
+    from .first_look import doubts
     from .graph import Graph
-    from .losses import CrossEntropy, Distillation
+    from .images import Augmenter, image_axes
+    from .losses import (
+        CrossEntropy,
+        Distillation,
+        LabelledOutputs,
+        ValueLoss,
+        cosine_distance,
+        mean_squared_error,
+    )
     from .network import Network
+    from .normalization import estimate_statistics
+    from .patterns import keep_patterned
+    from .pixels import Pixels
     from .pruning import Group, Pruner, keep_largest
     from .pytorch import torch_threads
     from .recipe import Recipe

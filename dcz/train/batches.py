@@ -2,16 +2,18 @@
 
     for inputs, labels in Batches({"x": x}, y, size=128, seed=0).epoch(3): ...
 
-BatchStream does the same for an iterable of batches, or a function from the epoch's number to one.
+BatchStream does the same for an iterable of batches, such as a DataLoader, or a function that gives one.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidArgument
+from ..errors import DczError, InvalidArgument
 from .pytorch import torch
 
 
@@ -30,39 +32,47 @@ def as_tensor(values: Any, what: str) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
+Labels = torch.Tensor | dict[str, torch.Tensor]  # of one output, or of several by name
+Prepare = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+
+
 class Batches:
     """Arrays of samples (by input name, samples along the first axis; memory-mapped or not) and their labels, or None.
 
-    An array without axes is part of every batch. `chosen` (int64, None: all) are the samples to use; with `shuffle`
-    their order changes with the epoch. Raises InvalidArgument where the inputs differ in their number of samples or
-    have none.
+    An array without axes is part of every batch. `labels` are an array, or several by output name. `chosen` (int64,
+    None: all) are the samples to use; with `shuffle` their order changes with the epoch. `prepare` makes the inputs of
+    a batch of what the arrays have. Raises InvalidArgument where the inputs differ in their number of samples or have
+    none.
     """
 
     def __init__(
         self,
         arrays: Mapping[str, np.ndarray],
-        labels: np.ndarray | None = None,
+        labels: np.ndarray | Mapping[str, np.ndarray] | None = None,
         *,
         size: int = 128,
         seed: int = 0,
         shuffle: bool = True,
         chosen: np.ndarray | None = None,
+        prepare: Prepare | None = None,
     ):
         lengths = {len(array) for array in arrays.values() if array.ndim}
         if len(lengths) != 1 or lengths == {0}:
             raise InvalidArgument(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
         count = lengths.pop()
-        if labels is not None and (labels.ndim == 0 or len(labels) != count):
-            raise InvalidArgument(f"{len(labels) if labels.ndim else 'no'} labels for {count} samples")
+        for each in labels.values() if isinstance(labels, Mapping) else [labels]:
+            if each is not None and (each.ndim == 0 or len(each) != count):
+                raise InvalidArgument(f"{len(each) if each.ndim else 'no'} labels for {count} samples")
         if size < 1:
             raise InvalidArgument(f"a batch holds one sample at least, not {size}")
         self.arrays, self.labels, self.size, self.seed, self.shuffle = arrays, labels, size, seed, shuffle
         self.chosen = np.arange(count) if chosen is None else np.asarray(chosen)
+        self.prepare = prepare
 
     def __len__(self) -> int:
         return -(-len(self.chosen) // self.size)
 
-    def epoch(self, number: int) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor | None]]:
+    def epoch(self, number: int) -> Iterator[tuple[dict[str, torch.Tensor], Labels | None]]:
         """The batches of an epoch, (inputs, labels); the same number gives the same ones."""
         order = self.chosen
         if self.shuffle:
@@ -70,7 +80,12 @@ class Batches:
         for start in range(0, len(order), self.size):
             rows = np.sort(order[start : start + self.size])  # ascending, so that a mapped file is read in its order
             inputs = {name: _rows(array, rows, f"input {name!r}") for name, array in self.arrays.items()}
-            yield inputs, None if self.labels is None else _rows(self.labels, rows, "labels")
+            yield inputs if self.prepare is None else self.prepare(inputs), self._labels_of(rows)
+
+    def _labels_of(self, rows: np.ndarray) -> Labels | None:
+        if isinstance(self.labels, Mapping):
+            return {name: _rows(array, rows, f"labels of {name!r}") for name, array in self.labels.items()}
+        return None if self.labels is None else _rows(self.labels, rows, "labels")
 
     def split(self, share: float) -> tuple["Batches", "Batches | None"]:
         """(training, held-out): a random `share` (a fraction) of the samples is held out, in a fixed order, or None."""
@@ -78,11 +93,14 @@ class Batches:
         if held == 0 or held == len(self.chosen):
             return self, None
         order = np.random.default_rng(self.seed).permutation(self.chosen)
-        rest, first = np.sort(order[held:]), np.sort(order[:held])
-        return (
-            Batches(self.arrays, self.labels, size=self.size, seed=self.seed, chosen=rest),
-            Batches(self.arrays, self.labels, size=self.size, seed=self.seed, chosen=first, shuffle=False),
-        )
+        return self._part(np.sort(order[held:]), True), self._part(np.sort(order[:held]), False)
+
+    def _part(self, chosen: np.ndarray, shuffle: bool) -> "Batches":
+        """Some of the samples, in batches of the same kind."""
+        return Batches(
+            self.arrays, self.labels, size=self.size, seed=self.seed, shuffle=shuffle, chosen=chosen,
+            prepare=self.prepare,
+        )  # fmt: skip
 
     def fingerprint(self) -> str:
         """SHA-256 of the samples' shapes, types, and first and last values, and of all labels."""
@@ -91,9 +109,10 @@ class Batches:
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             ends = array[[0, -1]] if array.ndim else array
             digest.update(np.ascontiguousarray(ends).tobytes())
-        if self.labels is not None:
-            digest.update(f"{self.labels.dtype.str} {self.labels.shape}".encode())
-            digest.update(np.ascontiguousarray(self.labels).tobytes())
+        for name, labels in (self.labels if isinstance(self.labels, Mapping) else {"": self.labels}).items():
+            if labels is not None:
+                digest.update(f"{name}{labels.dtype.str} {labels.shape}".encode())
+                digest.update(np.ascontiguousarray(labels).tobytes())
         return digest.hexdigest()
 
 
@@ -102,22 +121,25 @@ def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
 
 
 class BatchStream:
-    """Batches from the caller: an iterable that can be iterated again, or a function from the epoch's number to one.
+    """Batches from the caller: an iterable that can be iterated again, such as a DataLoader, or a function to one: of
+    the epoch's number, or of nothing, as a generator function may be.
 
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.
+    Of a model with several inputs (`names`) a batch may also be these, one after another, and the labels. Where
+    `label_name` is given, that of a dict are the labels. Labels are an array, or a dict of them by output name.
     Raises InvalidArgument for an iterator, such as a generator, which would be empty after its first epoch.
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Any, names: Sequence[str] = (), label_name: str | None = None):
         if isinstance(source, Iterator):
             raise InvalidArgument(
-                "an iterator gives its batches only once: give a list, a loader, or a function of the epoch"
+                "an iterator gives its batches only once: give a list, a loader, or the function that makes it"
             )
         if not callable(source) and not isinstance(source, Iterable) and not hasattr(source, "__getitem__"):
             raise InvalidArgument(
                 f"data are arrays, a file, an iterable of batches or a function, not {type(source).__name__}"
             )
-        self.source = source
+        self.source, self.names, self.label_name = source, tuple(names), label_name
 
     def __len__(self) -> int:
         """Batches in an epoch; 0 where that is not known."""
@@ -126,20 +148,69 @@ class BatchStream:
         except TypeError:  # no length, or a loader over an iterable that has none
             return 0
 
-    def epoch(self, number: int) -> Iterator[tuple[Any, torch.Tensor | None]]:
-        """The batches of an epoch, (inputs, labels)."""
-        batches = self.source(number) if callable(self.source) else self.source
-        if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
-            raise InvalidArgument(
-                f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}"
-            )
-        for batch in batches:
-            parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-            if len(parts) not in (1, 2):
-                raise InvalidArgument(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
-            labels = parts[1] if len(parts) == 2 else None
-            yield parts[0], None if labels is None else as_tensor(labels, "labels")
+    def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
+        """The batches of an epoch, (inputs, labels). What the caller's code raises becomes an InvalidArgument."""
+        with _told(number):
+            batches = self._source_of(number)
+            if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+                raise InvalidArgument(
+                    f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}"
+                )
+            iterator = iter(batches)
+        while True:
+            with _told(number):
+                batch = next(iterator, _END)
+            if batch is _END:
+                return
+            yield self._parts(batch)
+
+    def _source_of(self, number: int) -> Any:
+        if not callable(self.source):
+            return self.source
+        return self.source(number) if _takes_epoch(self.source) else self.source()
+
+    def _parts(self, batch: Any) -> tuple[Any, Labels | None]:
+        """(inputs, labels) of a batch."""
+        parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+        count = len(self.names)
+        if count > 1 and len(parts) in (count, count + 1) and not isinstance(parts[0], Mapping):
+            parts = (dict(zip(self.names, parts, strict=False)), *parts[count:])
+        if len(parts) not in (1, 2):
+            raise InvalidArgument(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
+        inputs, labels = parts if len(parts) == 2 else (parts[0], None)
+        if self.label_name is not None:
+            if labels is not None or not isinstance(inputs, Mapping) or self.label_name not in inputs:
+                raise InvalidArgument(f"a batch is a dict, with the labels under {self.label_name!r}; this one is none")
+            labels = inputs[self.label_name]
+        if isinstance(labels, Mapping):
+            return inputs, {name: as_tensor(each, f"labels of {name!r}") for name, each in labels.items()}
+        return inputs, None if labels is None else as_tensor(labels, "labels")
 
     def fingerprint(self) -> str:
         """The same for all streams: their batches are not known in advance."""
         return "a stream"
+
+
+_END = object()
+
+
+@contextlib.contextmanager
+def _told(number: int) -> Iterator[None]:
+    """Raise InvalidArgument, which names it, for whatever the caller's code raises in the block."""
+    try:
+        yield
+    except (DczError, MemoryError):
+        raise
+    except Exception as error:
+        raise InvalidArgument(f"the data fail in epoch {number}: {type(error).__name__}: {error}") from error
+
+
+def _takes_epoch(function: Callable[..., Any]) -> bool:
+    """Whether a function takes an argument, as far as its signature tells."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of builtins that tell nothing
+        return True
+    return any(
+        each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL) for each in parameters
+    )

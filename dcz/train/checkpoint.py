@@ -21,7 +21,7 @@ def write(path: str | os.PathLike[str], stamp: str, state: dict[str, Any]) -> No
     """Replace the checkpoint. Raises FileAccess; an older one then stays as it was."""
     with replacing(path) as file:
         try:
-            torch.save({"stamp": stamp, "state": state}, file)
+            torch.save({"stamp": stamp, "state": _on_cpu(state)}, file)
         except RuntimeError as error:  # torch's error for a short file hides the cause: a full disk, an interrupt
             raise error.__context__ or error  # noqa: B904 (the cause itself is raised)
 
@@ -47,6 +47,15 @@ def read(path: str | os.PathLike[str], stamp: str) -> dict[str, Any] | None:
         raise _damaged(path)
     state: dict[str, Any] = content["state"]
     return state
+
+
+def _on_cpu(state: Any) -> Any:
+    """The same values with their tensors on the CPU, where every machine can read them."""
+    if isinstance(state, dict):
+        return {name: _on_cpu(value) for name, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(_on_cpu(value) for value in state)
+    return state.cpu() if isinstance(state, torch.Tensor) else state
 
 
 @contextlib.contextmanager

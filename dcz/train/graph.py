@@ -29,7 +29,7 @@ class _Operation:
 
 
 class Graph:
-    """A program that runs in torch, on the CPU.
+    """A program that runs in torch, on the device where its constants and inputs are: the CPU, unless they are moved.
 
     `fixed` are the constants that were read when it was made (shapes, axes, bounds): they take no other values.
     """
@@ -54,10 +54,12 @@ class Graph:
         inputs: Mapping[str, torch.Tensor],
         tensors: Mapping[str, torch.Tensor] | None = None,
         observe: Observer | None = None,
+        functions: Mapping[str, Function] | None = None,
     ) -> dict[str, torch.Tensor]:
         """The outputs, by name. float16 is computed in float32.
 
-        `tensors` replace constants, by value name. `observe(node, operands, results)` is called after each node.
+        `tensors` replace constants, by value name; `functions`, what nodes do, by their first output. `observe(node,
+        operands, results)` is called after each node.
         Raises InvalidArgument for inputs that are missing or unknown, and for tensors that cannot be replaced;
         UnsuitableModel, naming the node, where the shapes or types do not fit it.
         """
@@ -65,7 +67,8 @@ class Graph:
         values |= {**self._checked_inputs(inputs), **self._checked_tensors(tensors or {})}
         for operation in self._operations:
             operands = [values[name] if name else None for name in operation.node.inputs]
-            results = self._run(operation.node, operation.function, operands)
+            function = (functions or {}).get(operation.node.outputs[0], operation.function)
+            results = self._run(operation.node, function, operands)
             values.update((name, result) for name, result in zip(operation.node.outputs, results, strict=False) if name)
             if observe is not None:
                 observe(operation.node, operands, results)
@@ -73,6 +76,11 @@ class Graph:
             for name in operation.last_uses:
                 del values[name]
         return {name: values[name] for name in self.program.outputs}
+
+    def move(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Change all constants, as to another device: `change` is what torch.nn.Module._apply applies."""
+        for constants in (self._constants, self._folded):
+            constants.update({name: change(x) for name, x in constants.items()})
 
     def _function(self, node: Node) -> Function | None:
         """What the node does; None for integers computed from known integers, which is done here, once."""

@@ -1,42 +1,47 @@
 """What training minimises: `loss(outputs, inputs, labels) -> scalar tensor`, with `outputs` and `inputs` by name.
 
-CrossEntropy(network)                 against labels
+CrossEntropy(network)                 against labels: classes, or shares of them
 Distillation(network, teacher)        against the outputs of the original network: no labels needed
+ValueLoss(network, cosine_distance)   against labels that are numbers, or, with a teacher, against its outputs
+LabelledOutputs({"digit": ..., "angle": ...})     several outputs, each against its own labels
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..errors import InvalidArgument
+from .batches import Labels
 from .network import Network
-from .pytorch import functional, torch
+from .pytorch import Tensor, functional, torch
+from .targets import IGNORED, Tensors, as_classes, as_values, by_output, class_rows, is_class_like, is_shares
 
 MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # often follow the last Softmax
 MIN_PROBABILITY = 1e-12  # the floor of probabilities before their logarithm
 MIN_MEAN_SQUARE = 1e-12  # of a teacher's output, by which its squared error is divided
 
-Tensors = dict[str, torch.Tensor]
-
-Loss = Callable[[Tensors, Tensors, torch.Tensor | None], torch.Tensor]
+Loss = Callable[[Tensors, Tensors, Labels | None], Tensor]
+Distance = Callable[[Tensor, Tensor], Tensor]  # of an output from what it should be: a scalar
 
 
 class CrossEntropy:
     """Mean cross-entropy of one output (default: the first) against labels.
 
     Classes are along axis 1 of [n, classes], trailing axes of length 1 ignored, else along the last axis: [n, t,
-    classes] needs n * t labels. An output of a Softmax node is probabilities (not below MIN_PROBABILITY), any other
-    logits. Raises InvalidArgument for labels that are missing, no integers, no classes, or too many or few.
+    classes] needs n * t labels, of which those that are -100 are left out. Soft labels have a share for each class:
+    -sum(share * log(probability)). An output of a Softmax node is probabilities (not below MIN_PROBABILITY), any other
+    logits. Raises InvalidArgument for labels that are missing, neither integers nor shares, no classes, or too many or
+    few.
     """
 
     def __init__(self, network: Network, output: str | None = None):
         self.output, self.producer = output_of(network, output)
         self.made_by = self.producer  # its earlier name
 
-    def __call__(self, outputs: Tensors, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+    def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
         """The loss of a batch, a scalar."""
-        if labels is None:
+        given = labels.get(self.output) if isinstance(labels, dict) else labels
+        if given is None:
             raise InvalidArgument("cross-entropy wants labels: give them, or distill from the original network")
-        rows = class_rows(outputs[self.output])
-        return functional.nll_loss(log_probabilities(rows, self.producer), as_classes(labels, rows))
+        return _label_loss(log_probabilities(class_rows(outputs[self.output]), self.producer), given)
 
 
 class Distillation:
@@ -45,9 +50,10 @@ class Distillation:
     For outputs of the shape [n, classes]: T^2 KL(teacher || student) in nats, the mean over the rows, of the softmax of
     both outputs' logits divided by `temperature` T (Hinton et al., "Distilling the Knowledge in a Neural Network",
     2015, section 2). With labels, `weight` times that plus 1 - weight times the cross-entropy; the labels are those of
-    the first output. Logits have no floor; for an output of a Softmax node they are the logarithms of probabilities
-    not below MIN_PROBABILITY. For outputs of other shapes, the mean squared error over the teacher's mean square.
-    Several outputs are averaged; `output` chooses one. Raises InvalidArgument as CrossEntropy does.
+    the first output, or of several by name. Logits have no floor; for an output of a Softmax node they are the
+    logarithms of probabilities not below MIN_PROBABILITY. For outputs of other shapes, the mean squared error over the
+    teacher's mean square. Several outputs are averaged, by `weights` (output -> number; those that it does not name
+    have none) where they are given; `output` chooses one. Raises InvalidArgument as CrossEntropy does.
     """
 
     def __init__(
@@ -57,28 +63,28 @@ class Distillation:
         temperature: float = 1.0,
         weight: float = 0.9,
         output: str | None = None,
+        weights: Mapping[str, float] | None = None,
     ):
         if not temperature > 0 or not 0 <= weight <= 1:
             raise InvalidArgument("distillation takes a temperature above 0 and a weight from 0 to 1")
         self.teacher, self.temperature, self.weight = teacher, temperature, weight
         names = network.outputs if output is None else (output,)
-        self.outputs = [output_of(network, name) for name in names]
+        self.outputs = [output_of(network, name) for name in names if weights is None or weights.get(name)]
+        self.network, self.weights = network, weights
 
-    def __call__(self, outputs: Tensors, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+    def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
         """The loss of a batch, a scalar."""
         with torch.no_grad():
             targets = self.teacher(inputs)
-        terms = [
-            self._term(outputs[name], targets[name], producer, None if number else labels)
-            for number, (name, producer) in enumerate(self.outputs)
-        ]
-        return torch.stack(terms).mean()
+        given = dict(by_output(self.network, labels))
+        terms = {
+            name: self._term(outputs[name], targets[name], producer, given.get(name)) for name, producer in self.outputs
+        }
+        return _mean(terms, self.weights)
 
-    def _term(
-        self, output: torch.Tensor, target: torch.Tensor, producer: str, labels: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _term(self, output: Tensor, target: Tensor, producer: str, labels: Tensor | None) -> Tensor:
         if not output.is_floating_point():
-            return torch.zeros(())
+            return torch.zeros((), device=output.device)
         if not is_class_like(target):
             return functional.mse_loss(output, target) / target.square().mean().clamp_min(MIN_MEAN_SQUARE)
         student, teacher = (log_probabilities(class_rows(x), producer) for x in (output, target))
@@ -87,7 +93,85 @@ class Distillation:
         divergence = t * t * functional.kl_div(log_q, log_p, reduction="batchmean", log_target=True)  # KL(p || q)
         if labels is None:
             return divergence
-        return self.weight * divergence + (1 - self.weight) * functional.nll_loss(student, as_classes(labels, student))
+        return self.weight * divergence + (1 - self.weight) * _label_loss(student, labels)
+
+
+class ValueLoss:
+    """The distance of outputs from labels that are numbers of their shape, or, without labels, from the teacher's
+    outputs.
+
+    `distance` is mean_squared_error, cosine_distance, or another function (output, target) -> scalar. Labels are those
+    of the first output, or of several by name; without labels all outputs count. Several are averaged, by `weights`
+    (output -> number) where they are given. Raises InvalidArgument for labels of another shape, or neither labels nor
+    a teacher.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        distance: Distance,
+        teacher: Network | None = None,
+        weights: Mapping[str, float] | None = None,
+    ):
+        self.network, self.distance, self.teacher, self.weights = network, distance, teacher, weights
+        self.__name__ = distance.__name__
+
+    def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
+        """The loss of a batch, a scalar."""
+        if labels is not None:
+            targets = {name: as_values(given, outputs[name]) for name, given in by_output(self.network, labels)}
+        elif self.teacher is not None:
+            with torch.no_grad():
+                targets = {name: x for name, x in self.teacher(inputs).items() if x.is_floating_point()}
+        else:
+            raise InvalidArgument("the loss wants labels, or the original network to learn from: give one of them")
+        names = [name for name in targets if self.weights is None or self.weights.get(name)]
+        return _mean({name: self.distance(outputs[name], targets[name]) for name in names}, self.weights)
+
+
+class LabelledOutputs:
+    """The mean of several losses, each of one output with its own labels (a dict by output name), by `weights`."""
+
+    def __init__(self, losses: Mapping[str, Loss], weights: Mapping[str, float] | None = None):
+        self.losses, self.weights = losses, weights
+
+    def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
+        """The loss of a batch, a scalar."""
+        if not isinstance(labels, dict) or not self.losses.keys() <= labels.keys():
+            wanted = ", ".join(self.losses)
+            raise InvalidArgument(f"labels are a dict with those of {wanted}, as of the first batch; these are none")
+        names = [name for name in self.losses if self.weights is None or self.weights.get(name)]
+        return _mean({name: self.losses[name](outputs, inputs, {name: labels[name]}) for name in names}, self.weights)
+
+
+def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """The mean of the squared differences."""
+    return functional.mse_loss(output, target)
+
+
+def cosine_distance(output: Tensor, target: Tensor) -> Tensor:
+    """1 less the mean cosine of the angle between vectors, along the last axis."""
+    return 1 - functional.cosine_similarity(output, target, dim=-1).mean()
+
+
+def _mean(terms: Mapping[str, Tensor], weights: Mapping[str, float] | None) -> Tensor:
+    """The mean of several outputs' losses, by weights where there are some."""
+    if not terms:
+        raise InvalidArgument("no output that training could improve has a weight above 0: give it one")
+    if weights is None:
+        return torch.stack(list(terms.values())).mean()
+    total = sum(weights[name] for name in terms)
+    return torch.stack([weights[name] / total * term for name, term in terms.items()]).sum()
+
+
+def _label_loss(log_probability: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of rows of classes against labels: classes, or soft ones."""
+    if is_shares(labels, log_probability):
+        return -(class_rows(labels).to(log_probability.dtype) * log_probability).sum(1).mean()
+    classes = as_classes(labels, log_probability)
+    if bool((classes == IGNORED).all()):  # of none, the mean is no number
+        return 0 * log_probability.sum()
+    return functional.nll_loss(log_probability, classes, ignore_index=IGNORED)
 
 
 def output_of(network: Network, name: str | None) -> tuple[str, str]:
@@ -102,35 +186,6 @@ def output_of(network: Network, name: str | None) -> tuple[str, str]:
     return name, "" if producer is None else producer.op
 
 
-def is_class_like(output: torch.Tensor) -> bool:
-    """Whether an output may hold classes: [n, classes], or [n, classes, 1, 1]."""
-    return output.dim() >= 2 and output.shape[1] > 1 and output[0].numel() == output.shape[1]
-
-
-def class_rows(output: torch.Tensor) -> torch.Tensor:
-    """An output as rows of classes: [n, classes, 1, 1] as [n, classes], [n, t, classes] as [n * t, classes].
-
-    Raises InvalidArgument where it has no axis of classes.
-    """
-    if output.dim() < 2:
-        raise InvalidArgument(f"an output of the shape {list(output.shape)} has no classes; give a loss of your own")
-    return output.flatten(1) if is_class_like(output) else output.reshape(-1, output.shape[-1])
-
-
-def log_probabilities(rows: torch.Tensor, producer: str) -> torch.Tensor:
+def log_probabilities(rows: Tensor, producer: str) -> Tensor:
     """Logarithms of the classes' probabilities, from probabilities (`producer` is Softmax) or logits."""
     return rows.clamp_min(MIN_PROBABILITY).log() if producer == "Softmax" else functional.log_softmax(rows, 1)
-
-
-def as_classes(labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Labels as int64, one for each row; raises InvalidArgument for another number of labels, or labels that are no
-    class."""
-    if labels.is_floating_point():
-        raise InvalidArgument("labels are whole numbers, the classes; for other targets give a loss of your own")
-    labels = labels.reshape(-1).long()
-    if len(labels) != len(rows):
-        raise InvalidArgument(f"{len(labels)} labels for {len(rows)} rows of classes")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < rows.shape[1]:
-        worst = labels[(labels < 0) | (labels >= rows.shape[1])][0]
-        raise InvalidArgument(f"label {int(worst)} is no class: the output has the classes 0 to {rows.shape[1] - 1}")
-    return labels

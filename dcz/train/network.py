@@ -6,12 +6,13 @@ network(batch)["y"].sum().backward()      in plain PyTorch
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .. import model as onnx_model
 from ..errors import InvalidArgument, UnsuitableModel
+from . import normalization
 from .batches import as_tensor
 from .graph import Graph, Observer
 from .pytorch import torch
@@ -35,7 +36,9 @@ class Network(torch.nn.Module):
 
     `weights` holds a Weight for each tensor that an operator uses as a weight or bias, except those for whose names
     `frozen` is true, those that the graph has read as shapes or bounds, and those that hold infinities (masks) or NaN.
-    `place` is the name of a ModelProto in messages.
+    `norms` holds the statistics of its BatchNormalizations. A network is in inference mode, as the model is, until
+    `train()` is called: then these normalize by the batch, and follow it. `place` is the name of a ModelProto in
+    messages.
     Raises DczError: UnsuitableModel for an operator that cannot be trained, or where no tensor is left.
     """
 
@@ -47,6 +50,12 @@ class Network(torch.nn.Module):
     ):
         super().__init__()
         self.place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else place
+        self._frozen = frozen
+        self.replace_model(model)
+
+    def replace_model(self, model: "str | os.PathLike[str] | ModelProto") -> None:
+        """Become the network of another model, with the same tensors frozen. Optimizers must be made anew."""
+        frozen = self._frozen
         self.source = onnx_model.open_model(model)
         self.program = onnx_model.read_program(self.source, self.place)
         self.graph = Graph(self.program)
@@ -58,9 +67,11 @@ class Network(torch.nn.Module):
             if value in self.graph.fixed or not _is_trained(tensor, array) or frozen(name):
                 continue
             if name not in self._by_name:
-                self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name)
+                self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name, tensor.rows)
             self._by_value[value] = self._by_name[name]
         self.weights = torch.nn.ModuleList(self._by_name.values())
+        self.norms = torch.nn.ModuleList(normalization.find(self.program, self.graph.fixed, frozen))
+        self.eval()
         if not self._by_name:
             raise UnsuitableModel(f"{self.place}: no weights that could be trained: nothing to do")
 
@@ -73,18 +84,22 @@ class Network(torch.nn.Module):
         return iter(self._by_name.values())
 
     def state(self) -> dict[str, dict[str, torch.Tensor | None]]:
-        """Copies of what `restore` needs: the states of all weights, by name."""
-        return {weight.name: weight.state() for weight in self}
+        """Copies of what `restore` needs: the states of all weights, and of the statistics by the mean's name."""
+        return {name: part.state() for name, part in self._parts().items()}
 
     def restore(self, states: dict[str, dict[str, torch.Tensor | None]]) -> None:
         """Go back to what `state` was taken from. Optimizers must be made anew.
 
         Raises ValueError for states that are not those of this network's weights.
         """
-        if states.keys() != self._by_name.keys():
+        parts = self._parts()
+        if states.keys() != parts.keys():
             raise ValueError("states of other weights")
-        for weight in self:
-            weight.restore(states[weight.name])
+        for name, part in parts.items():
+            part.restore(states[name])
+
+    def _parts(self) -> dict[str, Weight | normalization.BatchNorm]:
+        return self._by_name | {norm.names[0]: norm for norm in self.batchnorms}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -96,12 +111,16 @@ class Network(torch.nn.Module):
 
         `observe(node, operands, results)`: see Graph.
         """
-        return self.graph(self.as_inputs(inputs), self.tensors(), observe)
+        by_batch = {norm.output: norm for norm in self.batchnorms} if self.training else {}
+        return self.graph(self.as_inputs(inputs), self.tensors(), observe, by_batch)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The weights and biases as they are now, by the graph's names for them."""
+        """The weights, biases and statistics as they are now, by the graph's names for them."""
         dense = {name: weight() for name, weight in self._by_name.items()}  # once for each, also where it is tied
-        return {value: dense[weight.name] for value, weight in self._by_value.items()}
+        tensors = {value: dense[weight.name] for value, weight in self._by_value.items()}
+        for norm in self.batchnorms:
+            tensors.update(zip(norm.values, (norm.mean, norm.variance), strict=True))
+        return tensors
 
     def as_inputs(self, inputs: Any) -> dict[str, torch.Tensor]:
         """Arrays or tensors by input name, or the only one, as the tensors that the graph takes."""
@@ -133,7 +152,18 @@ class Network(torch.nn.Module):
                 f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
                 "samples along the first axis"
             )
-        return tensor.to(dtype)
+        return tensor.to(dtype).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the constants with them."""
+        return next(self.parameters()).device
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "Network":
+        """What `to`, `cpu` and `cuda` do: the graph's constants go where the weights go."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.graph.move(fn)
+        return self
 
     def weight_of(self, value: str) -> Weight | None:
         """The Weight behind a value of the graph, or None."""
@@ -145,8 +175,16 @@ class Network(torch.nn.Module):
         return sum(name in values for node in self.program.nodes for name in node.inputs)
 
     def to_proto(self) -> "ModelProto":
-        """The model with its weights as they are now, as an onnx.ModelProto."""
-        return onnx_model.with_values(self.source, {weight.name: weight.numpy() for weight in self})
+        """The model with its weights and statistics as they are now, as an onnx.ModelProto."""
+        values = {weight.name: weight.numpy() for weight in self}
+        for norm in self.batchnorms:
+            values.update(zip(norm.names, (norm.mean.cpu().numpy(), norm.variance.cpu().numpy()), strict=True))
+        return onnx_model.with_values(self.source, values)
+
+    @property
+    def batchnorms(self) -> list[normalization.BatchNorm]:
+        """`norms`, as a list: the statistics of the BatchNormalizations that train, in the graph's order."""
+        return cast("list[normalization.BatchNorm]", list(self.norms))
 
 
 def _is_trained(tensor: onnx_model.ModelTensor, array: np.ndarray) -> bool:

@@ -3,15 +3,21 @@
 scores 9 1 4 4 7, keep 0.6   ->   mask 1 0 1 0 1      ties: the first ones are kept
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..codec.stages import prune
 from ..errors import InvalidArgument
+from . import patterns
+from .losses import Loss
+from .network import Network
 from .pytorch import torch
 from .recipe import Recipe
+from .steps import backward
 from .weight import Weight
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own
@@ -42,18 +48,38 @@ class Pruner:
 
     def observe(self) -> None:
         """Add the gradients of this batch to the running means of their squares."""
-        if self.recipe.score == "magnitude":
-            return
+        if self.recipe.scored_by != "magnitude":
+            self._observe()
+
+    def _observe(self) -> None:
         for weight in self.weights:
             if (gradient := weight.values.grad) is not None:
                 mean = self.squares.setdefault(weight.name, torch.zeros_like(gradient))
                 mean.mul_(DECAY).addcmul_(gradient, gradient, value=1 - DECAY)
 
+    def sample(self, network: Network, loss: Loss, batches: Iterable[tuple[Any, Any]]) -> None:
+        """Add to these means the gradients of some batches, without a step; the network is in inference mode."""
+        for inputs, labels in batches:
+            value = backward(network, loss, inputs, labels)
+            gradients = [weight.values.grad for weight in self.weights if weight.values.grad is not None]
+            if math.isfinite(value) and all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+                self._observe()
+        network.zero_grad(set_to_none=True)
+
     def prune(self, progress: float) -> None:
         """Prune every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
+        self.prune_to(lambda target: self.recipe.kept(progress, target))
+
+    def prune_to(self, kept: Callable[[float], float]) -> None:
+        """Prune every group to the fraction `kept(target)`."""
         for group in self.groups:
-            fraction = self.recipe.kept(progress, group.target)
-            masks = keep_largest([self._scores(weight) for weight in group.weights], fraction)
+            fraction = kept(group.target)
+            scores = [self._scores(weight) for weight in group.weights]
+            if self.recipe.pattern is None:
+                masks = keep_largest(scores, fraction)
+            else:
+                layouts = [(weight.shape, weight.rows) for weight in group.weights]
+                masks = patterns.keep_patterned(scores, layouts, self.recipe.pattern, fraction)
             for weight, mask in zip(group.weights, masks, strict=True):
                 weight.prune(mask)
 
@@ -61,7 +87,7 @@ class Pruner:
         """float32, flat; zero for what is pruned already, else above zero, so that what is pruned goes first."""
         values = weight.values.detach()
         squares = self.squares.get(weight.name)
-        score = self.recipe.score
+        score = self.recipe.scored_by
         if score == "magnitude" or (squares is None and not callable(score)):
             scores = values.abs()
         else:
@@ -78,7 +104,7 @@ class Pruner:
         scores = scores.clamp_min(MIN_SCORE)
         if weight.mask is not None and not weight.regrow:
             scores = torch.where(weight.mask, scores, 0)
-        array: np.ndarray = scores.contiguous().numpy()
+        array: np.ndarray = scores.contiguous().cpu().numpy()
         return array
 
 

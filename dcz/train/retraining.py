@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import is_number
 from ..compression.compress import compress
+from ..compression.foldable import noted
 from ..errors import InvalidArgument
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
@@ -35,9 +37,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Retrained:
-    """A finished run. `before` and `after` are (loss, error) on the validation samples: error is None without labels,
-    both are None without validation samples. `sparsity` is that of the pruned tensors. `notes` say what did not go as
-    planned."""
+    """A finished run.
+
+    (loss, error) on the validation samples: `before`; `pruned`, when the phase of pruning has ended; `after`, of what
+    was written; and `decoded`, of the file, decoded. The error is a fraction, of `answers`; None without labels, and
+    all are None without validation samples. `interval`: where the decoded file's error lies with 95 % confidence.
+    `drop`: its error less that before. `is_plain`: compress does better at this size without training, and its file was
+    taken. `sparsity` is that of the pruned tensors. `notes` say what did not go as planned.
+    """
 
     path: str
     file_bytes: int
@@ -47,10 +54,27 @@ class Retrained:
     after: tuple[float, float | None] | None
     epochs: tuple[Epoch, ...]
     notes: tuple[str, ...]
+    pruned: tuple[float, float | None] | None = None
+    decoded: tuple[float, float | None] | None = None
+    answers: int = 0
+    interval: tuple[float, float] | None = None
+    max_drop: float | None = None
+    is_plain: bool = False
+
+    @property
+    def drop(self) -> float | None:
+        """The error of the decoded file less that before, a fraction; None without labels."""
+        pair = [score[1] for score in (self.before, self.decoded) if score is not None and score[1] is not None]
+        return pair[1] - pair[0] if len(pair) == 2 else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the drop is no more than `max_drop`, where that was asked for."""
+        return self.max_drop is None or (self.drop is not None and self.drop <= self.max_drop + 1e-9)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return asdict(self)
+        return asdict(self) | {"drop": self.drop, "holds": self.holds}
 
 
 def retrain(
@@ -67,50 +91,111 @@ def retrain(
     progress: Callable[[Progress], None] = lambda state: None,
     warn: Callable[[str], None] = lambda message: None,
     force: bool = True,
+    max_drop: float | None = None,
 ) -> Retrained:
     """Prune, share and train `model` (the path of an ONNX file, or a ModelProto) into the .dcz file `output`.
 
-    `data`: the path of an .npz or .npy file, arrays by input name, one array, an iterable of batches that can be
-    iterated again, or a function from the epoch's number to one (see batches.BatchStream). `labels`: the name of an
-    array in the data file, a path, or an array. `validation`: more data of the same kinds, or (data, labels); without
-    it, the recipe's `holdout` of the samples, or the training loss where the data is an iterable.
+    `data`: the path of an .npz or .npy file, or of a folder of images; arrays by input name, or one array; an iterable
+    of batches that can be iterated again, such as a DataLoader, or a function that gives one, of the epoch's number or
+    of nothing (see batches.BatchStream). `labels`: an array, the name of one in the data, or a path; "class" for the
+    subfolders of a folder of images; a dict of these by output name, where several outputs have labels. They are whole
+    numbers, the classes; shares of the classes (soft labels); or any numbers of the output's shape. Batches bring their
+    own. `validation`: more data of the same kinds, or (data, labels); without it, the recipe's `holdout` of the
+    samples, or the training loss where the data is an iterable.
 
     `plan` sets what happens to single tensors, as for compress; the recipe's sparsity and bits are its defaults.
-    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "distill", a function,
-    or a class that is made of the network and its original (see losses); default: cross-entropy where there are labels,
-    else distillation. `checkpoint` names a file that is written after each epoch, continued from where it exists, and
-    removed at the end.
+    Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "mse", "cosine",
+    "distill", a function, or a class that is made of the network and its original (see losses); default: what fits the
+    labels of each output (cross-entropy, or mse for numbers that are no shares), and distillation where there are none.
+    `checkpoint` names a file that is written after each epoch, continued from where it exists, and removed at the end.
+
+    What was written is decoded and measured. If it does worse than the model, and compress makes a file of that size
+    that does better, without training, that file is taken. `max_drop`: the most that the error may rise, a fraction of
+    the answers; where it rises more, the file is written all the same, and a note says so.
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
     """
     from .pytorch import torch_threads
     from .task import TrainingTask
 
+    if max_drop is not None and not is_number(max_drop, 0, 1):
+        raise InvalidArgument(f"max_drop is a fraction from 0 to 1, not {max_drop!r}")
     if not isinstance(recipe, Recipe):
         raise InvalidArgument(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
     with torch_threads(recipe.threads):
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
-        external = [tensor.external[0] for tensor in task.network.source.tensors if tensor.external]
+        external = [tensor.external[0] for tensor in task.source.tensors if tensor.external]
         _check_outputs(output, checkpoint, force, external)
         training = _training(task, checkpoint, progress, warn)
         training.run()
-    metadata = {"settings": str(replace(recipe, threads=None))}
+    metadata = {
+        "settings": str(replace(recipe, threads=None)),
+        "source-sha256": task.source.source_sha256,
+        "source-bytes": str(task.source.source_bytes),
+    }
+    metadata = noted(metadata, task.folded)
     path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)
     if checkpoint is not None:
         remove(checkpoint)
-    state = training.state
-    return Retrained(
+    with torch_threads(recipe.threads):
+        return _outcome(task, training, model, path, max_drop, warn)
+
+
+def _outcome(
+    task: "TrainingTask",
+    training: "Training",
+    model: "str | os.PathLike[str] | ModelProto",
+    path: Path,
+    max_drop: float | None,
+    warn: Callable[[str], None],
+) -> Retrained:
+    """What came of a run, by the file at `path`, for which a better one of its size is taken where there is one."""
+    from .outcome import is_worse, judge, plain_rival, told
+    from .validation import wilson
+
+    state, notes = training.state, list(training.state.notes)
+    found, rival = judge(task, path), None
+    if found is not None and is_worse(found, state.before):
+        rival = plain_rival(task, model, path, found)
+    if rival is not None and found is not None:
+        notes.append(
+            f"compress makes a file of this size with {told(rival)} without training, where training came to "
+            f"{told(found)}: that one is kept"
+        )
+        warn(notes[-1])
+        found = rival
+    result = Retrained(
         path=os.fspath(path),
         file_bytes=os.path.getsize(path),
-        source_bytes=task.network.source.source_bytes,
+        source_bytes=task.source.source_bytes,
         sparsity=training.sparsity,
         before=state.before,
         after=state.after,
         epochs=tuple(Epoch(**epoch) for epoch in state.history),
-        notes=tuple(state.notes),
+        notes=tuple(notes),
+        pruned=state.pruned_result,
+        decoded=None if found is None else found[:2],
+        answers=0 if found is None else found[2],
+        interval=None if found is None or found[1] is None else wilson(found[1], found[2]),
+        max_drop=max_drop,
+        is_plain=rival is not None,
     )
+    return result if result.holds else _with_drop(result, warn)
+
+
+def _with_drop(result: Retrained, warn: Callable[[str], None]) -> Retrained:
+    """The result with a note that it misses the drop that was allowed."""
+    if result.drop is None:
+        note = "nothing tells whether the drop is held: that takes validation samples with labels"
+    else:
+        note = (
+            f"the error rose by {100 * result.drop:.2f} points, more than the {100 * (result.max_drop or 0):g} that "
+            "are allowed: give more epochs, more samples, less sparsity or more bits"
+        )
+    warn(note)
+    return replace(result, notes=(*result.notes, note))
 
 
 def _training(

@@ -4,6 +4,7 @@ kept weights -> centroids and codes -> train the centroids, now and then update 
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def share_weights(
         return
     kept_importance = None
     if importance is not None:
-        flat = importance.double().reshape(-1)
-        array = (flat if weight.mask is None else flat[weight.mask]).numpy()
+        flat = importance.cpu().double().reshape(-1)
+        array = (flat if weight.mask is None else flat[weight.mask.cpu()]).cpu().numpy()
         kept_importance = array if array.any() else None
     shared = sharing.share_weights(kept, settings, weight.count - len(kept), kept_importance)
     if len(shared.centroids) > len(kept) // 2:
@@ -50,18 +51,18 @@ def reassign(weight: Weight, price: float) -> int:
     """
     latent = _latent(weight)
     with torch.no_grad():
-        counts = torch.bincount(weight.codes, minlength=len(weight.values)).double()
+        before, centroids, values = weight.codes.cpu(), weight.values.cpu().double(), latent.cpu().double()
+        counts = torch.bincount(before, minlength=len(centroids)).double()
         bits = -torch.log2(counts.clamp_min(0.5) / counts.sum())
-        values = latent.double()
         unit = values.square().mean().clamp_min(1e-30)
         best = torch.full_like(values, math.inf)
-        codes = torch.zeros_like(weight.codes)
-        for code, centroid in enumerate(weight.values.double()):
+        codes = torch.zeros_like(before)
+        for code, centroid in enumerate(centroids):
             cost = (values - centroid) ** 2 / unit + price * bits[code]
             closer = cost < best
             best, codes = torch.where(closer, cost, best), torch.where(closer, code, codes)
-        changed = int((codes != weight.codes).sum())
-        weight.codes = codes
+        changed = int((codes != before).sum())
+        weight.codes = codes.to(weight.codes.device)
     return changed
 
 
@@ -79,7 +80,7 @@ def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator)
         distance = (latent[at, None] - weight.values[None, :]).abs()
         weight.codes = weight.codes.index_copy(0, at, distance.argmin(1))
         left = len(free) - round(share * len(free))
-        stay = at[torch.from_numpy(random.permutation(len(at))[:left])]
+        stay = at[torch.from_numpy(random.permutation(len(at))[:left]).to(at.device)]
         weight.free = torch.zeros_like(free).index_fill(0, stay, True)
 
 
@@ -106,6 +107,33 @@ def round_to_type(weight: Weight) -> None:
         weight.values.copy_(weight.values.to(getattr(torch, weight.dtype)).to(weight.values.dtype))
 
 
+def share_network(
+    network: Network, settings: Mapping[str, Settings], movable: bool, importance: Mapping[str, torch.Tensor]
+) -> None:
+    """Share each tensor as its settings (by name) say, but those that share nothing; see share_weights."""
+    for weight in network:
+        chosen = settings[weight.name]
+        if not chosen.lossless and not chosen.shares_nothing:
+            share_weights(weight, chosen, movable, importance.get(weight.name))
+
+
+def bind_rest(network: Network, seed: int) -> None:
+    """Bind the weights that are not bound yet, as where training halted between two steps."""
+    for weight in network:
+        if weight.free is not None and bool(weight.free.any()):
+            bind_to_centroids(weight, 1.0, np.random.default_rng(seed))
+
+
+def round_network(network: Network, settings: Mapping[str, Settings], half_biases: bool) -> None:
+    """Round centroids, biases, and tensors of 16-bit types to what the file will hold."""
+    for weight in network:
+        chosen = settings[weight.name]
+        is_half_bias = not weight.is_weight and chosen.lossless and half_biases
+        if is_half_bias or (weight.shared and chosen.codebook == "float16"):
+            round_to_half(weight)
+        round_to_type(weight)
+
+
 def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
     """An estimate of the file's size: for each tensor the entropy of its mask and of its codes, and its codebook.
 
@@ -116,7 +144,7 @@ def projected_bytes(network: Network, settings: dict[str, Settings]) -> int:
     for weight in network:
         kept = weight.kept
         if weight.shared:
-            counts = np.bincount(weight.codes.numpy())
+            counts = np.bincount(weight.codes.cpu().numpy())
         elif weight.name in settings and not settings[weight.name].shares_nothing and kept > 1:
             counts = np.bincount(sharing.share_weights(weight.kept_values(), settings[weight.name]).codes)
         else:

@@ -7,9 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: `epoch` epochs of a phase are done, and `batch` of `batches` (0: not known) of the next one; or,
-    with `is_end`, an epoch has just ended. `loss` is that of the batch, at the end the mean of the epoch; `validation`,
-    `error` and `bytes` are those of the last whole epoch, None before it."""
+    """Where a run is: in the phase "prune" or "share", `epoch` epochs are done, and `batch` of `batches` (0: not known)
+    of the next one; or, with `is_end`, an epoch has just ended. `loss` is that of the batch, at the end the mean of the
+    epoch; `validation`, `error` and `bytes` are those of the last whole epoch, None before it. In the phase "rate",
+    `epoch` counts the short runs that find a learning rate, of which there are `epochs` at most.
+    """
 
     phase: str
     epoch: int
@@ -48,8 +50,9 @@ class State:
 
     `pruned`: the pruning has reached its targets. `halted`: the loss was not finite. `best` is the least score
     (validation loss, or training loss) of an epoch of this phase after pruning, `best_weights` the weights that had it,
-    `stale` the epochs since, `bind_step` how many steps of binding weights to centroids are done. `history` holds an
-    Epoch's values for each epoch.
+    `stale` the epochs since, `bind_step` how many steps of binding weights to centroids are done, `rate` the learning
+    rate of the phase, which was halved `halvings` times, `reference` the validation loss before this epoch. `history`
+    holds an Epoch's values for each epoch. `before`, `pruned_result` and `after` are (loss, error) of these times.
     """
 
     phase: str = "prune"
@@ -61,7 +64,11 @@ class State:
     best_weights: dict[str, Any] | None = None
     stale: int = 0
     bind_step: int = 0
+    rate: float = 0.0
+    halvings: int = 0
+    reference: float = math.inf
     before: Any = None
+    pruned_result: Any = None
     after: Any = None
     history: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -7,20 +7,25 @@ task.groups                        which tensors are pruned by one threshold, an
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
-from ..evaluation.samples import open_samples, read_labels
+from ..model import Model, open_model
 from ..plan import LOSSLESS, Plan, Settings
-from .batches import Batches, BatchStream
-from .losses import CrossEntropy, Distillation, Loss, Tensors, class_rows
+from .augmentation import Augmentation
+from .batches import Batches, BatchStream, Labels
+from .data import open_data
+from .device import find_device, moved, placed
+from .folding import Normalizations
+from .images import Augmenter
+from .loss_choice import check_fit, choose_loss
+from .losses import Loss
 from .network import Network
+from .patterns import check_pattern
 from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
@@ -49,21 +54,59 @@ class TrainingTask:
     ):
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
-        self.network = Network(model, frozen=self._is_frozen)
-        self.plan.check_names(tensor.name for tensor in self.network.source.tensors)
-        self.settings = {weight.name: self._settings(weight) for weight in self.network}
-        self.groups = self._groups()
+        device = find_device(recipe.device)
+        self.normalizations = Normalizations(self.plan, self._is_frozen)
+        self.network, self.source = self._open(model)
+        self.network = placed(self.network, device)
+        self.plan.check_names(tensor.name for tensor in self.source.tensors)
+        self.folded = 0  # normalizations of the model that its layers have taken up
+        self._choose()
+        check_pattern(recipe.pattern, [1 - group.target for group in self.groups])
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
         self.notes = self._notes()
         if not self.shares and not self.epochs["prune"]:
             why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
             raise InvalidArgument(f"there is nothing to do: {why}")
-        self.training, self.validation = self._data(data, labels, validation)
-        self.loss = self._loss(loss, model)
+        self.training, self.validation = open_data(self.network, recipe, data, labels, validation)
+        self._augmenter = (
+            None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
+        )
+        self.loss = choose_loss(loss, self.network, lambda: placed(Network(model), device), recipe, self.training)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:
                 self._check(batches)
+        if self._augmenter is not None:
+            next(self.epoch(0))  # refuses labels that augmentation would have to change, too
+
+    def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
+        """The training batches of an epoch, (inputs, labels), augmented as the recipe says."""
+        return self.training.epoch(number) if self._augmenter is None else self._augmenter.epoch(self.training, number)
+
+    def fold(self) -> int:
+        """Change the network: fold the normalizations that were added, and those that the plan lets go; return how
+        many. Its tensors, their settings and groups are others then."""
+        count = self.normalizations.fold(self.network)
+        if count:
+            self.folded = count - len(self.normalizations.added)
+            self._choose()
+        return count
+
+    def _open(self, model: "str | os.PathLike[str] | ModelProto") -> tuple[Network, Model]:
+        """The network, normalized for the time of training where the recipe wants that, and its source."""
+        prunes = any(settings.sparsity for settings in (self.plan.default, *(r.settings for r in self.plan.rules)))
+        if self.recipe.normalizes and (prunes if self.recipe.epochs is None else self.recipe.epochs):
+            source = open_model(model)
+            if (proto := self.normalizations.add(source)) is not None:
+                place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else "the model"
+                return Network(proto, self._is_frozen, place), source
+        network = Network(model, self._is_frozen)
+        return network, network.source
+
+    def _choose(self) -> None:
+        """Set what the plan and the recipe say of each of the network's tensors."""
+        self.settings = {weight.name: self._settings(weight) for weight in self.network}
+        self.groups = self._groups()
 
     @property
     def pruned(self) -> list[Weight]:
@@ -82,15 +125,19 @@ class TrainingTask:
             weights.update(weight.numpy().tobytes())
         recipe = replace(self.recipe, threads=None)
         loss = getattr(self.loss, "__name__", type(self.loss).__name__)
-        parts = [__version__, self.network.source.source_sha256, weights.hexdigest(), recipe, self.plan, loss]
+        parts = [__version__, self.source.source_sha256, weights.hexdigest(), recipe, self.plan, loss]
         parts += [batches.fingerprint() for batches in (self.training, self.validation) if batches is not None]
         return " ".join(map(str, parts))
 
     def _is_frozen(self, name: str) -> bool:
+        if name in self.normalizations.tensors:
+            return False
         rule = self.plan.rule(name)
         return self.plan.excludes(name) or (rule is not None and rule.settings.lossless)
 
     def _settings(self, weight: Weight) -> Settings:
+        if weight.name in self.normalizations.tensors:
+            return LOSSLESS
         settings = self.plan.settings(weight.name, weight.is_weight, weight.count)
         if settings.threshold is not None:
             raise InvalidArgument(f"{weight.name}: retraining prunes to a sparsity, not to a threshold; give sparsity")
@@ -105,9 +152,14 @@ class TrainingTask:
         alone = [w for w in pruned if self.recipe.scope == "layer" or self.plan.rule(w.name) is not None]
         together = tuple(weight for weight in pruned if weight not in alone)
         if together and self.recipe.prune_biases:
-            together += tuple(w for w in self.network if not w.is_weight and self.plan.rule(w.name) is None)
+            together += tuple(w for w in self.network if self._competes(w))
         groups = [Group((weight,), 1 - (self.settings[weight.name].sparsity or 0)) for weight in alone]
         return groups + ([Group(together, 1 - (self.plan.default.sparsity or 0))] if together else [])
+
+    def _competes(self, weight: Weight) -> bool:
+        """Whether a tensor is a bias that no rule names, and was in the model."""
+        is_named = self.plan.rule(weight.name) is not None or weight.name in self.normalizations.tensors
+        return not weight.is_weight and not is_named
 
     def _notes(self) -> list[str]:
         """What the plan's default sets for weights, and no tensor gets."""
@@ -136,68 +188,6 @@ class TrainingTask:
 
     # -- data and loss -------------------------------------------------------------------------------------------------
 
-    def _data(
-        self, data: Any, labels: Any, validation: Any
-    ) -> tuple[Batches | BatchStream, Batches | BatchStream | None]:
-        training = self._batches(data, labels)
-        if validation is None:
-            return training.split(self.recipe.holdout) if isinstance(training, Batches) else (training, None)
-        if not isinstance(validation, tuple):
-            validation = (validation, self._own_labels(validation, labels))
-        elif len(validation) != 2:
-            raise InvalidArgument("validation is data, or (data, labels)")
-        return training, self._batches(validation[0], validation[1], shuffle=False)
-
-    def _own_labels(self, validation: Any, labels: Any) -> Any:
-        """The labels of validation data that were not given: those of the same name in its file."""
-        if isinstance(labels, (str, os.PathLike)) and isinstance(validation, (str, os.PathLike)):
-            if os.fspath(labels) in open_samples(validation).arrays:
-                return labels
-        elif labels is None or not isinstance(validation, (str, os.PathLike, np.ndarray, Mapping, torch.Tensor)):
-            return None
-        raise InvalidArgument(
-            "the validation samples want labels of their own: give both, as validation and its labels"
-        )
-
-    def _batches(self, data: Any, labels: Any, shuffle: bool = True) -> Batches | BatchStream:
-        names = [declared.name for declared in self.network.program.inputs]
-        if isinstance(data, (str, os.PathLike)):
-            samples = open_samples(data)
-            data = samples.of(names)
-            if isinstance(labels, (str, os.PathLike)):
-                labels = read_labels(labels, samples, data.count)
-            data = data.arrays
-        elif isinstance(labels, (str, os.PathLike)):
-            raise InvalidArgument("labels are an array where the data are arrays; only a data file has them by name")
-        if isinstance(data, np.ndarray) or torch.is_tensor(data):
-            data = {names[0]: data}
-        if isinstance(data, Mapping):
-            if missing := set(names) - set(data):
-                raise InvalidArgument(
-                    f"the data lacks the input {sorted(missing)[0]!r}; the model wants {', '.join(names)}"
-                )
-            arrays = {name: np.asanyarray(data[name]) for name in names}
-            labels = None if labels is None else np.asarray(labels)
-            return Batches(arrays, labels, size=self.recipe.batch, seed=self.recipe.seed, shuffle=shuffle)
-        if labels is not None:
-            raise InvalidArgument("an iterable of batches brings its labels itself: let it give (inputs, labels)")
-        return BatchStream(data)
-
-    def _loss(self, loss: str | Loss | type | None, model: "str | os.PathLike[str] | ModelProto") -> Loss:
-        if loss is None:
-            _, labels = next(iter(self.training.epoch(0)), (None, None))
-            loss = "distill" if labels is None else "cross-entropy"
-        if loss in ("cross-entropy", CrossEntropy):
-            return CrossEntropy(self.network)
-        if loss == "distill":
-            return Distillation(self.network, Network(model), self.recipe.temperature, 1 - self.recipe.label_share)
-        if isinstance(loss, str) or not callable(loss):
-            raise InvalidArgument(f"a loss is cross-entropy, distill or a function, not {loss!r}")
-        if isinstance(loss, type):
-            made: Loss = loss(self.network, Network(model))
-            return made
-        return loss
-
     def _check(self, batches: Batches | BatchStream) -> None:
         """Raise InvalidArgument for data, labels or a loss that do not fit, before training takes its time."""
         inputs, labels = next(iter(batches.epoch(0)), (None, None))
@@ -206,45 +196,13 @@ class TrainingTask:
         tensors = self.network.as_inputs(inputs)
         with torch.no_grad():
             outputs = self.network(tensors)
-        if isinstance(self.loss, (CrossEntropy, Distillation)):
-            self._check_outputs(batches, tensors, outputs, labels)
+        check_fit(self.network, self.loss, batches, tensors, outputs, labels)
         with torch.no_grad():
-            loss = self.loss(outputs, tensors, labels)
+            loss = self.loss(outputs, tensors, moved(labels, self.network.device))
         if not torch.is_tensor(loss) or loss.numel() != 1:
             raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
-
-    def _check_outputs(
-        self, batches: Batches | BatchStream, inputs: Tensors, outputs: Tensors, labels: torch.Tensor | None
-    ) -> None:
-        """Raise InvalidArgument for outputs that are not one or more rows for each sample, and for labels that are no
-        class.
-
-        All labels are checked where they are an array.
-        """
-        name = self.network.outputs[0]
-        rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
-        if outputs[name].dim() == 0 or len(outputs[name]) % rows:
-            raise InvalidArgument(
-                f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
-                "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
-            )
-        if labels is None or labels.is_floating_point() or not isinstance(batches, Batches) or batches.labels is None:
-            return
-        classes = class_rows(outputs[name]).shape[1]
-        if classes < 2:
-            raise InvalidArgument(
-                f"the output {name!r} is {list(outputs[name].shape)}, which has no classes to label; leave the labels "
-                "out, or call dcz.retrain with a loss of your own"
-            )
-        wrong = (batches.labels < 0) | (batches.labels >= classes)
-        if wrong.any():
-            place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-            raise InvalidArgument(
-                f"label {batches.labels[place]} of sample {place[0]} is no class: "
-                f"the output {name!r} has the classes 0 to {classes - 1}"
-            )
 
 
 def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:
@@ -255,5 +213,6 @@ def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe)
         plan = Plan(BASE if plan is None else plan)
     elif not isinstance(plan, Plan):
         raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
-    changes = {name: getattr(recipe, name) for name in ("sparsity", "bits") if getattr(recipe, name) is not None}
+    asked = {"sparsity": recipe.target_sparsity, "bits": recipe.bits}
+    changes = {name: value for name, value in asked.items() if value is not None}
     return replace(plan, default=plans.overlay(plan.default, changes))

@@ -5,17 +5,25 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from ..errors import InvalidArgument
-from . import sharing
+from . import folding, sharing
 from .dead_units import drop_dead_units
+from .device import on_cpu
+from .epoch import EpochOfTraining
+from .first_look import doubts
+from .guard import is_spoiled
+from .normalization import estimate_statistics
 from .pruning import Pruner
 from .pytorch import torch
-from .recipe import HALF, MIN_UPDATES
+from .range_test import BATCHES, LONG_RUN, MAX_RUNS, first_batches, fitting_rate
+from .recipe import HALF
 from .state import Epoch, Progress, State
+from .steps import make_optimizer
 from .task import TrainingTask
 from .validation import validate
+
+SAMPLED = 16  # batches that tell enough of a network on its way: of its statistics, and of squared gradients
+MAX_HALVINGS = 6  # of a rate that was found
 
 
 class Training:
@@ -33,7 +41,8 @@ class Training:
         self.save, self.progress, self.warn = save, progress, warn
         self.pruner = Pruner(task.groups, task.recipe)
         self.state = State(pruned=not task.groups)
-        self._optimizer: torch.optim.Adam | None = None
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._is_folded = False
         if saved is None:
             torch.manual_seed(self.recipe.seed)
         else:
@@ -52,17 +61,19 @@ class Training:
         self.state = State.from_checkpoint(state)
         if self.state.phase not in self.task.epochs:
             raise ValueError(f"no phase {self.state.phase!r}")
+        if self.state.phase == "share":
+            self._fold()
         if self.state.best_weights is not None:  # tried now: it is needed only at the end
             self.network.restore(self.state.best_weights)
         self.network.restore(weights)
         sizes = {weight.name: weight.count for weight in self.network}
         if any(mean.shape != (sizes[name],) for name, mean in squares.items()):
             raise ValueError("squared gradients of another size")
-        self.pruner.squares = squares
-        self._optimizer = adam = torch.optim.Adam(self.network.parameters())
-        adam.load_state_dict(optimizer)
-        for parameter, moments in adam.state.items():
-            if any(moment.shape not in ((), parameter.shape) for moment in moments.values()):
+        self.pruner.squares = {name: mean.to(self.network.device) for name, mean in squares.items()}
+        self._optimizer = made = self._new_optimizer()
+        made.load_state_dict(optimizer)
+        for parameter, moments in made.state.items():
+            if any(m is not None and m.shape not in ((), parameter.shape) for m in moments.values()):
                 raise ValueError("moments of another size")
         torch.set_rng_state(random)
 
@@ -80,28 +91,56 @@ class Training:
                 for note in self.task.notes:
                     self._add_note(note)
                 self._validate_before()
-            self._train_phase(self.recipe.learning_rate)
+                self._start_pruning()
+            self._train_phase()
             self._finish_pruning()
             self._start_sharing()
-        self._train_phase(self.recipe.share_rate)
+        self._train_phase()
         self._restore_best()
-        self._bind_rest()
-        self._round_values()
+        sharing.bind_rest(self.network, self.recipe.seed)
+        if state.epoch:
+            estimate_statistics(self.network, self.task.training.epoch(0))
+        sharing.round_network(self.network, self.task.settings, self.recipe.bias_bits == HALF)
         state.after = self._validate()
 
     # -- between the phases --------------------------------------------------------------------------------------------
 
+    def _start_pruning(self) -> None:
+        """Set the rate, and with one that is found, what it depends on: normalizations, and which weights matter."""
+        state, recipe, task = self.state, self.recipe, self.task
+        folding.start(self.network, task.normalizations.added, task.training.epoch(0))
+        state.rate = recipe.learning_rate or 0.0
+        if recipe.learning_rate is None and task.epochs["prune"]:
+            if recipe.scored_by != "magnitude":
+                self.pruner.sample(self.network, task.loss, first_batches(task, SAMPLED))
+            before = self.network.state()
+            self.pruner.prune_to(math.sqrt)  # half of the way, in factors: what the rate has to mend
+            state.rate = fitting_rate(task, self._optimizer_name, recipe.momentum, LONG_RUN, self._report_run)
+            self.network.restore(before)
+
     def _finish_pruning(self) -> None:
         state, recipe = self.state, self.recipe
         self._restore_best()
+        if state.epoch:
+            estimate_statistics(self.network, self.task.training.epoch(0))
+        self._fold()
         if state.halted and not state.pruned:
             self._add_note(f"the weights are {self.sparsity:.2%} zero, less than was asked for")
         if recipe.drop_idle and not recipe.regrow and self.task.groups:
             self._drop_dead_units()
+        state.pruned_result = self._validate()
+
+    def _fold(self) -> None:
+        """Fold the normalizations that may be. What is pruned, and by which scores, is anew then."""
+        self._is_folded = bool(self.task.fold())
+        if self._is_folded:
+            self.pruner = Pruner(self.task.groups, self.recipe)
 
     def _drop_dead_units(self) -> None:
         kept = sum(weight.kept for weight in self.task.pruned)
-        drop_dead_units(self.network, lambda: self.task.training.epoch(0), {weight.name for weight in self.task.pruned})
+        with on_cpu(self.network):
+            names = {weight.name for weight in self.task.pruned}
+            drop_dead_units(self.network, lambda: self.task.training.epoch(0), names)
         left = sum(weight.kept for weight in self.task.pruned)
         if left < kept / 2:  # a trained network has a few dead units: not worth a note
             self._add_note(
@@ -111,44 +150,44 @@ class Training:
 
     def _start_sharing(self) -> None:
         state, movable = self.state, self.recipe.reassign is not None or len(self.recipe.bound_fractions) > 1
-        for weight in self.network:
-            settings = self.task.settings[weight.name]
-            if not settings.lossless and not settings.shares_nothing:
-                sharing.share_weights(weight, settings, movable, self.pruner.squares.get(weight.name))
+        if self.task.shares and (self._is_folded or self.recipe.finds_rate):  # of folded weights, gradients are others
+            self.pruner.sample(self.network, self.task.loss, first_batches(self.task, SAMPLED))
+        sharing.share_network(self.network, self.task.settings, movable, self.pruner.squares)
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer = None
         if (score := self._validate()) is not None:  # training must improve on what it starts from
             self._keep_if_best(score[0])
-
-    def _bind_rest(self) -> None:
-        """Bind the weights that are not bound yet, as where training halted between two steps."""
-        for weight in self.network:
-            if weight.free is not None and bool(weight.free.any()):
-                sharing.bind_to_centroids(weight, 1.0, np.random.default_rng(self.recipe.seed))
-
-    def _round_values(self) -> None:
-        """Round centroids, biases, and tensors of 16-bit types to what the file will hold."""
-        for weight in self.network:
-            settings = self.task.settings[weight.name]
-            is_half_bias = not weight.is_weight and settings.lossless and self.recipe.bias_bits == HALF
-            if is_half_bias or (weight.shared and settings.codebook == "float16"):
-                sharing.round_to_half(weight)
-            sharing.round_to_type(weight)
+        if (rate := self.recipe.rate_of_sharing) is None and self.task.epochs["share"]:
+            rate = fitting_rate(self.task, self._optimizer_name, self.recipe.momentum, report=self._report_run)
+        state.rate = rate or 0.0
 
     # -- one phase -----------------------------------------------------------------------------------------------------
 
-    def _train_phase(self, rate: float) -> None:
+    @property
+    def _optimizer_name(self) -> str:
+        """Adam for centroids: the gradient of each is a sum over its weights, and so of a size of its own."""
+        return self.recipe.optimizer if self.state.phase == "prune" else "adam"
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.network, self._optimizer_name, self.state.rate, self.recipe.momentum)
+
+    def _train_phase(self) -> None:
         state, epochs = self.state, self.task.epochs[self.state.phase]
-        optimizer = self._optimizer or torch.optim.Adam(self.network.parameters(), rate)
+        optimizer = self._optimizer or self._new_optimizer()
         while state.epoch < epochs and not state.halted and not self._is_out_of_patience():
             last, squares = self.network.state(), {name: mean.clone() for name, mean in self.pruner.squares.items()}
-            loss = self._train_epoch(optimizer, rate, epochs)
+            loss = self._epoch().train(optimizer)
             state.epoch += 1
             if loss is None:
                 self._halt(last, squares)
             else:
-                self._end_epoch(loss, epochs)
+                is_undone, moments = self._end_epoch(loss, epochs, last), optimizer.state_dict()
+                optimizer = self._new_optimizer()  # of the parameters as they are now: restoring makes others
+                if is_undone:
+                    self.pruner.squares = squares
+                else:
+                    optimizer.load_state_dict(moments)
             self._save_checkpoint(optimizer)
             if loss is not None:  # after the checkpoint: the callback may stop the run
                 self._report(state.batches, state.batches, loss, is_end=True)
@@ -166,81 +205,45 @@ class Training:
         state, patience = self.state, self.recipe.patience
         return patience is not None and state.pruned and state.stale >= patience
 
-    def _train_epoch(self, optimizer: torch.optim.Optimizer, rate: float, epochs: int) -> float | None:
-        """Train on each batch once; return the mean loss, or None where it, or a weight, is not finite."""
-        state, training, network = self.state, self.task.training, self.network
-        total, count = 0.0, 0
-        batches = len(training) or state.batches
-        every = self.recipe.prune_every
-        if batches:
-            every = min(every, max(1, int(self.recipe.ramp * epochs * batches / MIN_UPDATES)))
-        for count, (inputs, labels) in enumerate(training.epoch(state.epoch), 1):
-            done = min(1.0, (state.epoch + ((count - 1) / batches if batches else 0)) / epochs)
-            for group in optimizer.param_groups:
-                group["lr"] = self.recipe.rate(rate, done)
-            if state.phase == "share":
-                self._bind_due(done)
-            optimizer.zero_grad(set_to_none=True)
-            tensors = network.as_inputs(inputs)
-            loss = self.task.loss(network(tensors), tensors, labels)
-            if not loss.requires_grad:
-                raise InvalidArgument(
-                    "the loss has no gradient: it depends on no trained weight, or only by way of whole numbers, such "
-                    "as ArgMax gives; give a model that ends before them, or another loss"
-                )
-            if not math.isfinite(value := float(loss.detach())):
-                return None
-            torch.autograd.backward(loss)
-            if state.phase == "prune":
-                self.pruner.observe()
-            optimizer.step()
-            total += value
-            if count % every == 0:
-                if not self._is_finite():
-                    return None
-                self._update_masks_or_codes(done)
-            self._report(count, batches, value, is_end=False)
-        if count == 0:
-            raise InvalidArgument(f"the data give no batches in epoch {state.epoch}")
-        state.batches = count
-        return total / count if self._is_finite() else None
+    def _epoch(self) -> EpochOfTraining:
+        return EpochOfTraining(self.task, self.state, self.pruner, self._report)
 
-    def _update_masks_or_codes(self, done: float) -> None:
-        """Every few batches: prune more weights, or give the shared ones other codes."""
-        if self.state.phase == "prune" and (self.recipe.regrow or not self.state.pruned):
-            self._prune(done)
-        elif self.state.phase == "share" and self.recipe.reassign is not None:
-            for weight in self.network:
-                if weight.latent is not None:
-                    sharing.reassign(weight, self.recipe.reassign)
-
-    def _bind_due(self, done: float) -> None:
-        """Bind weights to centroids, step by step: several steps at once where there are few batches."""
-        fractions = self.recipe.bound_fractions
-        while 1 < len(fractions) > self.state.bind_step <= done * len(fractions):
-            random = np.random.default_rng([self.recipe.seed, self.state.bind_step])
-            for weight in self.network:
-                if weight.latent is not None:
-                    sharing.bind_to_centroids(weight, fractions[self.state.bind_step], random)
-            self.state.bind_step += 1
-
-    def _prune(self, done: float) -> None:
-        self.pruner.prune(done)
-        self.state.pruned = self.state.pruned or self.recipe.has_reached_target(done)
-
-    def _end_epoch(self, loss: float, epochs: int) -> None:
+    def _end_epoch(self, loss: float, epochs: int, last: dict[str, Any]) -> bool:
+        """Prune what is due, validate, and keep the best; return whether the epoch was undone."""
         state = self.state
-        done = state.epoch / epochs
-        if state.phase == "prune" and not state.pruned and self.recipe.has_reached_target(done):
-            self._prune(done)
-        if state.phase == "share" and state.epoch == epochs:
-            self._bind_due(1.0)
+        self._epoch().finish()
+        estimate_statistics(self.network, first_batches(self.task, SAMPLED))
         scores = self._validate()
+        if scores is not None and state.epoch < epochs and self._undo_if_spoiled(scores[0], last):
+            return True
+        state.reference = state.reference if scores is None else scores[0]
         size = sharing.projected_bytes(self.network, self.task.settings)
         validation, error = scores or (None, None)
         state.history.append(asdict(Epoch(state.phase, state.epoch, loss, validation, error, self.sparsity, size)))
         if state.pruned and (state.phase == "prune" or state.bind_step in (0, len(self.recipe.bound_fractions))):
             self._keep_if_best(loss if validation is None else validation)
+        return False
+
+    def _undo_if_spoiled(self, loss: float, last: dict[str, Any]) -> bool:
+        """Where an epoch at a rate that was found has done more harm than its pruning explains, go back to where it
+        began, halve the rate, and return True."""
+        state = self.state
+        if state.phase != "prune" or not self.recipe.finds_rate or state.halvings == MAX_HALVINGS:
+            return False
+        if not is_spoiled(self.network, last, state.reference, loss, self._validation_loss):
+            return False
+        self.network.restore(last)
+        state.rate, state.halvings, state.pruned = state.rate / 2, state.halvings + 1, state.best_weights is not None
+        self._add_note(
+            f"epoch {state.epoch} raised the validation loss from {state.reference:.3g} to {loss:.3g}, more than "
+            f"pruning explains: it is undone, and the learning rate halved, to {state.rate:.2g}"
+        )
+        return True
+
+    def _validation_loss(self) -> float:
+        estimate_statistics(self.network, first_batches(self.task, SAMPLED))
+        scores = self._validate()
+        return math.inf if scores is None else scores[0]
 
     def _keep_if_best(self, score: float) -> None:
         state = self.state
@@ -251,9 +254,6 @@ class Training:
 
     def _validate(self) -> tuple[float, float | None] | None:
         return validate(self.network, self.task.loss, self.task.validation)
-
-    def _is_finite(self) -> bool:
-        return all(bool(torch.isfinite(values).all()) for values in self.network.parameters())
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -281,6 +281,10 @@ class Training:
             Progress(state.phase, state.epoch, epochs, batch, batches, is_end, loss, self.sparsity, **last_results)
         )
 
+    def _report_run(self, run: int, batch: int, loss: float) -> None:
+        """Of a run that tries a rate: its own phase, of as many epochs as there are runs at most."""
+        self.progress(Progress("rate", run, MAX_RUNS, batch, BATCHES, False, loss, self.sparsity))
+
     def _add_note(self, message: str) -> None:
         self.state.notes.append(message)
         self.warn(message)
@@ -289,9 +293,12 @@ class Training:
         """Validate the network before training; where nothing is pruned, training must improve on it."""
         state = self.state
         state.before = self._validate()
+        for doubt in doubts(self.network, self.task.training):
+            self._add_note(doubt)
         if state.before is None:
             return
         if not math.isfinite(state.before[0]):
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
+        state.reference = state.before[0]
         if state.pruned:
             self._keep_if_best(state.before[0])

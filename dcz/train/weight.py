@@ -33,7 +33,8 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         codes, places = ctx.saved_tensors
-        sums = torch.bincount(codes, gradient[places].double(), ctx.count)  # in a fixed order, whatever the threads
+        wide = gradient[places].to(torch.float32 if gradient.device.type == "mps" else torch.float64)
+        sums = torch.bincount(codes, wide, ctx.count)  # in a fixed order, whatever the threads
         return sums.to(gradient.dtype), None, None, None
 
 
@@ -46,9 +47,10 @@ class Weight(torch.nn.Module):
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (flat positions, int64, ascending). `mask` (bool, flat, None: all) says which weights are kept.
     With `regrow` pruned weights are zero in the network and yet get gradients, so that a later mask may choose them
-    again. `dtype` is the type that the tensor has in the model; it is computed in float32, or in float64 where it is
-    that. `latent` are the weights behind the centroids where they may change their codes, and `free` (bool, one for
-    each of `places`, None: none) those that the network uses as they are, not bound to a centroid yet.
+    again. `rows` says which axes number its rows (see tensor.Tensor). `dtype` is the type that the tensor has in the
+    model; it is computed in float32, or in float64 where it is that. `latent` are the weights behind the centroids
+    where they may change their codes, and `free` (bool, one for each of `places`, None: none) those that the network
+    uses as they are, not bound to a centroid yet.
     """
 
     mask: Tensor | None
@@ -57,9 +59,10 @@ class Weight(torch.nn.Module):
     free: Tensor | None
     latent: torch.nn.Parameter | None
 
-    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32"):
+    def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32", rows: int = 0):
         super().__init__()
         self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
+        self.rows = rows
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
@@ -102,7 +105,7 @@ class Weight(torch.nn.Module):
         """
         if self.shared:
             raise InvalidArgument(f"{self.name}: its weights are shared already; prune before that")
-        mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1)
+        mask = torch.as_tensor(mask).detach().clone().bool().reshape(-1).to(self.values.device)
         if len(mask) != self.count:
             raise InvalidArgument(f"{self.name}: a mask has {self.count} places, not {len(mask)}")
         self.mask = mask if self.mask is None or self.regrow else self.mask & mask
@@ -118,18 +121,19 @@ class Weight(torch.nn.Module):
         """
         if self.shared:
             raise InvalidArgument(f"{self.name}: its weights are shared already")
-        places = torch.arange(self.count) if self.mask is None else torch.nonzero(self.mask).ravel()
+        dense = self.values.detach()
+        everywhere = torch.arange(self.count, device=dense.device)
+        places = everywhere if self.mask is None else torch.nonzero(self.mask).ravel()
         if len(found.codes) != len(places):
             raise InvalidArgument(f"{self.name}: codes for the {len(places)} kept weights, not {len(found.codes)}")
-        dense = self.values.detach()
-        self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64))
-        self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype))
+        self.places, self.codes = places, torch.from_numpy(found.codes.astype(np.int64)).to(dense.device)
+        self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype).to(dense.device))
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
     def numpy(self) -> np.ndarray:
         """The tensor as it is now (float32, or float64 where the model has that)."""
         with torch.no_grad():
-            array: np.ndarray = self().detach().numpy().copy()
+            array: np.ndarray = self().detach().cpu().numpy().copy()
         return array
 
     def state(self) -> dict[str, Tensor | None]:
@@ -143,8 +147,9 @@ class Weight(torch.nn.Module):
         Raises ValueError, nothing being changed, for parts that do not go together: a state may come from a file.
         """
         self._check(**state)
+        device = self.values.device
         for name, part in state.items():
-            copy = None if part is None else part.detach().clone()
+            copy = None if part is None else part.detach().clone().to(device)
             setattr(self, name, torch.nn.Parameter(copy) if copy is not None and name in PARAMETERS else copy)
         self.kept = self.count if self.mask is None else int(self.mask.sum())
 
@@ -172,7 +177,7 @@ class Weight(torch.nn.Module):
         if not lengths or not sizes or shared != (places is not None) or not (shared or latent is free is None):
             raise ValueError(f"{self.name}: parts of a state that do not go together")
         if codes is not None and places is not None:
-            expected = torch.arange(self.count) if mask is None else torch.nonzero(mask).ravel()
+            expected = torch.arange(self.count, device=places.device) if mask is None else torch.nonzero(mask).ravel()
             in_codebook = not len(codes) or 0 <= int(codes.min()) <= int(codes.max()) < len(values)
             if not torch.equal(places, expected) or not in_codebook or (free is not None and latent is None):
                 raise ValueError(f"{self.name}: codes that do not fit the mask or the codebook")
@@ -180,4 +185,4 @@ class Weight(torch.nn.Module):
     def kept_values(self) -> np.ndarray:
         """The weights that are kept (flat), in the tensor's order."""
         flat = self.numpy().ravel()
-        return flat if self.mask is None else flat[self.mask.numpy()]
+        return flat if self.mask is None else flat[self.mask.cpu().numpy()]

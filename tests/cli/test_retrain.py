@@ -44,10 +44,12 @@ def run(run, folder):
 
 
 def test_it_says_what_came_of_it(run):
-    code, out, err = run(*LEARN)
+    code, out, err = run(*LEARN, "--keep-idle")
     assert code == 0 and "net.dcz" in out and "fc1.weight" in out
-    assert re.search(r"9\d\.\d\d% of the pruned tensors' weights are zero; validation loss .* error .* -> ", out)
-    lines = err.splitlines()
+    assert re.search(r"90\.\d\d% of the pruned tensors' weights are zero; validation loss .* error ", out)
+    assert re.search(r"\S+% before, \S+% pruned, \S+% in the file \(95% interval \S+% to \S+%, of 30 answers\)", out)
+    doubt, *lines = err.splitlines()
+    assert "no more than chance" in doubt and "an untrained model is like that" in doubt
     assert [line.split()[:2] for line in lines] == [["prune", "1/2"], ["prune", "2/2"], ["share", "1/1"]]
     assert re.search(r"loss \S+  validation \S+  error \S+%  zero \S+%  about \S+ k?B", lines[0])
     assert not Path("net.dcz.checkpoint").exists()
@@ -65,6 +67,20 @@ def test_without_labels_it_distills(run):
     code, out, _ = run("net.onnx", "--data", "train.npz", *ASKED, "-q")
     assert code == 0 and "validation loss" in out and "error" not in out and "fc1.weight" not in out
     assert run(*LEARN, "--distill", "-f", "-q")[0] == 0
+
+
+def test_strict_fails_where_the_error_rises_by_more_than_is_allowed(run):
+    spoil = ["--learning-rate", "1e-9", "--share-epochs", "0", "--max-drop", "1%", "-f", "-q", "-o", "strict.dcz"]
+    assert run(*LEARN, "-f", "-q", "--max-drop", "1%", "--strict")[0] == 0
+    import dcz
+
+    dcz.decompress("net.dcz", "trained.onnx")
+    asked = ["trained.onnx", "--data", "train.npz", "--labels", "y", "--sparsity", "99.5%", "--epochs", "1", *spoil]
+    code, out, err = run(*asked)
+    assert code == 0 and "points, more than the 1 that are allowed" in err
+    assert run(*asked, "--strict")[0] == 1
+    code, _, err = run(*LEARN, "--strict")
+    assert code == 2 and "give --max-drop too" in err
 
 
 def test_the_same_command_gives_the_same_bytes(run):

@@ -54,5 +54,15 @@ def test_a_training_loop_of_ones_own_gives_smaller_files_as_good():
     assert sizes[0] > 4 * sizes[1] > 8 * sizes[2] and all(float(right) > 97 for _, _, right in found)
 
 
+def test_images_two_outputs_and_whole_filters_in_a_loop_of_ones_own():
+    pytest.importorskip("torch")
+    lines = run("05_own_data_and_losses.py").splitlines()
+    found = [re.match(r"(\w+) +([\d,]+) bytes +(\d+) filters +([\d.]+) % right", line).groups() for line in lines]
+    sizes = [int(size.replace(",", "")) for _, size, _, _ in found]
+    assert [title for title, *_ in found] == ["trained", "pruned", "shared"]
+    assert sizes[0] > 1.8 * sizes[1] > 2.8 * sizes[2] and all(float(right) > 98 for *_, right in found)
+    assert [int(filters) for _, _, filters, _ in found] == [24, 8, 8]
+
+
 def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("0*")} == set(re.findall(r"\d\d_\w+\.\w+", Path(__file__).read_text()))

@@ -18,7 +18,9 @@ from dcz.train import (
     retrain,
 )
 
-RECIPE = Recipe(sparsity=0.9, bits=3, epochs=3, share_epochs=2, batch=100, reassign=0.01, bias_bits=4, threads=1)
+RECIPE = Recipe(
+    sparsity=0.9, bits=3, epochs=3, share_epochs=2, batch=100, reassign=0.01, bias_bits=4, threads=1, score="gradient"
+)  # fmt: skip
 X, Y = clusters(300)
 
 
@@ -193,7 +195,8 @@ def test_a_checkpoint_has_the_names_of_those_that_older_versions_wrote(stopped):
     saved = torch.load(stopped / "net.checkpoint", weights_only=True)["state"]
     assert " ".join(saved) == "state weights squares optimizer random"
     assert " ".join(saved["state"]) == (
-        "phase epoch batches settled halted best best_weights stale stage before after history notes"
+        "phase epoch batches settled halted best best_weights stale stage rate halvings reference before "
+        "pruned_result after history notes"
     )
     assert " ".join(first(saved["weights"])) == "values latent mask codes places free"
 

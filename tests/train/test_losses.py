@@ -15,8 +15,13 @@ from torch.nn import functional
 from dcz.train import (
     CrossEntropy,
     Distillation,
+    LabelledOutputs,
     Network,
+    ValueLoss,
+    cosine_distance,
+    mean_squared_error,
 )
+from dcz.train.targets import count_wrong
 
 
 def network_of(last=(), width: int = 5) -> Network:
@@ -79,6 +84,15 @@ def test_an_output_that_is_not_there_is_refused():
         CrossEntropy(network_of(), "z")
 
 
+def test_labels_of_minus_100_are_left_out():
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, -100, 2, -100, 4, 0])
+    expected = float(functional.cross_entropy(rows[[0, 2, 4, 5]], labels[[0, 2, 4, 5]]))
+    assert loss_of(network_of(), rows, labels) == pytest.approx(expected)
+    assert loss_of(network_of(), rows, [-100] * 6) == 0
+    assert count_wrong(network_of(), {"y": 10 * torch.eye(5)}, torch.tensor([0, -100, 2, 4, -100])) == (1, 3)
+
+
 # -- distillation ------------------------------------------------------------------------------------------------------
 
 
@@ -113,16 +127,68 @@ def test_outputs_that_are_no_classes_are_compared_by_squares(shape):
     assert float(loss({"y": wanted * 1.5}, {}, None)) == pytest.approx(0.25)
 
 
-def test_labels_are_those_of_the_first_output():
+def two_outputs() -> Network:
+    """x [n, 8] -> y [n, 5] and z [n, 3]."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["x", "v"], ["z"])]
     weights = [tensor("w", normal(8, 5)), tensor("v", normal(8, 3))]
-    made = model(nodes, {"x": ["n", 8]}, {"y": ["n", 5], "z": ["n", 3]}, weights)
-    network = Network(made)
-    inputs = {"x": torch.ones(2, 8)}
-    assert float(Distillation(network, Network(made))(network(inputs), inputs, torch.tensor([4, 4])).detach()) > 0
+    return Network(model(nodes, {"x": ["n", 8]}, {"y": ["n", 5], "z": ["n", 3]}, weights))
+
+
+def test_labels_are_those_of_the_first_output():
+    network, inputs = two_outputs(), {"x": torch.ones(2, 8)}
+    assert float(Distillation(network, two_outputs())(network(inputs), inputs, torch.tensor([4, 4])).detach()) > 0
 
 
 @pytest.mark.parametrize("options", [{"temperature": 0}, {"weight": 1.5}, {"temperature": float("nan")}])
 def test_bad_options_of_distillation_are_refused(options):
     with pytest.raises(BadPlan, match="temperature above 0"):
         Distillation(network_of(), network_of(), **options)
+
+
+# -- soft labels, values, several outputs ------------------------------------------------------------------------------
+
+
+def test_soft_labels_weight_the_logarithms():
+    rows = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
+    soft = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)).softmax(1)
+    expected = float(functional.cross_entropy(rows, soft))
+    assert loss_of(network_of(), rows, soft) == pytest.approx(expected)
+    assert loss_of(network_of(), rows, soft.half()) == pytest.approx(expected, rel=1e-3)
+    assert loss_of(network_of(), rows.reshape(2, 3, 5), soft.reshape(2, 3, 5)) == pytest.approx(expected)
+    hard = torch.tensor([0, 1, 2, 3, 4, 0])
+    one_hot = functional.one_hot(hard)
+    assert loss_of(network_of(), rows, one_hot) == pytest.approx(loss_of(network_of(), rows, hard))
+
+
+@pytest.mark.parametrize("soft", [torch.full((4, 5), 0.3), torch.tensor([[1.5, -0.5, 0, 0, 0]] * 4)])
+def test_numbers_that_are_no_shares_are_no_soft_labels(soft):
+    with pytest.raises(BadPlan, match="shares of all classes add up to 1"):
+        loss_of(network_of(), torch.zeros(4, 5), soft)
+
+
+@pytest.mark.parametrize("distance, expected", [
+    (mean_squared_error, (9 + 16 + 0 + 1) / 4), (cosine_distance, 1 - (0.6 + 2**-0.5) / 2),
+])  # fmt: skip
+def test_values_are_held_against_labels_or_a_teacher(distance, expected):
+    output, target = torch.tensor([[3.0, 4.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    if distance is cosine_distance:
+        target = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    network = network_of()
+    assert float(ValueLoss(network, distance)({"y": output}, {}, target.double())) == pytest.approx(expected)
+    taught = ValueLoss(network, distance, lambda inputs: {"y": target})
+    assert float(taught({"y": output}, {}, None)) == pytest.approx(expected)
+    with pytest.raises(BadPlan, match="wants labels, or the original"):
+        ValueLoss(network, distance)({"y": output}, {}, None)
+
+
+def test_weights_make_a_weighted_mean_of_the_outputs():
+    outputs = {"y": torch.tensor([[1.0]]), "z": torch.tensor([[2.0]])}
+    labels = {"y": torch.tensor([[0.0]]), "z": torch.tensor([[0.0]])}
+    network = two_outputs()
+    each = ValueLoss(network, mean_squared_error)
+    for weights, expected in ((None, 2.5), ({"y": 3, "z": 1}, 1.75), ({"z": 2}, 4.0)):
+        assert float(LabelledOutputs({"y": each, "z": each}, weights)(outputs, {}, labels)) == expected
+        teacher = lambda inputs: labels  # noqa: E731
+        assert float(ValueLoss(network, mean_squared_error, teacher, weights)(outputs, {}, None)) == expected
+    with pytest.raises(BadPlan, match="a dict with those of y, z"):
+        LabelledOutputs({"y": each, "z": each})(outputs, {}, {"y": labels["y"]})

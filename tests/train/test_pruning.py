@@ -56,7 +56,7 @@ def test_a_schedule_has_reached_its_target_where_it_says_so(rounds):
 
 
 def test_the_learning_rate_falls_as_a_cosine():
-    recipe = Recipe()
+    recipe = Recipe(learning_rate=2.0)
     assert recipe.rate(2.0, 0) == 2 and recipe.rate(2.0, 0.5) == pytest.approx(1.02) and recipe.rate(2.0, 1) == 0.04
 
 

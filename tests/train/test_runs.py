@@ -148,7 +148,8 @@ def test_what_is_asked_and_applies_to_no_tensor_is_told(tmp_path):
         run(tmp_path / "net.dcz", small, epochs=None)
     assert "no tensor is pruned or shared" in run(tmp_path / "net.dcz", small).notes[0]
     assert "no tensor is shared" in run(tmp_path / "net.dcz", small, sparsity=None).notes[0]
-    assert not run(tmp_path / "net.dcz", small, plan=Plan(Settings(), include=("w1",))).notes
+    notes = run(tmp_path / "net.dcz", small, plan=Plan(Settings(), include=("w1",))).notes
+    assert not any("no tensor" in note for note in notes)
 
 
 def test_idle_weights_that_are_most_of_them_are_told(tmp_path):
@@ -184,7 +185,7 @@ def test_fine_tuning_that_halts_leaves_shared_weights(tmp_path):
     x, y = clusters(300)
     recipe = Recipe(**QUICK | {"share_epochs": 4, "holdout": 0, "drop_idle": False})
     found = retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(20))
-    assert "phase 'share'" in found.notes[0] and [epoch.phase for epoch in found.epochs] == ["prune"] * 2 + ["share"]
+    assert "phase 'share'" in found.notes[-1] and [epoch.phase for epoch in found.epochs] == ["prune"] * 2 + ["share"]
     assert all(row.entries <= 8 for row in dcz.inspect(tmp_path / "net.dcz").rows if row.name.endswith("weight"))
 
 
@@ -373,7 +374,8 @@ def test_when_the_loss_stops_being_a_number_the_best_is_kept_and_told(good, phas
         perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(good, gradient), warn=told.append,
         validation=clusters(100, seed=1),
     )  # fmt: skip
-    assert list(found.notes) == told and f"phase {phase!r}" in told[0]
+    told = [note for note in told if "no more than chance" not in note]  # it is not trained yet
+    assert list(found.notes)[-len(told) :] == told and f"phase {phase!r}" in told[0]
     assert found.sparsity == pytest.approx(sparsity, abs=0.01) and np.isfinite(found.after[0])
     assert any("less than was asked for" in note for note in found.notes) == (sparsity == 0)
     assert all(np.isfinite(array).all() for array in arrays(dcz.load(tmp_path / "net.dcz")).values())

@@ -12,7 +12,17 @@ from tests import ROOT
 MISSING = "import sys; sys.modules['torch'] = None\n"
 SENTENCE = "dcz.errors.MissingBackend: training needs PyTorch, which is not installed: pip install 'dcz[train]'"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-FREE = {"Recipe", "Epoch", "Progress", "Retrained", "retrain", "save_network"}  # these need no PyTorch to be there
+FREE = {
+    "Augmentation",
+    "Pixels",
+    "keep_patterned",
+    "Recipe",
+    "Epoch",
+    "Progress",
+    "Retrained",
+    "retrain",
+    "save_network",
+}  # these need no PyTorch to be there
 
 
 def run(code: str) -> subprocess.CompletedProcess:
@@ -24,7 +34,7 @@ def run(code: str) -> subprocess.CompletedProcess:
     ("import dcz; help(dcz)", "retrain(model"),
     ("from dcz import *; print(retrain.__name__, Recipe(bits=3))", "retrain bits=3"),
     ("import dcz, inspect; print(dict(inspect.getmembers(dcz))['retrain'].__module__)", "dcz.train.retraining"),
-    ("import dcz; print(sorted(vars(dcz.Recipe(sparsity=0.5)))[0], callable(dcz.retrain))", "batch True"),
+    ("import dcz; print(sorted(vars(dcz.Recipe(sparsity=0.5)))[0], callable(dcz.retrain))", "augment True"),
     ("import dcz.train; print(dir(dcz.train) == sorted(dcz.train.__all__))", "True"),
 ])  # fmt: skip
 def test_the_package_can_be_looked_at(code, word, torch):

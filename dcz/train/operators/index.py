@@ -46,7 +46,7 @@ def slice_(call: Call) -> Function:
             if step > 0:  # torch has no negative steps
                 x = x[(slice(None),) * axis + (slice(indices.start, max(indices.stop, indices.start), step),)]
             else:
-                x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64))
+                x = x.index_select(axis, torch.tensor(indices, dtype=torch.int64, device=x.device))
         return x
 
     return run
@@ -102,7 +102,7 @@ def one_hot(call: Call) -> Function:
         length = int(depth.reshape(-1)[0])
         numbers = indices.to(torch.int64)
         numbers = torch.where(numbers < 0, numbers + length, numbers)
-        chosen = numbers.unsqueeze(-1) == torch.arange(length)
+        chosen = numbers.unsqueeze(-1) == torch.arange(length, device=numbers.device)
         return torch.where(chosen.movedim(-1, axis), values[1], values[0])
 
     return run
@@ -130,7 +130,9 @@ def _from_front(indices: Tensor, length: int) -> Tensor:
 def _tuples(indices: Tensor, batch: int) -> tuple[Tensor, ...]:
     """Indices (.., k) as k index tensors, after one for each of the leading dims that data and indices share."""
     dims = indices.dim() - 1
-    leading = [torch.arange(indices.shape[i]).reshape(-1, *[1] * (dims - i - 1)) for i in range(batch)]
+    leading = [
+        torch.arange(indices.shape[i], device=indices.device).reshape(-1, *[1] * (dims - i - 1)) for i in range(batch)
+    ]
     return (*leading, *indices.to(torch.int64).unbind(-1))
 
 
@@ -150,7 +152,7 @@ def tile(call: Call) -> Function:
 def shape(call: Call) -> Function:
     """The dims, or a range of them."""
     start, end = call.attribute("start", 0), call.attribute("end", None)
-    return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64)
+    return lambda x: torch.tensor(x.shape[start:end], dtype=torch.int64, device=x.device)
 
 
 def constant_of_shape(call: Call) -> Function:
@@ -158,7 +160,7 @@ def constant_of_shape(call: Call) -> Function:
     shape_of = call.integers("shape", 0)
     value = call.attribute("value", np.zeros(1, np.float32))
     filled = torch.from_numpy(value.astype(np.float32) if value.dtype == np.float16 else value.copy()).reshape(())
-    return lambda shape: filled.expand(shape_of(shape)).clone()
+    return lambda shape: filled.to(shape.device).expand(shape_of(shape)).clone()
 
 
 def range_(call: Call) -> Function:
@@ -166,7 +168,7 @@ def range_(call: Call) -> Function:
 
     def run(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
         count = max(math.ceil((limit.item() - start.item()) / delta.item()), 0)
-        return start + torch.arange(count).to(start.dtype) * delta
+        return start + torch.arange(count, device=start.device).to(start.dtype) * delta
 
     return run
 
@@ -193,7 +195,7 @@ def pad(call: Call) -> Function:
             raise ValueError(f"pads {sizes} crop, which mode {mode} cannot")
         for axis, (first, last) in enumerate(zip(before, after, strict=True)):
             if first or last:
-                x = x.index_select(axis, _padded_indices(mode, x.shape[axis], first, last))
+                x = x.index_select(axis, _padded_indices(mode, x.shape[axis], first, last).to(x.device))
         return x
 
     return run
@@ -258,7 +260,7 @@ OPERATORS: dict[str, Operator] = {
     "Expand": expand,
     "Tile": tile,
     "Shape": shape,
-    "Size": plain(lambda x: torch.tensor(x.numel())),
+    "Size": plain(lambda x: torch.tensor(x.numel(), device=x.device)),
     "ConstantOfShape": constant_of_shape,
     "Range": range_,
     "Pad": pad,

@@ -106,12 +106,15 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 
 
 def _interpolate(x: Tensor, axis: int, taps: np.ndarray, weights: np.ndarray | None) -> Tensor:
-    picked = [x.index_select(axis, torch.from_numpy(tap.astype(np.int64))) for tap in taps]
+    picked = [x.index_select(axis, torch.from_numpy(tap.astype(np.int64)).to(x.device)) for tap in taps]
     if weights is None:
         return picked[0]
     wide = (-1, *[1] * (x.dim() - axis - 1))
     terms = zip(picked, weights, strict=True)
-    return sum((part * torch.from_numpy(weight).to(x.dtype).reshape(wide) for part, weight in terms), x.new_zeros(()))
+    return sum(
+        (part * torch.from_numpy(weight).to(x.dtype).to(x.device).reshape(wide) for part, weight in terms),
+        x.new_zeros(()),
+    )
 
 
 OPERATORS: dict[str, Operator] = {"Resize": resize, "Upsample": upsample}

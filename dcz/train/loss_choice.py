@@ -1,0 +1,141 @@
+"""The loss that a run minimises, as asked for or as its labels are, and whether the data fit it.
+
+labels that are classes, or shares of them   ->   cross-entropy
+other numbers of the output's shape          ->   mse
+none                                         ->   distill
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InvalidArgument
+from .batches import Batches, Labels
+from .data import Data
+from .device import moved
+from .losses import (
+    CrossEntropy,
+    Distance,
+    Distillation,
+    LabelledOutputs,
+    Loss,
+    ValueLoss,
+    cosine_distance,
+    mean_squared_error,
+)
+from .network import Network
+from .pytorch import Tensor, torch
+from .recipe import Recipe, parse_output_weights
+from .targets import IGNORED, Tensors, by_output, class_rows, is_shares
+
+DISTANCES: dict[str, Distance] = {"mse": mean_squared_error, "cosine": cosine_distance}
+NAMES = ("cross-entropy", *DISTANCES, "distill")
+
+
+def choose_loss(
+    loss: str | Loss | type | None,
+    network: Network,
+    original: Callable[[], Network],
+    recipe: Recipe,
+    training: Data,
+) -> Loss:
+    """The loss of a run: `loss` is one of NAMES, a function, a class that is made of the network and its original, or
+    None for what fits the labels of the first batch."""
+    if isinstance(loss, type) and loss not in (CrossEntropy, Distillation):
+        made: Loss = loss(network, original())
+        return made
+    if callable(loss) and not isinstance(loss, type):
+        return loss
+    names: dict[Any, str] = {CrossEntropy: "cross-entropy", Distillation: "distill"}
+    name = names.get(loss, loss)
+    if name is not None and name not in NAMES:
+        raise InvalidArgument(f"a loss is {', '.join(NAMES[:-1])}, {NAMES[-1]} or a function, not {loss!r}")
+    weights = None if recipe.output_weights is None else output_weights(recipe.output_weights, network)
+    inputs, labels = next(iter(training.epoch(0)), (None, None))
+    labels = moved(labels, network.device)
+    if name is None and (labels is None or inputs is None):
+        name = "distill"
+    if name == "distill":
+        return Distillation(network, original(), recipe.temperature, 1 - recipe.label_share, weights=weights)
+    if labels is None and name in DISTANCES:
+        return ValueLoss(network, DISTANCES[name], original(), weights)
+    if isinstance(labels, dict) and (unknown := sorted(labels.keys() - set(network.outputs))):
+        raise InvalidArgument(
+            f"labels for {unknown[0]!r}, which is no output (the model has {', '.join(network.outputs)}), want a loss "
+            "of your own"
+        )
+    with torch.no_grad():
+        outputs = {} if inputs is None else network(inputs)
+    losses = {
+        output: _loss_of(name or _fitting(output, outputs[output], given), network, output)
+        for output, given in by_output(network, labels)
+    }
+    if isinstance(labels, dict):
+        return LabelledOutputs(losses, weights)
+    if weights is not None:
+        raise InvalidArgument("output_weights are for distillation, or labels of several outputs: leave them out")
+    return next(iter(losses.values()), CrossEntropy(network))
+
+
+def _loss_of(name: str, network: Network, output: str) -> Loss:
+    return CrossEntropy(network, output) if name == "cross-entropy" else ValueLoss(network, DISTANCES[name])
+
+
+def _fitting(name: str, output: Tensor, labels: Tensor) -> str:
+    """The name of the loss that fits an output's labels."""
+    if not labels.is_floating_point() or (output.dim() > 1 and is_shares(labels, class_rows(output))):
+        return "cross-entropy"
+    if labels.shape == output.shape or (labels.numel() == output.numel() and labels.shape[:1] == output.shape[:1]):
+        return "mse"
+    raise InvalidArgument(
+        f"labels are whole numbers (classes), or numbers of the shape of the output {name!r}, which is "
+        f"{list(output.shape)} in a batch (soft labels, or values); these are {list(labels.shape)} of "
+        f"{str(labels.dtype).removeprefix('torch.')}"
+    )
+
+
+def output_weights(text: str, network: Network) -> dict[str, float]:
+    """The weights that a text such as "boxes=2,scores=1" gives to outputs; raises InvalidArgument."""
+    weights = parse_output_weights(text)
+    if unknown := sorted(weights.keys() - set(network.outputs)):
+        raise InvalidArgument(f"no output {unknown[0]!r} to weight; the model has {', '.join(network.outputs)}")
+    return weights
+
+
+def check_fit(
+    network: Network, loss: Loss, batches: Data, inputs: Tensors, outputs: Tensors, labels: Labels | None
+) -> None:
+    """Raise InvalidArgument for a first output that is not one or more rows for each sample, and for labels that are no
+    class, where the loss is one of ours. All labels are checked where they are an array."""
+    if not isinstance(loss, (CrossEntropy, Distillation, ValueLoss, LabelledOutputs)):
+        return
+    name = network.outputs[0]
+    rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
+    if outputs[name].dim() == 0 or len(outputs[name]) % rows:
+        raise InvalidArgument(
+            f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
+            "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
+        )
+    for name, _ in by_output(network, labels):
+        each = loss.losses.get(name) if isinstance(loss, LabelledOutputs) else loss
+        if isinstance(each, (CrossEntropy, Distillation)) and isinstance(batches, Batches):
+            array = batches.labels[name] if isinstance(batches.labels, Mapping) else batches.labels
+            if array is not None and array.dtype.kind != "f":
+                _check_classes(name, outputs[name], array)
+
+
+def _check_classes(name: str, output: Tensor, labels: np.ndarray) -> None:
+    classes = class_rows(output).shape[1]
+    if classes < 2:
+        raise InvalidArgument(
+            f"the output {name!r} is {list(output.shape)}, which has no classes to label; leave the labels out, or "
+            "give another loss: mse, or one of your own"
+        )
+    wrong = ((labels < 0) & (labels != IGNORED)) | (labels >= classes)
+    if wrong.any():
+        place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+        raise InvalidArgument(
+            f"label {labels[place]} of sample {place[0]} is no class: the output {name!r} has the classes 0 to "
+            f"{classes - 1}"
+        )
