@@ -10,6 +10,7 @@
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (an hour; see examples/mnist/)
+# make reproduce-retrain  prune and retrain a pretrained ResNet-32 (an hour; see examples/cifar/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
 # make large-model  a 6 GB transformer, drawn on the spot, compressed and decoded in 3 GB (see examples/streaming/; 16 GB of disk)
 # make scaling  time and memory from 1 M to 1 B weights, with a figure (see examples/streaming/; 10 GB of disk)
@@ -24,7 +25,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 
-.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors reproduce reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors reproduce reproduce-retrain reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -69,6 +70,9 @@ vectors: $(VENV)/.test
 
 reproduce: $(VENV)/.reproduce
 	$(BIN)/python -m examples.mnist.reproduce
+
+reproduce-retrain: $(VENV)/.reproduce
+	$(BIN)/python -m examples.cifar.reproduce
 
 reproduce-large: $(VENV)/.test
 	$(BIN)/python -m examples.large.reproduce
