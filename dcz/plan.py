@@ -232,9 +232,9 @@ def _without_preset(changes: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(
             f"the preset {name!r} says how exact tensors stay, and so does {rivals[0]}: leave one out"
         )
-    return changes | (
-        {"lossless": True} if PRESETS[name].lossless else {"quality": PRESETS[name].quality, "adapt": True}
-    )
+    if PRESETS[name].lossless:
+        return changes | {"lossless": True}
+    return {"adapt": True} | changes | {"quality": PRESETS[name].quality}
 
 
 def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:

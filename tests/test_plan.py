@@ -381,3 +381,8 @@ def test_lists_of_patterns_and_rules_become_tuples():
     plan = Plan(rules=[rule], include=["a*"], exclude=["b*"], min_weights=0)
     assert plan == Plan(rules=(rule,), include=("a*",), exclude=("b*",), min_weights=0) and hash(plan)
     assert plan.names("a1") and plan.excludes("b1") and plan.rule("fc1.weight") is rule
+
+
+def test_a_preset_adapts_unless_it_is_told_not_to():
+    assert parse({"default": {"preset": "small", "adapt": False}}).default == Settings(quality=26.0)
+    assert parse({"default": {"preset": "small"}}).default == PRESETS["small"]

@@ -290,7 +290,9 @@ def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codeb
         return None
     with np.errstate(over="ignore"):
         first, step = np.array([numbers[0], np.diff(numbers).min()]).astype(np.float32).tolist()
-    if not 0 < step <= numbers[-1] - first <= step * (MAX_ENTRIES - 0.5):  # nor where `first` became infinite
+    if not math.isfinite(step) or not 0 < step <= numbers[-1] - first <= step * (
+        MAX_ENTRIES - 0.5
+    ):  # nor where `first` became infinite
         return None
     codes = np.rint((numbers - first) / step).astype(np.uint8)
     if not np.array_equal(round_to(first + codes.astype(np.float64) * step, dtype), entries):

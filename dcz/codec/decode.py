@@ -116,7 +116,14 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.Ru
 
         for _ in run_parts(fill, range(0, len(source), PART)):
             pass
-    result[paired:] = table[codes[paired:]]
+
+    def fill_rest(first: int) -> None:
+        for start in range(first, min(first + PART, len(codes)), CHUNK):
+            stop = min(start + CHUNK, len(codes), first + PART)
+            np.take(table, codes[start:stop], out=result[start:stop], mode="clip")
+
+    for _ in run_parts(fill_rest, range(paired, len(codes), PART)):
+        pass
     data: np.ndarray = result.view(np.uint8)
     return data
 

@@ -102,18 +102,30 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
         mask = arrays.mask_where(weights, lambda block: block != 0) if coded is None else None
     else:
         coded = sharing.share_exactly(tensor.patterns, mask, settings.bits)
+    if coded is not None and settings.quality is not None and len(coded.codes) <= fine.MAX_SMALL:
+        return fine.smaller(coded, fine.share_exactly(tensor, coded.mask, settings), tensor.dtype)
     if coded is not None or mask is None or settings.shares_nothing:
         return coded
     row_scales = scaled.row_scales_of(tensor, weights, settings)
     unscaled = scaled.unscaled(tensor, weights, row_scales)
-    coded = fine.share_exactly(unscaled, mask, settings)
-    if coded is None:
-        if settings.quality is None:
-            return sharing.share_kept(unscaled, mask, settings)
-        square = prune.typical_square(LazyValues(unscaled.patterns, unscaled.dtype, mask))
-        coded = sharing.share_kept(unscaled, mask, settings, square)
-        coded = fine.improve(unscaled, mask, square, coded, settings)
-    return coded if coded is None or row_scales is None else replace(coded, row_scales=row_scales)
+    coded = _share_rows(unscaled, mask, settings)
+    if row_scales is None or coded is None:
+        return coded
+    coded = replace(coded, row_scales=row_scales)
+    if settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality):
+        return coded
+    return _share_rows(tensor, mask, settings)
+
+
+def _share_rows(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
+    """Codes for the weights that `mask` keeps, whose rows need no scales."""
+    coded = fine.share_exactly(tensor, mask, settings)
+    if coded is not None:
+        return coded
+    if settings.quality is None:
+        return sharing.share_kept(tensor, mask, settings)
+    square = prune.typical_square(LazyValues(tensor.patterns, tensor.dtype, mask))
+    return fine.improve(tensor, mask, square, sharing.share_kept(tensor, mask, settings, square), settings)
 
 
 def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:

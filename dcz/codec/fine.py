@@ -17,7 +17,7 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook, Shared, Sparse
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import Tensor, matrix_shape, round_to, values
+from ..tensor import Dtype, Tensor, largest, matrix_shape, round_to, values
 from . import candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
 from .stages import balance, grid, huffman, index, prune
@@ -25,21 +25,22 @@ from .stages import balance, grid, huffman, index, prune
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
 FLOAT_BITS = 24  # significant bits of float32
-MAX_FINER = 0.7  # of the step that a quality asks for: a grid of a larger step is kept
+MIN_STEP = 0.49  # of the step that a quality asks for (a power of two may be half of it): a larger one is kept
 MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
 # Decibels by which a codebook may miss its quality for the weights that are no outliers; more up to COARSE, where
 # thresholds that depend on the frequency of codes add to the error.
 COARSE, MAX_LOSS, MAX_COARSE_LOSS = 25.0, 1.0, 3.0
 MAX_FAR_LOSS = 10.0  # decibels: the same, whatever a finer grid costs
 DECIBELS_PER_BIT = 20 * math.log10(2)
+MAX_SMALL = 1 << 14  # weights, up to which the bytes of a codebook decide between it and a fine grid
+FINE_BITS = 72  # of a fine codebook
 MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
 
 
 def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None, settings: Settings) -> Coded | None:
     """`coded` (None: no codebook pays), or the weights that `mask` keeps on a finer grid for the quality of `settings`.
 
-    `square` is the kept weights' prune.typical_square.
-    None where 2^16 levels are far too few for it.
+    `square` is the kept weights' prune.typical_square. None where 2^16 levels are far too few for it.
     """
     if settings.quality is None or not mask.any():
         return coded
@@ -47,11 +48,18 @@ def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None
         return share_finely(tensor, mask, settings)
     loss = _loss(tensor, mask, square, coded, settings.quality)
     if loss <= (MAX_LOSS if settings.quality > COARSE else MAX_COARSE_LOSS):
-        return coded
+        if settings.quality <= COARSE or len(coded.codes) > MAX_SMALL:
+            return coded
+        return smaller(coded, share_finely(tensor, mask, settings), tensor.dtype)
     finer = share_finely(tensor, mask, settings)
     if settings.quality > SHARED_QUALITY or loss > MAX_FAR_LOSS:
         return finer
-    return coded if finer is None or _costs_more(finer, coded, loss) else finer
+    return coded if finer is None or _costs_more(finer, coded, loss, tensor.dtype) else finer
+
+
+def smaller(coded: Coded, finer: Coded | None, dtype: Dtype) -> Coded:
+    """Whichever takes fewer bits, its codebook of `dtype` included, which few weights do not make up for."""
+    return coded if finer is None or _bits(finer, dtype) >= _bits(coded, dtype) else finer
 
 
 def _loss(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded, quality: float) -> float:
@@ -64,11 +72,18 @@ def _loss(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded, quality
     return 10 * math.log10(error / (step**2 / 12)) if error else 0.0
 
 
-def _costs_more(finer: Coded, coded: Coded, loss: float) -> bool:
+def _costs_more(finer: Coded, coded: Coded, loss: float, dtype: Dtype) -> bool:
     """Whether the finer codes take more bits than `loss` decibels are worth: a bit a weight for 6."""
-    bits = sum(huffman.stream_bits(counts) for counts in _symbol_counts(finer, _counts(finer)))
-    more = bits - huffman.stream_bits(huffman.count_symbols(coded.codes))
-    return DECIBELS_PER_BIT * more > loss * len(coded.codes)
+    return DECIBELS_PER_BIT * (_bits(finer, dtype) - _bits(coded, dtype)) > loss * len(coded.codes)
+
+
+def _bits(coded: Coded, dtype: Dtype) -> int:
+    """Bits of the codes of the kept weights and of their codebook, for entries of `dtype`."""
+    if coded.fine is not None:
+        return FINE_BITS + sum(huffman.stream_bits(counts) for counts in _symbol_counts(coded, _counts(coded)))
+    codebook = candidates.codebook_of(coded.entries, dtype)[0]
+    entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
+    return entries + huffman.stream_bits(huffman.count_symbols(coded.codes))
 
 
 def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:
@@ -116,7 +131,9 @@ def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | Non
     rounded = np.empty(len(weights), tensor.dtype.pattern)
     for block in arrays.blocks(len(weights), arrays.BLOCK):
         powers = _power_of_two(step if row_scales is None else step * row_scales.at(block))
-        rounded[block] = round_to(np.rint(weights[block].astype(np.float64) / powers) * powers, tensor.dtype)
+        numbers_of_steps = np.rint(weights[block].astype(np.float64) / powers)
+        within = np.clip(numbers_of_steps * powers, -largest(tensor.dtype), largest(tensor.dtype))
+        rounded[block] = round_to(within, tensor.dtype)
     return [candidates.store(data, tensor.dtype) for data in (rounded.view(np.uint8), tensor.data)]
 
 
@@ -132,9 +149,19 @@ def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded
         return None
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
     own_step = _own_step(kept) if len(kept) else 0.0
-    if not own_step or own_step <= MAX_FINER * grid.step_for_quality(prune.typical_square(kept), settings.quality):
+    if not own_step or own_step <= MIN_STEP * grid.step_for_quality(prune.typical_square(kept), settings.quality):
         return None
-    return _on_grid(tensor, mask, kept, own_step, None)
+    coded = _on_grid(tensor, mask, kept, own_step, None)
+    blocks = arrays.blocks(len(mask), arrays.BLOCK)
+    if coded is None or not all(_is_exact(coded, tensor, block) for block in blocks):  # -0.0 is on no grid
+        return None
+    return coded
+
+
+def _is_exact(coded: Coded, tensor: Tensor, block: slice) -> bool:
+    """Whether codes give the kept elements of a block bit for bit."""
+    kept = coded.mask[block]
+    return np.array_equal(coded.elements(block, tensor.dtype)[kept], tensor.patterns[block][kept])
 
 
 def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:
@@ -174,15 +201,18 @@ def _on_grid(
         return None
     first = _first_level(first, low_bits)
     levels = np.arange(first, last + 1, dtype=np.float64) * step
-    entries = round_to(levels, tensor.dtype)
-    if not np.isfinite(values(entries[[0, -1]], tensor.dtype)).all():
+    entries, count = round_to(levels, tensor.dtype), 1 + (len(levels) - 1 >> low_bits)
+    claimed = round_to(np.array([first, first + (count << low_bits) - 1]) * step, tensor.dtype)  # by the record
+    with np.errstate(over="ignore"):
+        is_exact = all(float(np.float32(number)) == number for number in (step, first * step))
+    if not is_exact or not np.isfinite(values(claimed, tensor.dtype)).all():
         return None
     codes = np.empty(len(kept), np.uint16)
     for block in arrays.blocks(len(kept), arrays.BLOCK):
         codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - first
     if rows is not None:
         codes = balance.preserve_row_sums(kept, codes, levels, rows, grid.rate_slope(step))
-    fine = Codebook("fine", 1 + (len(levels) - 1 >> low_bits), first=first * step, step=step, low_bits=low_bits)
+    fine = Codebook("fine", count, first=first * step, step=step, low_bits=low_bits)
     return Coded(mask, codes, entries, fine=fine)
 
 

@@ -10,11 +10,28 @@ from ..arrays import LazyValues
 from ..deflate import crc32
 from ..plan import Settings
 from ..tensor import Tensor, values
+from .candidates import Coded
 from .stages import prune
 
+MAX_QUALITY_LOSS = 10**0.4  # 4 dB: how far rows with scales may miss their quality
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
+
+
+def keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, quality: float) -> bool:
+    """Whether the weights that `mask` keeps have, with scales of rows, about a quality as a whole; of a sample.
+
+    They have not where scales do not fit the rows.
+    """
+    squares = error = 0.0
+    for block in sample_blocks(len(mask)):
+        kept = mask[block]
+        numbers = values(tensor.patterns[block], tensor.dtype)[kept].astype(np.float64)
+        decoded = values(coded.elements(block, tensor.dtype), tensor.dtype)[kept]
+        squares += float(np.square(numbers).sum())
+        error += float(np.square(numbers - decoded).sum())
+    return error <= MAX_QUALITY_LOSS * 10 ** (-quality / 10) * squares
 
 
 def sample_blocks(length: int) -> Iterator[slice]:

@@ -36,7 +36,7 @@ def row_scales_of(tensor: Tensor, weights: LazyValues, settings: Settings) -> sc
     reads_its_own = len(shape) > 2 and shape[1] == 1
     axis = tensor.rows - 1 if tensor.rows > 0 else len(shape) - 1
     if reads_its_own:
-        row_scales = scale.by_rows(weights, shape, axis)
+        row_scales = scale.by_rows(weights, shape, axis, has_outliers=False)
     else:
         row_scales = scale.by_rows(weights, shape, axis, SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD)
     return None if row_scales is None else _within_levels(tensor, weights, row_scales, settings.quality)

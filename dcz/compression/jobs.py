@@ -89,11 +89,16 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     if plan.default == DEFAULT and is_negligible and not any(plan.names(tensor.name) for tensor in lossy):
         return [LOSSLESS] * len(tensors)
     squares = [mean_square(tensors[number]) for number in by_default]
-    margin = quality.margin([tensors[number].shape for number in by_default]) if plan.default.adapt else 0.0
+    margin = quality.margin(_weight_shapes(tensors)) if plan.default.adapt else 0.0
     qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality + margin)
     for number, decibels in zip(by_default, qualities, strict=True):
         chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
+
+
+def _weight_shapes(tensors: Sequence["ModelTensor"]) -> list[tuple[int, ...]]:
+    """The shapes of all weights of a real type, whatever a plan says of them: they make a network small or not."""
+    return [tensor.shape for tensor in tensors if tensor.is_weight and tensor.dtype.real]
 
 
 def _only_quality(settings: Settings) -> bool:

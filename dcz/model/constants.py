@@ -20,7 +20,7 @@ from .uses import Read, TensorUses, Value
 if TYPE_CHECKING:
     from .tensors import ModelTensor
 
-NOISE = 0.02  # of a tensor's root mean square: what the default's rounding adds, 34 dB
+NOISE = 0.02  # of a tensor's root mean square: what rounding at 34 dB adds
 # What onnx's reference raises for an operator that it does not have, or for operands that do not fit.
 _REFUSALS = (
     RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, MemoryError,

@@ -111,3 +111,52 @@ def test_levels_are_told_by_inspect(tmp_path):
     assert row.codebook == "fine" and row.entries > 1000 and row.weight_bits_share > 10
     (pairs,) = histogram(tmp_path / "m.dcz", row.name).values()
     assert len(pairs) <= 256 and sum(fraction for _, fraction in pairs) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("zeros", [0.3, 0.4, 0.5, 0.6, 0.9])
+def test_zeros_among_the_weights_of_a_row_are_no_bulk_beside_which_the_others_are_outliers(zeros):
+    numbers = gaussian((128, 576))
+    numbers[np.random.default_rng(1).random(numbers.shape) < zeros] = 0
+    _, _, decoded = coded(tensor(numbers, rows=1), Settings(quality=34.0))
+    rows = np.square(numbers).sum(axis=1) / np.square(numbers - decoded).sum(axis=1)
+    assert 10 * np.log10(rows.min()) > 31
+
+
+@pytest.mark.parametrize("length", [20, 50, 63, 64, 100])
+def test_a_sentinel_leaves_the_rest_of_its_row(length):
+    numbers = gaussian((40, length))
+    numbers[7, 3] = -3.4e38
+    _, _, decoded = coded(tensor(numbers, rows=1), Settings(quality=40.0))
+    rest = np.delete(numbers[7], 3), np.delete(decoded[7], 3)
+    assert np.square(rest[0] - rest[1]).sum() < 1e-3 * np.square(rest[0]).sum()
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda dtype: dtype.name)
+@pytest.mark.parametrize("size", [1e-50, 1e-42, 1e-41, 1e-40, 300.0, 3e4, 1e38, 1e60])
+@pytest.mark.parametrize("quality", [44.0, 52.0, 60.0, 72.0])
+def test_any_size_that_a_type_holds_is_decoded_to_finite_numbers(quality, size, dtype):
+    most = {"float16": 65504.0, "bfloat16": 3.38e38, "float32": 3.4e38}.get(dtype.name, 1e300)
+    numbers = np.clip(np.random.default_rng(0).normal(0, 1, (64, 9)) * size, -most, most)
+    numbers[3, 4] = min(most, 5 * size)
+    source = tensor(numbers, dtype, rows=1)
+    found, _, decoded = coded(source, Settings(quality=quality))
+    assert np.isfinite(decoded).all() and len(found.data) <= len(source.data) + 8
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, FLOAT32], ids=lambda dtype: dtype.name)
+def test_weights_near_the_largest_number_stay_finite(dtype):
+    most = 65504.0 if dtype is FLOAT16 else 3.4028235e38
+    source = tensor(np.random.default_rng(0).uniform(-1, 1, (40, 50)) * most, dtype)
+    assert np.isfinite(coded(source, Settings(quality=60.0))[2]).all()
+
+
+def test_less_quality_is_no_larger_file():
+    sizes = [len(coded(tensor(gaussian((64, 64))), Settings(quality=float(q)))[0].data) for q in range(38, 60)]
+    assert all(after >= before for before, after in zip(sizes, sizes[1:], strict=False))
+
+
+def test_minus_zero_of_an_exact_tensor_stays():
+    numbers = np.rint(gaussian((50, 40)) * 30) * 0.5
+    numbers[0] = -0.0
+    source = tensor(numbers)
+    assert np.array_equal(round_to(coded(source, Settings(quality=34.0))[2].ravel(), FLOAT32), source.patterns)

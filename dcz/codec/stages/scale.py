@@ -21,7 +21,6 @@ MAX_STEP = 255
 # normally distributed weights it is about 4 standard deviations.
 MAX_BULK = 8.0
 SAMPLE = 256  # weights of each place, from about which its size is taken
-MIN_BULK = 64  # weights of a row, from which it may have outliers; of nine, the largest are what the row does
 MIN_SIZE = 2.0**-20  # of the largest row's
 MIN_ROW = 4  # weights of a row, from which a scale is less than they are
 
@@ -55,9 +54,15 @@ def nearest_steps(scales: np.ndarray) -> np.ndarray:
 
 
 def by_rows(
-    weights: arrays.Weights, shape: tuple[int, ...], axis: int, exponent: float = 1.0, min_spread: float = 2.0
+    weights: arrays.Weights,
+    shape: tuple[int, ...],
+    axis: int,
+    exponent: float = 1.0,
+    min_spread: float = 2.0,
+    has_outliers: bool = True,
 ) -> RowScales | None:
-    """Scales along `axis` of a tensor: the root mean squares of its weights (float, flat), outliers aside, to a power.
+    """Scales along `axis` of a tensor: the root mean squares of its weights (float, flat), zeros and, where rows may
+    have some, outliers aside, to a power. (Of the nine weights of a depthwise row, the largest are what the row does.)
 
     None where root mean squares differ by less than `min_spread`, a place has fewer than MIN_ROW weights, or all are 0.
     """
@@ -65,7 +70,7 @@ def by_rows(
     if len(weights) < MIN_ROW * count:
         return None
     limits = np.full(count, np.inf)
-    for _ in range(2 if len(weights) >= MIN_BULK * count else 0):  # many outliers raise the first limits too
+    for _ in range(2 if has_outliers else 0):  # many outliers raise the first limits too
         limits = MAX_BULK * _mean_by_place(weights, shape, axis, lambda m: np.sqrt(np.sqrt(m)), limits) ** 4
     sizes = np.sqrt(_mean_by_place(weights, shape, axis, np.square, limits))
     used = sizes[sizes > 0]
@@ -95,7 +100,7 @@ def _mean_by_place(
     for block in arrays.blocks(len(weights), step * arrays.BLOCK):
         sample = slice(block.start, block.stop, step)
         place, magnitudes = arrays.places(shape, axis, sample), np.abs(weights[sample].astype(np.float64))
-        within = magnitudes <= limits[place]
+        within = (magnitudes > 0) & (magnitudes <= limits[place])  # many zeros would make outliers of all others
         # bincount adds in order: the same on every machine
         total += np.bincount(place, term(np.where(within, magnitudes, 0.0)), len(total))
         used += np.bincount(place, within, len(total))
