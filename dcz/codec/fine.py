@@ -9,6 +9,7 @@ are nearly uniform, so that two streams take hardly more bytes than one with a l
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook, Shared, Sparse
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import Tensor, matrix_shape, round_to, values
+from ..tensor import FLOAT32, Tensor, matrix_shape, round_to, values
 from . import candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import balance, grid, huffman, index, prune
+from .stages import balance, grid, huffman, index, prune, scale
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
@@ -132,6 +133,34 @@ def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded
     kept, step = _kept_and_step(tensor, mask, settings.quality)
     own_step = _own_step(kept) if step else 0.0
     return _on_grid(tensor, mask, kept, own_step, None) if own_step > MAX_FINER * step else None
+
+
+def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:
+    """The kept weights coded exactly by the grid that their tensor is said to be on (`Tensor.grid`): one step for all,
+    up to 2^16 levels; or in units of the scales of rows, which are steps, the same or up to 256 values of any kind.
+
+    None where they do not lie on it.
+    """
+    if tensor.grid is None or tensor.dtype != FLOAT32 or not mask.any():
+        return None
+    row_scales, unscaled = None, tensor
+    if tensor.grid.axis is not None:
+        if tensor.grid.steps is None or len(tensor.grid.steps) != tensor.shape[tensor.grid.axis]:
+            return None
+        row_scales = scale.of_steps(tensor.grid.steps, tensor.grid.axis, tensor.shape)
+        unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, FLOAT32), row_scales)
+    coded = None if row_scales is None else sharing.share_exactly(unscaled.patterns, mask)
+    if coded is None:
+        kept = LazyValues(unscaled.patterns, FLOAT32, mask)
+        step = _own_step(kept)
+        coded = _on_grid(unscaled, mask, kept, step, None) if step else None
+    if coded is None:
+        return None
+    coded = replace(coded, row_scales=row_scales)
+    for block in arrays.blocks(len(mask), arrays.BLOCK):
+        if not np.array_equal(coded.elements(block, FLOAT32), tensor.patterns[block]):
+            return None
+    return coded
 
 
 def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:

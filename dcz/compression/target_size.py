@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
@@ -21,6 +22,7 @@ from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
+from ..tensor import ValueGrid
 from .compress import as_plan, compress
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
@@ -288,7 +290,10 @@ def measured(
     pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     metadata: Mapping[str, str] | None = None,
+    grids: Mapping[str, ValueGrid] = MappingProxyType({}),
 ) -> MeasuredFile:
-    """The file that `plan` makes of a model, which is not written; for the rest see Packing.pack."""
-    packed = Packing(model, plan).pack(NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata)
+    """The file that `plan` makes of a model, which is not written; for the rest see Packing and Packing.pack."""
+    packed = Packing(model, plan, grids).pack(
+        NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata
+    )
     return MeasuredFile(packed.nbytes, packed.tensor_bytes)
