@@ -106,8 +106,29 @@ def compress_to_size(
     plan = _searchable(as_plan(plan))
     threads = thread_count(threads)
 
+    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
+        chosen, best = plan_for_size(model, budget, plan, pool, progress, trial)
+    compress(
+        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
+        force=force, resume=resume,
+    )  # fmt: skip
+    return best
+
+
+def plan_for_size(
+    model: "str | os.PathLike[str] | ModelProto",
+    max_bytes: float,
+    plan: Plan,
+    pool: WorkerPool,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    trial: Callable[[SizeTrial], None] = lambda trial: None,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Plan, SizeTrial]:
+    """The plan that makes the file of the best quality within `max_bytes`, and that file's figures; for `metadata` see
+    compress, for the rest compress_to_size."""
+
     def measure(quality: float, plan: Plan) -> MeasuredFile:
-        file = measured(model, plan, pool, progress)
+        file = measured(model, plan, pool, progress, metadata)
         trial(SizeTrial(quality, file.nbytes))
         return file
 
@@ -115,19 +136,12 @@ def compress_to_size(
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
     tensors = Packing(model, plan).tensors
-    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        if _takes_no_quality(tensors, plan):
-            chosen, best = _exact(measure, plan, budget)
-        else:
-            best = seek(measure_quality, budget, _first_quality(tensors, plan, budget))
-            chosen = at_quality(plan, best.quality)
-            if best.nbytes < (1 - TOLERANCE) * budget:
-                chosen, best = _fill(measure, plan, best, budget)
-    compress(
-        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
-        force=force, resume=resume,
-    )  # fmt: skip
-    return best
+    if _takes_no_quality(tensors, plan):
+        return _exact(measure, plan, max_bytes)
+    best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes))
+    if best.nbytes < (1 - TOLERANCE) * max_bytes:
+        return _fill(measure, plan, best, max_bytes)
+    return at_quality(plan, best.quality), best
 
 
 def _takes_no_quality(tensors: "Sequence[ModelTensor]", plan: Plan) -> bool:

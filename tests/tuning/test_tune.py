@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
+from dcz import calibrate
 from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
@@ -355,6 +356,51 @@ def test_rows_of_different_size_and_depthwise_ones_are_no_worse_for_calibration(
     dcz.compress_to_size(source, tmp_path / "plain.dcz", ratio=ratio)
     tuned, plain = (decibels(source, dcz.load(tmp_path / f"{name}.dcz"), unseen) for name in ("tuned", "plain"))
     assert tuned > plain + gain
+
+
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Calibration that does harm, and few trials of it."""
+    calibrated = calibrate.quantize_layers
+
+    def off(*arguments, **options):
+        found = calibrated(*arguments, **options)
+        return {name: array * (1.2 if name == "fc2.weight" else 1.0) + 0.03 for name, array in found.items()}
+
+    monkeypatch.setattr(calibrate, "quantize_layers", off)
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 3)
+
+
+def test_where_calibration_does_harm_the_file_without_it_is_kept_and_said(tmp_path, spoilt):
+    source, said = perceptron(hidden=100), []
+    found = tune(source, tmp_path / "net.dcz", correlated(), ratio=6, warn=said.append)
+    dcz.compress_to_size(source, tmp_path / "plain.dcz", ratio=6)
+    metadata = dcz.inspect(tmp_path / "net.dcz").metadata
+    assert [found.data_free] == said and metadata["settings"].startswith("quality=")
+    assert metadata["calibration"] == "not taken: the file without it is better"
+    assert said[0].startswith("without calibration the answers to 64 samples are nearer to the original's")
+    assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz") <= len(source.SerializeToString()) / 6
+    assert (found.biases, found.means) == (0, 0)
+    unseen = correlated(200, seed=7)
+    errors = [decibels(source, dcz.load(tmp_path / f"{name}.dcz"), unseen) for name in ("net", "plain")]
+    assert errors[0] > errors[1] - 1
+
+
+def test_the_smaller_file_that_meets_a_drop_is_kept(tmp_path, spoilt):
+    source, x, said = perceptron(hidden=100), correlated(120), []
+    found = tune(source, tmp_path / "net.dcz", x, max_drop=0.5, warn=said.append)
+    calibrated = int(said[0].split(" calibrated ")[1].split(":")[0].replace(",", ""))
+    assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz") < calibrated
+    (before,), (after,) = (models.run(net, x=x[3::4]) for net in (source, dcz.load(tmp_path / "net.dcz")))
+    assert found.kept.agreement == (before.argmax(1) == after.argmax(1)).mean() >= 0.5
+
+
+def test_where_calibration_helps_nothing_is_said(tmp_path):
+    said = []
+    for goal in ({"ratio": 8}, {"max_drop": 0.2}):
+        found = tune(perceptron(hidden=100), tmp_path / "net.dcz", correlated(100), warn=said.append, **goal)
+        assert found.data_free is None and "calibration" not in dcz.inspect(tmp_path / "net.dcz").metadata
+    assert said == []
 
 
 def test_the_file_says_what_it_was_made_from(tmp_path):
