@@ -18,7 +18,7 @@ import numpy as np
 from ..codec.stages import entropy, grid
 from ..encoded import MAX_ENTRIES
 from .hessian import damp
-from .levels import SCALED_BITS, Quantizer, choose_levels, fit_levels, output_loss, quantizer_for
+from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for, round_levels
 
 BLOCK_SIZE = 64  # columns whose errors reach the later ones together, by one product of matrices
 
@@ -52,8 +52,8 @@ def quantize(
 
     `rate_weight`: what a bit costs, in multiples of the slope of the rate-distortion curve at this step
     (grid.rate_slope); 0 rounds to the nearest level. `sweeps` of coordinate descent follow the GPTQ pass; `fit`:
-    whether the levels are fitted in the end. `fine_bits`: see levels.choose_levels; with SCALED_BITS, and where the
-    levels are more than 256, they are not fitted.
+    whether the levels are fitted in the end. `fine_bits`: see levels.choose_levels; levels that are
+    more than 256 are not fitted.
     """
     hessian = damp(hessian)
     order = np.argsort(-np.einsum("gkk->gk", hessian), axis=1, kind="stable")  # GPTQ's act-order: largest diag(H) first
@@ -70,9 +70,10 @@ def quantize(
         codes = _gptq_pass(w, hinv_factor, curvature, quantizer.with_rates(codes))
     for _ in range(sweeps):
         codes = _coordinate_descent(w, h, codes, quantizer.with_rates(codes))
-    fit = fit and fine_bits != SCALED_BITS and len(levels) <= MAX_ENTRIES
+    fit = fit and len(levels) <= MAX_ENTRIES
     if fit and (fitted := fit_levels(w, h, codes, levels, slope)) is not None:
         levels, codes = fitted
+        levels = round_levels(levels, fine_bits) if fine_bits else levels
         if sweeps:
             codes = _coordinate_descent(w, h, codes, quantizer_for(levels, slope).with_rates(codes))
     q = levels[codes]

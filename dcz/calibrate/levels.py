@@ -29,14 +29,14 @@ def choose_levels(weights: np.ndarray, step: float, fine_bits: int = 0) -> tuple
     too small. Outliers get k-means centroids of their own.
 
     With `fine_bits` the codebook may be a fine one (spec, section 8.2), whose levels have so many significant bits: it
-    is, where one of 256 levels would make the step larger, and where SCALED_BITS forbid centroids.
+    is, where one of 256 levels would make the step larger.
     """
     low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
     if low == high:
         return np.zeros(1), step
     if high - low <= step * (MAX_ENTRIES - 4):
         return _multiples(weights, step), step
-    if fine_bits == SCALED_BITS or (fine_bits and step < min_step(weights)):
+    if fine_bits and step < min_step(weights):
         step = max(step, (high - low) / MAX_FINE_LEVELS)
         reach = math.ceil(math.log2(max(-low, high) / step + 2))
         step = grid.round_step(step, max(1, min(fine_bits - reach, STEP_BITS)))
@@ -46,8 +46,18 @@ def choose_levels(weights: np.ndarray, step: float, fine_bits: int = 0) -> tuple
     if bulk.all():
         return _multiples(weights, step), step
     if not bulk.any():  # all of them far from zero, close together
-        return np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids), step
-    return np.union1d(_multiples(weights[bulk], step), share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids), step
+        levels = np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids)
+    else:
+        outliers = share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids
+        levels = np.union1d(_multiples(weights[bulk], step), outliers)
+    return (np.unique(round_levels(levels, fine_bits)) if fine_bits else levels), step
+
+
+def round_levels(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Each level (float64) rounded to so many significant bits."""
+    mantissas, exponents = np.frexp(levels)
+    rounded: np.ndarray = np.ldexp(np.rint(np.ldexp(mantissas, bits)), exponents - bits)
+    return rounded
 
 
 def finest_step(weights: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from onnx import helper
 
 from dcz import calibrate
 from dcz.calibrate import allocate
+from dcz.calibrate.levels import SCALED_BITS, choose_levels, min_step
 from dcz.model import from_proto
 from tests import models
 from tests.models import normal, tensor
@@ -53,3 +54,15 @@ def test_small_rows_are_as_good_as_large_ones_and_steps_have_no_end(bits):
     assert quality.min() > 4 * bits  # decibels; with one step for all rows the small ones are rounded to zero
     if bits > 8:
         assert len(np.unique(new["project"])) > 256
+
+
+@pytest.mark.parametrize("finer, most", [(0.9, 256), (4, 10_000), (100, 60_002)])
+def test_levels_times_any_scale_are_exact_in_float32(finer, most):
+    weights = np.append(normal(4000, seed=3), [1.5, -0.9, 2.2]).astype(float)
+    levels, step = choose_levels(weights, min_step(weights) / finer, SCALED_BITS)
+    assert len(levels) <= most and (finer < 1 or len(levels) > 256) and 0 in levels
+    assert np.abs(weights[:-3, None] - levels[np.searchsorted(levels, weights[:-3]) - 1][:, None]).max() < 2 * step
+    for scale in (8.0, 9.0, 15.0 * 2**20):
+        products = (levels * scale).astype(np.float32).astype(float)
+        assert np.array_equal(products / scale, levels)
+        assert np.array_equal(levels.astype(np.float32), levels)
