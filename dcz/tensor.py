@@ -86,11 +86,14 @@ class ValueGrid:
     """Where a tensor's values lie: each is a whole number times the scale of its place along `axis`, rounded to the
     tensor's type.
 
-    `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their own.
+    `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their own. With
+    `steps` (uint8, see encoded.step_scales), one for each place along the axis, values lie instead at whole numbers
+    times these scales times a step that is the same for all, and that they show themselves.
     """
 
     axis: int | None
     scales: np.ndarray
+    steps: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,8 @@
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from tests.models import model, normal, tensor
+
 INPUTS, CLASSES = 64, 10
 
 
@@ -31,3 +33,36 @@ def perceptron(hidden: int = 128, seed: int = 0) -> ModelProto:
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+def separable(channels: int = 48, spread: float = 300.0) -> ModelProto:
+    """x [n, 8, 8, 8] -> 1 x 1 -> ReLU -> depthwise 3 x 3 -> ReLU -> 1 x 1 -> mean -> y [n, 10].
+
+    The rows of the first two weights are up to `spread` times smaller than others, as normalizations leave them that
+    were folded; what they make small, the layer that follows makes large again.
+    """
+    order = np.random.default_rng(5).permutation(channels)
+    sizes = np.geomspace(1, 1 / spread, channels)[order].astype(np.float32)
+    others = np.geomspace(1, 1 / spread, channels).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "expand", "b0"], ["h0"]),
+        helper.make_node("Relu", ["h0"], ["r0"]),
+        helper.make_node("Conv", ["r0", "depthwise", "b1"], ["h1"], pads=[1, 1, 1, 1], group=channels),
+        helper.make_node("Relu", ["h1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "project", "b2"], ["h2"]),
+        helper.make_node("Relu", ["h2"], ["r2"]),
+        helper.make_node("GlobalAveragePool", ["r2"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "classes"], ["y"]),
+    ]
+    weights = {
+        "expand": normal(channels, 8, 1, 1) * sizes[:, None, None, None],
+        "depthwise": normal(channels, 1, 3, 3, seed=1) * (others / sizes)[:, None, None, None],
+        "project": normal(64, channels, 1, 1, seed=2) / others[None, :, None, None],
+        "classes": normal(64, 10, seed=3),
+        "b0": normal(channels, seed=4) * sizes,
+        "b1": normal(channels, seed=5) * others,
+        "b2": normal(64, seed=6),
+    }
+    tensors = [tensor(name, array.astype(np.float32)) for name, array in weights.items()]
+    return model(nodes, {"x": ["n", 8, 8, 8]}, {"y": ["n", 10]}, tensors)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..codec.stages import entropy, grid
+from ..encoded import MAX_ENTRIES
 from .hessian import damp
-from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for
+from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for, round_levels
 
 BLOCK_SIZE = 64  # columns whose errors reach the later ones together, by one product of matrices
 
@@ -26,15 +27,15 @@ BLOCK_SIZE = 64  # columns whose errors reach the later ones together, by one pr
 class QuantizedWeights:
     """`values` [groups, rows, k] (float64), each one of `levels`.
 
-    `loss`: tr((W - Q) H (W - Q)T) over all groups, H damped. `bits`: the entropy of all codes. `curvature`: the mean
-    loss of a weight's squared error, the weights after it compensating.
+    `loss`: tr((W - Q) H (W - Q)T) over all groups, H damped. `bits`: the entropy of all codes. `curvature` [groups]:
+    the mean loss of a weight's squared error, the weights after it compensating.
     """
 
     values: np.ndarray
     levels: np.ndarray
     loss: float
     bits: float
-    curvature: float
+    curvature: np.ndarray
 
 
 def quantize(
@@ -44,13 +45,15 @@ def quantize(
     rate_weight: float = 1.0,
     sweeps: int = 2,
     fit: bool = True,
+    fine_bits: int = 0,
 ) -> QuantizedWeights:
     """Round `weights` [groups, rows, k] to about multiples of `step`, given the `hessian` [groups, k, k] of their
     inputs.
 
     `rate_weight`: what a bit costs, in multiples of the slope of the rate-distortion curve at this step
     (grid.rate_slope); 0 rounds to the nearest level. `sweeps` of coordinate descent follow the GPTQ pass; `fit`:
-    whether the levels are fitted in the end.
+    whether the levels are fitted in the end. `fine_bits`: see levels.choose_levels; levels that are
+    more than 256 are not fitted.
     """
     hessian = damp(hessian)
     order = np.argsort(-np.einsum("gkk->gk", hessian), axis=1, kind="stable")  # GPTQ's act-order: largest diag(H) first
@@ -58,7 +61,7 @@ def quantize(
     h = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], 1), order[:, None, :], 2)
     hinv_factor = inverse_cholesky(h)
     curvature = np.einsum("gkk->gk", hinv_factor) ** -2.0
-    levels, step = choose_levels(w, step)
+    levels, step = choose_levels(w, step, fine_bits)
     slope = rate_weight * grid.rate_slope(step) * float(curvature.mean())
 
     quantizer = quantizer_for(levels, slope)
@@ -67,15 +70,17 @@ def quantize(
         codes = _gptq_pass(w, hinv_factor, curvature, quantizer.with_rates(codes))
     for _ in range(sweeps):
         codes = _coordinate_descent(w, h, codes, quantizer.with_rates(codes))
+    fit = fit and len(levels) <= MAX_ENTRIES
     if fit and (fitted := fit_levels(w, h, codes, levels, slope)) is not None:
         levels, codes = fitted
+        levels = round_levels(levels, fine_bits) if fine_bits else levels
         if sweeps:
             codes = _coordinate_descent(w, h, codes, quantizer_for(levels, slope).with_rates(codes))
     q = levels[codes]
     values = np.empty_like(q)
     np.put_along_axis(values, order[:, :, None], q, 1)
     loss, bits = output_loss(w - q, h), entropy.entropy_bits(np.bincount(codes.ravel()))
-    return QuantizedWeights(np.swapaxes(values, 1, 2), levels, loss, bits, float(curvature.mean()))
+    return QuantizedWeights(np.swapaxes(values, 1, 2), levels, loss, bits, curvature.mean(1))
 
 
 def inverse_cholesky(hessian: np.ndarray) -> np.ndarray:

@@ -4,21 +4,26 @@ quantize_layers(model, batches, {"conv1.weight": 0.02})      ->   {name: new val
 """
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from ..codec.stages import grid, share
+from ..codec.stages.scale import RowScales
 from ..evaluation import runtime
 from ..model import Model, read_program, with_values
 from . import gptq
 from .hessian import Accumulator, InputStatistics, join_features, split_features
 from .layers import Layer, find_layers
+from .levels import FLOAT_BITS, SCALED_BITS
+from .rows import row_sizes
 from .schedule import ActivationCache, layer_groups, prefetch
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
+MIN_CURVATURE = 1e-6  # of the largest among a layer's groups, below which a bias is as good as rounded finely enough
+MIN_RATED = 64  # weights in each row of a layer in groups, from which bits count
 MAX_POSITIONS, MIN_SAMPLE_POSITIONS = 1 << 18, 64  # that a layer's statistics are from; of each sample at least
 POSITIONS_PER_FEATURE = 256  # at most, where every group has statistics of its own
 
@@ -47,10 +52,13 @@ def quantize_layers(
     steps: Mapping[str, float],
     options: Options = Options(),
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    fine: Mapping[str, RowScales | None] = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
-    A step is the distance between two values, in the tensor's own unit. Tensors that are no layer's weights
+    A step is the distance between two values, in the tensor's own unit. The layers that `fine` names have as many
+    values as their step takes, up to those of a fine codebook; where it gives scales of their rows, the step is in
+    units of these (see rows.fine_rows). Tensors that are no layer's weights
     (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
     Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
@@ -80,7 +88,8 @@ def quantize_layers(
                 if layer.bias is not None:
                     bias = new[layer.bias] if layer.bias in new else tensors[layer.bias].values()
                 weights, step = tensors[layer.tensor].values(), steps[layer.tensor]
-                new |= _quantize_layer(layer, weights, bias, statistics[layer.tensor], step, options)
+                grids = _Grids(layer.tensor in fine, fine.get(layer.tensor))
+                new |= _quantize_layer(layer, weights, bias, statistics[layer.tensor], step, options, grids)
                 done += 1
                 progress(layer.tensor, done, len(steps))
     return new
@@ -125,6 +134,19 @@ def _in_pairs(
         yield from zip(prefetch(batches), prefetch(original_batches), strict=True)
 
 
+@dataclass(frozen=True, eq=False)
+class _Grids:
+    """Which grids a layer's weights may lie on: fine ones, and in units of `row_scales`."""
+
+    are_fine: bool
+    row_scales: RowScales | None
+
+    @property
+    def fine_bits(self) -> int:
+        """As levels.choose_levels takes it."""
+        return 0 if not self.are_fine else FLOAT_BITS if self.row_scales is None else SCALED_BITS
+
+
 def _quantize_layer(
     layer: Layer,
     weights: np.ndarray,
@@ -132,6 +154,7 @@ def _quantize_layer(
     statistics: InputStatistics,
     step: float,
     options: Options,
+    grids: _Grids,
 ) -> dict[str, np.ndarray]:
     """New values for one layer's weights and its bias."""
     before = layer.to_matrices(np.asarray(weights, np.float64))
@@ -139,21 +162,27 @@ def _quantize_layer(
     target = before
     if options.asymmetry:
         target = statistics.asymmetric_target(before, centered, options.asymmetry)
+    sizes = row_sizes(layer, grids.row_scales)
+    # Few weights, whose errors add up in few products: they are worth their bits, and bits are not what they take.
+    is_depthwise = grids.are_fine and layer.groups > 1 and before.shape[2] < MIN_RATED
     quantized = gptq.quantize(
-        split_features(target, parts, 2),
+        split_features(target / sizes, parts, 2),
         statistics.hessian(centered),
         grid.round_step(step),
-        options.rate_weight,
+        0.0 if is_depthwise else options.rate_weight,
         options.sweeps,
-        options.fit,
+        options.fit and not is_depthwise,
+        grids.fine_bits,
     )
-    after = join_features(quantized.values, parts, before.shape[2], 2)
+    after = join_features(quantized.values, parts, before.shape[2], 2) * sizes
     new = {layer.tensor: layer.from_matrices(after)}
     if layer.bias is not None and bias is not None:
         corrected = _correct_bias(layer, bias, before, after, statistics)
         if options.round_biases:
-            bias_step = BIAS_STEP * abs(layer.bias_factor) * step * math.sqrt(quantized.curvature)
-            bias_step = 2.0 ** math.floor(math.log2(bias_step))  # so that the numbers are short
+            curvature = quantized.curvature.reshape(len(before), -1, 1).mean(1, keepdims=True)
+            curvature = np.maximum(curvature, MIN_CURVATURE * curvature.max())
+            steps = np.broadcast_to(step * np.sqrt(curvature) * sizes, (*before.shape[:2], 1)).reshape(bias.shape)
+            bias_step = np.exp2(np.floor(np.log2(BIAS_STEP * abs(layer.bias_factor) * steps)))  # for short numbers
             corrected = np.rint(corrected / bias_step) * bias_step
         new[layer.bias] = corrected
     return new

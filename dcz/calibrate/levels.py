@@ -17,24 +17,52 @@ from ..encoded import MAX_ENTRIES
 OUTLIER_LEVELS = 32  # for outliers, where a uniform grid would need more entries than a codebook holds
 MAX_BULK_LEVELS = MAX_ENTRIES - OUTLIER_LEVELS - 4  # for the other weights then
 MAX_FITTED_LEVELS = 64  # levels that least squares fits: the most frequent ones
+MAX_FINE_LEVELS = 60_000  # of a fine codebook, with room for error feedback
+# Significant bits of float32, and of float32 times a scale of four bits: the product is exact.
+FLOAT_BITS, SCALED_BITS = 24, 20
+STEP_BITS = 8  # of a step of a fine grid, at most
 BULK_QUANTILES = (0.0005, 0.9995)  # weights between these are no outliers
 
 
-def choose_levels(weights: np.ndarray, step: float) -> tuple[np.ndarray, float]:
+def choose_levels(weights: np.ndarray, step: float, fine_bits: int = 0) -> tuple[np.ndarray, float]:
     """Levels (float64, ascending, zero among them) at multiples of `step`, and the step: larger where the codebook is
-    too small. Outliers get k-means centroids of their own."""
+    too small. Outliers get k-means centroids of their own.
+
+    With `fine_bits` the codebook may be a fine one (spec, section 8.2), whose levels have so many significant bits: it
+    is, where one of 256 levels would make the step larger.
+    """
     low, high = min(0.0, float(weights.min())), max(0.0, float(weights.max()))
     if low == high:
         return np.zeros(1), step
     if high - low <= step * (MAX_ENTRIES - 4):
+        return _multiples(weights, step), step
+    if fine_bits and step < min_step(weights):
+        step = max(step, (high - low) / MAX_FINE_LEVELS)
+        reach = math.ceil(math.log2(max(-low, high) / step + 2))
+        step = grid.round_step(step, max(1, min(fine_bits - reach, STEP_BITS)))
         return _multiples(weights, step), step
     step = grid.round_step(max(step, min_step(weights), (high - low) / 2**20))
     bulk = _is_bulk(weights, step)
     if bulk.all():
         return _multiples(weights, step), step
     if not bulk.any():  # all of them far from zero, close together
-        return np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids), step
-    return np.union1d(_multiples(weights[bulk], step), share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids), step
+        levels = np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids)
+    else:
+        outliers = share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids
+        levels = np.union1d(_multiples(weights[bulk], step), outliers)
+    return (np.unique(round_levels(levels, fine_bits)) if fine_bits else levels), step
+
+
+def round_levels(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Each level (float64) rounded to so many significant bits."""
+    mantissas, exponents = np.frexp(levels)
+    rounded: np.ndarray = np.ldexp(np.rint(np.ldexp(mantissas, bits)), exponents - bits)
+    return rounded
+
+
+def finest_step(weights: np.ndarray) -> float:
+    """The finest step that a fine codebook has room for."""
+    return float(np.ptp(np.append(weights, 0.0))) / MAX_FINE_LEVELS
 
 
 def min_step(weights: np.ndarray) -> float:

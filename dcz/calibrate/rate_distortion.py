@@ -5,18 +5,21 @@ quantize_layers(model, batches, allocate.steps_for_bits(curves, bits))  new valu
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..codec.stages import prune
+from ..codec.stages.scale import RowScales
 from ..evaluation import runtime
 from ..model import Model, read_program, with_values
 from . import allocate
 from .divergence import Divergence
 from .layers import find_layers
 from .layerwise import Options, quantize_layers
-from .levels import min_step
+from .levels import finest_step, min_step
+from .rows import in_shape
 from .schedule import ActivationCache, layer_groups, prefetch
 
 if TYPE_CHECKING:
@@ -76,27 +79,30 @@ def measure_curves(
     bits: float = 3.5,
     options: Options = Options(sweeps=0, asymmetry=0.0),
     rounds: int = 1,
+    fine: Mapping[str, RowScales | None] = MappingProxyType({}),
 ) -> dict[str, allocate.Curve]:
     """The rate-distortion curve of each named tensor: bits, and divergence of the answers, measured by rounding each
     tensor alone at steps that give about `bits` a weight.
 
-    `rounds` after the first start from the steps that the one before found best.
+    `rounds` after the first start from the steps that the one before found best. `fine`: see quantize_layers; the steps
+    of curves are in the units that it says.
     """
     tensors = {tensor.name: tensor for tensor in model.tensors}
-    weights = {name: tensors[name].values().ravel() for name in names}
+    weights = {name: _in_units(tensors[name].values(), fine.get(name)).ravel() for name in names}
+    finest = {name: (finest_step if name in fine else min_step)(flat) for name, flat in weights.items()}
     total = bits * sum(flat.size for flat in weights.values())
     program = read_program(model, model.path or "the model", opaque=True)
     biases = {layer.tensor: layer.bias for layer in find_layers(program)}
-    curves = {name: _initial_curve(flat) for name, flat in weights.items()}
+    curves = {name: _initial_curve(flat, finest[name]) for name, flat in weights.items()}
     trial_batches = _trial_batches(model, batches, program.outputs)
     for _ in range(rounds):
         steps = allocate.steps_for_bits(curves, total)
-        new = quantize_layers(model, batches, steps, options)
+        new = quantize_layers(model, batches, steps, options, fine=fine)
         trials = {name: {key: new[key] for key in (name, biases.get(name)) if key in new} for name in steps}
         divergences = measure_divergences(model, trial_batches, trials, options.threads)
         floor = max(divergences.values(), default=0.0) * 1e-6  # what changes nothing here may do so on other inputs
         curves = {
-            name: allocate.estimate_curve(weights[name], step, max(divergences[name], floor), min_step(weights[name]))
+            name: allocate.estimate_curve(weights[name], step, max(divergences[name], floor), finest[name])
             for name, step in steps.items()
         }
     return curves
@@ -115,7 +121,12 @@ def _trial_batches(model: Model, batches: Sequence[runtime.Inputs], names: Seque
     return [batches[index] for index in chosen]
 
 
-def _initial_curve(weights: np.ndarray) -> allocate.Curve:
+def _in_units(weights: np.ndarray, row_scales: RowScales | None) -> np.ndarray:
+    """Weights (of any shape) in units of the scales of their rows, if there are any."""
+    return weights if row_scales is None else weights / in_shape(row_scales)
+
+
+def _initial_curve(weights: np.ndarray, finest: float) -> allocate.Curve:
     """As if a relative error of the weights did the same harm in every tensor."""
     deviation = float(np.sqrt(prune.typical_square(weights)))
-    return allocate.estimate_curve(weights, deviation, 1.0, min_step(weights))
+    return allocate.estimate_curve(weights, deviation, 1.0, finest)

@@ -134,7 +134,9 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:
     mask = tensor.patterns != 0
     coded = sharing.share_exactly(tensor.patterns, mask)
     if coded is None:
-        coded = scaled.share_grid(tensor, mask)
+        coded = scaled.share_grid(tensor, mask) or fine.share_grid(tensor, mask)
+    if coded is not None and coded.fine is not None:
+        return [*fine.encodings(tensor, coded, None, run_parts), stored]
     if coded is not None:
         return [*candidates.of_distinct(tensor, coded, None, run_parts), stored]
     if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):

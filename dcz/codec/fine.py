@@ -9,6 +9,7 @@ are nearly uniform, so that two streams take hardly more bytes than one with a l
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook, Shared, Sparse
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import Dtype, Tensor, largest, matrix_shape, round_to, values
+from ..tensor import FLOAT32, Dtype, Tensor, largest, matrix_shape, round_to, values
 from . import candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import balance, grid, huffman, index, prune
+from .stages import balance, grid, huffman, index, prune, scale
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
@@ -164,6 +165,34 @@ def _is_exact(coded: Coded, tensor: Tensor, block: slice) -> bool:
     return np.array_equal(coded.elements(block, tensor.dtype)[kept], tensor.patterns[block][kept])
 
 
+def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:
+    """The kept weights coded exactly by the grid that their tensor is said to be on (`Tensor.grid`): one step for all,
+    up to 2^16 levels; or in units of the scales of rows, which are steps, the same or up to 256 values of any kind.
+
+    None where they do not lie on it.
+    """
+    if tensor.grid is None or tensor.dtype != FLOAT32 or not mask.any():
+        return None
+    row_scales, unscaled = None, tensor
+    if tensor.grid.axis is not None:
+        if tensor.grid.steps is None or len(tensor.grid.steps) != tensor.shape[tensor.grid.axis]:
+            return None
+        row_scales = scale.of_steps(tensor.grid.steps, tensor.grid.axis, tensor.shape)
+        unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, FLOAT32), row_scales)
+    coded = None if row_scales is None else sharing.share_exactly(unscaled.patterns, mask)
+    if coded is None:
+        kept = LazyValues(unscaled.patterns, FLOAT32, mask)
+        step = _own_step(kept)
+        coded = _on_grid(unscaled, mask, kept, step, None) if step else None
+    if coded is None:
+        return None
+    coded = replace(coded, row_scales=row_scales)
+    for block in arrays.blocks(len(mask), arrays.BLOCK):
+        if not np.array_equal(coded.elements(block, FLOAT32), tensor.patterns[block]):
+            return None
+    return coded
+
+
 def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:
     """The kept weights, and the step that a quality asks for, 0 where there are none that are not zero."""
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
@@ -173,8 +202,9 @@ def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[La
 def _own_step(kept: LazyValues) -> float:
     """The step of the grid that weights lie on exactly, 0 where it would have more than 2^16 levels."""
     low, high = arrays.extremes(kept)
-    largest = max(-low, high)
-    exponent = math.frexp(largest)[1] - FLOAT_BITS  # in units of 2^exponent, weights of 24 bits are whole numbers
+    exponent = (
+        math.frexp(max(-low, high))[1] - FLOAT_BITS
+    )  # in units of 2^exponent, weights of 24 bits are whole numbers
     step = 0
     for block in arrays.blocks(len(kept), arrays.BLOCK):
         numbers = np.ldexp(kept[block].astype(np.float64), -exponent)

@@ -75,7 +75,7 @@ def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:
 
     None where they do not lie on it, or are more than 256 different multiples.
     """
-    if tensor.grid is None or tensor.grid.axis is None or not mask.any():
+    if tensor.grid is None or tensor.grid.axis is None or tensor.grid.steps is not None or not mask.any():
         return None
     scales = tensor.grid.scales.astype("<f4").astype(np.float64)
     if len(scales) != tensor.shape[tensor.grid.axis] or not (np.isfinite(scales) & (scales > 0)).all():

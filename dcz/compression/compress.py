@@ -64,12 +64,28 @@ def compress(
     check_output(output, force)
     packing = Packing(model, plan)
     check_output(output, force, inputs=packing.files)
+    write(packing, output, threads, executor, workers, cluster, progress, warn, metadata, resume)
+    return Path(output)
+
+
+def write(
+    packing: Packing,
+    output: str | os.PathLike[str],
+    threads: int,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    warn: Callable[[str], None] = lambda message: None,
+    metadata: Mapping[str, str] | None = None,
+    resume: bool | None = None,
+) -> None:
+    """Pack what `packing` has opened into the file `output`, replacing it; for the rest see `compress`."""
     place = os.fspath(output)
     with records(output, resume) as store:
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
             packed = packing.pack(store, place=place, pool=pool, progress=progress, warn=warn, metadata=metadata)
         _write_and_check(place, packed, threads)
-    return Path(output)
 
 
 def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:

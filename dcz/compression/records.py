@@ -12,7 +12,8 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..format import container
 from ..format.container import Entry
 from ..parallel import in_order
 from ..plan import Plan
+from ..tensor import ValueGrid
 from .executors import WorkerPool
 from .foldable import fold, noted, snap
 from .jobs import Job, check_lossy, jobs
@@ -66,15 +68,24 @@ class Packing:
     """A model on its way into a file, once.
 
     It opens `model` (the path of an ONNX file, or a ModelProto, which is copied) and owns what it has opened: packing
-    folds normalizations in it, and takes the tensors' data out. Raises DczError.
+    folds normalizations in it, and takes the tensors' data out. `grids`: what the values of some tensors are known to
+    lie on, by name. Raises DczError.
     """
 
-    def __init__(self, model: "str | os.PathLike[str] | ModelProto", plan: Plan):
+    def __init__(
+        self,
+        model: "str | os.PathLike[str] | ModelProto",
+        plan: Plan,
+        grids: Mapping[str, ValueGrid] = MappingProxyType({}),
+    ):
         from .. import model as onnx_model
 
         self._model, self._plan = model, plan
         self._is_packed = False
         self._loaded = onnx_model.open_model(model)
+        for number, tensor in enumerate(self._loaded.tensors):
+            if tensor.name in grids:
+                self._loaded.tensors[number] = replace(tensor, grid=grids[tensor.name])
         self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
 
     @property
@@ -146,7 +157,7 @@ class Packing:
             raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
         asked = [
             (job.first.name, job.first.dtype.code, job.first.shape, job.first.rows, (job.first.external or ("",))[1:],
-             repr(job.settings))
+             repr(job.settings), repr(job.first.grid))
             for job in pending
         ]  # fmt: skip
         versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
@@ -21,6 +22,7 @@ from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
+from ..tensor import ValueGrid
 from .compress import as_plan, compress
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
@@ -104,8 +106,29 @@ def compress_to_size(
     plan = _searchable(as_plan(plan))
     threads = thread_count(threads)
 
+    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
+        chosen, best = plan_for_size(model, budget, plan, pool, progress, trial)
+    compress(
+        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
+        force=force, resume=resume,
+    )  # fmt: skip
+    return best
+
+
+def plan_for_size(
+    model: "str | os.PathLike[str] | ModelProto",
+    max_bytes: float,
+    plan: Plan,
+    pool: WorkerPool,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    trial: Callable[[SizeTrial], None] = lambda trial: None,
+    metadata: Mapping[str, str] | None = None,
+) -> tuple[Plan, SizeTrial]:
+    """The plan that makes the file of the best quality within `max_bytes`, and that file's figures; for `metadata` see
+    compress, for the rest compress_to_size."""
+
     def measure(quality: float, plan: Plan) -> MeasuredFile:
-        file = measured(model, plan, pool, progress)
+        file = measured(model, plan, pool, progress, metadata)
         trial(SizeTrial(quality, file.nbytes))
         return file
 
@@ -113,19 +136,12 @@ def compress_to_size(
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
     tensors = Packing(model, plan).tensors
-    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        if _takes_no_quality(tensors, plan):
-            chosen, best = _exact(measure, plan, budget)
-        else:
-            best = seek(measure_quality, budget, _first_quality(tensors, plan, budget))
-            chosen = at_quality(plan, best.quality)
-            if best.nbytes < (1 - TOLERANCE) * budget:
-                chosen, best = _fill(measure, plan, best, budget)
-    compress(
-        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
-        force=force, resume=resume,
-    )  # fmt: skip
-    return best
+    if _takes_no_quality(tensors, plan):
+        return _exact(measure, plan, max_bytes)
+    best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes))
+    if best.nbytes < (1 - TOLERANCE) * max_bytes:
+        return _fill(measure, plan, best, max_bytes)
+    return at_quality(plan, best.quality), best
 
 
 def _takes_no_quality(tensors: "Sequence[ModelTensor]", plan: Plan) -> bool:
@@ -288,7 +304,10 @@ def measured(
     pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     metadata: Mapping[str, str] | None = None,
+    grids: Mapping[str, ValueGrid] = MappingProxyType({}),
 ) -> MeasuredFile:
-    """The file that `plan` makes of a model, which is not written; for the rest see Packing.pack."""
-    packed = Packing(model, plan).pack(NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata)
+    """The file that `plan` makes of a model, which is not written; for the rest see Packing and Packing.pack."""
+    packed = Packing(model, plan, grids).pack(
+        NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata
+    )
     return MeasuredFile(packed.nbytes, packed.tensor_bytes)

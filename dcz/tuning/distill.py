@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import train
 from ..calibrate import Divergence
+from ..encoded import MAX_ENTRIES
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
@@ -97,9 +98,14 @@ def _trainee(session: TuningSession, calibrated: Mapping[str, np.ndarray]) -> tr
     names = session.weight_names
 
     def is_frozen(name: str) -> bool:
-        """Whether the plan names a tensor, or it is a weight that stays exact."""
+        """Whether the plan names a tensor, or it is a weight that stays exact or on its grid, having no codebook."""
         is_exact = session.tensors[name].is_weight and name not in calibrated
-        return session.plan.excludes(name) or session.plan.rule(name) is not None or is_exact
+        return session.plan.excludes(name) or session.plan.rule(name) is not None or is_exact or is_on_grid(name)
+
+    def is_on_grid(name: str) -> bool:
+        if name not in calibrated or name not in session.fine:
+            return False
+        return session.fine[name] is not None or len(np.unique(calibrated[name])) > MAX_ENTRIES
 
     if not calibrated:
         return train.Trainee(session.source, session.calibration_model, {}, (), lambda name: name not in names)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import model as onnx_model
-from ..compression.compress import compress
+from ..compression.compress import write
 from ..compression.executors import open_pool
 from ..compression.foldable import noted
+from ..compression.records import Packing
 from ..compression.target_size import MeasuredFile, measured
+from ..files import check_output
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from .session import TuningSession
 
@@ -30,7 +32,11 @@ def measure_file(session: TuningSession, values: Mapping[str, np.ndarray], setti
     """The bytes of the file with these new values, {} for the model as it was; `settings` goes into its metadata."""
     with open_pool(session.threads) as pool:
         return measured(
-            _proto(session, values), _exact_plan(session), pool, metadata=_metadata(session, values, settings)
+            _proto(session, values),
+            _exact_plan(session),
+            pool,
+            metadata=_metadata(session, values, settings),
+            grids=session.grids(values),
         )
 
 
@@ -45,16 +51,10 @@ def write_file(
     resume: bool | None,
 ) -> None:
     """Write that file; for `warn`, `force` and `resume` see dcz.compress."""
-    compress(
-        _proto(session, values),
-        output,
-        _exact_plan(session),
-        threads=session.threads,
-        metadata=_metadata(session, values, settings),
-        warn=warn,
-        force=force,
-        resume=resume,
-    )
+    check_output(output, force)
+    packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values))
+    metadata = _metadata(session, values, settings)
+    write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume)
 
 
 def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:

@@ -12,10 +12,9 @@ import numpy as np
 from ..compression.target_size import TOLERANCE, fitting
 from ..errors import InvalidArgument
 from .result_file import measure_file
-from .session import TuningSession
 from .trials import CalibratedTrial, CalibratedValues, Trials
 
-MAX_BITS, MIN_BITS = 7.5, 0.05  # a weight: beyond, 256 values are no nearer; below, nothing is left
+MIN_BITS = 0.05  # a weight: below, nothing is left
 FIRST_BITS = 4.0  # a weight, in the first trial for a drop
 MAX_SIZE_TRIALS = 8
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
@@ -29,8 +28,8 @@ def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
 
     Raises InvalidArgument where even the fewest bits take more.
     """
-    bits = _first_bits(trials.session, max_bytes)
-    if bits == MAX_BITS and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
+    bits = _first_bits(trials, max_bytes)
+    if bits == trials.max_bits and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
         return CalibratedValues(CalibratedTrial(math.inf, exact_bytes), {})
     best: CalibratedValues | None = None
     fitting_trial = larger_trial = previous = None  # the latest that fits and that does not, and the latest of all
@@ -46,7 +45,7 @@ def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
         if previous is not None and trial.nbytes == previous.nbytes:  # other bits change nothing
             break
         target = (1 - TOLERANCE / 2) * max_bytes
-        next_bits = _next_bits(trial, previous, fitting_trial, larger_trial, target, trials.session.weight_count)
+        next_bits = _next_bits(trial, previous, fitting_trial, larger_trial, target, trials)
         if next_bits == bits:
             break
         bits, previous = next_bits, trial
@@ -69,11 +68,12 @@ def _larger_fitting(
     return candidate if fits and (best is None or candidate.trial.nbytes > best.trial.nbytes) else best
 
 
-def _first_bits(session: TuningSession, max_bytes: float) -> float:
+def _first_bits(trials: Trials, max_bytes: float) -> float:
     """Bits a weight, from the bytes of the file with all weights zero."""
+    session = trials.session
     zeros = {name: np.zeros(session.tensors[name].shape, np.float32) for name in session.weight_names}
     besides = measure_file(session, zeros).nbytes
-    return min(MAX_BITS, max(MIN_BITS, 8 * (max_bytes - besides) / session.weight_count))
+    return min(trials.max_bits, max(MIN_BITS, 8 * (max_bytes - besides) / session.weight_count))
 
 
 def _next_bits(
@@ -82,20 +82,21 @@ def _next_bits(
     fitting_trial: CalibratedTrial | None,
     larger_trial: CalibratedTrial | None,
     target: float,
-    weight_count: int,
+    trials: Trials,
 ) -> float:
     """The bits to try for a file of `target` bytes; `trial` is the last one, `previous` the one before it."""
     if fitting_trial is not None and larger_trial is not None:  # within the middle nine tenths
         share = (target - fitting_trial.nbytes) / (larger_trial.nbytes - fitting_trial.nbytes)
         gap = larger_trial.bits - fitting_trial.bits
         return fitting_trial.bits + min(0.95, max(0.05, share)) * gap if gap > 1e-4 else trial.bits
+    weight_count = trials.session.weight_count
     # The file grows by about as many bits as it is given. Slopes far from that are not trusted, nor are less than half
     # of the bits that were tried.
     slope = 1.0
     if previous is not None:
         slope = 8 * (trial.nbytes - previous.nbytes) / weight_count / (trial.bits - previous.bits)
     bits = trial.bits + 8 * (target - trial.nbytes) / weight_count / min(2.0, max(0.5, slope))
-    return min(MAX_BITS, max(trial.bits / 2, MIN_BITS, bits))
+    return min(trials.max_bits, max(trial.bits / 2, MIN_BITS, bits))
 
 
 def _fill_with_exact(trials: Trials, best: CalibratedValues, max_bytes: float) -> CalibratedValues:
@@ -137,12 +138,12 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             best = candidate if best is None or candidate.trial.nbytes < best.trial.nbytes else best
         else:
             failing_bits = bits
-        if bits == (MAX_BITS if holding_bits is None else MIN_BITS):
+        if bits == (trials.max_bits if holding_bits is None else MIN_BITS):
             break
         if failing_bits and holding_bits and holding_bits / failing_bits < MIN_BITS_RATIO:
             break
         if holding_bits is None:
-            bits = min(MAX_BITS, bits * INCREASE)
+            bits = min(trials.max_bits, bits * INCREASE)
         elif failing_bits is None:
             bits = max(MIN_BITS, holding_bits / DECREASE)
         else:

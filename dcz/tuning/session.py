@@ -7,9 +7,11 @@ session.curves(session.batches(64))        what a bit buys in each of them
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,7 @@ from .. import calibrate
 from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
+from ..codec.stages.scale import RowScales
 from ..compression.compress import as_plan
 from ..compression.foldable import fold, snap
 from ..errors import InvalidArgument, UnsuitableModel
@@ -27,7 +30,7 @@ from ..evaluation.kinds import GraphKinds
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, open_samples
 from ..plan import Plan, Settings
-from ..tensor import values
+from ..tensor import ValueGrid, values
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -109,11 +112,30 @@ class TuningSession:
         """`count` samples, evenly spaced; all where there are fewer."""
         return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count))
 
-    def curves(self, batches: SampleBatches) -> dict[str, allocate.Curve]:
-        """What a bit buys in each tensor, by its name."""
+    @functools.cached_property
+    def fine(self) -> dict[str, RowScales | None]:
+        """The tensors that may lie on fine grids, and the scales of their rows: see calibrate.fine_rows."""
+        return calibrate.fine_rows(self.calibration_model, self.weight_names)
+
+    def grids(self, names: Iterable[str]) -> dict[str, ValueGrid]:
+        """The grids of calibrated values for the tensors of these names, where they may be fine or have scales."""
+        grids = {}
+        for name, row_scales in self.fine.items():
+            if name in names and row_scales is None:
+                grids[name] = ValueGrid(None, np.empty(0))
+            elif name in names and row_scales is not None:
+                grids[name] = ValueGrid(row_scales.axis, row_scales.scales, row_scales.steps)
+        return grids
+
+    def curves(
+        self, batches: SampleBatches, fine: Mapping[str, RowScales | None] = MappingProxyType({})
+    ) -> dict[str, allocate.Curve]:
+        """What a bit buys in each tensor, by its name; for `fine` see calibrate.quantize_layers."""
         options = calibrate.Options(sweeps=0, asymmetry=0.0, threads=self.threads)  # quick: only tensors are compared
         with self.numerics_guard():
-            return calibrate.measure_curves(self.calibration_model, batches, self.weight_names, options=options)
+            return calibrate.measure_curves(
+                self.calibration_model, batches, self.weight_names, options=options, fine=fine
+            )
 
     @contextlib.contextmanager
     def numerics_guard(self) -> Iterator[None]:

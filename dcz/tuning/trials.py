@@ -22,6 +22,8 @@ from .session import TuningSession
 
 HELD_OUT_SHARE = 0.25  # of the samples, where a criterion wants some
 MIN_SAMPLES = 8  # to calibrate with
+MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
+MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 MAX_CURVE_SAMPLES = 128  # by which tensors are compared
 
 
@@ -92,7 +94,7 @@ def make_criterion(
 def measure_curves(session: TuningSession, split: SampleSplit) -> dict[str, allocate.Curve]:
     """What a bit buys in each tensor, on at most 128 of the samples that calibrate."""
     indices = evenly_spaced(split.calibration.indices, MAX_CURVE_SAMPLES)
-    return session.curves(SampleBatches(session.predictor, indices))
+    return session.curves(SampleBatches(session.predictor, indices), session.fine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +112,11 @@ class Trials:
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
     on_trial: Callable[[CalibratedTrial], None] = lambda trial: None
 
+    @property
+    def max_bits(self) -> float:
+        """The most bits a weight that are worth a trial."""
+        return MAX_FINE_BITS if self.session.fine else MAX_BITS
+
     def run(self, bits: float, exact: frozenset[str] = frozenset()) -> CalibratedValues:
         """Calibrate at this many bits a weight, without the tensors named in `exact`, and measure what comes of it.
 
@@ -121,7 +128,7 @@ class Trials:
         options = calibrate.Options(threads=session.threads)
         with session.numerics_guard():
             values = calibrate.quantize_layers(
-                session.calibration_model, self.split.calibration, steps, options, self.progress
+                session.calibration_model, self.split.calibration, steps, options, self.progress, session.fine
             )
         if not all(np.isfinite(array).all() for array in values.values()):
             raise session.numerics_error()

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import check_flag, check_ratio, is_number, parse_limit, size_at_ratio
-from ..compression.compress import as_plan
+from ..compression.compress import as_plan, compress
 from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import PRUNING, SAFE_QUALITY, SHARING, Plan, Settings
 from .criteria import AccuracyCriterion
+from .data_free import NOT_TAKEN, find_better
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .search import search_by_drop, search_by_size
 from .session import TuningSession
@@ -52,7 +53,8 @@ class Tuned:
     `kept`: the trial that was kept; its bits are inf where all stayed exact. `calibrated_on`, `held_out`: numbers of
     samples. `accuracy`: with labels, the original's top-1 accuracy on those held out, a share. `biases`, `means`: how
     many biases, and means of BatchNormalizations, were moved to take mean errors. `distilled`: what came of distilling,
-    if asked for.
+    if asked for. `data_free`: why the file was made without calibration after all, which was the better; its bits are
+    those of the whole file for each weight, and its metadata say so under "calibration".
     """
 
     path: str
@@ -63,6 +65,7 @@ class Tuned:
     biases: int = 0
     means: int = 0
     distilled: "Distilled | None" = None
+    data_free: str | None = None
 
 
 def tune(
@@ -93,7 +96,9 @@ def tune(
     plan's rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of
     those layers. A default that says how finely to share is refused. `distill` then trains the values toward the
     original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of
-    the samples out. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial;
+    the samples out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size,
+    nearer to the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and
+    meeting the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial;
     `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the
     end.
     Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
@@ -119,11 +124,24 @@ def tune(
     if distill:
         limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
         best, distilled = _distill(trials, best, limit)
-    write_file(session, best.values, best.settings, output, warn=warn, force=force, resume=resume)
+    drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
+    judging = split.held_out if len(split.held_out.indices) else split.calibration
+    size = best.trial.nbytes if max_bytes is None else max_bytes
+    better = find_better(session, model, best, judging, size, criterion, drop)
+    if better is None:
+        write_file(session, best.values, best.settings, output, warn=warn, force=force, resume=resume)
+    else:
+        warn(better.reason)
+        best = CalibratedValues(better.trial, {})
+        compress(
+            model, output, better.plan, threads=session.threads, warn=warn, force=force, resume=resume,
+            metadata=NOT_TAKEN,
+        )  # fmt: skip
     accuracy = criterion.original_accuracy if isinstance(criterion, AccuracyCriterion) else None
     counts = len(split.calibration.indices), len(split.held_out.indices)
     moved = count_moved(session, best.values)
-    return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled)
+    reason = None if better is None else better.reason
+    return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled, reason)
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from dcz.codec import encode
 from dcz.codec.decode import decode
-from dcz.encoded import Shared, Sparse, Stored
+from dcz.encoded import Shared, Sparse, Stored, step_scales
 from dcz.format import record
 from dcz.plan import LOSSLESS, Settings
 from dcz.tensor import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, Dtype, Tensor, ValueGrid, round_to, values
@@ -129,3 +129,41 @@ def test_outliers_that_leave_the_others_no_precision_are_told(outlier, warned, s
     warning = encode.encode(tensor(weights, 1), settings, record.parts).warning
     assert bool(warning) == warned and ("quality" in warning) == warned
     assert not encode.encode(tensor(weights, 1), SAFE, record.parts).warning
+
+
+def on_grid(levels: int, shape=(64, 1, 5, 5), step: float = 3 * 2.0**-12) -> Tensor:
+    """Whole numbers below `levels` times a step times the scales of the rows, which are steps."""
+    steps = np.random.default_rng(1).integers(0, 60, shape[0]).astype(np.uint8)
+    numbers = np.random.default_rng(2).integers(-levels // 2, levels // 2, shape) * step
+    weights = numbers * step_scales(steps).reshape(-1, 1, 1, 1)
+    return dataclasses.replace(tensor(weights, 1), grid=ValueGrid(0, np.empty(0), steps))
+
+
+@pytest.mark.parametrize("levels", [100, 4000, 60000])
+def test_what_lies_on_one_grid_in_units_of_scales_is_coded_exactly(levels):
+    source = on_grid(levels)
+    found = encode.encode(source, LOSSLESS, record.parts)
+    encoded = record.read(found.data, found.info.encoding, source.dtype, source.shape)
+    assert isinstance(encoded, Shared) and encoded.codebook.scales is not None
+    assert (encoded.codebook.form == "fine") == (levels > 256)
+    assert np.array_equal(decode(encoded, source.dtype, source.shape).view("<u4"), source.patterns)
+    assert len(found.data) < 0.7 * len(
+        encode.encode(dataclasses.replace(source, grid=None), LOSSLESS, record.parts).data
+    )
+
+
+def test_a_fine_grid_without_scales_is_coded_exactly():
+    weights = np.random.default_rng(2).integers(-2000, 2000, (64, 64)) * 5 * 2.0**-12
+    source = dataclasses.replace(tensor(weights, 1), grid=ValueGrid(None, np.empty(0)))
+    found = encode.encode(source, LOSSLESS, record.parts)
+    encoded = record.read(found.data, found.info.encoding, source.dtype, source.shape)
+    assert isinstance(encoded, Shared) and encoded.codebook.form == "fine"
+    assert np.array_equal(decode(encoded, source.dtype, source.shape).view("<u4"), source.patterns)
+
+
+def test_scales_that_the_weights_are_not_on_change_nothing():
+    source = dataclasses.replace(tensor(rows_of(4, (64, 1, 5, 5)), 1), grid=on_grid(10).grid)
+    found = encode.encode(source, LOSSLESS, record.parts)
+    encoded = record.read(found.data, found.info.encoding, source.dtype, source.shape)
+    assert isinstance(encoded, Stored)
+    assert np.array_equal(decode(encoded, source.dtype, source.shape).view("<u4"), source.patterns)

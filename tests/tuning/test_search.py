@@ -21,7 +21,7 @@ def trials_with_drops(drop_at, held_out: int = 100):
 
     criterion = SimpleNamespace(describe=lambda drop: f"{drop:.0%}")
     split = SimpleNamespace(held_out=SimpleNamespace(indices=np.arange(held_out)))
-    return SimpleNamespace(run=run, criterion=criterion, split=split), tried
+    return SimpleNamespace(run=run, criterion=criterion, split=split, max_bits=7.5), tried
 
 
 @pytest.mark.parametrize("threshold", [0.4, 1.3, 3.9, 4.1, 7.4])
@@ -44,9 +44,10 @@ def test_a_drop_that_never_holds_names_the_least_and_its_bits():
 
 
 def test_the_next_bits_lie_between_what_fits_and_what_does_not():
+    trials = SimpleNamespace(session=SimpleNamespace(weight_count=8000), max_bits=7.5)
     small, large = CalibratedTrial(2.0, 2000), CalibratedTrial(4.0, 4000)
-    assert search._next_bits(large, small, small, large, 3000, 8000) == 3.0
-    assert search._next_bits(large, small, small, large, 2010, 8000) == 2.1  # no nearer than a twentieth
-    assert search._next_bits(small, None, small, None, 3000, 8000) == 3.0
-    assert search._next_bits(large, None, None, large, 0, 8000) == 2.0  # no less than half
-    assert search._next_bits(large, None, large, None, math.inf, 8000) == search.MAX_BITS
+    assert search._next_bits(large, small, small, large, 3000, trials) == 3.0
+    assert search._next_bits(large, small, small, large, 2010, trials) == 2.1  # no nearer than a twentieth
+    assert search._next_bits(small, None, small, None, 3000, trials) == 3.0
+    assert search._next_bits(large, None, None, large, 0, trials) == 2.0  # no less than half
+    assert search._next_bits(large, None, large, None, math.inf, trials) == trials.max_bits

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
+from dcz import calibrate
 from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
@@ -17,7 +18,7 @@ from dcz.tuning import criteria, search, trials
 from dcz.tuning import tune as tuning
 from tests import models
 from tests.models import model, normal, tensor
-from tests.networks import perceptron
+from tests.networks import perceptron, separable
 
 
 def correlated(count: int = 64, shape: tuple[int, ...] = (64,), seed: int = 0) -> np.ndarray:
@@ -195,10 +196,10 @@ def test_a_drop_that_nothing_meets_is_refused_after_the_most_bits(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trials, "AgreementCriterion", Never)
         with pytest.raises(
-            BadPlan, match="even at 7.5 bits a weight more than 1.00% of the 10 held-out.*least was 50.00%"
+            BadPlan, match="even at 12.0 bits a weight more than 1.00% of the 10 held-out.*least was 50.00%"
         ):
             tune(source, tmp_path / "net.dcz", correlated(40), max_drop=0.01, warn=print, trial=tried.append)
-    assert [round(each.bits, 3) for each in tried] == [4.0, 5.6, 7.5]
+    assert [round(each.bits, 3) for each in tried] == [4.0, 5.6, 7.84, 10.976, 12.0]
 
 
 def test_the_drop_of_numbers_that_are_no_classes_is_their_relative_error(tmp_path):
@@ -311,7 +312,7 @@ def test_rules_and_exclusions_hold_bit_for_bit(tmp_path):
 
 def test_what_a_rule_does_counts_when_a_drop_is_judged(tmp_path):
     plan = Plan(rules=(Rule(("fc2.weight",), Settings(sparsity=0.99, bits=1)),))
-    with pytest.raises(BadPlan, match="even at 7.5 bits"):
+    with pytest.raises(BadPlan, match="even at 12.0 bits"):
         tune(perceptron(), tmp_path / "net.dcz", correlated(), max_drop=0, plan=plan)
 
 
@@ -338,6 +339,68 @@ def test_calibrated_beats_data_free_at_equal_bytes(tmp_path):
         (found,) = models.run(dcz.load(tmp_path / f"{name}.dcz"), x=unseen)
         errors.append(10 * math.log10(float(np.square(wanted).sum() / np.square(wanted - found).sum())))
     assert errors[0] > errors[1] + 6  # decibels
+
+
+def decibels(source, found, x: np.ndarray) -> float:
+    """How much stronger the answers are than what is wrong in them."""
+    (wanted,), (y,) = models.run(source, x=x), models.run(found, x=x)
+    return 10 * math.log10(float(np.square(wanted).sum() / np.square(wanted - y).sum()))
+
+
+@pytest.mark.parametrize("ratio, gain", [(3.0, 6), (5.0, 3)])
+def test_rows_of_different_size_and_depthwise_ones_are_no_worse_for_calibration(ratio, gain, tmp_path):
+    """With one grid of 256 levels for all rows, the small ones were lost whatever the size."""
+    source, unseen = separable(), normal(100, 8, 8, 8, seed=8) * 20
+    found = tune(source, tmp_path / "tuned.dcz", normal(120, 8, 8, 8, seed=9) * 20, ratio=ratio)
+    assert found.kept.nbytes == os.path.getsize(tmp_path / "tuned.dcz")
+    dcz.compress_to_size(source, tmp_path / "plain.dcz", ratio=ratio)
+    tuned, plain = (decibels(source, dcz.load(tmp_path / f"{name}.dcz"), unseen) for name in ("tuned", "plain"))
+    assert tuned > plain + gain
+
+
+@pytest.fixture
+def spoilt(monkeypatch):
+    """Calibration that does harm, and few trials of it."""
+    calibrated = calibrate.quantize_layers
+
+    def off(*arguments, **options):
+        found = calibrated(*arguments, **options)
+        return {name: array * (1.2 if name == "fc2.weight" else 1.0) + 0.03 for name, array in found.items()}
+
+    monkeypatch.setattr(calibrate, "quantize_layers", off)
+    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 3)
+
+
+def test_where_calibration_does_harm_the_file_without_it_is_kept_and_said(tmp_path, spoilt):
+    source, said = perceptron(hidden=100), []
+    found = tune(source, tmp_path / "net.dcz", correlated(), ratio=6, warn=said.append)
+    dcz.compress_to_size(source, tmp_path / "plain.dcz", ratio=6)
+    metadata = dcz.inspect(tmp_path / "net.dcz").metadata
+    assert [found.data_free] == said and metadata["settings"].startswith("quality=")
+    assert metadata["calibration"] == "not taken: the file without it is better"
+    assert said[0].startswith("without calibration the answers to 64 samples are nearer to the original's")
+    assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz") <= len(source.SerializeToString()) / 6
+    assert (found.biases, found.means) == (0, 0)
+    unseen = correlated(200, seed=7)
+    errors = [decibels(source, dcz.load(tmp_path / f"{name}.dcz"), unseen) for name in ("net", "plain")]
+    assert errors[0] > errors[1] - 1
+
+
+def test_the_smaller_file_that_meets_a_drop_is_kept(tmp_path, spoilt):
+    source, x, said = perceptron(hidden=100), correlated(120), []
+    found = tune(source, tmp_path / "net.dcz", x, max_drop=0.5, warn=said.append)
+    calibrated = int(said[0].split(" calibrated ")[1].split(":")[0].replace(",", ""))
+    assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz") < calibrated
+    (before,), (after,) = (models.run(net, x=x[3::4]) for net in (source, dcz.load(tmp_path / "net.dcz")))
+    assert found.kept.agreement == (before.argmax(1) == after.argmax(1)).mean() >= 0.5
+
+
+def test_where_calibration_helps_nothing_is_said(tmp_path):
+    said = []
+    for goal in ({"ratio": 8}, {"max_drop": 0.2}):
+        found = tune(perceptron(hidden=100), tmp_path / "net.dcz", correlated(100), warn=said.append, **goal)
+        assert found.data_free is None and "calibration" not in dcz.inspect(tmp_path / "net.dcz").metadata
+    assert said == []
 
 
 def test_the_file_says_what_it_was_made_from(tmp_path):

@@ -1,0 +1,145 @@
+"""Calibrated values held against the file that no samples helped to make: the better one is kept.
+
+    better = find_better(session, model, best, judging, max_drop, criterion)    ->   None, or DataFree(plan, trial)
+
+Samples are few, and a layer's outputs are not the network's: calibration can do worse than the rule that knows no
+samples. That file takes seconds.
+"""
+
+import math
+import os
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import model as onnx_model
+from ..calibrate import Divergence
+from ..compression.executors import open_pool
+from ..compression.jobs import settings_of
+from ..compression.target_size import SizeTrial, at_quality, measured, plan_for_size
+from ..errors import InvalidArgument
+from ..evaluation import runtime
+from ..evaluation.batches import SampleBatches, evenly_spaced
+from ..plan import WORST_QUALITY, Plan
+from .criteria import Criterion
+from .session import TuningSession
+from .trials import CalibratedTrial, CalibratedValues
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+NOT_TAKEN = MappingProxyType({"calibration": "not taken: the file without it is better"})  # in the file's metadata
+MAX_JUDGING = 128  # samples that judge
+DECIBELS_DOWN = 1.5  # from one quality to the next, while a drop holds
+MAX_DOWN = 6  # such steps
+
+
+@dataclass(frozen=True)
+class DataFree:
+    """The plan of a file made without samples, its figures as those of a trial, and why it is the better one."""
+
+    plan: Plan
+    trial: CalibratedTrial
+    reason: str
+
+
+def find_better(
+    session: TuningSession,
+    model: "str | os.PathLike[str] | ModelProto",
+    best: CalibratedValues,
+    judging: SampleBatches,
+    max_bytes: float,
+    criterion: Criterion | None = None,
+    max_drop: float | None = None,
+) -> DataFree | None:
+    """The file of `model` without calibration, where it is better than that of `best`; None where it is not.
+
+    For a size: the file of at most `max_bytes` whose answers to the samples `judging` are nearer to the original's (by
+    their Divergence). For a drop: the smallest file that meets it by `criterion`, if it is smaller than the calibrated
+    one. Where all stayed exact, nothing is better.
+    """
+    if not best.values:
+        return None
+    try:
+        with open_pool(session.threads) as pool:
+            plan, size = plan_for_size(model, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
+    except InvalidArgument:  # no quality makes so small a file
+        return None
+    found = DataFree(plan, _trial(session, size), "")
+    if criterion is None or max_drop is None:
+        return _nearer(session, best, found, evenly_spaced(judging.indices, MAX_JUDGING))
+    return _smaller(session, model, best, found, criterion, max_drop)
+
+
+def _nearer(session: TuningSession, best: CalibratedValues, found: DataFree, indices: np.ndarray) -> DataFree | None:
+    batches = SampleBatches(session.predictor, indices)
+    calibrated = _divergence(session, session.run_with(best.values), batches)
+    data_free = _divergence(session, _quantized(session, found.plan), batches)
+    if data_free >= calibrated:
+        return None
+    return replace(
+        found,
+        reason=f"without calibration the answers to {len(indices)} samples are nearer to the original's (divergence "
+        f"{data_free:.3g}, calibrated {calibrated:.3g}): that file was kept",
+    )
+
+
+def _smaller(
+    session: TuningSession,
+    model: "str | os.PathLike[str] | ModelProto",
+    best: CalibratedValues,
+    found: DataFree,
+    criterion: Criterion,
+    max_drop: float,
+) -> DataFree | None:
+    smallest: DataFree | None = None
+    for _ in range(MAX_DOWN):
+        scores = criterion(_quantized(session, found.plan))
+        if scores["drop"] > max_drop:
+            break
+        if found.trial.nbytes < best.trial.nbytes:
+            figures = CalibratedTrial(found.trial.bits, found.trial.nbytes, measure=best.trial.measure, **scores)
+            smallest = replace(found, trial=figures)
+        quality = found.plan.default.quality
+        if quality is None or quality - DECIBELS_DOWN < WORST_QUALITY:
+            break
+        plan = at_quality(found.plan, quality - DECIBELS_DOWN)
+        with open_pool(session.threads) as pool:
+            nbytes = measured(model, plan, pool, metadata=NOT_TAKEN).nbytes
+        found = DataFree(plan, _trial(session, SizeTrial(quality - DECIBELS_DOWN, nbytes)), "")
+    if smallest is None:
+        return None
+    return replace(
+        smallest,
+        reason=f"without calibration {smallest.trial.nbytes:,} bytes meet the drop, calibrated {best.trial.nbytes:,}: "
+        "the smaller file was kept",
+    )
+
+
+def _trial(session: TuningSession, size: SizeTrial) -> CalibratedTrial:
+    return CalibratedTrial(8 * size.nbytes / session.weight_count, size.nbytes)
+
+
+def _quantized(session: TuningSession, plan: Plan) -> runtime.Session:
+    """An onnxruntime session of the model as it is after compression by a plan that folds as the session's does."""
+    tensors = session.source.tensors
+    values = {
+        tensor.name: session.compressed_values(tensor.name, settings)
+        for tensor, settings in zip(tensors, settings_of(tensors, plan), strict=True)
+        if not settings.lossless
+    }
+    proto = onnx_model.with_values(session.source, values)
+    return runtime.session(onnx_model.serialize(proto, session.path), session.threads, session.path)
+
+
+def _divergence(session: TuningSession, changed: runtime.Session, batches: SampleBatches) -> float:
+    """The mean divergence of the changed model's answers; infinite where they are no numbers."""
+    total = Divergence()
+    for batch in batches:
+        for before, after in zip(
+            runtime.run(session.predictor.session, batch), runtime.run(changed, batch), strict=True
+        ):
+            total.add(before, after)
+    return total.mean if math.isfinite(total.mean) else math.inf
