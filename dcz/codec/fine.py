@@ -21,7 +21,7 @@ from ..plan import SHARED_QUALITY, Settings
 from ..tensor import FLOAT32, Dtype, Tensor, largest, matrix_shape, round_to, values
 from . import candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import balance, grid, huffman, index, prune, scale
+from .stages import balance, grid, huffman, index, prune, scale, share
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
@@ -154,14 +154,14 @@ def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded
         return None
     coded = _on_grid(tensor, mask, kept, own_step, None)
     blocks = arrays.blocks(len(mask), arrays.BLOCK)
-    if coded is None or not all(_is_exact(coded, tensor, block) for block in blocks):  # -0.0 is on no grid
+    if coded is None or not all(_is_exact(coded, tensor, mask, block) for block in blocks):  # -0.0 is on no grid
         return None
     return coded
 
 
-def _is_exact(coded: Coded, tensor: Tensor, block: slice) -> bool:
-    """Whether codes give the kept elements of a block bit for bit."""
-    kept = coded.mask[block]
+def _is_exact(coded: Coded, tensor: Tensor, mask: np.ndarray, block: slice) -> bool:
+    """Whether codes give the elements of a block that `mask` keeps bit for bit."""
+    kept = mask[block]
     return np.array_equal(coded.elements(block, tensor.dtype)[kept], tensor.patterns[block][kept])
 
 
@@ -229,7 +229,7 @@ def _on_grid(
     low_bits = next(fitting, 0)
     if not low_bits:
         return None
-    first = _first_level(first, low_bits)
+    lowest, first = first, _first_level(first, low_bits)
     levels = np.arange(first, last + 1, dtype=np.float64) * step
     entries, count = round_to(levels, tensor.dtype), 1 + (len(levels) - 1 >> low_bits)
     claimed = round_to(np.array([first, first + (count << low_bits) - 1]) * step, tensor.dtype)  # by the record
@@ -242,6 +242,11 @@ def _on_grid(
         codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - first
     if rows is not None:
         codes = balance.preserve_row_sums(kept, codes, levels, rows, grid.rate_slope(step))
+    if last - lowest < MAX_ENTRIES:  # a codebook has a level for each step
+        shared = share.used_centroids(levels[lowest - first :], (codes - (lowest - first)).astype(np.uint8))
+        coded = sharing.round_centroids(shared, "auto", mask, tensor.dtype)
+        if coded is not None:
+            return coded
     fine = Codebook("fine", count, first=first * step, step=step, low_bits=low_bits)
     return Coded(mask, codes, entries, fine=fine)
 

@@ -46,7 +46,7 @@ def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings, square: flo
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
         codebook = "float16" if _half_pays(kept[:], shared) else codebook
-    return _round_centroids(shared, codebook, mask, tensor.dtype)
+    return round_centroids(shared, codebook, mask, tensor.dtype)
 
 
 def row_index(tensor: Tensor, kept: LazyValues) -> balance.RowIndex | None:
@@ -115,7 +115,7 @@ def _half_pays(kept: np.ndarray, shared: share.SharedWeights) -> bool:
     return added < 2 * math.log(2) * error * 16 * len(half)
 
 
-def _round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray, dtype: Dtype) -> Coded | None:
+def round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray, dtype: Dtype) -> Coded | None:
     """Codes and the codebook as it will be decoded; weights whose centroid rounds to zero are dropped from the mask.
 
     None where the codebook has more entries than pay.
