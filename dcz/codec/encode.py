@@ -13,7 +13,7 @@ from ..deflate import crc32
 from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_version
 from ..plan import Settings
 from ..tensor import Tensor
-from . import candidates, fine, precision, scaled, sharing
+from . import candidates, fine, fine_candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
 from .stages import huffman, prune
 
@@ -41,7 +41,8 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
 
     A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say, and so is a float64 tensor
     whose squares float64 cannot hold. The weights that pruning keeps stay exact where their distinct values fit the
-    codebook that the settings allow, with two weights or more for each value.
+    codebook that the settings allow, with two weights or more for each value. Where no grid has levels enough for a
+    quality, they are rounded and stored.
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [candidates.store(tensor.data, tensor.dtype)]
@@ -51,7 +52,7 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
     if coded is not None and coded.fine is not None:
-        found = fine.encodings(tensor, coded, settings.index_bits, run_parts)
+        found = fine_candidates.encodings(tensor, coded, settings.index_bits, run_parts)
         return candidates.with_stored(found, tensor, mask is not None)
     if coded is not None:
         return candidates.of_coded(tensor, coded, mask is not None, settings.index_bits, run_parts)
@@ -136,7 +137,7 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:
     if coded is None:
         coded = scaled.share_grid(tensor, mask) or fine.share_grid(tensor, mask)
     if coded is not None and coded.fine is not None:
-        return [*fine.encodings(tensor, coded, None, run_parts), stored]
+        return [*fine_candidates.encodings(tensor, coded, None, run_parts), stored]
     if coded is not None:
         return [*candidates.of_distinct(tensor, coded, None, run_parts), stored]
     if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):

@@ -7,7 +7,6 @@ outliers too; and for a tensor of few weights a codebook takes more bytes than i
 are nearly uniform, so that two streams take hardly more bytes than one with a large alphabet would.
 """
 
-import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -16,12 +15,12 @@ import numpy as np
 
 from .. import arrays
 from ..arrays import LazyValues
-from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook, Shared, Sparse
+from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import FLOAT32, Dtype, Tensor, largest, matrix_shape, round_to, values
-from . import candidates, precision, scaled, sharing
+from ..tensor import FLOAT32, Dtype, Tensor, largest, round_to, values
+from . import candidates, fine_candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import balance, grid, huffman, index, prune, scale, share
+from .stages import balance, grid, huffman, prune, scale, share
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
@@ -34,8 +33,6 @@ COARSE, MAX_LOSS, MAX_COARSE_LOSS = 25.0, 1.0, 3.0
 MAX_FAR_LOSS = 10.0  # decibels: the same, whatever a finer grid costs
 DECIBELS_PER_BIT = 20 * math.log10(2)
 MAX_SMALL = 1 << 14  # weights, up to which the bytes of a codebook decide between it and a fine grid
-FINE_BITS = 72  # of a fine codebook
-MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
 
 
 def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None, settings: Settings) -> Coded | None:
@@ -81,7 +78,7 @@ def _costs_more(finer: Coded, coded: Coded, loss: float, dtype: Dtype) -> bool:
 def _bits(coded: Coded, dtype: Dtype) -> int:
     """Bits of the codes of the kept weights and of their codebook, for entries of `dtype`."""
     if coded.fine is not None:
-        return FINE_BITS + sum(huffman.stream_bits(counts) for counts in _symbol_counts(coded, _counts(coded)))
+        return fine_candidates.bits(coded)
     codebook = candidates.codebook_of(coded.entries, dtype)[0]
     entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
     return entries + huffman.stream_bits(huffman.count_symbols(coded.codes))
@@ -259,61 +256,3 @@ def _first_level(low: int, low_bits: int) -> int:
     """
     half = 1 << low_bits - 1
     return -half - 2 * half * max(0, -((low + half) // (2 * half)))
-
-
-def encodings(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> list[Candidate]:
-    """The encodings of a tensor of the dtype and shape of `tensor` by codes and low bits."""
-    assert coded.fine is not None, "codes of a fine grid"
-    codebook = candidates.with_scales(coded.fine, coded.row_scales)
-    size, itemsize = len(coded.mask), tensor.dtype.bits // 8
-    zero = round(-codebook.first / codebook.step)
-    counts = _counts(coded)
-    counts[zero] += size - len(coded.codes)
-    streams = []
-    for table, symbol_counts in zip(_tables(coded), _symbol_counts(coded, counts), strict=True):
-        symbols = arrays.LazyBytes(size, 1, functools.partial(coded.look_up, table, other=int(table[zero])))
-        streams.append(huffman.encode(symbols, run_parts, symbol_counts))
-    decoded = arrays.LazyBytes(size, itemsize, functools.partial(coded.elements, dtype=tensor.dtype))
-    found = [Candidate(Shared(codebook, *streams), decoded)]
-    if len(coded.codes) < MAX_KEPT * size:
-        found.append(Candidate(_sparse(tensor, coded, codebook, index_bits, run_parts), decoded))
-    return found
-
-
-def _tables(coded: Coded) -> list[np.ndarray]:
-    """The code, and the low bits, of each entry (uint8)."""
-    assert coded.fine is not None, "codes of a fine grid"
-    numbers, low_bits = np.arange(len(coded.entries)), coded.fine.low_bits
-    return [(numbers >> low_bits).astype(np.uint8), (numbers % (1 << low_bits)).astype(np.uint8)]
-
-
-def _counts(coded: Coded) -> np.ndarray:
-    """How often each entry occurs among the kept weights (int64)."""
-    counts = np.zeros(len(coded.entries), np.int64)
-    for block in arrays.blocks(len(coded.codes)):
-        counts += np.bincount(coded.codes[block], minlength=len(counts))
-    return counts
-
-
-def _symbol_counts(coded: Coded, counts: np.ndarray) -> list[np.ndarray]:
-    """How often each symbol (int64[256]) occurs in the streams of codes and low bits, for `counts` of the entries."""
-    return [np.bincount(table, counts, 256).astype(np.int64) for table in _tables(coded)]  # below 2^53: exact
-
-
-def _sparse(
-    tensor: Tensor,
-    coded: Coded,
-    codebook: Codebook,
-    index_bits: int | None,
-    run_parts: huffman.RunParts,
-) -> Sparse:
-    """An index of the kept positions, and a code and low bits for each."""
-    mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    positions = candidates.index_of(mask, index_bits, run_parts)
-    numbers = coded.codes
-    if positions.column_major:
-        dense = np.empty(mask.shape, np.uint16)
-        dense[mask] = numbers
-        numbers = index.in_reading_order(dense, mask, True)
-    codes, low = (huffman.encode(arrays.remap(table, numbers), run_parts) for table in _tables(coded))
-    return Sparse(positions, codebook, codes, low)
