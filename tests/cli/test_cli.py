@@ -466,8 +466,10 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
         "from dcz import cli; sys.argv = ['dcz', 'compress', 'net.onnx', '--force']; cli.main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a shell without job control starts what it puts into the background with SIGINT ignored, and so these tests
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout.readline() == b"READY\n"
     assert len(list(tmp_path.iterdir())) == 3
     process.send_signal(stop)

@@ -176,7 +176,14 @@ def test_a_missing_torch_is_told_with_how_to_install_it(missing, folder):
 def _process(arguments) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_heed_interrupts
+    )
+
+
+def _heed_interrupts() -> None:
+    """A shell without job control starts what it puts into the background with SIGINT ignored, and so these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 LONG = [*LEARN, "--epochs", "60", "--share-epochs", "1"]
