@@ -109,23 +109,24 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.Ru
         wide = np.dtype(f"<u{2 * itemsize}")
         pair_table, target, source = pairs.view(wide).ravel(), result[:paired].view(wide), codes[:paired].view("<u2")
 
-        def fill(first: int) -> None:
-            for start in range(first, min(first + PART, len(source)), CHUNK):
-                stop = min(start + CHUNK, len(source))
-                np.take(pair_table, source[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
-
-        for _ in run_parts(fill, range(0, len(source), PART)):
-            pass
-
-    def fill_rest(first: int) -> None:
-        for start in range(first, min(first + PART, len(codes)), CHUNK):
-            stop = min(start + CHUNK, len(codes), first + PART)
-            np.take(table, codes[start:stop], out=result[start:stop], mode="clip")
-
-    for _ in run_parts(fill_rest, range(paired, len(codes), PART)):
-        pass
+        _look_up(pair_table, source, target, run_parts)
+    _look_up(table, codes[paired:], result[paired:], run_parts)
     data: np.ndarray = result.view(np.uint8)
     return data
+
+
+def _look_up(table: np.ndarray, codes: np.ndarray, target: np.ndarray, run_parts: huffman.RunParts) -> None:
+    """Fill `target` with table[code] for each of `codes`, its parts spread by `run_parts`."""
+
+    def fill(first: int) -> None:
+        """One part, by chunks that stay in cache."""
+        last = min(first + PART, len(codes))
+        for start in range(first, last, CHUNK):
+            stop = min(start + CHUNK, last)
+            np.take(table, codes[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
+
+    for _ in run_parts(fill, range(0, len(codes), PART)):
+        pass
 
 
 class _Scaled:

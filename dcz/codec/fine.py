@@ -20,6 +20,7 @@ from ..plan import SHARED_QUALITY, Settings
 from ..tensor import FLOAT32, Dtype, Tensor, largest, round_to, values
 from . import candidates, fine_candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
+from .quality import DECIBELS_PER_BIT
 from .stages import balance, grid, huffman, prune, scale, share
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
@@ -31,7 +32,6 @@ MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
 # thresholds that depend on the frequency of codes add to the error.
 COARSE, MAX_LOSS, MAX_COARSE_LOSS = 25.0, 1.0, 3.0
 MAX_FAR_LOSS = 10.0  # decibels: the same, whatever a finer grid costs
-DECIBELS_PER_BIT = 20 * math.log10(2)
 MAX_SMALL = 1 << 14  # weights, up to which the bytes of a codebook decide between it and a fine grid
 
 

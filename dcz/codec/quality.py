@@ -12,6 +12,7 @@ weights: the last bit of each weight then saves the same harm. See `by_size`.
 import math
 from collections.abc import Sequence
 
+DECIBELS_PER_BIT = 20 * math.log10(2)  # of a weight, at a fine step
 # The step of a tensor's grid is in proportion to (root mean square of its weights)^MAGNITUDE * (their number)^COUNT.
 # 0, 0 is equal absolute error; 1, 0.5 relative error by size. At 5.7 to 7.5 bits a weight neither 1, 0.4 nor 0.9, 0.5
 # was better on eight networks, five of them depthwise; 0.75, 0.4, found when tensors had 256 levels at most, was worse.

@@ -89,16 +89,23 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     if plan.default == DEFAULT and is_negligible and not any(plan.names(tensor.name) for tensor in lossy):
         return [LOSSLESS] * len(tensors)
     squares = [mean_square(tensors[number]) for number in by_default]
-    margin = quality.margin(_weight_shapes(tensors)) if plan.default.adapt else 0.0
-    qualities = quality.by_size([elements[number] for number in by_default], squares, plan.default.quality + margin)
+    default = adapted(plan.default, tensors)
+    assert default.quality is not None, "adapting changes a quality"
+    qualities = quality.by_size([elements[number] for number in by_default], squares, default.quality)
     for number, decibels in zip(by_default, qualities, strict=True):
-        chosen[number] = replace(plan.default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
+        chosen[number] = replace(default, quality=min(BEST_QUALITY, max(WORST_QUALITY, decibels)))
     return chosen
 
 
-def _weight_shapes(tensors: Sequence["ModelTensor"]) -> list[tuple[int, ...]]:
-    """The shapes of all weights of a real type, whatever a plan says of them: they make a network small or not."""
-    return [tensor.shape for tensor in tensors if tensor.is_weight and tensor.dtype.real]
+def adapted(settings: Settings, tensors: Sequence["ModelTensor"]) -> Settings:
+    """A plan's default, its quality made to fit the network of these tensors where it adapts: see quality.margin.
+
+    All weights of a real type count, whatever a plan says of them: they make a network small or not.
+    """
+    if not settings.adapt or settings.quality is None:
+        return settings
+    margin = quality.margin([tensor.shape for tensor in tensors if tensor.is_weight and tensor.dtype.real])
+    return replace(settings, quality=round(min(BEST_QUALITY, settings.quality + margin), 2), adapt=False)
 
 
 def _only_quality(settings: Settings) -> bool:

@@ -30,7 +30,7 @@ from ..plan import Plan
 from ..tensor import ValueGrid
 from .executors import WorkerPool
 from .foldable import fold, noted, snap
-from .jobs import Job, check_lossy, jobs
+from .jobs import Job, adapted, check_lossy, jobs
 from .task import encode_task
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Packing:
             "writer": f"dcz {__version__}",
             "source-sha256": loaded.source_sha256,
             "source-bytes": str(loaded.source_bytes),
-            "settings": str(plan.default),
+            "settings": str(adapted(plan.default, loaded.tensors)),
             **(metadata or {}),
         }
         known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending))[: len(pending)]

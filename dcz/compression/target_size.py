@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
+from ..codec.quality import DECIBELS_PER_BIT
 from ..encoded import Record, RecordInfo
 from ..errors import InvalidArgument
 from ..files import check_output
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01  # of the budget, which may be left unused
 MAX_TRIALS = 20
 MIN_DIFFERENCE = 1e-3  # decibels: nearer qualities are taken for the same
-DECIBELS_PER_BIT = 20 * math.log10(2)
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
 DECIBELS_PER_E = 16.0  # for e times the bytes, at 3 bits a weight: only a first step
 

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def as_tensor(values: Any, what: str) -> torch.Tensor:
     return torch.from_numpy(array)
 
 
-Labels = torch.Tensor | dict[str, torch.Tensor]  # of one output, or of several by name
+Labels: TypeAlias = torch.Tensor | dict[str, torch.Tensor]  # of one output, or of several by name
 Prepare = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 

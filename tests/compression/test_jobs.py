@@ -146,3 +146,7 @@ def test_the_default_adapts_to_the_network_and_a_quality_that_is_given_does_not(
     margin = quality.margin([(64, 64)] * 4)
     assert margin > 5
     assert [each.quality for each in adapted] == pytest.approx([each.quality + margin for each in given])
+
+    dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz")
+    said = dcz.inspect(tmp_path / "net.dcz").metadata["settings"]
+    assert said == f"quality={round(SAFE_QUALITY + margin, 2)}"  # what it was made with
