@@ -141,7 +141,7 @@ def may_expand(nbytes: int, record_length: int) -> bool:
     return nbytes <= MAX_RECORD_EXPANSION * record_length
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordInfo:
     """What the directory says of a tensor's record.
 

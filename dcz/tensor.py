@@ -13,6 +13,7 @@ import numpy as np
 from .errors import FileAccess
 from .files import FileRange, mapped
 
+MAX_BITS = 1 << 63  # of a tensor: fewer
 _BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 
 
@@ -37,6 +38,12 @@ class Dtype:
     def nbytes(self, shape: Sequence[int]) -> int:
         """Bytes of a tensor of this type, elements of less than a byte packed together."""
         return -(-math.prod(shape) * self.bits // 8)
+
+
+def is_valid_shape(shape: Sequence[int], bits: int) -> bool:
+    """Whether a tensor may have a shape: no dim is negative, and the others' product times the bits of an element is
+    below 2^63 even where one is 0, which must not hide an overflow (spec, section 3)."""
+    return min(shape, default=0) >= 0 and math.prod(filter(None, shape)) * bits < MAX_BITS
 
 
 DTYPES = {

@@ -108,7 +108,8 @@ def decode(data: bytes) -> Model:
     file = Part(data, "file")
     directory = Part(read_directory(file), "directory")
     graph_stored, graph_plain, graph_crc = directory.varint(), directory.varint(), directory.u32()
-    directory.check(graph_stored <= graph_plain < 2**31, "graph-size")
+    most_plain = min(2**31 - 1, 2**26 + 64 * graph_stored)
+    directory.check(graph_stored <= graph_plain <= most_plain, "graph-size")
     metadata = read_metadata(directory)
     entries = read_entries(directory)
     directory.check(directory.left() == 0, "directory-trailing")
@@ -133,7 +134,7 @@ def read_directory(file: Part) -> bytes:
     major, _minor, flags, stored_size, plain_size, crc = struct.unpack_from("<BBHIII", header, 8)
     file.check(major == 1, "version")
     file.check(flags == 0, "flags")
-    file.check(stored_size <= plain_size <= 2**26, "directory-size")
+    file.check(stored_size <= plain_size <= min(2**26, 2**20 + 16 * stored_size), "directory-size")
     stored = file.take(stored_size)
     file.check(zlib.crc32(header[:20] + stored) == crc, "directory-crc")
     return inflate(stored, plain_size, "directory") if stored_size < plain_size else stored

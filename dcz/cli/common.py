@@ -101,6 +101,11 @@ quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, an
 labels_option = click.option(
     "--labels", metavar="Y", help="The true classes: an array of X.NPZ, or an .npy or .npz file."
 )
+max_bytes_option = click.option(
+    "--max-bytes",
+    metavar="SIZE",
+    help="Refuse a .dcz that decodes to more, before decoding: 2GB, 500MiB; default: 1 GiB, or 1024 times the file.",
+)
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FILE, as_json, force, print_json, progress, size, threads
+from .common import FILE, as_json, force, max_bytes_option, print_json, progress, size, threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Write weights to OUTPUT.data; auto: only past 2 GB.",
 )
-@click.option("--max-bytes", metavar="SIZE", help="Refuse a file that decodes to more, before decoding: 2GB, 500MiB.")
+@max_bytes_option
 @threads
 @as_json
 @force

@@ -11,6 +11,7 @@ from .common import (
     check_minimum,
     data_option,
     labels_option,
+    max_bytes_option,
     min_agreement,
     print_json,
     printable,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
 )
 @min_agreement
+@max_bytes_option
 @threads
 @as_json
 @click.pass_context
@@ -51,6 +53,7 @@ def command(
     batch_size: int | None,
     min_top1: float | None,
     min_agreement: float | None,
+    max_bytes: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -76,8 +79,9 @@ def command(
         check_minimum(f"--min-{name}", minimum)
     with progress("evaluating", samples=True) as report:
         result = evaluate(
-            file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report
-        )
+            file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report,
+            max_bytes=max_bytes,
+        )  # fmt: skip
     print_json(result.to_dict()) if as_json else click.echo(_text(result))
     if result.unanswered:
         warn(

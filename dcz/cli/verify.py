@@ -6,6 +6,7 @@ from .common import (
     FILE,
     as_json,
     check_minimum,
+    max_bytes_option,
     min_agreement,
     option_with_aliases,
     print_json,
@@ -30,6 +31,7 @@ from .common import (
 @click.option(
     "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
 )
+@max_bytes_option
 @threads
 @as_json
 @click.pass_context
@@ -41,6 +43,7 @@ def command(
     data: str | None,
     min_agreement: float | None,
     output: str | None,
+    max_bytes: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -60,7 +63,7 @@ def command(
     if against is None and (data is not None or min_agreement is not None):
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
     check_minimum("--min-agreement", min_agreement)
-    result = verify(file, deep=deep, against=against, inputs=data, threads=threads)
+    result = verify(file, deep=deep, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
     print_json(result.to_dict()) if as_json else show.verified(result)
     if result.note:
         warn(result.note)

@@ -133,14 +133,14 @@ class Packing:
         with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)
-        head = container.write_head(graph, noted(metadata, folded, snapped), entries)
+        head = container.write_head(graph, noted(metadata, folded, snapped), entries, onnx_model.least_stored(graph))
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None
         if not any(job.prunes for job in pending):
             original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
         if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
-            whole = container.write_head(original, metadata, [])
+            whole = container.write_head(original, metadata, [], onnx_model.least_stored(original))
             if len(whole) < size:
                 warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
                 return Packed(whole, None, original, len(whole), tensor_bytes)

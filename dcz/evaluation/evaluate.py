@@ -97,6 +97,7 @@ def evaluate(
     batch_size: int | None = None,
     threads: int | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    max_bytes: float | str | None = None,
 ) -> Evaluation:
     """Run a `.dcz` or `.onnx` model on all samples of a data file, and count errors or disagreements.
 
@@ -107,7 +108,7 @@ def evaluate(
     first with one row of two or more floats a sample, axes of length 1 set aside; without labels, the first that holds
     answers, classes before labels and others. Where a model's batch is fixed, its
     last one is filled up with the last sample. `progress` gets the model's path, the samples done, and those in all.
-    Raises DczError.
+    `max_bytes`: what each `.dcz` may decode to, see dcz.load. Raises DczError.
     """
     if labels is None and against is None:
         raise InvalidArgument(
@@ -118,10 +119,10 @@ def evaluate(
     thread_count(threads)  # raises where it is none
     samples = open_samples(data)
     with contextlib.ExitStack() as stack:
-        predictor = stack.enter_context(open_predictor(model, samples, output, threads))
+        predictor = stack.enter_context(open_predictor(model, samples, output, threads, max_bytes))
         reference = None
         if against is not None:
-            reference = stack.enter_context(open_predictor(against, samples, output, threads))
+            reference = stack.enter_context(open_predictor(against, samples, output, threads, max_bytes))
         return _evaluate(predictor, reference, samples, labels, batch_size, progress)
 
 

@@ -25,11 +25,18 @@ from .samples import Samples
 
 @contextlib.contextmanager
 def open_predictor(
-    path: str | os.PathLike[str], samples: Samples, output: str | None, threads: int | None
+    path: str | os.PathLike[str],
+    samples: Samples,
+    output: str | None,
+    threads: int | None,
+    max_bytes: float | str | None = None,
 ) -> Iterator["Predictor"]:
-    """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
+    """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file, to
+    `max_bytes` at most (see dcz.load). Raises DczError."""
     with files.temporary_folder("dcz-evaluate-") as folder:
-        source = decompress(path, Path(folder, "model.onnx"), threads=threads) if is_dcz(path) else path
+        source: str | os.PathLike[str] = path
+        if is_dcz(path):
+            source = decompress(path, Path(folder, "model.onnx"), threads=threads, max_bytes=max_bytes)
         session = runtime.session(source, threads or 0, path)
         yield Predictor(os.fspath(path), session, samples, output, graph_kinds(source))
 

@@ -12,7 +12,7 @@ from ..codec.stages import huffman, prune
 from ..deflate import inflate_engine
 from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
-from ..reading.decompress import decode_all, decompress, skeleton
+from ..reading.decompress import decode_all, decompress, skeleton_within
 from ..tensor import values
 from .differences import Comparison, OutputDifference
 from .metrics import sqnr
@@ -87,12 +87,13 @@ def verify(
     against: str | os.PathLike[str] | None = None,
     inputs: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    max_bytes: float | str | None = None,
 ) -> Verification:
     """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
 
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
-    the original of `against` too is no fault of the file. `against`: compare tensors, and the outputs in onnxruntime,
-    with this ONNX model's, on `inputs` (an .npz file) or seeded random ones.
+    the original of `against` too is no fault of the file. `max_bytes`: see dcz.load. `against`:
+    compare tensors, and the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file) or seeded random ones.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds
@@ -102,7 +103,7 @@ def verify(
     engines = [inflate_engine.__name__]
     with Archive(path) as archive:
         entries, metadata = archive.directory.entries, archive.directory.metadata
-        skeleton(archive)
+        skeleton_within(archive, max_bytes)
         for _ in decode_all(archive, threads):
             pass
         if deep:
@@ -114,7 +115,7 @@ def verify(
     if deep or against is not None:
         with files.temporary_folder("dcz-verify-") as folder:  # whose tensors are mapped, however large the model
             restored = Path(folder, "model.onnx")
-            decompress(path, restored, external_data="always", threads=threads)
+            decompress(path, restored, external_data="always", threads=threads, max_bytes=max_bytes)
             if deep:
                 checker = _check(restored, path, against)
             if against is not None:

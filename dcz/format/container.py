@@ -3,7 +3,6 @@
 89 DCZ 0D 0A 1A 0A | 1 0 | flags | D | P | CRC-32 | directory | graph | record 0 | record 1 ...
 """
 
-import math
 import os
 import threading
 from collections.abc import Container, Iterable
@@ -13,7 +12,7 @@ from typing import BinaryIO
 from ..deflate import crc32, deflate, inflate
 from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
-from ..tensor import DTYPES, Dtype
+from ..tensor import DTYPES, Dtype, is_valid_shape
 from . import record
 from .fields import Reader, string, u8, u32, varint
 
@@ -22,9 +21,12 @@ MAJOR, MINOR = 1, 1
 HEADER = 24  # bytes
 DIRECTORY_LIMIT = 1 << 26  # plain bytes
 GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
+# What may be inflated: so many bytes in any file, and so many more for each byte that is stored.
+DIRECTORY_EXPANSION = 1 << 20, 1 << 4
+GRAPH_EXPANSION = 1 << 26, 1 << 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """The directory's entry of one tensor; its record starts at byte `offset` of the file."""
 
@@ -73,12 +75,13 @@ def is_dcz(path: str | os.PathLike[str]) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
-    """The bytes before the records: header, directory and `graph` (a serialized ModelProto).
+def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], min_graph: int = 0) -> bytes:
+    """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which is to take
+    `min_graph` bytes at least, an eighth of its own or less.
 
     The records follow in the order of `entries`; their offsets are not used.
     """
-    stored_graph = min(graph, deflate(graph), key=len)
+    stored_graph = _deflated(graph, GRAPH_EXPANSION, min_graph)
     plain = bytearray()
     plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
     plain += varint(len(metadata))
@@ -91,10 +94,22 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
         plain += b"".join(varint(dim) for dim in entry.shape)
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
-    stored = min(bytes(plain), deflate(plain), key=len)
+    stored = _deflated(bytes(plain), DIRECTORY_EXPANSION)
     minor = max((entry.info.minor for entry in entries), default=0)
     head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
+
+
+def _deflated(plain: bytes, expansion: tuple[int, int], least: int = 0) -> bytes:
+    """`plain`, or what it deflates to where that is shorter: not below `least`, nor to less than readers expand."""
+    stored = deflate(plain)
+    if len(stored) < least or not _may_inflate(len(stored), len(plain), expansion):
+        stored = deflate(plain, search=False)  # which takes a bit or more for each byte
+    return min(plain, stored, key=len)
+
+
+def _may_inflate(stored: int, plain: int, expansion: tuple[int, int]) -> bool:
+    return plain <= expansion[0] + expansion[1] * stored
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -195,7 +210,8 @@ def read_directory(file: BinaryIO) -> Directory:
     if any(reader.take(2)):
         raise CorruptFile("flags", "a reserved flag is set")
     stored_length, plain_length, crc = reader.u32(), reader.u32(), reader.u32()
-    if stored_length > plain_length or plain_length > DIRECTORY_LIMIT:
+    may_inflate = _may_inflate(stored_length, plain_length, DIRECTORY_EXPANSION)
+    if stored_length > plain_length or plain_length > DIRECTORY_LIMIT or not may_inflate:
         raise CorruptFile("directory-size", f"a directory of {stored_length} bytes said to hold {plain_length}")
     if stored_length > file_size - HEADER:
         raise CorruptFile("truncated", f"the directory needs {stored_length} bytes, {file_size - HEADER} are there")
@@ -222,7 +238,8 @@ def _parse(plain: bytes, graph_offset: int, version: tuple[int, int], file_size:
     """The directory from its inflated bytes, and the offset at which the last record ends."""
     reader = Reader(plain, "directory")
     graph_stored, graph_plain, graph_crc = reader.varint(), reader.varint(), reader.u32()
-    if graph_stored > graph_plain or graph_plain > GRAPH_LIMIT:
+    may_inflate = _may_inflate(graph_stored, graph_plain, GRAPH_EXPANSION)
+    if graph_stored > graph_plain or graph_plain > GRAPH_LIMIT or not may_inflate:
         raise CorruptFile("graph-size", f"a graph of {graph_stored} bytes said to hold {graph_plain}")
     offset = graph_offset + graph_stored
     metadata: dict[str, str] = {}
@@ -253,8 +270,8 @@ def _parse_entry(reader: Reader, offset: int) -> Entry:
     if code not in DTYPES:
         raise CorruptFile("dtype", f"tensor {name!r}: dtype {code} is unknown")
     dtype = DTYPES[code]
-    shape = tuple(reader.varint() for _ in range(reader.u8()))
-    if math.prod(max(dim, 1) for dim in shape) * dtype.bits >= 1 << 63:  # zeros must not hide an overflow
+    shape = reader.varints(reader.u8())
+    if not is_valid_shape(shape, dtype.bits):
         raise CorruptFile("shape", f"tensor {name!r}: the shape {shape} holds 2^63 bits or more")
     encoding = reader.u8()
     if encoding >= len(ENCODINGS) or (ENCODINGS[encoding] != "stored" and not dtype.real):

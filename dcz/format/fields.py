@@ -95,6 +95,14 @@ class Reader:
                 return value
         raise CorruptFile("varint", f"{self.part}: a malformed varint before offset {self.offset}")
 
+    def varints(self, count: int) -> tuple[int, ...]:
+        """`count` of them; refuses as `varint`."""
+        whole = bytes(self.data[self.offset : self.offset + count])
+        if len(whole) == count and whole.isascii():  # each has one byte, as most dims do
+            self.offset += count
+            return tuple(whole)
+        return tuple(self.varint() for _ in range(count))
+
     def string(self) -> str:
         """A string; refuses `text` for bytes that are not UTF-8."""
         encoded = bytes(self.take(self.varint()))

@@ -20,6 +20,7 @@ signals         signal processing, by its numbers      replace               new
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
+wire            messages counted before they are parsed
 """
 
 from .external_data import ALIGNMENT
@@ -32,10 +33,11 @@ from .program import Input, Node, Program, read_program
 from .replace import with_values
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
 from .tensors import INLINE_BYTES, ModelTensor
+from .wire import least_stored
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors",
-    "insert_batchnorms", "load", "make_external", "open_model", "parse_graph", "read_program", "reread_source",
-    "restore_data", "serialize", "snap_to_grids", "with_values",
+    "insert_batchnorms", "least_stored", "load", "make_external", "open_model", "parse_graph",
+    "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ TYPED_FIELDS = {
     "float32": ("float_data", "<f4"), "float64": ("double_data", "<f8"), "int64": ("int64_data", "<i8"),
     "int32": ("int32_data", "<i4"), "float16": ("int32_data", "<u2"), "bfloat16": ("int32_data", "<u2"),
 }  # fmt: skip
+DATA_FIELDS = ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
+_BLOCK = 1 << 16  # elements
 FLOATS = "floats"  # the AttributeProto field of a Constant's `value_floats`
 
 
@@ -31,7 +33,9 @@ def append_to_field(proto: TensorProto | AttributeProto, field: str, dtype: Dtyp
     if field == "raw_data":
         proto.raw_data = data.tobytes()
     else:
-        getattr(proto, field).extend(data.view(_element(field, dtype)).tolist())
+        elements, numbers = data.view(_element(field, dtype)), getattr(proto, field)
+        for start in range(0, len(elements), _BLOCK):  # as Python's numbers, which take eight times the room
+            numbers.extend(elements[start : start + _BLOCK].tolist())
 
 
 def _element(field: str, dtype: Dtype) -> str:

@@ -8,10 +8,10 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import CorruptFile
-from ..tensor import DTYPES
-from . import external_data
-from .data_fields import FLOATS, TYPED_FIELDS, append_to_field
-from .tensors import ModelTensor, tensor_from_proto
+from ..tensor import DTYPES, is_valid_shape
+from . import external_data, wire
+from .data_fields import DATA_FIELDS, FLOATS, TYPED_FIELDS, append_to_field
+from .tensors import MAX_DIMS, ModelTensor, tensor_from_proto
 from .uses import TensorSlot, TensorUses
 
 
@@ -28,8 +28,13 @@ class Reference:
     record: int
 
 
-def parse_graph(graph: bytes, label: str) -> ModelProto:
-    """The ModelProto in the `.dcz` file `label`; refuses `graph-reference` where its graph is none."""
+def parse_graph(graph: bytes, stored: int, label: str) -> ModelProto:
+    """The ModelProto in the `.dcz` file `label`, where it takes `stored` bytes.
+
+    Refuses `graph-reference` where its graph is none, or holds more messages than it may.
+    """
+    if not wire.is_within_bounds(graph, stored):
+        raise CorruptFile("graph-reference", f"{label}: the graph of {stored} bytes holds too many messages")
     proto = ModelProto()
     try:
         proto.ParseFromString(graph)
@@ -41,22 +46,38 @@ def parse_graph(graph: bytes, label: str) -> ModelProto:
 def find_references(proto: ModelProto, records: Sequence[tuple[int, tuple[int, ...]]], label: str) -> list[Reference]:
     """Every reference of a graph, in order. `records` are (dtype number, shape) of the file's records.
 
-    Refuses `graph-reference` where one does not fit its record.
+    Refuses `graph-reference` where one does not fit its record, and where any tensor has a shape that none may have.
     """
     references = []
-    for name, slot in TensorUses(proto).named_slots():
+    for name, slot in TensorUses(proto, slots_only=True).named_slots():
         tensor = slot.proto
-        if not isinstance(tensor, TensorProto) or tensor.data_location != TensorProto.EXTERNAL:
+        if not isinstance(tensor, TensorProto):
+            continue
+        if not _may_have_shape(tensor):
+            raise CorruptFile("graph-reference", f"{label}: tensor {name!r} has the shape {tuple(tensor.dims)}")
+        if tensor.data_location != TensorProto.EXTERNAL:
             continue
         entries = [(entry.key, entry.value) for entry in tensor.external_data]
         key, value = entries[0] if len(entries) == 1 else ("", "")
         record = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
         fits = 0 <= record < len(records) and records[record] == (tensor.data_type, tuple(tensor.dims))
+        if _holds_data(tensor, slot.owner if key == FLOATS else None):
+            raise CorruptFile("graph-reference", f"{label}: tensor {name!r} has data in the graph and in a record")
         if key not in _data_fields(slot, tensor) or not fits:
             detail = f"{label}: tensor {name!r} refers to {key}={value!r}, which does not fit"
             raise CorruptFile("graph-reference", detail)
         references.append(Reference(name, slot, key, record))
     return references
+
+
+def _may_have_shape(tensor: TensorProto) -> bool:
+    dtype = DTYPES.get(tensor.data_type)
+    return len(tensor.dims) <= MAX_DIMS and is_valid_shape(tensor.dims, 1 if dtype is None else dtype.bits)
+
+
+def _holds_data(tensor: TensorProto, owner: AttributeProto | None) -> bool:
+    """Whether a tensor, or the Constant's attribute that it stands for, has data beside that of its record."""
+    return any(len(getattr(tensor, field)) for field in DATA_FIELDS) or (owner is not None and len(owner.floats) > 0)
 
 
 def _data_fields(slot: TensorSlot, tensor: TensorProto) -> set[str]:
@@ -95,7 +116,7 @@ def make_external(reference: Reference, location: str, offset: int, length: int)
 def inline_tensors(proto: ModelProto, label: str) -> list[ModelTensor]:
     """The tensors that keep their data in the graph of the `.dcz` file `label`. Raises UnsuitableModel."""
     tensors = []
-    for name, slot in TensorUses(proto).named_slots():
+    for name, slot in TensorUses(proto, slots_only=True).named_slots():
         if not isinstance(slot.proto, TensorProto) or slot.proto.data_location != TensorProto.EXTERNAL:
             tensor = tensor_from_proto(name, slot.proto, None, label)
             tensors += [tensor] if tensor else []

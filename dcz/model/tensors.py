@@ -8,7 +8,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import UnsuitableModel
 from ..files import FileRange
-from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, values
+from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, is_valid_shape, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
 from .roles import Role, roles
@@ -126,6 +126,8 @@ def tensor_from_proto(
         raise UnsuitableModel(f"{label}: a negative dim in {shape}")
     if len(shape) > MAX_DIMS:
         raise UnsuitableModel(f"{label}: {len(shape)} dims; a .dcz file takes {MAX_DIMS}")
+    if not is_valid_shape(shape, 1 if dtype is None else dtype.bits):
+        raise UnsuitableModel(f"{label}: the shape {shape} holds 2^63 bits or more; remove the tensor, or cut its dims")
     if proto.data_location == TensorProto.EXTERNAL:
         if dtype is None:
             kind = proto.data_type

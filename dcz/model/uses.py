@@ -69,7 +69,7 @@ class Read:
         return [(self.scope, name) for name in self.node.output if name]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class TensorSlot:
     """A place of a model that holds a tensor.
 
@@ -86,9 +86,11 @@ class TensorSlot:
 
 class TensorUses:
     """One walk over a model: `slots`, its tensors in order (the main graph's initializers first), and who reads which
-    value. `main` is the main graph's scope."""
+    value. `main` is the main graph's scope. With `slots_only`, the slots alone, whose values say nothing: a
+    small part of the time."""
 
-    def __init__(self, proto: ModelProto):
+    def __init__(self, proto: ModelProto, slots_only: bool = False):
+        self._slots_only = slots_only
         self.slots: list[TensorSlot] = []
         self._readers: dict[Value, list[Read]] = defaultdict(list)
         self._constants: set[Value] = set()
@@ -100,12 +102,12 @@ class TensorUses:
         self._flows: dict[Value, list[_Flow]] = defaultdict(list)
         self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
         self._calls = 0
-        functions = [(function, _Scope([*function.input, *_outputs(function.node)])) for function in proto.functions]
-        self._functions = {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
+        functions = [(function, self._scope(function.input, function.node)) for function in proto.functions]
+        self._functions = {} if slots_only else {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
-        self.inputs = [(self.main, info.name) for info in proto.graph.input]
-        self.inputs = [value for value in self.inputs if value not in self._constants]
-        self.outputs = frozenset((self.main, info.name) for info in proto.graph.output)
+        inputs = () if slots_only else ((self.main, info.name) for info in proto.graph.input)
+        self.inputs = [value for value in inputs if value not in self._constants]
+        self.outputs = frozenset(() if slots_only else ((self.main, info.name) for info in proto.graph.output))
         for function, scope in functions:
             for attribute in function.attribute_proto:
                 self._add_attribute(f"{function.name}.{attribute.name}", attribute, None)
@@ -178,14 +180,19 @@ class TensorUses:
             taken.add(name)
             yield name, slot
 
+    def _scope(self, names: Iterable[str], nodes: Iterable[NodeProto], parent: _Scope | None = None) -> _Scope:
+        return _Scope(() if self._slots_only else [*names, *_outputs(nodes)], parent)
+
     def _add_graph(self, graph: GraphProto, parent: _Scope | None) -> _Scope:
-        tensors = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
-        names = [*(t.name for t in tensors), *(v.name for v in graph.input), *_outputs(graph.node)]
-        scope = _Scope(names, parent)
-        self.slots += [TensorSlot(t.name, t, (scope, t.name), is_initializer=True) for t in graph.initializer]
-        self._constants.update((scope, tensor.name) for tensor in tensors)
-        for sparse in graph.sparse_initializer:
-            self._add_sparse(sparse.values.name, sparse, (scope, sparse.values.name))
+        stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+        names = [tensor.name for tensor in stored]
+        scope = self._scope([*names, *(info.name for info in graph.input)], graph.node, parent)
+        values = [None if self._slots_only else (scope, name) for name in names]
+        dense = len(graph.initializer)
+        self.slots += map(functools.partial(TensorSlot, is_initializer=True), names[:dense], stored[:dense], values)
+        self._constants.update(value for value in values if value)
+        for sparse, value in zip(graph.sparse_initializer, values[dense:], strict=True):
+            self._add_sparse(sparse.values.name, sparse, value)
         self._add_nodes(graph.node, scope)
         return scope
 
@@ -194,7 +201,10 @@ class TensorUses:
 
     def _add_nodes(self, nodes: Iterable[NodeProto], scope: _Scope) -> None:
         for node in nodes:
-            self._add_reads(node, scope)
+            if not self._slots_only:
+                self._add_reads(node, scope)
+            elif not node.attribute:
+                continue
             output = node.output[0] if node.output else node.name
             value = (scope, output) if node.op_type == "Constant" else None
             for attribute in node.attribute:
@@ -243,6 +253,8 @@ class TensorUses:
 
     def _add_body(self, node: NodeProto, graph: GraphProto, scope: _Scope) -> None:
         inner = self._add_graph(graph, scope)
+        if self._slots_only:
+            return
         for name, inside in zip(node.input, graph.input, strict=False):  # Loop and Scan hand inputs on, in order
             self._flows[scope.resolve(name)].append(_Flow((inner, inside.name)))
         if node.op_type == "If":

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..arguments import parse_limit
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
@@ -21,6 +20,7 @@ from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output, replacing, sync
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count
+from .limits import Limit
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,7 +58,7 @@ def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference
     """The graph of a file as a ModelProto, and the references to each of its records, by number."""
     from .. import model
 
-    proto = model.parse_graph(archive.graph(), archive.path)
+    proto = model.parse_graph(archive.graph(), archive.directory.graph_stored, archive.path)
     records = [(entry.dtype.code, entry.shape) for entry in archive.directory.entries]
     references: dict[int, list[model.Reference]] = defaultdict(list)
     for reference in model.find_references(proto, records, archive.path):
@@ -71,14 +71,13 @@ def load(
 ) -> "ModelProto":
     """The model in a `.dcz` file as an onnx.ModelProto, all its tensors inside.
 
-    A file that would decode to more than `max_bytes` (a number, or text such as "1MB") is refused before anything is
-    decoded. Raises DczError.
+    A file that would decode to more than `max_bytes` (a number, or text such as "1MB"; default: see limits) is refused
+    before anything is decoded. Raises DczError.
     """
     from .. import model
 
-    limit = parse_limit(max_bytes)
     with Archive(path) as archive:
-        proto, references, _ = _skeleton_within(archive, limit)
+        proto, references, _ = skeleton_within(archive, max_bytes)
         number = 0
         for _, data in decode_all(archive, threads):
             for reference in references[number]:
@@ -101,19 +100,19 @@ def decompress(
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
     `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
-    "auto" does that up to 2 GB. A file that would decode to more than `max_bytes` is refused before anything is
-    decoded. `progress` is called with a tensor's name, the bytes of tensors done, and those in all. `force` replaces
-    files that exist. Raises DczError; older files stay as they were.
+    "auto" does that up to 2 GB. A file that would decode to more than `max_bytes` (see `load`) is refused before
+    anything is decoded. `progress` is called with a tensor's name, the bytes of tensors done, and those in all. `force`
+    replaces files that exist. Raises DczError; older files stay as they were.
     """
     from .. import model
 
-    limit = parse_limit(max_bytes)
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     data_path = Path(f"{os.fspath(output)}.data")
     with Archive(path) as archive, contextlib.ExitStack() as stack:
-        proto, references, nbytes = _skeleton_within(archive, limit)
+        proto, references, nbytes = skeleton_within(archive, max_bytes)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
+        _check_message(archive, references, outside)
         files: list[BinaryIO] = []
         for target in (output, data_path) if outside else (output,):
             check_output(target, force, inputs=[path])
@@ -122,7 +121,7 @@ def decompress(
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
             offset = None
             for reference in references[number]:
-                if outside and reference.slot.is_initializer and reference.field == "raw_data":
+                if outside and _may_be_outside(reference):
                     offset = _append(files[1], data, model.ALIGNMENT) if offset is None else offset
                     model.make_external(reference, data_path.name, offset, len(data))
                 else:
@@ -136,21 +135,44 @@ def decompress(
     return Path(output)
 
 
-def _skeleton_within(
-    archive: Archive, max_bytes: float | None
+def skeleton_within(
+    archive: Archive, max_bytes: float | str | None
 ) -> "tuple[ModelProto, Mapping[int, list[Reference]], int]":
     """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `max_bytes`."""
-    directory = archive.directory
-
-    def check(nbytes: int) -> int:
-        if max_bytes is not None and nbytes > max_bytes:
-            raise UnsuitableModel(f"{archive.path}: decodes to {nbytes} bytes, more than the limit of {max_bytes}")
-        return nbytes
-
-    check(directory.graph_plain + sum(entry.nbytes for entry in directory.entries))  # before the graph is parsed
+    limit = check_directory(archive, max_bytes)  # before the graph is parsed
     proto, references = skeleton(archive)
+    directory = archive.directory
     inside = sum(directory.entries[number].nbytes * len(uses) for number, uses in references.items())
-    return proto, references, check(directory.graph_plain + inside)
+    return proto, references, limit.check(directory.graph_plain + inside)
+
+
+def check_directory(archive: Archive, max_bytes: float | str | None) -> Limit:
+    """The limit for a file; raises UnsuitableModel where its graph and records, each decoded once, take more."""
+    directory = archive.directory
+    limit = Limit.of(archive.path, directory.file_size, max_bytes)
+    limit.check(directory.graph_plain + sum(entry.nbytes for entry in directory.entries))
+    return limit
+
+
+def _check_message(archive: Archive, references: "Mapping[int, list[Reference]]", outside: bool) -> None:
+    """Raise UnsuitableModel where what stays in the model itself is more than protobuf takes."""
+    from .. import model
+
+    directory = archive.directory
+    inside = sum(
+        directory.entries[number].nbytes
+        for number, uses in references.items()
+        for reference in uses
+        if not (outside and _may_be_outside(reference))
+    )
+    if directory.graph_plain + inside > model.PROTOBUF_LIMIT:
+        remedy = "its tensors are no initializers" if outside else "give --external-data always"
+        raise UnsuitableModel(f"{archive.path}: an ONNX file of 2 GB or more needs external data: {remedy}")
+
+
+def _may_be_outside(reference: "Reference") -> bool:
+    """Whether runtimes take a tensor's data from a file beside the model."""
+    return reference.slot.is_initializer and reference.field == "raw_data"
 
 
 def _append(file: BinaryIO, data: np.ndarray, alignment: int) -> int:

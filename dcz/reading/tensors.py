@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import CorruptFile, UnsuitableModel
+from ..errors import CorruptFile, DczError, UnsuitableModel
 from ..format.container import Archive, Entry
 from ..tensor import Dtype, values
-from .decompress import decode_all, decode_tensor, skeleton
+from .decompress import check_directory, decode_all, decode_tensor, skeleton_within
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
@@ -28,11 +28,17 @@ class Tensors(Mapping[str, np.ndarray]):
     decode a few tensors ahead on all cores, at most parallel.MAX_BYTES_IN_FLIGHT of them. Small tensors live in the
     graph, and so do the further names of a tensor that is written once; the graph is read when a name is not in the
     directory, or when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as
-    their packed bytes. A context manager; threads may share it.
+    their packed bytes. A context manager; threads may share it. A file whose tensors would take more than `max_bytes`
+    in all (see dcz.load), each counted under all its names, is refused.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self._archive = Archive(path)
+    def __init__(self, path: str | os.PathLike[str], *, max_bytes: float | str | None = None):
+        self._archive, self._max_bytes = Archive(path), max_bytes
+        try:
+            check_directory(self._archive, max_bytes)
+        except DczError:
+            self.close()
+            raise
         self._entries = {entry.name: entry for entry in self._archive.directory.entries}
         self._in_graph: dict[str, Entry | ModelTensor] | None = None
 
@@ -89,7 +95,7 @@ class Tensors(Mapping[str, np.ndarray]):
         if self._in_graph is None:
             from .. import model
 
-            proto, references = skeleton(self._archive)
+            proto, references, _ = skeleton_within(self._archive, self._max_bytes)
             try:
                 tensors = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:

@@ -28,6 +28,7 @@ from .parts import (
     build,
     constant,
     deflate,
+    deflate_pairs,
     entry,
     fine,
     float_scales,
@@ -72,6 +73,7 @@ def files() -> Invalid:
     deflated = deflate(listing([entry(W._replace(name="w" * 90))]))
     size = len(listing([entry(W._replace(name="w" * 90))]))
     graph = listing([entry(W)], graph=b"graph")
+    bomb = deflate_pairs(b"", b"\0\0", 2**19 + 40_000)
     huge = listing([entry(W._replace(name=name), length=2**63 - 1) for name in "abc"])
     return [
         ("not-dcz", b"", "an empty file"),
@@ -88,6 +90,7 @@ def files() -> Invalid:
         ("directory-size", seal(listed, W.record, plain=len(listed) - 1), "D is greater than P"),
         ("directory-size", seal(deflated, W.record, plain=2**26 + 1), "P is one more than 2^26"),
         ("directory-size", seal(b"", stored=2**32 - 1), "D is greater than P, and as much as 4 GiB"),
+        ("directory-size", seal(bomb, plain=2**20 + 16 * len(bomb) + 1), "P is one more than 2^20 + 16 D"),
         ("directory-crc", flip(good, 20), "a bit of the CRC-32 is flipped"),
         ("directory-crc", flip(good, 9), "a bit of the minor version is flipped, which the CRC-32 covers"),
         ("directory-crc", flip(good, 24 + len(listed) - 1), "a bit of the directory's last byte is flipped"),
@@ -144,6 +147,7 @@ def directories() -> Invalid:
         ("duplicate-name", build(metadata=[("k", "1"), ("l", "1"), ("k", "1")]), "a metadata key twice"),
         ("graph-size", seal(varint(0) + varint(2**31) + no_tensors[2:]), "a plain graph of 2^31 bytes"),
         ("graph-size", seal(varint(1) + varint(0) + no_tensors[2:], b"x"), "stored in more bytes than it has"),
+        ("graph-size", seal(varint(1) + varint(2**26 + 65) + no_tensors[2:], b"x"), "2^26 + 65 bytes out of one"),
         ("directory-trailing", seal(no_tensors + b"\0"), "a byte after the last entry"),
         ("directory-trailing", seal(listing([entry(W)]) + entry(W), W.record), "one entry more than the count"),
         ("dtype", listed(W._replace(dtype=0)), "type 0, UNDEFINED"),
@@ -189,6 +193,31 @@ def graphs() -> Invalid:
     flat = build(W._replace(dims=(1, 2)), graph=square.SerializeToString(deterministic=True))
     in_branch = NodeProto(op_type="If", input=["c"], output=["y"], attribute=[branch])
     reason = "graph-reference"
+    filled = reference(*fine)
+    filled.float_data.extend([1, 2])
+    floats_attribute = AttributeProto(
+        name="value_floats", type=AttributeProto.TENSOR, t=reference("w", FLOAT, [2], "floats", "0"), floats=[1, 2]
+    )
+    both = NodeProto(op_type="Constant", output=["w"], attribute=[floats_attribute])
+    nothing = TensorProto(name="v", data_type=FLOAT, dims=[0, 2**62, 2**62])
+
+    def crowded(most: int, each: int, two: bytes, *around: bytes) -> bytes:
+        """A graph of one message or field of two bytes more than most + each * G, within messages of these keys."""
+        stored, head = b"", b""
+        for _ in range(4):  # until the number fits the length of what it deflates to
+            count = most + each * len(stored) + 1
+            size, head = 2 * count, b""
+            for key in reversed(around):
+                head = key + varint(size + len(head)) + head
+            stored = deflate_pairs(head, two, count)
+        return seal(listing([], graph=stored, graph_size=len(head) + 2 * count), stored)
+
+    def nested(depth: int) -> bytes:
+        body = b""
+        for level in range(depth - 1, 0, -1):  # node, attribute, graph, node ...
+            body = (b"\x32", b"\x0a", b"\x2a")[level % 3] + varint(len(body)) + body
+        return build(graph=b"\x3a" + varint(len(body)) + body)
+
     return [
         ("graph-crc", build(W, graph=b"graph").replace(b"graph", b"grapf"), "a bit of the graph is flipped"),
         ("graph-crc", seal(b"\0\0" + u32(1) + b"\0\0"), "an empty graph with a CRC-32 of 1"),
@@ -208,6 +237,14 @@ def graphs() -> Invalid:
         (reason, holding(none), "external, without an entry"),
         (reason, flat, "`floats` of two dims"),
         (reason, holding(node=[in_branch]), "a faulty reference within a branch of an If"),
+        (reason, holding(filled), "a record and data in the graph"),
+        (reason, holding(node=[both]), "`floats` and a record for them"),
+        (reason, holding(nothing), "a tensor without a record, whose dims overflow though it has no elements"),
+        (reason, holding(TensorProto(name="v", data_type=8, dims=[-1])), "a negative dim of a tensor of text"),
+        (reason, holding(TensorProto(name="v", data_type=FLOAT, dims=[1] * 256)), "256 dims"),
+        (reason, crowded(2**17 - 2, 4, b"\x2a\0", b"\x3a"), "2^17 + 4 G + 1 messages"),
+        (reason, crowded(2**19 - 2, 16, b"\x08\1", b"\x3a", b"\x2a"), "2^19 + 16 G + 1 fields"),
+        (reason, nested(101), "messages nested 101 deep"),
     ]
 
 

@@ -116,6 +116,15 @@ def deflate(data: bytes) -> bytes:
     return bits_to_bytes(bits + "0000000")
 
 
+def deflate_pairs(head: bytes, two: bytes, count: int) -> bytes:
+    """One fixed block as of `deflate`: literals, and the last two bytes `count` times in all by the longest matches."""
+    whole, rest = divmod(2 * count - 2, 258)
+    literals = "".join(
+        f"{byte + 0x30:08b}" if byte < 144 else f"{byte - 144 + 0x190:09b}" for byte in head + two + two * (rest // 2)
+    )
+    return bits_to_bytes("110" + literals + ("11000101" + "00001") * whole + "0000000")
+
+
 def match_length(data: bytes, at: int, back: int) -> int:
     length = 0
     while back <= at and length < 258 and at + length < len(data) and data[at + length] == data[at + length - back]:

@@ -699,7 +699,7 @@ def test_floats_of_a_constant_are_one_row_of_float32(dtype, dims):
 
 def test_a_graph_that_is_no_model_is_refused():
     with pytest.raises(CorruptFile, match="graph-reference"):
-        onnx_model.parse_graph(b"\xff\xff\xff", "net.dcz")
+        onnx_model.parse_graph(b"\xff\xff\xff", 3, "net.dcz")
 
 
 def test_a_dcz_file_given_as_a_model_is_called_what_it_is(tmp_path):

@@ -1,0 +1,107 @@
+"""How many messages a serialized model holds, counted on the wire before protobuf takes memory for them.
+
+    count(ModelProto().SerializeToString())   ->  Counts(messages=1, fields=0)
+
+A message of two bytes takes two hundred in memory, and deflate makes a thousand such bytes of one: a reader has to
+count before it parses (spec, section 4).
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+from onnx import ModelProto
+
+MAX_DEPTH = 100  # messages within one another: what protobuf itself allows
+MAX_MESSAGES = 1 << 17, 4  # of any graph, and for each byte that it takes in its file
+MAX_FIELDS = 1 << 19, 16
+_SMALL = 2 * MAX_MESSAGES[0]  # bytes that hold no more messages than any graph may have: one takes two bytes or more
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+
+Table = dict[int, Any]  # of a message: the numbers of its fields that are messages, and their tables
+
+
+class Counts(NamedTuple):
+    """Messages, the outermost among them, and fields of all of them."""
+
+    messages: int
+    fields: int
+
+
+def is_within_bounds(graph: bytes, stored: int) -> bool:
+    """Whether a graph that takes `stored` bytes in its file may be parsed. What is no message is for the parser."""
+    most = [floor + factor * stored for floor, factor in (MAX_MESSAGES, MAX_FIELDS)]
+    return len(graph) <= _SMALL or all(map(int.__le__, count(graph, *most), most))
+
+
+def least_stored(graph: bytes) -> int:
+    """The bytes that a graph has to take in its file, for readers to parse it: an eighth of its own at most."""
+    if len(graph) <= _SMALL:
+        return 0
+    found = zip(count(graph), (MAX_MESSAGES, MAX_FIELDS), strict=True)
+    return min(len(graph) // 8, max(0, *(-(-(number - floor) // factor) for number, (floor, factor) in found)))
+
+
+def count(data: bytes, most_messages: int | None = None, most_fields: int | None = None) -> Counts:
+    """The messages and fields of a serialized ModelProto; counting ends at one more than the most, or where the bytes
+    are no message, and with too many where they are nested deeper than MAX_DEPTH or hold a group."""
+    unlimited = len(data) + 1
+    most_messages = unlimited if most_messages is None else most_messages
+    most_fields = unlimited if most_fields is None else most_fields
+    messages, fields, at, end, table = 1, 0, 0, len(data), _root()
+    around: list[tuple[int, Table]] = []  # the ends and tables of the messages that are not at an end yet
+    try:
+        while messages <= most_messages and fields <= most_fields:
+            while at >= end:
+                if not around:
+                    return Counts(messages, fields)
+                end, table = around.pop()
+            fields += 1
+            key, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
+            kind = key & 7
+            if kind == _BYTES:
+                size, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
+                inner = table.get(key >> 3)
+                if inner is None:
+                    at += size
+                    continue
+                messages += 1
+                if len(around) >= MAX_DEPTH:
+                    return Counts(most_messages + 1, fields)
+                around.append((end, table))
+                end, table = at + size, inner
+            elif kind == _VARINT:
+                while data[at] >= 0x80:
+                    at += 1
+                at += 1
+            elif kind in (_FIXED32, _FIXED64):
+                at += 4 if kind == _FIXED32 else 8
+            else:  # a group, which ONNX does not have: what is in it might read as something else here than there
+                return Counts(most_messages + 1, fields)
+    except IndexError:  # cut within a field
+        pass
+    return Counts(messages, fields)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A varint, and where what follows it begins."""
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80 or shift > 63:
+            return value, at
+
+
+@functools.cache
+def _root() -> Table:
+    """The table of ModelProto, by protobuf's own description of ONNX."""
+    tables: dict[str, Table] = {}
+
+    def table_of(message: Any) -> Table:
+        if message.full_name not in tables:
+            table = tables[message.full_name] = {}
+            table |= {field.number: table_of(field.message_type) for field in message.fields if field.message_type}
+        return tables[message.full_name]
+
+    return table_of(ModelProto.DESCRIPTOR)

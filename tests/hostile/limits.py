@@ -1,0 +1,59 @@
+"""Work in a process of its own, with bounds on processor time and memory that the system holds.
+
+used = run_limited(["-m", "dcz", "inspect", "bomb.dcz"])
+used.code, used.seconds, used.megabytes
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests import ROOT
+
+SECONDS = 20  # of processor time, until the system ends the process: what a fault takes must not take the machine
+ADDRESS_SPACE = 4 << 30  # bytes
+QUICK = 2.0  # seconds of processor time that a hostile input may take
+SMALL = 300.0  # megabytes (10^6 bytes) of memory
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process gave and took: its exit code (negative: the signal that ended it), seconds of processor time, and
+    megabytes of memory at its peak."""
+
+    code: int
+    seconds: float
+    megabytes: float
+    out: str
+    err: str
+
+
+def run_limited(
+    arguments: Sequence[str | os.PathLike[str]],
+    cwd: str | os.PathLike[str] | None = None,
+    address_space: int = ADDRESS_SPACE,
+) -> Used:
+    """Run Python with these arguments under the limits."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    # The small process between measures: what its child takes is not mixed with what other tests have taken.
+    relay = (
+        "import json, resource, subprocess, sys; done = subprocess.run(sys.argv[1:], capture_output=True, text=True, "
+        "errors='replace'); used = resource.getrusage(resource.RUSAGE_CHILDREN); json.dump([done.returncode, "
+        "used.ru_utime + used.ru_stime, used.ru_maxrss, done.stdout, done.stderr], sys.stdout)"
+    )
+    command = [sys.executable, "-S", "-c", relay, sys.executable, *map(os.fspath, arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, preexec_fn=limit, check=True
+    )
+    code, seconds, peak, out, err = json.loads(done.stdout)
+    return Used(code, seconds, peak * 1024 / 1e6, out, err)
