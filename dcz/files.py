@@ -7,14 +7,13 @@ with replacing("model.dcz") as file:
 import contextlib
 import mmap
 import os
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from .errors import FileAccess
+from .parts import Part
 
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 
@@ -57,22 +56,17 @@ def check_output(
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A temporary file in the same folder that takes the place of `path` at the end, or vanishes before that.
 
-    Its `name` is its path meanwhile. Permissions stay those of the old file; a link stays, and what it points to is
-    replaced. Raises FileAccess for a full disk, a missing folder, no permission.
+    Its `name` is a path to it meanwhile, for this process. Permissions stay those of the old file, setuid bits apart; a
+    link stays, and what it points to is replaced. Raises FileAccess for a full disk, a missing folder, no permission.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
-    try:
-        with writing(path):
-            with open(temporary, "x+b") as file:
-                yield file
-                sync(file)
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copymode(target, temporary)
-            os.replace(temporary, target)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with writing(path):
+        part = Part(Path(os.path.realpath(path)))
+        try:
+            yield part.file
+            sync(part.file)
+            part.place()
+        finally:
+            part.discard()
 
 
 @contextlib.contextmanager
@@ -86,15 +80,13 @@ def spooled(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def scratch(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file in `folder` for other processes to read meanwhile, by its `name`; it goes at the end."""
-    path = Path(folder, f".dcz.{secrets.token_hex(8)}.part")
+    path = Path(folder, "dcz")
+    with writing(path):
+        part = Part(path, is_shared=True)
     try:
-        with writing(path):
-            file = open(path, "x+b")  # noqa: SIM115 (closed below, where errors are not those of opening)
-        with file:
-            yield file
+        yield part.file
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        part.discard()
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import dcz
+from dcz.reading.outside import written_files
 from tests import models
 from tests.networks import perceptron
 
@@ -165,7 +166,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "decompressed", dcz.decompress(output, folder / "back.onnx").read_bytes()
     dcz.compress(outside, output, threads=1)
     back = dcz.decompress(output, folder / "back.onnx", external_data="always")
-    yield "decompressed to external data", back.read_bytes() + Path(f"{back}.data").read_bytes()
+    yield "decompressed to external data", back.read_bytes() + written_files(back)[1].read_bytes()
 
 
 def _resumed(model: Path, output: Path) -> bytes:

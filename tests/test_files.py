@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dcz import parts
 from dcz.errors import BadPlan, FileAccess
 from dcz.files import check_output, replacing, temporary_folder
 from tests import ROOT
@@ -47,7 +48,7 @@ def test_the_new_file_appears_at_the_end_and_not_before(target):
         file.write(NEW)
         file.flush()
         assert target.read_bytes() == OLD
-        assert Path(file.name).read_bytes() == NEW and Path(file.name).parent == target.parent
+        assert Path(file.name).read_bytes() == NEW and os.listdir(target.parent) == [target.name]
     assert target.read_bytes() == NEW and os.listdir(target.parent) == [target.name]
 
 
@@ -99,6 +100,57 @@ def test_a_killed_process_leaves_the_old_file(target):
     """
     assert subprocess.run([sys.executable, "-c", code, target], cwd=ROOT).returncode == 9
     assert target.read_bytes() == OLD
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """A system that has no files without a name."""
+    monkeypatch.setattr(parts, "_open_nameless", lambda folder: None)
+
+
+def test_a_killed_process_leaves_nothing_where_files_need_no_name(target):
+    test_a_killed_process_leaves_the_old_file(target)
+    assert not hasattr(os, "O_TMPFILE") or untouched(target)
+
+
+def test_what_killed_processes_leave_goes_with_the_next_run_and_nothing_else(target, named, monkeypatch):
+    left = target.with_name(".net.dcz.0123456789abcdef.part")
+    others = [".other.dcz.0123456789abcdef.part", ".net.dcz.part", "net.dcz.0123456789abcdef.part"]
+    for name in (left.name, *others):
+        (target.parent / name).write_bytes(b"half")
+    with replacing(target) as first:
+        assert not left.exists() and Path(first.name).parent == target.parent
+        with replacing(target) as second:  # of another process that is alive: its file is locked
+            assert Path(first.name).exists()
+            second.write(NEW)
+    assert target.read_bytes() == b"" and sorted(os.listdir(target.parent)) == sorted([*others, target.name])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_a_part_is_open_to_nobody_to_whom_the_target_is_closed(mode, target, named):
+    target.chmod(mode)
+    before = os.umask(0)
+    try:
+        with replacing(target) as file:
+            assert stat.S_IMODE(os.stat(file.name).st_mode) & ~mode == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+
+
+def test_setuid_bits_are_not_copied(target):
+    target.chmod(0o6755)
+    with replacing(target) as file:
+        file.write(NEW)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+
+
+def test_the_folder_is_synced_when_the_name_is_there(target, monkeypatch):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(stat.S_ISDIR(os.fstat(fd).st_mode)), fsync(fd)))
+    with replacing(target) as file:
+        file.write(NEW)
+    assert synced == [False, True]
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o755])

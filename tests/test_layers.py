@@ -30,7 +30,7 @@ FLOORS = [
     "arrays plan parallel",
     "tensor",
     "arguments files",
-    "errors",
+    "errors parts",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
 # Within codec: no stage imports another. All may use the helpers beside them: a histogram of weights, code lengths, the

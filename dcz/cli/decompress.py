@@ -1,13 +1,8 @@
 """`dcz decompress`"""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from .common import FILE, as_json, force, max_bytes_option, print_json, progress, size, threads
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command("decompress")
@@ -18,7 +13,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "never", "always"]),
     default="auto",
     show_default=True,
-    help="Write weights to OUTPUT.data; auto: only past 2 GB.",
+    help="Write weights to a file beside it, OUTPUT.*.data; auto: only past 2 GB.",
 )
 @max_bytes_option
 @threads
@@ -42,10 +37,9 @@ def command(
     from pathlib import Path
 
     from ..reading.decompress import decompress
+    from ..reading.outside import written_files
 
     output = output or str(Path(file).with_suffix(".onnx"))
-    paths = [Path(output), Path(f"{output}.data")]
-    before = [_identity(path) for path in paths]
     with progress("decoding") as report:
         decompress(
             file,
@@ -56,13 +50,8 @@ def command(
             progress=report,
             force=force,
         )
-    written = [path for path, old in zip(paths, before, strict=True) if _identity(path) != old]
+    written = written_files(output)
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
     else:
         click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))
-
-
-def _identity(path: "Path") -> tuple[int, int] | None:
-    """What changes when a file is replaced: a stale OUTPUT.data from another time must not be listed."""
-    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None

@@ -93,7 +93,8 @@ def verify(
 
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
     the original of `against` too is no fault of the file. `max_bytes`: see dcz.load. `against`:
-    compare tensors, and the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file) or seeded random ones.
+    compare tensors, and the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file) or seeded random
+    ones.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds

@@ -31,13 +31,21 @@ from .insert_batchnorm import insert_batchnorms
 from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
 from .replace import with_values
-from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
+from .skeleton import (
+    Reference,
+    external_locations,
+    find_references,
+    inline_tensors,
+    make_external,
+    parse_graph,
+    restore_data,
+)
 from .tensors import INLINE_BYTES, ModelTensor
 from .wire import least_stored
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors",
-    "insert_batchnorms", "least_stored", "load", "make_external", "open_model", "parse_graph",
+    "check_model", "external_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto",
+    "inline_tensors", "insert_batchnorms", "least_stored", "load", "make_external", "open_model", "parse_graph",
     "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 net.dcz -> records -> codec.decode, a few ahead -> tensors, each checked against its CRC-32 -> net.onnx
 """
 
-import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +16,10 @@ from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
-from ..files import check_output, replacing, sync
+from ..files import check_output
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count
+from . import outside
 from .limits import Limit
 
 if TYPE_CHECKING:
@@ -99,39 +99,37 @@ def decompress(
 ) -> Path:
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
-    `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
-    "auto" does that up to 2 GB. A file that would decode to more than `max_bytes` (see `load`) is refused before
-    anything is decoded. `progress` is called with a tensor's name, the bytes of tensors done, and those in all. `force`
-    replaces files that exist. Raises DczError; older files stay as they were.
+    `external_data`: "always" writes the tensors of initializers to a file beside it, whose name tells its content (see
+    outside); "never" keeps all in one file; "auto" does that up to 2 GB. A file that would decode to more than
+    `max_bytes` (see `load`) is refused before anything is decoded. `progress` is called with a tensor's name, the bytes
+    of tensors done, and those in all. `force` replaces files that exist. Raises DczError; older files stay as they
+    were.
     """
     from .. import model
 
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
-    data_path = Path(f"{os.fspath(output)}.data")
-    with Archive(path) as archive, contextlib.ExitStack() as stack:
+    with Archive(path) as archive:
         proto, references, nbytes = skeleton_within(archive, max_bytes)
-        outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
-        _check_message(archive, references, outside)
-        files: list[BinaryIO] = []
-        for target in (output, data_path) if outside else (output,):
-            check_output(target, force, inputs=[path])
-            files.append(stack.enter_context(replacing(target)))
-        total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
-        for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-            offset = None
-            for reference in references[number]:
-                if outside and _may_be_outside(reference):
-                    offset = _append(files[1], data, model.ALIGNMENT) if offset is None else offset
-                    model.make_external(reference, data_path.name, offset, len(data))
-                else:
-                    model.restore_data(reference, data)
-            del data  # before the next one is made
-            done, number = done + entry.nbytes, number + 1
-            progress(entry.name, done, total)
-        files[0].write(model.serialize(proto, os.fspath(output)))
-        for file in files:  # a disk that is full for one of them shows before either takes its place
-            sync(file)
+        is_outside = external_data == "always" or (
+            external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20)
+        )
+        _check_message(archive, references, is_outside)
+        check_output(output, force, inputs=[path])
+        with outside.replacing_model(output, archive, is_outside) as (file, data_file):
+            total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
+            for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
+                offset = None
+                for reference in references[number]:
+                    if data_file is not None and _may_be_outside(reference):
+                        offset = _append(data_file.file, data, model.ALIGNMENT) if offset is None else offset
+                        model.make_external(reference, data_file.name, offset, len(data))
+                    else:
+                        model.restore_data(reference, data)
+                del data  # before the next one is made
+                done, number = done + entry.nbytes, number + 1
+                progress(entry.name, done, total)
+            file.write(model.serialize(proto, os.fspath(output)))
     return Path(output)
 
 

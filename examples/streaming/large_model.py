@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from dcz.reading.outside import written_files
+
 from . import measure, models, page
 
 HERE = Path(__file__).parent
@@ -84,7 +86,7 @@ def run(network: models.Network, folder: Path, limit: int, killed: bool = True) 
         "decibels": decibels, "holds": decibels["all"] >= QUALITY - SLACK,
     }  # fmt: skip
     if killed:
-        for file in (restored, restored.with_name(f"{restored.name}.data")):
+        for file in written_files(restored):
             file.unlink()
         whole = _digest(packed)
         found["killed_at"] = kill(model, packed, tasks["compress"]["bytes"] // 2)

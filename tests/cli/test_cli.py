@@ -471,7 +471,6 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout.readline() == b"READY\n"
-    assert len(list(tmp_path.iterdir())) == 3
     process.send_signal(stop)
     _, err = process.communicate(timeout=30)
     assert process.returncode == (130 if stop == signal.SIGINT else 143)
@@ -543,9 +542,9 @@ def test_a_stale_data_file_is_not_listed_as_written(run, model):
     run("compress", model)
     packed, output = model.with_suffix(".dcz"), model.with_name("out.onnx")
     _, out, _ = run("decompress", packed, "-o", output, "--external-data", "always")
-    assert "out.onnx.data" in out
+    assert re.search(r"out\.onnx\.[0-9a-f]{12}\.data: ", out)
     _, out, _ = run("decompress", packed, "-o", output, "--force")
-    assert "out.onnx" in out and "out.onnx.data" not in out
+    assert "out.onnx: " in out and ".data" not in out
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 160])

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import multiprocessing
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -235,16 +236,23 @@ def outside(path: Path) -> dict[str, dict[str, str]]:
     return {name: {entry.key: entry.value for entry in tensor.external_data} for name, tensor in found.items()}
 
 
+def data_of(path: Path) -> Path:
+    """The one file of external data beside a model."""
+    (found,) = path.parent.glob(f"{path.name}.*.data")
+    return found
+
+
 def test_always_puts_initializers_into_a_file_beside_the_model(net, packed, tmp_path):
     path = dcz.decompress(packed, tmp_path / "again.onnx", external_data="always")
-    assert sorted(os.listdir(tmp_path)) == ["again.onnx", "again.onnx.data"]
+    assert sorted(os.listdir(tmp_path)) == ["again.onnx", data_of(path).name]
+    assert re.fullmatch(r"again\.onnx\.[0-9a-f]{12}\.data", data_of(path).name)
     found = outside(path)
     assert set(found) == {entry.name for entry in models.entries(packed)}
-    data = (tmp_path / "again.onnx.data").read_bytes()
+    data = data_of(path).read_bytes()
     with dcz.open(packed) as tensors:
         for name, where in found.items():
             offset, length = int(where["offset"]), int(where["length"])
-            assert where["location"] == "again.onnx.data" and offset % onnx_model.ALIGNMENT == 0
+            assert where["location"] == data_of(path).name and offset % onnx_model.ALIGNMENT == 0
             assert data[offset : offset + length] == tensors[name].tobytes()
     assert models.arrays(onnx.load(path)).keys() == models.arrays(onnx.load(net)).keys()
 
@@ -276,7 +284,7 @@ def test_tensors_that_share_a_record_share_their_external_data(tmp_path):
     twins = [models.tensor(name, models.WEIGHT) for name in ("first", "second")]
     path = dcz.compress(models.bag(*twins), tmp_path / "net.dcz")
     found = outside(dcz.decompress(path, tmp_path / "net.onnx", external_data="always"))
-    assert found["first"] == found["second"] and (tmp_path / "net.onnx.data").stat().st_size == models.WEIGHT.nbytes
+    assert found["first"] == found["second"] and data_of(tmp_path / "net.onnx").stat().st_size == models.WEIGHT.nbytes
 
 
 @pytest.mark.parametrize("plan", [LOSSLESS, ALL], ids=["lossless", "lossy"])
@@ -533,7 +541,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.mark.parametrize("task, more", [("compress", {}), ("decompress", {"external_data": "always"})])
 @pytest.mark.parametrize("error, seen", [(FULL, FileAccess), (KeyboardInterrupt(), KeyboardInterrupt)])
 def test_a_write_that_fails_leaves_the_old_output_and_no_other_file(error, seen, task, more, tasks, old, monkeypatch):
-    monkeypatch.setattr("dcz.files.open", lambda *args: Failing(open(*args), error), raising=False)
+    monkeypatch.setattr("dcz.parts.open", lambda *args: Failing(open(*args), error), raising=False)
     with pytest.raises(seen):
         tasks[task](old.path, **more)
     assert old.untouched()
@@ -568,22 +576,69 @@ def test_records_that_do_not_fit_in_memory_give_the_same_bytes(net, packed, tmp_
     assert os.listdir(tmp_path) == ["net.dcz"]
 
 
-@pytest.mark.parametrize("call", [1, 2])
-def test_a_model_and_its_external_data_are_replaced_together_or_not_at_all(call, packed, tmp_path, monkeypatch):
-    path = tmp_path / "net.onnx"
-    for name in ("net.onnx", "net.onnx.data"):
-        (tmp_path / name).write_bytes(b"old")
-    calls = []
+def written_over(tmp_path, packed) -> tuple[Path, np.ndarray, Path]:
+    """A model with external data in place, its weights, and a file of other weights for the same model."""
+    with dcz.open(packed) as tensors:
+        name, weights = next(iter(tensors.items()))
+    other = dcz.load(packed)
+    for tensor in other.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-weights, name))
+    path = dcz.decompress(packed, tmp_path / "net.onnx", external_data="always")
+    return path, models.arrays(onnx.load(path))[name], dcz.compress(other, tmp_path / "other.dcz", LOSSLESS)
 
-    def fsync(number):
-        calls.append(number)
-        if len(calls) == call:
+
+@pytest.mark.parametrize("name", ["fsync", "replace", "link", "chmod"])
+@pytest.mark.parametrize("nth", range(1, 6))
+@pytest.mark.parametrize("death", [False, True], ids=["error", "death"])
+def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, packed, tmp_path, monkeypatch):
+    """Whatever fails, or dies just after it has been done, when the new model takes the place of the old one."""
+    path, old, other = written_over(tmp_path, packed)
+    before = sorted(os.listdir(tmp_path))
+    call, calls = getattr(os, name), []
+
+    def fail(*arguments, **more):
+        calls.append(name)
+        if len(calls) == nth and death:
+            call(*arguments, **more)
+            os._exit(9)
+        if len(calls) == nth:
             raise FULL
+        return call(*arguments, **more)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(FileAccess):
-        dcz.decompress(packed, path, external_data="always")
-    assert path.read_bytes() == (tmp_path / "net.onnx.data").read_bytes() == b"old" and len(os.listdir(tmp_path)) == 2
+    child = os.fork() if death else 0
+    if child == 0:
+        monkeypatch.setattr(os, name, fail)
+        try:
+            dcz.decompress(other, path, external_data="always", threads=1)
+            failed = False
+        except FileAccess:
+            failed = True
+        if death:
+            os._exit(0)
+        monkeypatch.undo()
+    else:
+        failed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    found = next(array for array in models.arrays(onnx.load(path)).values() if array.shape == old.shape)
+    is_new = np.array_equal(found, -old)
+    assert is_new or np.array_equal(found, old)
+    if failed and not death and not is_new:
+        assert sorted(os.listdir(tmp_path)) == before
+    dcz.decompress(other, path, external_data="always")  # and the next run cleans up what is left of both
+    assert len([each for each in os.listdir(tmp_path) if each.endswith(".part")]) == 0
+
+
+def test_the_data_of_the_old_model_goes_and_no_other(packed, tmp_path):
+    path, _, other = written_over(tmp_path, packed)
+    first = data_of(path)
+    (tmp_path / "net.onnx.0123456789ab.data").write_bytes(b"of a model that was renamed")
+    dcz.decompress(other, path, external_data="always")
+    assert not first.exists() and (tmp_path / "net.onnx.0123456789ab.data").exists()
+    second = next(each for each in tmp_path.glob("net.onnx.*.data") if each.name != "net.onnx.0123456789ab.data")
+    dcz.decompress(other, path, external_data="always")
+    assert second.exists()
+    dcz.decompress(other, path, external_data="never")
+    assert not second.exists()
 
 
 @both
@@ -600,13 +655,6 @@ def test_an_output_that_exists_is_replaced_only_by_force(task, tasks, old):
         tasks[task](old.path, force=False)
     assert old.untouched()
     assert tasks[task](old.path, force=True) == old.path and not old.untouched()
-
-
-def test_external_data_that_exists_is_replaced_only_by_force(packed, tmp_path):
-    (tmp_path / "net.onnx.data").write_bytes(b"old")
-    with pytest.raises(FileAccess, match="net.onnx.data: exists already"):
-        dcz.decompress(packed, tmp_path / "net.onnx", external_data="always", force=False)
-    assert os.listdir(tmp_path) == ["net.onnx.data"]
 
 
 @pytest.mark.parametrize("way", ["itself", "by another path", "hard link", "link"])
@@ -632,13 +680,12 @@ def test_the_models_external_data_is_never_the_output(net, tmp_path):
     assert (tmp_path / "weights.bin").read_bytes() == before
 
 
-@pytest.mark.parametrize("name, output", [("net.dcz", "net.dcz"), ("net.onnx.data", "net.onnx")])
-def test_a_dcz_file_is_never_its_own_output(name, output, packed, tmp_path):
-    path = tmp_path / name
+def test_a_dcz_file_is_never_its_own_output(packed, tmp_path):
+    path = tmp_path / "net.dcz"
     path.write_bytes(packed.read_bytes())
-    with pytest.raises(FileAccess, match=f"{name}: is the input"):
-        dcz.decompress(path, tmp_path / output, external_data="always")
-    assert path.read_bytes() == packed.read_bytes() and os.listdir(tmp_path) == [name]
+    with pytest.raises(FileAccess, match="net.dcz: is the input"):
+        dcz.decompress(path, path, external_data="always")
+    assert path.read_bytes() == packed.read_bytes() and os.listdir(tmp_path) == ["net.dcz"]
 
 
 def test_a_file_that_would_decode_to_more_than_allowed_is_refused(packed, tmp_path):
