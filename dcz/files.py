@@ -5,7 +5,6 @@ with replacing("model.dcz") as file:
 """
 
 import contextlib
-import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 from .errors import FileAccess
 from .parts import Part
 
+_READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 
 
@@ -132,17 +132,30 @@ def temporary_folder(prefix: str) -> Iterator[str]:
         yield folder
 
 
-def mapped(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:
-    """`length` bytes at `offset` of a file, read as they are looked at, and given up when the system needs memory.
+def read_range(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:
+    """`length` bytes at `offset` of a file, read and not mapped: a file that is cut off meanwhile must not end the
+    process.
 
     Raises OSError or ValueError where the file does not hold them.
     """
-    if not length:
-        return memoryview(b"")
-    with open(path, "rb") as file:
-        start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-        found = mmap.mmap(file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
-    return memoryview(found)[offset - start :]
+    found, done = bytearray(length), 0
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        while done < length:
+            count = file.readinto(memoryview(found)[done : done + _READ])
+            if not count:
+                raise ValueError(f"{length} bytes wanted at offset {offset}, {done} are there")
+            done += count
+    return memoryview(found).toreadonly()
+
+
+def stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
+    """What changes when a file is replaced or written to: device, inode, size, and time in nanoseconds.
+
+    Raises OSError.
+    """
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class Content:

@@ -85,7 +85,7 @@ def write(
     with records(output, resume) as store:
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
             packed = packing.pack(store, place=place, pool=pool, progress=progress, warn=warn, metadata=metadata)
-        _write_and_check(place, packed, threads)
+        _write_and_check(place, packed, threads, packing.check_unchanged)
 
 
 def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
@@ -99,8 +99,9 @@ def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
     return plan
 
 
-def _write_and_check(output: str, packed: Packed, threads: int) -> None:
-    """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor."""
+def _write_and_check(output: str, packed: Packed, threads: int, check_source: Callable[[], None]) -> None:
+    """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor, and the
+    source is found to be the one that was read."""
     with replacing(output) as file:
         file.write(packed.head)
         if packed.records is not None:
@@ -112,3 +113,4 @@ def _write_and_check(output: str, packed: Packed, threads: int) -> None:
             skeleton(archive)
             for _ in decode_all(archive, threads):
                 pass
+        check_source()

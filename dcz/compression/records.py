@@ -22,7 +22,7 @@ from .. import __version__
 from ..deflate import ZLIB, deflates_below, may_deflate_below
 from ..encoded import Record, RecordInfo
 from ..errors import FileAccess
-from ..files import FileRange, scratch, sync, writing
+from ..files import FileRange, scratch, stamp, sync, writing
 from ..format import container
 from ..format.container import Entry
 from ..parallel import in_order
@@ -87,6 +87,7 @@ class Packing:
             if tensor.name in grids:
                 self._loaded.tensors[number] = replace(tensor, grid=grids[tensor.name])
         self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
+        self._stamps = self._stamped()
 
     @property
     def tensors(self) -> "Sequence[ModelTensor]":
@@ -146,15 +147,24 @@ class Packing:
                 return Packed(whole, None, original, len(whole), tensor_bytes)
         return Packed(head, records, graph, size, tensor_bytes)
 
+    def check_unchanged(self) -> None:
+        """Raise FileAccess where external data has been replaced or written to since the model was opened."""
+        for path, before, now in zip(self._outside, self._stamps, self._stamped(), strict=True):
+            if before != now:
+                raise FileAccess(f"{path}: external data has changed while it was read; compress the model again")
+
+    def _stamped(self) -> list[tuple[int, int, int, int]]:
+        try:
+            return [stamp(path) for path in self._outside]
+        except OSError as error:
+            raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
+
     def _fingerprint(self, pending: Sequence[Job]) -> bytes:
         """A digest of all that the records depend on: the source (external data by size and time), what is to be done
         with each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it.
         """
-        try:
-            paths = [(path, os.stat(path)) for path in self._outside]
-            stats = [(os.path.basename(path), stat.st_size, stat.st_mtime_ns) for path, stat in paths]
-        except OSError as error:
-            raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
+        stamps = zip(self._outside, self._stamps, strict=True)
+        stats = [(os.path.basename(path), size, mtime) for path, (_, _, size, mtime) in stamps]
         asked = [
             (job.first.name, job.first.dtype.code, job.first.shape, job.first.rows, (job.first.external or ("",))[1:],
              repr(job.settings), repr(job.first.grid))

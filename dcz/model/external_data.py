@@ -6,7 +6,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import FileAccess, UnsuitableModel
-from ..files import mapped
+from ..files import read_range
 
 ALIGNMENT = 4096  # bytes; the offset of each tensor that dcz writes is a multiple, so that runtimes can map it
 
@@ -29,24 +29,33 @@ def locate(proto: TensorProto, nbytes: int, folder: str | None, label: str) -> t
         path = os.path.realpath(os.path.join(folder, location))
         if os.path.isabs(location) or os.path.commonpath([folder, path]) != folder:
             raise UnsuitableModel(f"{label}: external data {location!r} lies outside the model's folder; move it there")
-        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or nbytes)
+        offset, length = _number(entries.get("offset", ""), 0), _number(entries.get("length", ""), nbytes)
         size = os.stat(path).st_size
-    except (ValueError, TypeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
+    except (ValueError, TypeError, AttributeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
         raise UnsuitableModel(f"{label}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
         raise FileAccess(f"{label}: external data {path} cannot be read: {error.strerror}") from error
-    if length != nbytes or offset < 0 or offset + length > size:
+    if length != nbytes or offset + length > size:
         there = f"{length} bytes at offset {offset} of {location!r}, which has {size}"
         raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed")
     return path, offset, length
 
 
-def map_bytes(name: str, path: str, offset: int, length: int) -> np.ndarray:
-    """The external data of tensor `name` as uint8, mapped, not copied; raises FileAccess."""
+def read_bytes(name: str, path: str, offset: int, length: int) -> np.ndarray:
+    """The external data of tensor `name` as uint8; raises FileAccess."""
     try:
-        return np.frombuffer(mapped(path, offset, length), np.uint8)
+        return np.frombuffer(read_range(path, offset, length), np.uint8)
     except (OSError, ValueError) as error:
         raise FileAccess(f"{path}: external data of tensor {name!r} cannot be read: {error}") from error
+
+
+def _number(text: str, default: int) -> int:
+    """An offset or length; raises ValueError for all but the digits 0 to 9, which other readers may take otherwise."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise ValueError(f"{text!r} is no number of bytes")
+    return int(text)
 
 
 def clear(proto: TensorProto) -> None:

@@ -1,7 +1,9 @@
 """Models read from a file or from memory, and their bytes."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +46,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     the model's folder.
     """
     try:
-        data = Path(path).read_bytes()
+        data = _read_whole(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     label = os.fspath(path)
@@ -52,6 +54,19 @@ def load(path: str | os.PathLike[str]) -> Model:
     tensors = list(find_tensors(proto, _folder(label), label))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
     return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
+
+
+def _read_whole(path: str | os.PathLike[str]) -> bytes:
+    """A file's bytes, of one moment: raises OSError where it changed while it was read."""
+    with open(path, "rb") as file:
+        before = os.fstat(file.fileno())
+        if stat.S_ISCHR(before.st_mode):
+            raise OSError(errno.EINVAL, "it is a device without an end")
+        data = file.read()
+        after = os.fstat(file.fileno())
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.EAGAIN, "it changed while it was read; try again")
+    return data
 
 
 def from_proto(proto: ModelProto) -> Model:

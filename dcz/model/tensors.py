@@ -48,12 +48,12 @@ class ModelTensor:
         return self.dtype.nbytes(self.shape)
 
     def read(self) -> np.ndarray:
-        """The tensor's bytes (uint8, flat), as raw_data has them; external data is mapped, not copied.
+        """The tensor's bytes (uint8, flat), as raw_data has them; external data is read each time.
 
         Raises UnsuitableModel where raw_data has another length than the shape needs; FileAccess for external data.
         """
         if self.external is not None:
-            return external_data.map_bytes(self.name, *self.external)
+            return external_data.read_bytes(self.name, *self.external)
         data = read_field(self.proto, self.field, self.dtype)
         if self.field == "raw_data":
             _check_length(f"tensor {self.name!r}", self.dtype, self.shape, len(data))

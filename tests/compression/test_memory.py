@@ -10,7 +10,7 @@ import pytest
 
 import dcz
 from dcz import arrays, parallel
-from dcz.files import mapped
+from dcz.files import read_range
 from dcz.plan import LOSSLESS, Settings
 from dcz.reading.outside import written_files
 from dcz.tensor import FLOAT16, FLOAT32
@@ -44,7 +44,7 @@ def peak(task, *arguments, **options) -> int:
         tracemalloc.stop()
 
 
-# The tensor itself is mapped, and not in these figures. Slices and tables take some megabytes, whatever its size.
+# Compressing, the tensor itself is one of these times. Slices and tables take some megabytes, whatever its size.
 SPARE = 12_000_000
 
 
@@ -52,7 +52,7 @@ SPARE = 12_000_000
 def test_one_huge_tensor_takes_a_few_times_its_size(settings, dtype, one, tmp_path):
     nbytes = Path(f"{one[dtype]}.data").stat().st_size
     packed = tmp_path / "net.dcz"
-    assert peak(dcz.compress, one[dtype], packed, settings, threads=1) < 2.5 * nbytes + SPARE
+    assert peak(dcz.compress, one[dtype], packed, settings, threads=1) < 3.5 * nbytes + SPARE
     assert peak(dcz.verify, packed, threads=1) < 2 * nbytes + SPARE
     restored = tmp_path / "restored.onnx"
     assert peak(dcz.decompress, packed, restored, external_data="always", threads=1) < 2 * nbytes + SPARE
@@ -156,9 +156,9 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     assert np.array_equal(arrays.remap(table, codes), expected) and np.array_equal(codes, before)
 
 
-def test_a_file_that_is_too_short_is_not_mapped(tmp_path):
+def test_a_file_that_is_too_short_is_not_read(tmp_path):
     path = tmp_path / "data"
     path.write_bytes(bytes(range(100)))
-    assert bytes(mapped(path, 90, 10)) == bytes(range(90, 100)) and bytes(mapped(path, 100, 0)) == b""
+    assert bytes(read_range(path, 90, 10)) == bytes(range(90, 100)) and bytes(read_range(path, 100, 0)) == b""
     with pytest.raises((OSError, ValueError)):
-        mapped(path, 90, 11)
+        read_range(path, 90, 11)
