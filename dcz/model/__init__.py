@@ -20,7 +20,7 @@ signals         signal processing, by its numbers      replace               new
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
-wire            messages counted before they are parsed
+wire            messages counted before they are parsed    reach        what can be reached in a graph
 """
 
 from .external_data import ALIGNMENT

@@ -97,6 +97,8 @@ def _inputs(
         value = waiting.pop()
         if value in tensors:
             leaves.append(value)
+            if len(leaves) > MAX_NODES:
+                return None
             continue
         node = uses.producer(value)
         if node is None or value[0] is not uses.main or len(nodes) >= MAX_NODES:

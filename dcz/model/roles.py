@@ -22,6 +22,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from . import constants, signals
 from .nodes import int_attributes
 from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
+from .reach import Reached
 from .uses import Read, TensorUses, Value
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 MIN_EMBEDDING = 32
 MIN_COMPUTED = 256  # elements of a tensor from which weights are computed: smaller ones, such as gains, stay exact
 MAX_GAIN = 1.0  # decibels by which their errors may grow on the way
-MAX_VALUES = 100_000  # values that a walk looks at, to bound the work: what lies beyond is not seen
 # What signal processing does between its matrices and a logarithm, beside moving elements.
 ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
     "Abs", "Add", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
@@ -55,13 +55,14 @@ class Role:
 
 def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Value, Role]:
     """The role of each tensor, by the value that it is."""
-    weight_reads = {value: [read for read in uses.reads_of(value) if _is_weight_read(read)] for value in tensors}
+    reads_of = uses.reached(lambda read: [read] if _is_weight_read(read) else [])
+    weight_reads = {value: list(reads_of(value)) for value in tensors}
     by_node: dict[int, list[ModelTensor]] = {}
     for value, reads in weight_reads.items():
         for read in reads:
             by_node.setdefault(id(read.node), []).append(tensors[value])
-    processing = _SignalProcessing(uses, by_node)
-    found = {value: _role(tensors[value], reads, uses, processing) for value, reads in weight_reads.items()}
+    processing, destinations = _SignalProcessing(uses, by_node), _destinations(uses)
+    found = {value: _role(tensors[value], reads, destinations, processing) for value, reads in weight_reads.items()}
     computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
     return found | {value: role for value, role in computed.items() if role}
 
@@ -70,9 +71,11 @@ def _is_weight_read(read: Read) -> bool:
     return not read.moves and not read.is_call and read.operand in WEIGHT_INPUTS.get(read.operator, ())
 
 
-def _role(tensor: "ModelTensor", reads: Sequence[Read], uses: TensorUses, processing: "_SignalProcessing") -> Role:
+def _role(
+    tensor: "ModelTensor", reads: Sequence[Read], destinations: Reached[Value, str], processing: "_SignalProcessing"
+) -> Role:
     layers = [read for read in reads if read.operator not in GATHERS]
-    if not any(_is_embedding(tensor, read, uses) for read in reads if read.operator in GATHERS):
+    if not any(_is_embedding(tensor, read, destinations) for read in reads if read.operator in GATHERS):
         if not layers:
             return Role(reason="looked up for arithmetic, not for layers" if reads else "")
         if reason := processing.reason(tensor, layers):
@@ -100,9 +103,9 @@ def _behind_constants(value: Value, tensors: Mapping[Value, "ModelTensor"], uses
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def _is_embedding(tensor: "ModelTensor", read: Read, uses: TensorUses) -> bool:
+def _is_embedding(tensor: "ModelTensor", read: Read, destinations: Reached[Value, str]) -> bool:
     """Whether what a Gather finds in a table are features, not numbers to compute with."""
-    found = set(_destinations(read.outputs, uses))
+    found = {end for value in read.outputs for end in destinations.of(value)}
     if _looked_up_together(tensor, read) >= MIN_EMBEDDING:
         return "layer" in found or "output" in found
     return found == {"layer"}
@@ -118,7 +121,7 @@ def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
     return shape[-1] if len(shape) > 1 else 1
 
 
-def _destinations(values: Iterable[Value], uses: TensorUses) -> Iterator[str]:
+def _destinations(uses: TensorUses) -> Reached[Value, str]:
     """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"."""
 
     def follow(read: Read) -> str | None:
@@ -132,11 +135,8 @@ def _destinations(values: Iterable[Value], uses: TensorUses) -> Iterator[str]:
             return "comparison"
         return None
 
-    for value, end in _walk(values, uses, follow):
-        if end:
-            yield end
-        if value in uses.outputs:
-            yield "output"
+    walk = _Walk(uses, follow)
+    return Reached(walk.onward, lambda value: [*walk.ends(value), *(["output"] if value in uses.outputs else [])])
 
 
 def _cast_type(node: NodeProto) -> int:
@@ -155,7 +155,9 @@ class _SignalProcessing:
     def __init__(self, uses: TensorUses, by_node: Mapping[int, Sequence["ModelTensor"]]):
         self._uses, self._by_node = uses, by_node
         self._kinds: dict[int, str] = {}
-        self._unlearned = {value for value, _ in _walk(uses.inputs, uses, lambda read: self._follow(read, POWERS))}
+        self._unlearned = _Walk(uses, lambda read: self._follow(read, POWERS)).values(uses.inputs)
+        powers = _Walk(uses, lambda read: _power(read) or self._follow(read))
+        self._powers: Reached[Value, str] = Reached(powers.onward, powers.ends)
 
     def reason(self, tensor: "ModelTensor", reads: Sequence[Read]) -> str:
         """Why the weights of layers are none; "" where they are."""
@@ -181,8 +183,8 @@ class _SignalProcessing:
 
     def _power_after(self, read: Read) -> str:
         """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
-        ends = (end for _, end in _walk(read.outputs, self._uses, lambda read: _power(read) or self._follow(read)))
-        return next((end for end in ends if end), "")
+        ends = (end for value in read.outputs for end in self._powers.of(value))
+        return next(ends, "")
 
     def _follow(self, read: Read, more: Container[str] = ()) -> str | None:
         """None where what reads a value is arithmetic, or `more`, or signal processing too; else ""."""
@@ -199,28 +201,38 @@ def _power(read: Read) -> str:
     return "a power" if is_square else POWERS.get(read.operator, "")
 
 
-def _walk(
-    values: Iterable[Value], uses: TensorUses, follow: Callable[[Read], str | None]
-) -> Iterator[tuple[Value, str]]:
-    """The values that come of `values`, and what `follow` says of what reads them: None to go on behind it."""
-    waiting = list(values)
-    seen = set(waiting)
-    while waiting and len(seen) < MAX_VALUES and uses.steps_left > 0:
-        value = waiting.pop()
-        yield value, ""
-        reads, following = uses.next_of(value)
-        uses.steps_left -= 1 + len(reads)
-        onward = dict.fromkeys(following)
+class _Walk:
+    """The way that values take: `follow` says of what reads one None to go on behind it, else what it ends as."""
+
+    def __init__(self, uses: TensorUses, follow: Callable[[Read], str | None]):
+        self._uses, self._follow = uses, follow
+
+    def onward(self, value: Value) -> Iterator[Value]:
+        """The values that come of a value in one step."""
+        reads, following = self._uses.next_of(value)
+        found = dict.fromkeys(other for other in following if other[1])  # no name: left out
         for read in reads:
-            if (end := follow(read)) is not None:
-                yield value, end
+            if self._follow(read) is not None:
                 # its own outputs are not followed, and neither is what it moves there
                 for output in read.outputs:
-                    onward.pop(output, None)
+                    found.pop(output, None)
             elif read.operator == "TopK":
-                onward |= dict.fromkeys(read.outputs[:1])
+                found |= dict.fromkeys(read.outputs[:1])
             else:
-                onward |= dict.fromkeys(read.outputs if not read.is_call else ())
-        fresh = [other for other in onward if other not in seen]
-        seen.update(fresh)
-        waiting += fresh
+                found |= dict.fromkeys(read.outputs if not read.is_call else ())
+        return iter(found)
+
+    def ends(self, value: Value) -> list[str]:
+        """What a value ends as in what reads it."""
+        reads, _ = self._uses.next_of(value)
+        return [end for end in map(self._follow, reads) if end]
+
+    def values(self, values: Iterable[Value]) -> set[Value]:
+        """All that come of some values, these among them."""
+        waiting = list(values)
+        seen = set(waiting)
+        while waiting:
+            fresh = [value for value in self.onward(waiting.pop()) if value not in seen]
+            seen.update(fresh)
+            waiting += fresh
+        return seen

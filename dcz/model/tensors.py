@@ -100,9 +100,10 @@ def find_tensors(proto: ModelProto, folder: str | None, label: str) -> Iterator[
     uses = TensorUses(proto)
     slots = [(slot.value, tensor_from_proto(name, slot.proto, folder, label)) for name, slot in uses.named_slots()]
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
+    operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
     for value, tensor in slots:
         if tensor is not None:
-            operands = frozenset((read.operator, read.operand) for read in uses.reads_of(value))
+            operands = frozenset(operands_of(value))
             role = found[value] if value else Role()
             yield replace(
                 tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason

@@ -1,25 +1,26 @@
 """Which tensors a model holds, subgraphs and functions included, and which operators use them.
 
-    h = Transpose(w); y = MatMul(x, h)    ->    TensorUses(proto).reads_of(<w>): operand 0 of Transpose, 1 of MatMul
+    h = Transpose(w); y = MatMul(x, h)    ->    TensorUses(proto).reached(...)(<w>): operand 0 of Transpose, 1 of MatMul
 
 What follows for a tensor is in roles.
 """
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, TypeVar
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 from .nodes import subgraphs
 from .operators import GATHERS, PASS_THROUGH, PASS_THROUGH_ALL, operator_name, row_axes
+from .reach import Reached
 
 # Reads that all walks over a model may look at together: a graph of n nodes may ask for n^2. What they have not found
 # until then is taken not to be there; real models of thousands of layers take a few percent of it.
 MAX_STEPS = 2_000_000
-MAX_CALL_DEPTH = 3  # nested function calls that are told apart
+MAX_OUTPUTS = 64  # of a function that an operand is followed to
 _RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
 
 
@@ -39,6 +40,8 @@ class _Scope:
 
 
 Value = tuple[_Scope, str]  # a name, and the scope that defines it
+State = tuple[Value, bool]  # a value, and whether it has come into a function by a call
+Label = TypeVar("Label", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,21 @@ class _Flow:
     value: Value
     call: int | None = None
     leaves: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A call of a function of the model: whose `caller` and `function` are scopes, by a value without a name.
+
+    `operands` and `outputs` are values of the caller, `parameters` and `results` of the function, in order.
+    """
+
+    caller: Value
+    function: Value
+    operands: list[Value]
+    parameters: list[Value]
+    outputs: list[Value]
+    results: list[Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +119,8 @@ class TensorUses:
         self._row_axes: dict[Value, set[int]] = defaultdict(set)
         self._flows: dict[Value, list[_Flow]] = defaultdict(list)
         self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
-        self._calls = 0
+        self._calls: list[_Call] = []
+        self._caller: _Scope | None = None  # the function whose nodes are walked
         functions = [(function, self._scope(function.input, function.node)) for function in proto.functions]
         self._functions = {} if slots_only else {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
@@ -113,35 +132,72 @@ class TensorUses:
                 self._add_attribute(f"{function.name}.{attribute.name}", attribute, None)
                 for graph in subgraphs(attribute):
                     self._add_graph(graph, scope)
+            self._caller = scope
             self._add_nodes(function.node, scope)
+        self._caller = None
         for training in proto.training_info:
             self._add_graph(training.initialization, self.main)
             self._add_graph(training.algorithm, self.main)
 
-    def reads_of(self, value: Value | None) -> list[Read]:
-        """What reads a value, or what whatever only moves it makes of it.
+    def reached(self, labels: Callable[[Read], Iterable[Label]]) -> "Callable[[Value | None], Collection[Label]]":
+        """A function that gives the labels of all that reads a value, or what whatever only moves it makes of it.
 
         What enters a function by a call leaves it by the same call; what a function holds itself leaves by all calls.
-        Of nested calls only the innermost MAX_CALL_DEPTH are remembered, to bound the work: a value may then be
-        followed to too many operators, never to too few.
         """
-        reads: dict[tuple[int, int], Read] = {}
-        seen: set[tuple[Value, tuple[int, ...]]] = set()
-        waiting: list[tuple[Value, tuple[int, ...]]] = [(value, ())] if value else []
-        while waiting:
-            value, calls = waiting.pop()
-            if (value, calls) in seen or not value[1]:  # no name: an input or output that is left out
-                continue
-            seen.add((value, calls))
-            reads.update(((id(read.node), read.operand), read) for read in self._readers.get(value, ()))
-            for flow in self._flows.get(value, ()):
-                if flow.call is None or (flow.leaves and not calls):
-                    waiting.append((flow.value, calls))
-                elif flow.leaves and calls[-1] == flow.call:
-                    waiting.append((flow.value, calls[:-1]))
+        flows, passed = self._flows, self._passed_by_calls
+
+        def successors(state: State) -> Iterator[State]:
+            value, is_inside = state
+            if not value[1]:  # no name: an input or output that is left out
+                return
+            for flow in flows.get(value, ()):
+                if flow.call is None or (flow.leaves and not is_inside):
+                    yield flow.value, is_inside
                 elif not flow.leaves:
-                    waiting.append((flow.value, (*calls, flow.call)[-MAX_CALL_DEPTH:]))
-        return list(reads.values())
+                    yield flow.value, True  # out of there only by the call it came in by: see _passed_by_calls
+            for output in passed.get(value, ()):
+                yield output, is_inside
+
+        def labels_of(state: State) -> Iterator[Label]:
+            value, _ = state
+            return (label for read in self._readers.get(value, ()) if value[1] for label in labels(read))
+
+        found = Reached(successors, labels_of)
+        return lambda value: found.of((value, False)) if value and value[1] else ()
+
+    @functools.cached_property
+    def _passed_by_calls(self) -> dict[Value, list[Value]]:
+        """The outputs of calls that have the elements of an operand, by the operand."""
+        passed: dict[Value, list[Value]] = defaultdict(list)
+        by_caller: dict[Value, list[_Call]] = defaultdict(list)
+        by_called: dict[Value, list[_Call]] = defaultdict(list)
+        for call in self._calls:
+            by_caller[call.caller].append(call)
+            by_called[call.function].append(call)
+
+        def within(value: Value) -> Iterator[Value]:
+            yield from (flow.value for flow in self._flows.get(value, ()) if flow.call is None)
+            yield from passed.get(value, ())
+
+        done: set[Value] = set()
+        waiting: list[tuple[Value, bool]] = [(function, False) for function in by_called]
+        while waiting:  # a function comes after those that it calls
+            function, is_ready = waiting.pop()
+            if not is_ready and function not in done:
+                done.add(function)
+                waiting.append((function, True))
+                waiting += [(call.function, False) for call in by_caller[function]]
+            elif is_ready:
+                first = by_called[function][0]
+                places: dict[Value, list[int]] = defaultdict(list)
+                for place, output in enumerate(first.results):
+                    places[output].append(place)
+                leaving: Reached[Value, int] = Reached(within, functools.partial(_listed, places), MAX_OUTPUTS)
+                for call in by_called[function]:
+                    for operand, parameter in zip(call.operands, call.parameters, strict=False):
+                        outputs = [call.outputs[place] for place in leaving.of(parameter) if place < len(call.outputs)]
+                        passed[operand] += outputs
+        return passed
 
     def next_of(self, value: Value) -> tuple[list[Read], list[Value]]:
         """What reads a value itself, and the values that have its elements, those that leave a loop among them."""
@@ -230,14 +286,20 @@ class TensorUses:
             self._readers[value].append(Read(operator, operand, node, scope, moves, called is not None))
             self._row_axes[value].add(row_axes(node, operand))
             if moves:
-                self._flows[value] += outputs
+                self._flows[value] += outputs[:1] if operator in PASS_THROUGH_ALL else outputs
         if called is not None:
             function, inner = called
-            self._calls += 1
-            for outside, inside in zip(operands, function.input, strict=False):  # trailing ones may be left out
-                self._flows[outside].append(_Flow((inner, inside), self._calls))
-            for name, inside in zip(node.output, function.output, strict=False):
-                self._flows[inner, inside].append(_Flow((scope, name), self._calls, leaves=True))
+            number = len(self._calls)
+            call = _Call(
+                (self._caller or scope, ""), (inner, ""), operands,
+                [(inner, name) for name in function.input], [(scope, name) for name in node.output],
+                [(inner, name) for name in function.output],
+            )  # fmt: skip
+            self._calls.append(call)
+            for outside, inside in zip(operands, call.parameters, strict=False):  # trailing ones may be left out
+                self._flows[outside].append(_Flow(inside, number))
+            for outside, inside in zip(call.outputs, call.results, strict=False):
+                self._flows[inside].append(_Flow(outside, number, leaves=True))
 
     def _add_attribute(self, name: str, attribute: AttributeProto, value: Value | None) -> None:
         is_floats = value is not None and attribute.name == "value_floats"
@@ -275,3 +337,7 @@ def _is_pure(node: NodeProto) -> bool:
 
 def _outputs(nodes: Iterable[NodeProto]) -> Iterator[str]:
     return (name for node in nodes for name in node.output)
+
+
+def _listed(places: Mapping[Value, list[int]], value: Value) -> list[int]:
+    return places.get(value, [])
