@@ -11,6 +11,7 @@ bits = 5
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ STARTS = ("cuberoot", "linear", "density", "forgy")
 CODEBOOKS = ("auto", "float16")
 WORST_QUALITY, BEST_QUALITY = 1.0, 72.0  # decibels
 SHARED_QUALITY = 42.0  # that 256 levels reach for ordinary weights
+MAX_BYTES = 1 << 20  # of a plan.toml: a rule for each of ten thousand tensors
+MAX_PATTERNS = 10_000  # of a plan; each is held against each name
+MAX_PATTERN = 10_000  # characters
+MAX_BRACKETS = 100  # of a pattern; each that is not closed is looked for to the pattern's end
+_MAX_PARTS = 100  # of a dotted key, for each of which tomllib makes a table and a copy of the key up to there
+_DOTTED = re.compile(rf"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""")
 MAX_MIN_WEIGHTS = 2**62  # elements; no tensor has more
 
 
@@ -241,13 +248,25 @@ def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
     """The plan in a TOML file (see the module's example); raises InvalidArgument or FileAccess."""
     try:
         with open(path, "rb") as file:
-            return parse(tomllib.load(file), base)
-    except OSError as error:
-        raise FileAccess(f"{path}: cannot read the plan: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            content = file.read(MAX_BYTES + 1)
+        expect(len(content) <= MAX_BYTES, f"a plan has at most {MAX_BYTES:,} bytes")
+        return parse(_tables(content.decode()), base)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) or "\0" in os.fspath(path):
+            raise FileAccess(f"{path!s}: cannot read the plan: {getattr(error, 'strerror', None) or error}") from error
         raise InvalidArgument(f"{path}: not valid TOML: {error}") from error
     except InvalidArgument as error:
         raise InvalidArgument(f"{path}: {error}") from error
+
+
+def _tables(text: str) -> dict[str, Any]:
+    """The tables of a TOML text; raises ValueError, InvalidArgument for what is nested too deep."""
+    if _DOTTED.search(text):
+        raise InvalidArgument(f"not valid TOML for a plan: a key of {_MAX_PARTS} parts or more")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise InvalidArgument("not valid TOML for a plan: brackets or tables within one another, too deep") from error
 
 
 def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
@@ -264,13 +283,19 @@ def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
         settings = {key: value for key, value in rule.items() if key != "match"}
         parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
     include, exclude = (_patterns(table.get(key, [])) for key in ("include", "exclude"))
+    count = len(include) + len(exclude) + sum(len(rule.match) for rule in parsed)
+    expect(count <= MAX_PATTERNS, f"a plan has at most {MAX_PATTERNS:,} patterns, not {count:,}")
     min_weights, fold = table.get("min_weights", Plan.min_weights), table.get("fold", Plan.fold)
     return Plan(default, tuple(parsed), include, exclude, min_weights, fold)
 
 
 def _check_patterns(field: str, patterns: object) -> None:
     """Raise InvalidArgument unless `patterns` is a tuple of str; a string would be taken for a pattern a character."""
-    expect(is_texts(patterns), f'{field} is a tuple of patterns, such as ("fc1.*",), not {patterns!r}')
+    if not isinstance(patterns, tuple) or not is_texts(patterns):
+        raise InvalidArgument(f'{field} is a tuple of patterns, such as ("fc1.*",), not {patterns!r}')
+    for pattern in patterns:
+        is_short = len(pattern) <= MAX_PATTERN and pattern.count("[") <= MAX_BRACKETS
+        expect(is_short, f"{field}: a pattern has at most {MAX_PATTERN:,} characters and {MAX_BRACKETS} brackets")
 
 
 def _patterns(value: object) -> tuple[str, ...]:

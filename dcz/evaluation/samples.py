@@ -30,6 +30,9 @@ _NPY = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MAX_HEADER = 1 << 16  # bytes of an .npy before its data; numpy itself parses no more than 10,000
 _LOCAL = struct.Struct("<4s22xHH")  # a zip member's local header: signature, lengths of its name and extra field
+# Of compressed members, which are inflated when the file is opened: so many bytes together, or so many times the file.
+MAX_INFLATED = 1 << 27, 1 << 6
+_KINDS = "biufcU"  # of dtypes: numbers, truth values and text
 _MAX_DEFLATE_RATIO = 1032  # bytes from one byte of DEFLATE, at most: 258 for each pair of one-bit codes
 _DAMAGE = (
     ValueError, TypeError, AttributeError, KeyError, IndexError, EOFError, OverflowError, SyntaxError, RuntimeError,
@@ -135,6 +138,13 @@ def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
                 f"{info.filename}: declares {info.file_size:,} bytes, more than its {info.compress_size:,} in the file "
                 f"can hold; {advice}"
             )
+    inflated = sum(info.file_size for info in members if info.compress_type != zipfile.ZIP_STORED)
+    most = max(MAX_INFLATED[0], MAX_INFLATED[1] * size)
+    if inflated > most:
+        raise ValueError(
+            f"its compressed arrays take {inflated:,} bytes, more than {most:,} for a file of this size; "
+            "save it anew with np.savez"
+        )
     if sum(info.compress_size for info in members) > size:
         raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {advice}")
 
@@ -164,6 +174,8 @@ def _header(file: IO[bytes], size: int, name: str = "its array") -> tuple[int, t
     start = head.tell()
     if dtype.hasobject or dtype.names:
         raise ValueError(f"{name}: holds Python objects or records ({dtype}); save plain arrays of numbers")
+    if dtype.kind not in _KINDS or not dtype.itemsize:
+        raise ValueError(f"{name}: holds {dtype}; save numbers, or text as str")
     if any(dim < 0 for dim in shape) or start + math.prod(shape) * dtype.itemsize != size:
         raise ValueError(f"{name}: {size - start} bytes of data do not make {list(shape)} of {dtype}")
     return start, shape, fortran, dtype

@@ -1,0 +1,66 @@
+"""Samples that claim more than they hold, or ask for more than anyone wants: refused soon, in little memory."""
+
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+
+from tests import models
+from tests.hostile.limits import QUICK, SMALL, run_limited
+from tests.networks import perceptron
+
+
+def npy(descr: str, shape: tuple[int, ...], data: bytes = b"", version: tuple[int, int] = (1, 0)) -> bytes:
+    """An .npy with a header of one's own."""
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(11 + len(header)) % 64) + b"\n"
+    return b"\x93NUMPY" + bytes(version) + struct.pack("<H", len(header)) + header + data
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    """A compressed .npz."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(f"{name}.npy", data)
+    return file.getvalue()
+
+
+HOSTILE = {
+    "a gigabyte of zeros, in parts": lambda: zipped(
+        *[(f"x{i}", npy("<f4", (1 << 23,), bytes(1 << 25))) for i in range(6)]
+    ),
+    "text of no length": lambda: npy("<U0", (10**9,)),
+    "nothing of no length": lambda: npy("|V0", (10**12,)),
+    "bytes": lambda: npy("|S4", (1,), b"1234"),
+    "dates": lambda: npy("<M8[ns]", (1,), bytes(8)),
+    "a shape that lies": lambda: npy("<f4", (10**12,), b"1234"),
+    "a shape of 2^63": lambda: npy("<f4", (2**63,)),
+    "no elements, and 2^124": lambda: npy("<f4", (0, 2**62, 2**62)),
+    "negative dims": lambda: npy("<f4", (-1, -1), b"1234"),
+    "65 dims": lambda: npy("<f4", (1,) * 65, b"1234"),
+    "objects": lambda: npy("|O", (1,), b"cos\nsystem\n(S'touch PWNED'\ntR."),
+    "brackets": lambda: b"\x93NUMPY\1\0" + struct.pack("<H", 9000) + b"[" * 9000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_samples_are_refused(name, tmp_path):
+    (tmp_path / "x.npz").write_bytes(HOSTILE[name]())
+    models.save(perceptron(), tmp_path / "net.onnx")
+    used = run_limited(["-m", "dcz", "evaluate", "net.onnx", "--data", "x.npz", "--against", "net.onnx"], cwd=tmp_path)
+    assert used.code == 2, used.err
+    assert len(used.err.splitlines()) == 1 and "Traceback" not in used.err
+    assert used.seconds < QUICK and used.megabytes < SMALL
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_compressed_samples_of_ordinary_kinds_are_read(tmp_path):
+    from dcz.evaluation.samples import open_samples
+
+    arrays = {"text": np.array(["a", "bc"]), "flags": np.array([True, False]), "z": np.zeros(2, complex)}
+    np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((2, 1_000_000)), **arrays)
+    found = open_samples(tmp_path / "x.npz").arrays
+    assert found["zeros"].shape == (2, 1_000_000) and all(np.array_equal(found[name], arrays[name]) for name in arrays)
