@@ -22,6 +22,22 @@ def thread_count(threads: int | None) -> int:
     return int(threads)
 
 
+@contextlib.contextmanager
+def thread_pool(threads: int) -> Iterator[Executor]:
+    """A pool of threads, whose work is waited for at the end, but not where an interrupt or a signal ends it: a tensor
+    in work may take half a minute."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        yield pool
+    except (KeyboardInterrupt, SystemExit):
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
 def in_order(
     pool: Executor,
     function: Callable,
@@ -67,5 +83,5 @@ def map_over_parts(elements: int, threads: int) -> Iterator[Callable]:
     if threads < 2 or elements < BIG:
         yield map
         return
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         yield pool.map

@@ -3,6 +3,7 @@
 Results go to stdout, everything for people to stderr. Exit codes are those of dcz.errors.
 """
 
+import contextlib
 import importlib
 import os
 import signal
@@ -62,7 +63,19 @@ def cli() -> None:
 def main() -> None:
     """Run the command line, and exit with a documented code; no traceback reaches the user."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
-    sys.exit(_run())
+    try:
+        code = _run()
+    except SystemExit as stop:  # of the signal
+        code = stop.code if isinstance(stop.code, int) else 1
+    if code in (
+        INTERRUPTED,
+        128 + signal.SIGTERM,
+    ):  # Python would wait for threads at work
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:

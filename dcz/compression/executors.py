@@ -10,12 +10,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from ..errors import InvalidArgument, LostWorkers
-from ..parallel import MAX_BYTES_IN_FLIGHT
+from ..parallel import MAX_BYTES_IN_FLIGHT, thread_pool
 from . import dask_cluster as dask
 
 MAX_WORKERS = 61  # processes that Windows can wait for
@@ -66,7 +66,7 @@ def open_pool(
         with dask.connected(cluster) as (pool, cores):
             yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder)  # one running, one queued
     else:
-        with ThreadPoolExecutor(threads) as pool:
+        with thread_pool(threads) as pool:
             yield WorkerPool(pool, threads, threads)
 
 
@@ -78,12 +78,18 @@ def _processes(workers: int) -> Iterator[Executor]:
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_depend_on_parent)
     try:
         yield pool
+    except (KeyboardInterrupt, SystemExit):  # see thread_pool; the processes end with this one
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     except BrokenProcessPool as error:
+        pool.shutdown(cancel_futures=True)
         raise LostWorkers(
             "a worker process died, of too little memory perhaps: give fewer --workers, or none, which takes least"
         ) from error
-    finally:
+    except BaseException:
         pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _depend_on_parent() -> None:

@@ -53,10 +53,11 @@ class Records:
         """Whether the records lie in a journal."""
         return self._ranges is not None
 
-    def begin(self, fingerprint: bytes, nbytes: int) -> list[tuple[RecordInfo, str]]:
-        """Get ready for the records of tensors of `nbytes` bytes together.
+    def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
+        """Get ready for the records of `count` tensors of `nbytes` bytes together.
 
-        Returns what a journal has of them already, with the warnings that they came with.
+        Returns what a journal has of them already, with the warnings that they came with; a journal that has more of
+        them is none of this file.
         """
         file = None
         if self.resume or (self.resume is None and nbytes >= DEFAULT_FROM):
@@ -73,6 +74,8 @@ class Records:
         self._stack.callback(_close, file)
         with writing(self.output):
             known, self._ranges = _read(file, fingerprint)
+            if len(known) > count:
+                known, self._ranges = [], []
             if not known:
                 file.seek(0)
                 file.truncate()

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 class RecordStore(Protocol):
     """Where records go: journal.Records, which keeps them, or target_size.NoRecords, which does not."""
 
-    def begin(self, fingerprint: bytes, nbytes: int) -> list[tuple[RecordInfo, str]]:
-        """Get ready for the records of tensors of so many bytes; what is there of them already, and its warnings."""
+    def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
+        """Get ready for the records of `count` tensors of so many bytes; what is there already, and its warnings."""
 
     def add(self, record: Record) -> None:
         """Take the next record."""
@@ -130,7 +130,7 @@ class Packing:
             "settings": str(adapted(plan.default, loaded.tensors)),
             **(metadata or {}),
         }
-        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending))[: len(pending)]
+        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending), len(pending))
         with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)

@@ -6,7 +6,6 @@ net.dcz -> records -> codec.decode, a few ahead -> tensors, each checked against
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,7 +17,7 @@ from ..deflate import crc32
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
 from ..format.container import Archive, Entry
-from ..parallel import in_order, map_over_parts, thread_count
+from ..parallel import in_order, map_over_parts, thread_count, thread_pool
 from . import outside
 from .limits import Limit
 
@@ -49,7 +48,7 @@ def decode_all(
 ) -> Iterator[tuple[Entry, np.ndarray]]:
     """Every tensor of a file in order, a few decoded ahead: parallel.in_order says how many, and how much memory."""
     threads = thread_count(threads)
-    with ThreadPoolExecutor(threads) as pool:
+    with thread_pool(threads) as pool:
         jobs = ((entry, (archive, entry, threads, engine), entry.nbytes) for entry in archive.directory.entries)
         yield from in_order(pool, decode_tensor, jobs, threads)
 

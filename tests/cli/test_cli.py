@@ -446,6 +446,7 @@ def test_a_command_that_is_stopped_says_where_it_goes_on(monkeypatch, capsys, st
     stop.add_note("the same command goes on from net.dcz.partial")
     monkeypatch.setattr(cli.cli, "main", stopped)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", sys.exit)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code in (130, 143)

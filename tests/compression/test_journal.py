@@ -84,6 +84,15 @@ def test_what_was_half_written_is_made_again(net, whole, partial, encoded, stop)
     assert LAYERS - 3 < len(encoded) <= LAYERS
 
 
+def test_a_journal_of_more_records_than_tensors_begins_anew(net, whole, partial, encoded):
+    """Each of which would be copied into the file."""
+    data = partial.read_bytes()
+    head = len(journal.MAGIC) + journal.FINGERPRINT
+    partial.write_bytes(data + 2 * data[head:])
+    assert again(net) == whole
+    assert len(encoded) == LAYERS and not partial.exists()
+
+
 @pytest.mark.parametrize("place", [60, 1000, -40])
 def test_damage_is_seen_and_what_lies_behind_it_made_again(net, whole, partial, encoded, place):
     data = bytearray(partial.read_bytes())
@@ -218,7 +227,7 @@ def test_what_is_not_ours_is_not_touched(net, whole, tmp_path, kind, monkeypatch
 
 def test_two_commands_do_not_write_one_journal(net, whole, tmp_path):
     with journal.records(tmp_path / "net.dcz", True) as first:
-        assert first.begin(b"1" * journal.FINGERPRINT, 1) == []
+        assert first.begin(b"1" * journal.FINGERPRINT, 1, 1) == []
         with pytest.raises(FileAccess, match="at work for another"):
             again(net)
         assert again(net, resume=False) == whole and (tmp_path / "net.dcz.partial").exists()
