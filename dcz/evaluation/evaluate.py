@@ -21,6 +21,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..parallel import thread_count
 from . import differences, metrics, runtime
+from .channel_groups import ChannelGroup
 from .predictor import Predictor, open_predictor
 from .samples import Samples, open_samples, read_labels
 
@@ -32,14 +33,14 @@ class Evaluation:
     """Figures over all samples. Those that compare with labels are None without labels, those with `against` without
     it.
 
-    `errors`: samples whose largest entry is not their label's (of equal ones the first counts); `top5_errors`: whose
-    label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
+    `errors`: samples whose largest entry is not their label's (of equal ones the first counts); `top5_errors`:
+    whose label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
     `disagreements`: of so many `answers` (the samples, or the places of sequences) the two models' differ, by
-    `measure`: their top classes, or what fits the output; None where it counts no answers. `score`: as
-    differences.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s probabilities from those
-    of `against`, in nats; None where there are no `classes`. `decibels`: as differences.OutputDifference's.
-    `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf alone: they count as errors and as
-    disagreements, and the means are NaN.
+    `measure`: their top classes, or what fits the output; None where it counts no answers. `score` and
+    `worst_channels`: as differences.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s
+    probabilities from those of `against`, in nats; None where there are no `classes`. `decibels`: as
+    differences.OutputDifference's. `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf
+    alone: they count as errors and as disagreements, and the means are NaN.
     """
 
     path: str
@@ -57,6 +58,7 @@ class Evaluation:
     measure: str = metrics.TOP_CLASS.name
     answers: int | None = None
     score: float | None = None
+    worst_channels: ChannelGroup | None = None
 
     @property
     def top1(self) -> float | None:
@@ -188,6 +190,7 @@ def _compare(
     return Evaluation(
         predictor.path, found.output, count, 0, against=reference.path, disagreements=disagreements,
         decibels=found.decibels, measure=found.measure, answers=found.samples, score=found.score,
+        worst_channels=found.worst_channels,
     )  # fmt: skip
 
 
