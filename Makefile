@@ -9,6 +9,8 @@
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
+# make docs    the pages as a site in build/site, with strict links; sets itself up in .docs
+# make reference  write docs/reference anew from the help and the docstrings
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (an hour; see examples/mnist/)
 # make reproduce-retrain  prune and retrain a pretrained ResNet-32 (an hour; see examples/cifar/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
@@ -24,8 +26,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
+DOCS ?= .docs
 
-.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors reproduce reproduce-retrain reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -68,6 +71,13 @@ nncodec: $(NNCODEC)/.installed
 vectors: $(VENV)/.test
 	$(BIN)/python spec/make_vectors.py
 
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/python docs/make_site.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+
+reference: $(VENV)/.test
+	$(BIN)/python docs/make_reference.py
+
 reproduce: $(VENV)/.reproduce
 	$(BIN)/python -m examples.mnist.reproduce
 
@@ -107,9 +117,15 @@ $(NNCODEC)/.installed:
 	$(NNCODEC)/bin/python -m pip --disable-pip-version-check --quiet install nncodec==2.1.3 torch==2.13.0
 	touch $@
 
+# What the site is made with: apart, as the tests do not need it.
+$(DOCS)/.installed: setup.cfg
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -e '.[docs]'
+	touch $@
+
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install $(or $(TORCH),torch) && $(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNCODEC) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(NNCODEC) $(DOCS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
