@@ -29,7 +29,7 @@ FLOORS = [
     "deflate",
     "arrays plan parallel",
     "tensor",
-    "arguments files",
+    "arguments files file_kinds",
     "errors",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}

@@ -30,8 +30,8 @@ def open_predictor(
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
     with files.temporary_folder("dcz-evaluate-") as folder:
         source = decompress(path, Path(folder, "model.onnx"), threads=threads) if is_dcz(path) else path
-        session = runtime.session(source, threads or 0, path)
-        yield Predictor(os.fspath(path), session, samples, output, graph_kinds(source))
+        kinds = graph_kinds(source)  # first: it says of a file of another kind what it is
+        yield Predictor(os.fspath(path), runtime.session(source, threads or 0, path), samples, output, kinds)
 
 
 class Predictor:

@@ -23,6 +23,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
+from .. import file_kinds
 from ..errors import FileAccess, InvalidArgument
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
@@ -115,6 +116,8 @@ def _reading(path: str) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, ValueError) and "\0" in path:
             raise FileAccess(f"{path!r}: cannot be read: {error}") from error
+        if (found := file_kinds.instead_of_data(path)) is not None:
+            raise InvalidArgument(f"{path}: not a whole .npz or .npy file of plain arrays but {found}") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InvalidArgument(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
 

@@ -5,6 +5,7 @@ import os
 import numpy as np
 from onnx import TensorProto
 
+from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import mapped
 
@@ -34,10 +35,16 @@ def locate(proto: TensorProto, nbytes: int, folder: str | None, label: str) -> t
     except (ValueError, TypeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
         raise UnsuitableModel(f"{label}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
-        raise FileAccess(f"{label}: external data {path} cannot be read: {error.strerror}") from error
-    if length != nbytes or offset < 0 or offset + length > size:
+        raise FileAccess(
+            f"{label}: external data {path} cannot be read: {error.strerror}; put the model's own file there"
+        ) from error
+    misfits = length != nbytes or offset < 0 or offset + length > size
+    if (misfits or size < file_kinds.LFS_BYTES) and (found := file_kinds.instead_of_data(path)) is not None:
+        raise UnsuitableModel(f"{label}: its external data {location!r} is not there, but {found}")
+    if misfits:
         there = f"{length} bytes at offset {offset} of {location!r}, which has {size}"
-        raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed")
+        remedy = ": fetch or export the file again" if offset + length > size else ""
+        raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed{remedy}")
     return path, offset, length
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
+from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content
 from .tensors import ModelTensor, find_tensors
@@ -43,11 +44,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is missing, misshapen, or outside
     the model's folder.
     """
-    try:
-        data = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    label = os.fspath(path)
+    data, label = _read(path), os.fspath(path)
     proto = _parse(data, label)
     tensors = list(find_tensors(proto, _folder(label), label))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
@@ -109,6 +106,26 @@ def check_model(path: str | os.PathLike[str], label: str) -> None:
         raise UnsuitableModel(f"{label}: onnx.checker refuses the model: {error}") from error
 
 
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an ONNX file; a file of another kind, however large, is refused by its first bytes."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: the model twice in memory
+            head = file.read(file_kinds.HEAD)
+            if (found := file_kinds.mistaken(path, head)) is not None:
+                raise UnsuitableModel(f"{path}: not an ONNX model but {found}")
+            if (size := os.fstat(file.fileno()).st_size) > PROTOBUF_LIMIT:
+                raise UnsuitableModel(
+                    f"{path}: {size:,} bytes in one file, and ONNX takes 2 GB: save it with external data, "
+                    "`onnx.save(model, path, save_as_external_data=True)`"
+                )
+            if not file.seekable():  # a pipe
+                return head + file.readall()
+            file.seek(0)
+            return file.readall()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _parse(data: bytes, label: str) -> ModelProto:
     if data[:4] == b"\x89DCZ":
         raise UnsuitableModel(f"{label}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
@@ -116,6 +133,10 @@ def _parse(data: bytes, label: str) -> ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
+        if file_kinds.is_onnx(data[: file_kinds.HEAD]):
+            raise UnsuitableModel(
+                f"{label}: starts as an ONNX model does, but is cut off or damaged: download or export it again"
+            ) from error
         raise UnsuitableModel(f"{label}: not an ONNX model: {error}") from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.initializer or proto.graph.output):
         raise UnsuitableModel(f"{label}: not an ONNX model: it holds no graph")
