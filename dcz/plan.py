@@ -9,6 +9,7 @@ sparsity = 0.9
 bits = 5
 """
 
+import codecs
 import dataclasses
 import os
 import tomllib
@@ -241,13 +242,19 @@ def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
     """The plan in a TOML file (see the module's example); raises InvalidArgument or FileAccess."""
     try:
         with open(path, "rb") as file:
-            return parse(tomllib.load(file), base)
+            return parse(tomllib.loads(_text(file.read())), base)
     except OSError as error:
         raise FileAccess(f"{path}: cannot read the plan: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidArgument(f"{path}: not valid TOML: {error}") from error
     except InvalidArgument as error:
         raise InvalidArgument(f"{path}: {error}") from error
+
+
+def _text(data: bytes) -> str:
+    """The text of a plan: UTF-8, or, as editors and shells of Windows also write, with a byte-order mark, or UTF-16."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:

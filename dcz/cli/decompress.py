@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "never", "always"]),
     default="auto",
     show_default=True,
-    help="Write weights to OUTPUT.data; auto: only past 2 GB.",
+    help="Write weights to OUTPUT.data; auto: only past 2 GB, or with --data-name or --part-size.",
+)
+@click.option("--data-name", metavar="NAME", help="Write weights to this file beside OUTPUT, such as model.onnx_data.")
+@click.option(
+    "--part-size", metavar="SIZE", help="Write weights to files of this size at most: NAME, NAME_1, NAME_2 ..."
 )
 @click.option("--max-bytes", metavar="SIZE", help="Refuse a file that decodes to more, before decoding: 2GB, 500MiB.")
 @threads
@@ -28,6 +32,8 @@ def command(
     file: str,
     output: str | None,
     external_data: str,
+    data_name: str | None,
+    part_size: str | None,
     max_bytes: str | None,
     threads: int | None,
     as_json: bool,
@@ -38,31 +44,37 @@ def command(
     \b
     Example:
       dcz decompress model.dcz -o model.onnx
+      dcz decompress model.dcz -o model.onnx --data-name model.onnx_data --part-size 2GB
     """
     from pathlib import Path
 
     from ..reading.decompress import decompress
 
     output = output or str(Path(file).with_suffix(".onnx"))
-    paths = [Path(output), Path(f"{output}.data")]
-    before = [_identity(path) for path in paths]
+    before = _identities(Path(output), data_name)
     with progress("decoding") as report:
         decompress(
             file,
             output,
             external_data=external_data,
+            data_name=data_name,
+            part_size=part_size,
             threads=threads,
             max_bytes=max_bytes,
             progress=report,
             force=force,
         )
-    written = [path for path, old in zip(paths, before, strict=True) if _identity(path) != old]
+    written = [path for path, new in _identities(Path(output), data_name).items() if before.get(path) != new]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
     else:
         click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))
 
 
-def _identity(path: "Path") -> tuple[int, int] | None:
-    """What changes when a file is replaced: a stale OUTPUT.data from another time must not be listed."""
-    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
+def _identities(output: "Path", data_name: str | None) -> dict["Path", tuple[int, int]]:
+    """The files that decoding may write, and what changes when one is replaced: a stale one must not be listed."""
+    from glob import escape
+
+    name = escape(data_name or f"{output.name}.data")
+    found = [output, output.with_name(data_name or f"{output.name}.data"), *sorted(output.parent.glob(f"{name}_*"))]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found if path.is_file()}

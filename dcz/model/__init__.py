@@ -27,7 +27,18 @@ from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
 from .grids import snap_to_grids
 from .insert_batchnorm import insert_batchnorms
-from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
+from .model_file import (
+    PROTOBUF_LIMIT,
+    Model,
+    check_model,
+    data_locations,
+    from_proto,
+    linked_data,
+    load,
+    open_model,
+    reread_source,
+    serialize,
+)
 from .program import Input, Node, Program, read_program
 from .replace import with_values
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
@@ -35,7 +46,7 @@ from .tensors import INLINE_BYTES, ModelTensor
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors",
-    "insert_batchnorms", "load", "make_external", "open_model", "parse_graph", "read_program", "reread_source",
-    "restore_data", "serialize", "snap_to_grids", "with_values",
+    "check_model", "data_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto",
+    "inline_tensors", "insert_batchnorms", "linked_data", "load", "make_external", "open_model", "parse_graph",
+    "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -12,7 +12,9 @@ from onnx import ModelProto
 from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content
+from . import external_data
 from .tensors import ModelTensor, find_tensors
+from .uses import TensorUses
 
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 
@@ -29,8 +31,8 @@ class Model:
 
     def refresh(self) -> None:
         """Change `tensors`: find them again, after `proto` has changed."""
-        folder = None if self.path is None else _folder(self.path)
-        self.tensors = list(find_tensors(self.proto, folder, self.path or "the model"))
+        folders = None if self.path is None else external_data.folders(self.path)
+        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model"))
 
 
 def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
@@ -46,7 +48,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     data, label = _read(path), os.fspath(path)
     proto = _parse(data, label)
-    tensors = list(find_tensors(proto, _folder(label), label))
+    tensors = list(find_tensors(proto, external_data.folders(label), label))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
     return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
 
@@ -96,6 +98,23 @@ def serialize(proto: ModelProto, label: str) -> bytes:
         raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data: {error}") from error
 
 
+def data_locations(path: str | os.PathLike[str]) -> set[str]:
+    """The names of the files that an ONNX file has its external data in, whether they are there or not; raises OSError,
+    UnsuitableModel."""
+    proto = _parse(Path(path).read_bytes(), os.fspath(path))
+    return {location for slot in TensorUses(proto).slots if (location := external_data.location_of(slot.proto))}
+
+
+def linked_data(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The real paths of an ONNX file's external data, by the location that the model has, where it or one of them is
+    reached by a link; empty where runtimes find them by themselves. Raises as `load`."""
+    tensors = [tensor for tensor in load(path).tensors if tensor.external]
+    found = {external_data.location_of(tensor.proto): tensor.external[0] for tensor in tensors if tensor.external}
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    is_linked = os.path.islink(path) or any(os.path.join(folder, name) != real for name, real in found.items())
+    return found if is_linked else {}
+
+
 def check_model(path: str | os.PathLike[str], label: str) -> None:
     """Raise UnsuitableModel where onnx.checker finds a fault in the ONNX file `path`, which messages call `label`."""
     from onnx import checker
@@ -141,7 +160,3 @@ def _parse(data: bytes, label: str) -> ModelProto:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.initializer or proto.graph.output):
         raise UnsuitableModel(f"{label}: not an ONNX model: it holds no graph")
     return proto
-
-
-def _folder(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))

@@ -1,6 +1,6 @@
 """Tensors in their places in a model, and their bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,14 +91,14 @@ class ModelTensor:
             self.proto.raw_data = data
 
 
-def find_tensors(proto: ModelProto, folder: str | None, label: str) -> Iterator[ModelTensor]:
+def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -> Iterator[ModelTensor]:
     """Every tensor of a model that could have a record, under unique names, in the order of `TensorUses`.
 
-    `folder` is the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
+    `folders` are the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
     FileAccess.
     """
     uses = TensorUses(proto)
-    slots = [(slot.value, tensor_from_proto(name, slot.proto, folder, label)) for name, slot in uses.named_slots()]
+    slots = [(slot.value, tensor_from_proto(name, slot.proto, folders, label)) for name, slot in uses.named_slots()]
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
     for value, tensor in slots:
         if tensor is not None:
@@ -110,7 +110,7 @@ def find_tensors(proto: ModelProto, folder: str | None, label: str) -> Iterator[
 
 
 def tensor_from_proto(
-    name: str, proto: TensorProto | AttributeProto, folder: str | None, label: str
+    name: str, proto: TensorProto | AttributeProto, folders: Sequence[str] | None, label: str
 ) -> ModelTensor | None:
     """The tensor that a proto holds, its uses not known, or None where it holds nothing that could have a record.
 
@@ -130,7 +130,7 @@ def tensor_from_proto(
         if dtype is None:
             kind = proto.data_type
             raise UnsuitableModel(f"{label}: external data of the unknown type {kind}; export it inside the model")
-        external = external_data.locate(proto, dtype.nbytes(shape), folder, label)
+        external = external_data.locate(proto, dtype.nbytes(shape), folders, label)
         return ModelTensor(name, proto, dtype, shape, "raw_data", external=external)
     if dtype is None:
         return None

@@ -6,14 +6,14 @@ net.dcz -> records -> codec.decode, a few ahead -> tensors, each checked against
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from ..arguments import parse_limit
+from ..arguments import expect, parse_limit
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
@@ -21,6 +21,7 @@ from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output, replacing, sync
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count
+from .data_files import DataFiles, remove_all
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -93,6 +94,8 @@ def decompress(
     output: str | os.PathLike[str],
     *,
     external_data: str = "auto",
+    data_name: str | None = None,
+    part_size: float | str | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -101,30 +104,41 @@ def decompress(
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
     `external_data`: "always" writes the tensors of initializers to `output` + ".data"; "never" keeps all in one file;
-    "auto" does that up to 2 GB. A file that would decode to more than `max_bytes` is refused before anything is
-    decoded. `progress` is called with a tensor's name, the bytes of tensors done, and those in all. `force` replaces
-    files that exist. Raises DczError; older files stay as they were.
+    "auto" does that up to 2 GB, and where neither `data_name`, another name for the file beside, nor `part_size` is
+    given: the most bytes (or text such as "2GB") of one such file, whose further parts are NAME_1, NAME_2 ...
+
+    A file that would decode to more than `max_bytes` is refused before anything is decoded. `progress` is called with a
+    tensor's name, the bytes of tensors done, and those in all. `force` replaces files that exist, and removes those
+    that held the data of an older `output` and that the new one has no use for. Raises DczError; older files stay as
+    they were.
     """
     from .. import model
 
     limit = parse_limit(max_bytes)
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
-    data_path = Path(f"{os.fspath(output)}.data")
+    if (data_name, part_size) != (None, None):
+        expect(external_data != "never", "a name or a part size is for external data, and there is to be none")
+        external_data = "always"
+    beside = DataFiles.of(output, data_name, part_size)
     with Archive(path) as archive, contextlib.ExitStack() as stack:
         proto, references, nbytes = _skeleton_within(archive, limit)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
+        if outside:
+            beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
+        stale = beside.stale() if force else []
         files: list[BinaryIO] = []
-        for target in (output, data_path) if outside else (output,):
+        for target in (output, *beside.paths):
             check_output(target, force, inputs=[path])
             files.append(stack.enter_context(replacing(target)))
         total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-            offset = None
+            place = beside.places.get(number)
+            if place is not None:
+                _write_at(files[1 + place.part], place.offset, data)
             for reference in references[number]:
-                if outside and reference.slot.is_initializer and reference.field == "raw_data":
-                    offset = _append(files[1], data, model.ALIGNMENT) if offset is None else offset
-                    model.make_external(reference, data_path.name, offset, len(data))
+                if place is not None and _may_be_outside(reference):
+                    model.make_external(reference, beside.names[place.part], place.offset, len(data))
                 else:
                     model.restore_data(reference, data)
             del data  # before the next one is made
@@ -133,6 +147,7 @@ def decompress(
         files[0].write(model.serialize(proto, os.fspath(output)))
         for file in files:  # a disk that is full for one of them shows before either takes its place
             sync(file)
+    remove_all(stale)  # the data of an older model, which is gone now
     return Path(output)
 
 
@@ -153,9 +168,19 @@ def _skeleton_within(
     return proto, references, check(directory.graph_plain + inside)
 
 
-def _append(file: BinaryIO, data: np.ndarray, alignment: int) -> int:
-    """Write `data` at the next multiple of `alignment`, and return where that is."""
-    file.write(b"\0" * (-file.tell() % alignment))
-    offset = file.tell()
+def _outside(entries: Iterable[Entry], references: "Mapping[int, list[Reference]]") -> Iterator[tuple[int, str, int]]:
+    """The records that may lie beside a model: their numbers, names and bytes."""
+    for number, entry in enumerate(entries):
+        if any(map(_may_be_outside, references[number])):
+            yield number, entry.name, entry.nbytes
+
+
+def _may_be_outside(reference: "Reference") -> bool:
+    """Whether runtimes take a tensor's data from a file beside the model."""
+    return reference.slot.is_initializer and reference.field == "raw_data"
+
+
+def _write_at(file: BinaryIO, offset: int, data: np.ndarray) -> None:
+    """Write `data` at `offset`, with zeros before it where the file is shorter."""
+    file.write(b"\0" * (offset - file.tell()))
     file.write(data.data)
-    return offset
