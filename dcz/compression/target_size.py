@@ -135,7 +135,8 @@ def plan_for_size(
     def measure_quality(quality: float) -> SizeTrial:
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
-    tensors = Packing(model, plan).tensors
+    packing = Packing(model, plan)
+    tensors, plan = packing.tensors, packing.plan
     if _takes_no_quality(tensors, plan):
         return _exact(measure, plan, max_bytes)
     best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes))

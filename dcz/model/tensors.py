@@ -11,6 +11,7 @@ from ..files import FileRange
 from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
+from .nodes import node_name
 from .roles import Role, roles
 from .uses import TensorUses
 
@@ -24,7 +25,8 @@ class ModelTensor:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
-    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor.
+    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches, `nodes` the names of these
+    nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
     (see grids). `external` is (path, offset, length) where the data lies in another file.
@@ -41,6 +43,7 @@ class ModelTensor:
     is_weight: bool = False
     exact_because: str = ""
     grid: ValueGrid | None = None
+    nodes: frozenset[str] = frozenset()
 
     @property
     def nbytes(self) -> int:
@@ -102,11 +105,13 @@ def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
     for value, tensor in slots:
         if tensor is not None:
-            operands = frozenset((read.operator, read.operand) for read in uses.reads_of(value))
+            reads = uses.reads_of(value)
+            operands = frozenset((read.operator, read.operand) for read in reads)
             role = found[value] if value else Role()
             yield replace(
-                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason
-            )
+                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason,
+                nodes=frozenset(node_name(read.node) for read in reads),
+            )  # fmt: skip
 
 
 def tensor_from_proto(

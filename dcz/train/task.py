@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
-from ..model import Model, open_model
+from ..model import Model, by_name, is_selector, open_model
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
 from .batches import Batches, BatchStream, Labels
@@ -54,6 +54,8 @@ class TrainingTask:
     ):
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
+        if any(map(is_selector, self.plan.patterns)):
+            self.plan = by_name(self.plan, open_model(model).tensors)
         device = find_device(recipe.device)
         self.normalizations = Normalizations(self.plan, self._is_frozen)
         self.network, self.source = self._open(model)

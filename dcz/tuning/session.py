@@ -55,7 +55,7 @@ class TuningSession:
         threads: int,
     ):
         self.source = onnx_model.open_model(model)
-        self.plan, self.threads = as_plan(plan), threads
+        self.plan, self.threads = onnx_model.by_name(as_plan(plan), self.source.tensors), threads
         self.path = self.source.path or "the model"
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
         original = onnx_model.with_values(self.source, {})
