@@ -24,6 +24,7 @@ import pytest
 import dcz
 from dcz import file_kinds
 from dcz.errors import CorruptFile, InvalidArgument, UnsuitableModel
+from dcz.file_kinds import signatures
 from dcz.model import model_file
 from tests import models
 
@@ -108,13 +109,13 @@ def test_models_are_none_of_these(name):
     proto = models.dense(models.WEIGHT)
     proto.doc_string = KINDS[name][0].decode("latin-1")
     data = proto.SerializeToString()
-    assert file_kinds.is_onnx(data) and file_kinds.kind_of(data) is None
+    assert file_kinds.is_onnx(data) and signatures.kind_of(data) is None
 
 
 def test_a_model_of_the_first_version_is_none_either():
     proto = models.dense(models.WEIGHT)
     proto.ir_version, proto.producer_name = 1, "pytorch"
-    assert file_kinds.kind_of(proto.SerializeToString()) is None
+    assert signatures.kind_of(proto.SerializeToString()) is None
 
 
 def command(path: str) -> str:
