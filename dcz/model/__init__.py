@@ -20,6 +20,7 @@ signals         signal processing, by its numbers      replace               new
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
+readers         which operators read a tensor
 """
 
 from .external_data import ALIGNMENT
@@ -29,6 +30,7 @@ from .grids import snap_to_grids
 from .insert_batchnorm import insert_batchnorms
 from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
 from .program import Input, Node, Program, read_program
+from .readers import operators_by_tensor
 from .replace import with_values
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
 from .tensors import INLINE_BYTES, ModelTensor
@@ -36,6 +38,7 @@ from .tensors import INLINE_BYTES, ModelTensor
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "check_model", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto", "inline_tensors",
-    "insert_batchnorms", "load", "make_external", "open_model", "parse_graph", "read_program", "reread_source",
+    "insert_batchnorms", "load", "make_external", "open_model",
+    "operators_by_tensor", "parse_graph", "read_program", "reread_source",
     "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip
