@@ -76,7 +76,9 @@ def key(baseline: str, file: str | os.PathLike[str]) -> str:
 
 def weigh(path: str | os.PathLike[str], report: Report | None = None, memory: int | None = None) -> Weight:
     """What a file weighs now; `report` and `memory` where these are known. Raises DczError."""
-    report, memory = report or inspect(path), decoded(path).nbytes if memory is None else memory
+    report = report or inspect(path)
+    if memory is None:
+        memory = report.file_bytes if report.kind == "onnx" else decoded(path).nbytes
     tensors = {row.name: TensorWeight(row.huffman, row.original, row.encoding) for row in report.rows}
     return Weight(report.file_bytes, memory, tensors)
 

@@ -84,7 +84,7 @@ def find(folder: str | os.PathLike[str] = ".") -> str | None:
         for name in NAMES:
             candidate = place / name
             if candidate.is_file() and (name == NAMES[0] or _tool_table(_read(candidate)[0]) is not None):
-                return os.path.relpath(candidate) if place == Path.cwd() else str(candidate)
+                return os.path.relpath(candidate)
         if (place / ".git").exists():
             return None
     return None
@@ -146,7 +146,10 @@ def _path(table: Mapping[str, Any], key: str, folder: str) -> str | None:
     value = table.get(key)
     if value is not None and (not isinstance(value, str) or not value):
         raise InvalidArgument(f"{key} is the path of a file, not {value!r}")
-    return None if value is None else os.path.join(folder, value)
+    if value is None:
+        return None
+    # a folder's own brackets are none of the pattern's
+    return os.path.join(glob.escape(folder) if key == "path" and glob.has_magic(value) else folder, value)
 
 
 def _entry(table: Mapping[str, Any], folder: str, baseline: str | None, number: int) -> Budgeted:

@@ -6,19 +6,22 @@ judge_all(entries)                                     ->   a verdict on each fi
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import SEVERAL, DczError, InvalidArgument, exit_code, message
 from ..evaluation.evaluate import Evaluation
-from ..reading.inspect import Report, TensorReport, inspect
-from ..reading.memory import decoded
-from . import answers, baseline, limits, reasons
+from ..reading.inspect import TensorReport, inspect
+from ..reading.memory import Decoded, decoded
+from . import answers, baseline, limits, reasons, remedies
 from .answers import Progress
 from .baseline import Baseline, Weight
 from .config import Budgeted, check_complete
-from .limits import FAIL, SHARE, Limit
-from .reasons import LARGEST, Evidence, Reason, Remedy
+from .evidence import Evidence
+from .figures import figure
+from .limits import FAIL, Limit
+from .reasons import LARGEST, Reason
+from .remedies import Remedy
 
 
 def _silent(name: str, done: int, total: int) -> None:
@@ -63,7 +66,7 @@ class Verdict:
     file_bytes: int | None = None
     memory_bytes: int | None = None
     baseline_bytes: int | None = None
-    weight: Weight | None = None
+    weight: Weight | None = field(default=None, repr=False)
     error: Exception | None = None
     config: str | None = None
     line: int = 1
@@ -154,7 +157,8 @@ def judge(
         old = baseline.read(entry.baseline)
     before = old.of(path) if old is not None else None
     report = inspect(path)
-    evidence = Evidence(path, entry, report, decoded(path), before)
+    memory = decoded(path) if report.kind == "dcz" else Decoded(report.file_bytes)
+    evidence = Evidence(path, entry, report, memory, before)
     evaluation = answers.evaluated(path, entry, threads, progress)
     budgets = tuple(_budget(limit, evidence, evaluation) for limit in entry.limits)
     largest = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
@@ -208,52 +212,11 @@ def common_exit_code(verdicts: Iterable[Verdict]) -> int:
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
-# -- figures -----------------------------------------------------------------------------------------------------------
-
-
 def _budget(limit: Limit, evidence: Evidence, evaluation: Evaluation | None) -> Budget:
-    figure, note = _figure(limit, evidence, evaluation)
-    holds = figure is not None and limit.holds(figure)
-    budget = Budget(limit.name, limit.value, figure, holds, limit.unit, limit.level, note)
+    value, note = figure(limit, evidence, evaluation)
+    holds = value is not None and limit.holds(value)
+    budget = Budget(limit.name, limit.value, value, holds, limit.unit, limit.level, note)
     if holds:
         return budget
-    why = reasons.reasons(limit, evidence) if figure is not None else ()
-    return replace(budget, reasons=why, remedies=reasons.remedies(limit, evidence))
-
-
-def _figure(limit: Limit, evidence: Evidence, evaluation: Evaluation | None) -> tuple[float | None, str]:
-    """What is measured, and what there is to say of it."""
-    report = evidence.report
-    if limit.name in limits.ANSWERS:
-        assert evaluation is not None  # answers.evaluated gives one wherever such a limit is
-        figure = evaluation.top1 if limit.name == "min-top1" else evaluation.score
-        return figure, answers.describe(limit.name, evaluation)
-    if limit.name == "max-growth":
-        return _growth(limit, evidence)
-    if limit.name == "min-ratio":
-        return _ratio(report), ""
-    if limit.name == "max-tensor-size":
-        nbytes, name = evidence.largest()
-        return nbytes, name or "no tensors"
-    if limit.name == "max-exact":
-        return evidence.exact_share(), ""
-    return (evidence.memory if limit.name == "max-memory" else report.file_bytes), ""
-
-
-def _growth(limit: Limit, evidence: Evidence) -> tuple[float | None, str]:
-    old, place = evidence.old, evidence.entry.baseline
-    if old is None:
-        return None, f"not in the baseline {place}"
-    change = evidence.report.file_bytes - old.bytes
-    note = f"from {old.bytes:,} bytes in {place}"
-    if limit.unit != SHARE:
-        return change, note
-    if old.bytes:
-        return change / old.bytes, note
-    return (float("inf") if change else 0.0), note
-
-
-def _ratio(report: Report) -> float:
-    if report.ratio is None:
-        raise InvalidArgument(f"{report.path}: --min-ratio needs a .dcz file that says how large its source was")
-    return report.ratio
+    why = reasons.reasons(limit, evidence) if value is not None else ()
+    return replace(budget, reasons=why, remedies=remedies.remedies(limit, evidence))

@@ -1,10 +1,11 @@
 """`dcz check`"""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILE, SHARE, printable, quiet_option, threads
+from .common import FILE, SHARE, printable, progress, quiet_option, threads
 
 if TYPE_CHECKING:
     from ..budget.config import Budgeted
@@ -96,7 +97,8 @@ def command(
 
     outputs = check_output.parse((*formats, *(["json"] if as_json else [])))
     entries = _entries(files, config, options, update_baseline)
-    verdicts = judge_all(entries, threads)
+    with progress("evaluating", quiet or not sys.stderr.isatty(), samples=True) as report:
+        verdicts = judge_all(entries, threads, report)
     if update_baseline:
         verdicts = _update(entries, verdicts, whole=not files)
     check_output.publish(verdicts, outputs, quiet, single=len(files) == 1 and len(verdicts) == 1)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,12 @@ def publish(verdicts: Sequence["Verdict"], outputs: Sequence[Output], quiet: boo
     What cannot be written stops nothing else; raises FileAccess for the first such file in the end. `single`: JSON is
     that of the one file.
     """
-    from ..errors import DczError, message
+    from ..errors import INTERNAL, DczError, exit_code, message
 
     for verdict in verdicts:
         if verdict.error is not None:
+            if exit_code(verdict.error) == INTERNAL and os.environ.get("DCZ_TRACEBACK"):
+                traceback.print_exception(verdict.error)
             text = message(verdict.error)
             named = text if verdict.path in text else f"{verdict.path}: {text}"
             click.echo(f"dcz: error: {printable(named)}", err=True)

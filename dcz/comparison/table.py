@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..evaluation.evaluate import Evaluation
-from ..text import cells, markdown_code, printable, shorten
-from .diff import Diff, Side, TensorChange
+from ..text import cells, markdown_code, printable, shorten, wrapped
+from .changes import Diff, Side, TensorChange
 
 LARGEST = 20  # rows that are shown, unless more are asked for
 GAP = 2  # columns between two of the table
@@ -172,16 +172,16 @@ def text(diff: Diff, width: int, largest: int | None = LARGEST) -> str:
     table = [[column.head for column in columns], *([column.cell(row) for column in columns] for row in rows)]
     widths = [max(len(line[n]) for line in table) for n in range(len(columns))]
     room = max(width - sum(widths) - GAP * len(columns), 8)
-    lines = [shorten(headline(diff), width) if cells(headline(diff)) <= width else _split_headline(diff, width)]
+    lines = [headline(diff)] if cells(headline(diff)) <= width else _split_headline(diff, width)
     for line, label in zip(table, ["tensor", *names], strict=True):
         numbers = (" " * GAP).join(f"{cell:>{size}}" for cell, size in zip(line, widths, strict=True))
         lines.append(f"{numbers}{' ' * GAP}{shorten(label, room)}".rstrip())
-    return "\n".join([*lines, *notes(diff)])
+    return "\n".join([*lines, *(line for note in notes(diff) for line in wrapped(note, width))])
 
 
-def _split_headline(diff: Diff, width: int) -> str:
+def _split_headline(diff: Diff, width: int) -> list[str]:
     files, _, figures = headline(diff).rpartition(": ")
-    return f"{shorten(files, width - 1)}:\n  {figures}"
+    return [f"{shorten(files, width - 1)}:", *wrapped(figures, width, 2)]
 
 
 def _fitting(rows: Sequence[TensorChange], width: int, room: int) -> list[Column]:

@@ -1,10 +1,10 @@
-"""What a file takes once it is decoded, and what of it lies in the graph of a `.dcz`, where it has no record."""
+"""What a `.dcz` file takes once it is decoded, and what of it lies in the graph, where it has no record."""
 
 import os
 from dataclasses import dataclass
 
 from ..errors import CorruptFile, UnsuitableModel
-from ..format.container import Archive, is_dcz
+from ..format.container import Archive
 from .decompress import skeleton
 
 
@@ -20,21 +20,17 @@ class InGraph:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Bytes of the decoded model, all its external data inside, and its tensors `in_graph` (none of an `.onnx`)."""
+    """Bytes of the decoded model, external data inside, and its tensors `in_graph`."""
 
     nbytes: int
     in_graph: tuple[InGraph, ...] = ()
 
 
 def decoded(path: str | os.PathLike[str]) -> Decoded:
-    """The model that a `.dcz` file gives back, or that an `.onnx` file has with its external data.
-
-    Nothing is decoded but the graph of a `.dcz` file, which tells how often each record is used. Raises DczError.
-    """
+    """The model that a `.dcz` file gives back. Nothing is decoded but its graph, which tells how often each record is
+    used. Raises DczError."""
     from .. import model
 
-    if not is_dcz(path):
-        return Decoded(model.load(path).source_bytes)
     with Archive(path) as archive:
         graph, references = skeleton(archive)
         entries = archive.directory.entries

@@ -148,3 +148,20 @@ def test_entries_are_matched_by_the_file_not_by_its_spelling(place):
     for spelling in ("models/a.dcz", "./models/../models/a.dcz", str(place / "models" / "a.dcz")):
         assert [entry.path for entry in config.matching(entries, spelling)] == [spelling] * 2
     assert config.matching(entries, "models/c.dcz") == []
+
+
+def test_brackets_in_the_name_of_a_folder_are_no_wildcards(place, monkeypatch):
+    folder = place / "my [project]"
+    (folder / "models").mkdir(parents=True)
+    (folder / "models" / "a.dcz").write_text("")
+    monkeypatch.chdir(folder / "models")
+    written(
+        '[[check]]\npath = "models/*.dcz"\nmax-size = 1\n[[check]]\npath = "models/a.dcz"\nmax-size = 1\n',
+        folder / "dcz.toml",
+    )
+    first, second = config.load(config.find()).entries
+    assert [Path(path).resolve().name for path in (*first.files(), *second.files())] == ["a.dcz", "a.dcz"]
+    (place / "other").mkdir()
+    monkeypatch.chdir(place / "other")
+    for entry in config.load(str(folder / "dcz.toml")).entries:
+        assert [Path(path).resolve() for path in entry.files()] == [folder / "models" / "a.dcz"]

@@ -253,3 +253,9 @@ def test_a_growth_from_nothing_is_no_figure(folder):
     (verdict,) = judge_all([Budgeted("net.dcz", (parse("max-growth", "2%"),), baseline="b.json")])
     assert verdict.budgets[0].figure == np.inf and not verdict
     assert "growth" not in metrics.render([verdict])
+
+
+def test_cases_of_one_name_are_told_apart(folder):
+    entries = [Budgeted("net.dcz", (parse("max-size", size),)) for size in (1, 2, "1MB")]
+    names = [case.get("name") for case in ET.fromstring(junit.render(judge_all(entries)).encode()).iter("testcase")]
+    assert names == ["max-size", "max-size #2", "max-size #3"]

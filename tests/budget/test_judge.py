@@ -167,3 +167,17 @@ def test_to_dict_has_the_old_keys_and_is_plain(folder):
     assert {"name", "limit", "figure", "holds"} <= plain["budgets"][0].keys()
     assert plain["largest"][0].keys() == {"name", "shape", "bytes"}
     json.dumps(plain)
+
+
+def test_a_renamed_tensor_did_not_grow(folder):
+    weights = models.normal(64, 64), models.normal(48, 64, seed=1)
+    for name, names in (("old", ("a", "b")), ("new", ("a", "c"))):
+        tensors = [models.tensor(n, array * (1 + (n == "a" and name == "new"))) for n, array in zip(names, weights)]
+        onnx.save(models.bag(*tensors, models.tensor("more", models.normal(8, 200))), f"{name}.onnx")
+    onnx.save(models.bag(*tensors, models.tensor("more", models.normal(9, 200))), "new.onnx")
+    (budget,) = dcz.check("new.onnx", max_growth=1, baseline="old.onnx").budgets
+    assert [reason.name for reason in budget.reasons] == ["more"] and budget.reasons[0].change == 800
+
+
+def test_a_verdict_prints_no_table_of_all_tensors(folder):
+    assert "TensorWeight" not in repr(dcz.check("net.dcz", max_size=1))

@@ -78,6 +78,14 @@ def test_a_file_that_cannot_be_read_stops_no_other(run, folder):
     assert (code, out) == (4, "")
 
 
+def test_a_fault_of_dcz_is_told_and_its_traceback_for_those_who_ask(run, folder, monkeypatch):
+    monkeypatch.setattr("dcz.budget.judge.inspect", lambda path: 1 // 0)
+    code, _, err = run("check", "models/a.dcz", "--max-size", "1")
+    assert code == 70 and "models/a.dcz: internal error, please report it" in err and "Traceback" not in err
+    monkeypatch.setenv("DCZ_TRACEBACK", "1")
+    assert "Traceback" in run("check", "models/a.dcz", "--max-size", "1")[2]
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["models/a.dcz"], "no budget given"), ([], "no budget given"), (["--max-size", "3"], "name the files"),
     (["models/a.dcz", "--max-growth", "2%"], "needs baseline"),

@@ -12,7 +12,7 @@ import pytest
 
 import dcz
 from dcz.comparison import opened
-from dcz.comparison.diff import REST
+from dcz.comparison.changes import REST
 from dcz.errors import DczError
 from tests import ROOT, models
 from tests.networks import perceptron
@@ -95,6 +95,23 @@ def test_records_with_one_checksum_are_equal_without_decoding(folder, monkeypatc
         archive, entry, threads))  # fmt: skip
     found = by_name(dcz.diff("a.dcz", "b.dcz"))
     assert found["w"].kind == "same" and found["v"].kind == "changed" and set(decoded) == {"v"}
+
+
+@pytest.mark.parametrize("held", [opened.MAX_HELD, 1000])
+def test_external_data_is_part_of_the_file(folder, monkeypatch, held):
+    monkeypatch.setattr(opened, "MAX_HELD", held)
+    save("a.onnx", ("w", W), ("v", V))
+    proto = models.bag(models.tensor("w", W), models.tensor("v", V * 2))
+    onnx.save(proto, "b.onnx", save_as_external_data=True, location="b.data", size_threshold=0)
+    for old, new in (("a.onnx", "b.onnx"), ("b.onnx", "a.onnx")):
+        found = dcz.diff(old, new)
+        rows = by_name(found)
+        assert rows["w"].decibels == math.inf and rows["v"].decibels == pytest.approx(
+            0 if old[0] == "a" else 6.02, abs=0.01
+        )
+        sizes = {"a.onnx": os.path.getsize("a.onnx"), "b.onnx": os.path.getsize("b.onnx") + 2 * W.nbytes}
+        assert (found.old.file_bytes, found.new.file_bytes) == (sizes[old], sizes[new])
+        assert {rows["w"].old.encoding, rows["w"].new.encoding} == {"plain", "external"}
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """The table of a difference: what is shown, in how many columns, and that no name breaks out of it."""
 
 import csv
+import dataclasses
 import io
 
 import pytest
 
 import dcz
 from dcz.comparison import table
-from dcz.comparison.diff import Diff, File, Side, TensorChange
+from dcz.comparison.changes import Diff, File, Side, TensorChange
 from dcz.text import cells
 
 
@@ -54,6 +55,7 @@ def test_all_rows_that_changed_are_shown_where_all_are_asked_for(found):
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
 def test_columns_give_way_then_names_never_numbers(found, width):
+    found = dataclasses.replace(found, folded=31, old=dataclasses.replace(found.old, path="folder/" * 20 + "old.dcz"))
     lines = table.text(found, width, None).splitlines()
     assert all(cells(line) <= width for line in lines)
     start = next(number for number, line in enumerate(lines) if line.endswith("tensor"))

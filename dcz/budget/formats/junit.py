@@ -5,10 +5,12 @@ has the sentence in its output, for JUnit has no level between.
 """
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Sequence
 
 from ...text import printable
 from ..judge import Budget, Verdict
+from ..limits import FAIL
 from . import words
 
 
@@ -17,13 +19,14 @@ def render(verdicts: Sequence[Verdict]) -> str:
     counts = [_counts(verdict) for verdict in verdicts]
     total = {name: str(sum(int(count[name]) for count in counts)) for name in ("tests", "failures", "errors")}
     root = ET.Element("testsuites", {"name": "dcz check", **total})
+    taken: Counter[tuple[str, str]] = Counter()
     for verdict, count in zip(verdicts, counts, strict=True):
         suite = ET.SubElement(root, "testsuite", {"name": printable(verdict.path), **count, "time": "0"})
         if verdict.error is not None:
             case = _case(suite, verdict, "read")
             ET.SubElement(case, "error", {"type": type(verdict.error).__name__, "message": words.error(verdict)})
         for budget in verdict.budgets:
-            _add(suite, verdict, budget)
+            _add(suite, verdict, budget, taken)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -38,8 +41,13 @@ def _case(suite: ET.Element, verdict: Verdict, name: str) -> ET.Element:
     return ET.SubElement(suite, "testcase", {"name": name, "classname": printable(verdict.path), "time": "0"})
 
 
-def _add(suite: ET.Element, verdict: Verdict, budget: Budget) -> None:
-    case = _case(suite, verdict, budget.name if budget.level == "fail" else f"{budget.name}, warning")
+def _add(suite: ET.Element, verdict: Verdict, budget: Budget, taken: Counter[tuple[str, str]]) -> None:
+    """Add a case; of several of one name for a file, as entries may give it, the second is called #2: GitLab keeps one
+    of each name."""
+    name = budget.name if budget.level == FAIL else f"{budget.name}, warning"
+    taken[verdict.path, name] += 1
+    number = taken[verdict.path, name]
+    case = _case(suite, verdict, name if number == 1 else f"{name} #{number}")
     sentence = words.sentence(budget)
     text = "\n".join([sentence, *words.why(budget)])
     if budget.fails:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from ...text import markdown_code, printable
 from ..judge import Verdict
-from ..reasons import Reason, Remedy
+from ..reasons import Reason
+from ..remedies import Remedy
 from . import words
 
 MARKS = {
