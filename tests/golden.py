@@ -37,7 +37,18 @@ from tests.networks import perceptron
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).with_suffix(".json")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "sensitivity", "check", "completion")
+COMMANDS = (
+    "compress",
+    "retrain",
+    "decompress",
+    "inspect",
+    "verify",
+    "evaluate",
+    "sensitivity",
+    "check",
+    "diff",
+    "completion",
+)
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -235,6 +246,7 @@ def face(folder: Path) -> Iterator[tuple[str, bytes]]:
         "evaluate": ["evaluate", "dense.dcz", "--data", "dense.npz", "--labels", "y", "--against", "dense.onnx"],
         "sensitivity": ["sensitivity", "dense.onnx", "--calibrate", "dense.npz"],
         "check": ["check", "dense.dcz", "--max-size", "1kB", "--min-ratio", "2"],
+        "diff": ["diff", "dense.onnx", "dense.dcz", "--data", "dense.npz"],
     }
     if HAS_TORCH:
         fast = ["--epochs", "1", "--share-epochs", "1", "--sparsity", "0.5", "--bits", "4", "-f", "-o", "trained.dcz"]
