@@ -14,7 +14,7 @@ __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
     "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
-    "open", "retrain", "tune", "verify",
+    "open", "retrain", "sensitivity", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -31,6 +31,7 @@ _HOMES = {
     "comparison.diff": ("diff",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.verify": ("verify",),
+    "tuning.sensitivity": ("sensitivity",),
     "tuning.tune": ("tune",),
     "train.recipe": ("Recipe",),
     "train.retraining": ("retrain",),  # raises MissingBackend when it is called without PyTorch
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .reading.tensors import Tensors as open  # noqa: A004, N813 (dcz.open, as builtins have open)
     from .train.recipe import Recipe
     from .train.retraining import retrain
+    from .tuning.sensitivity import sensitivity
     from .tuning.tune import tune
 
 

@@ -27,7 +27,7 @@ FLOORS = [
     "codec format model",  # `codec` and `format` meet in the values of `encoded`
     "encoded",
     "deflate",
-    "arrays plan parallel",
+    "arrays plan parallel display",
     "tensor",
     "arguments files file_kinds text",
     "errors",
@@ -49,7 +49,7 @@ HOMES = {
     "bitarray": "codec.stages.huffman", "isal": "deflate",
     "PIL": "evaluation.image_folder",
     "click": "cli",
-    "rich": "cli",
+    "rich": "cli display.progress",
 }  # fmt: skip
 HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
 LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
