@@ -48,11 +48,12 @@ HOMES = {
     "distributed": "compression.dask_cluster",
     "bitarray": "codec.stages.huffman", "isal": "deflate",
     "PIL": "evaluation.image_folder",
+    "tokenizers": "evaluation.text_samples",
     "click": "cli",
     "rich": "cli display.progress",
 }  # fmt: skip
-HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
-LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
+LAZY = {"cli.show", "cli.show_samples"}  # prints with rich, and is itself imported only by commands at work
 LOOSE = 12  # modules at the top of dcz/, at most: all of them vocabulary
 
 

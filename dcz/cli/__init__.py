@@ -22,6 +22,7 @@ COMMANDS = (
     "verify",
     "evaluate",
     "sensitivity",
+    "samples",
     "check",
     "diff",
     "completion",
