@@ -15,6 +15,7 @@ import numpy as np
 
 from ... import arrays
 from ...encoded import step_scales
+from . import entropy
 
 MAX_STEP = 255
 # Times a row's mean of fourth roots, to the power of 4, which outliers hardly change: weights beyond are outliers. For
@@ -33,6 +34,13 @@ class RowScales:
     axis: int
     shape: tuple[int, ...]
     steps: np.ndarray | None = None
+
+    @property
+    def bits(self) -> float:
+        """About how many bits they take: as many as each tells, or 32."""
+        if self.steps is None:
+            return 32 * len(self.scales)
+        return entropy.stable_bits(np.unique(self.steps, return_counts=True)[1], len(self.steps))
 
     def at(self, block: slice) -> np.ndarray:
         """The scale (float64) of each element of a block of the flat tensor."""
