@@ -113,12 +113,19 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     if coded is not None:
         return coded
     row_scales = scaled.row_scales_of(tensor, weights, settings)
+    if row_scales is None:
+        return _share_rows(tensor, mask, settings)
     unscaled = scaled.unscaled(tensor, weights, row_scales)
-    coded = _share_rows(unscaled, mask, settings)
-    if row_scales is None or coded is None:
-        return coded
-    coded = replace(scaled.short_entries(coded), row_scales=row_scales)
-    if settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality):
+    if tensor.dtype.bits < 32:
+        coded = fine.share_shortly(unscaled, mask, settings, tensor.dtype)
+    else:
+        coded = _share_rows(unscaled, mask, settings)
+        if coded is None:
+            return None
+    coded = None if coded is None else replace(scaled.short_entries(coded), row_scales=row_scales)
+    if coded is not None and (
+        settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality)
+    ):
         return coded
     return _share_rows(tensor, mask, settings)
 

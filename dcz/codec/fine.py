@@ -16,7 +16,7 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import FLOAT32, Dtype, Tensor, largest, round_to, values
+from ..tensor import FLOAT32, PRECISION, Dtype, Tensor, largest, round_to, values
 from . import candidates, fine_candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
 from .quality import DECIBELS_PER_BIT
@@ -107,6 +107,22 @@ def share_finely(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded 
     # Multiples of a power of two are such when rounded to a shorter type, too: a decoded tensor is on its grid.
     step = grid.round_step(step, STEP_BITS) if tensor.dtype.bits >= 32 else _power_of_two(step)
     return on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+
+
+def share_shortly(tensor: Tensor, mask: np.ndarray, settings: Settings, dtype: Dtype) -> Coded | None:
+    """The same for weights in units of scales that are powers of two, and that `dtype`, of 16 bits, is to hold.
+
+    The step has as many bits as its multiples leave: these are exact then, and found again in a decoded tensor.
+    """
+    assert settings.quality is not None, "only a quality says how fine a grid is"
+    kept, step = _kept_and_step(tensor, mask, settings.quality)
+    if not step:
+        return None
+    low, high = arrays.extremes(kept)
+    bits = PRECISION[dtype.name] - math.frexp(max(-low, high) / step)[1]
+    step = grid.round_step(step, bits) if bits > 1 else _power_of_two(step)
+    coded = on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+    return coded if coded is None or candidates.is_ramp(coded) else None
 
 
 def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | None:

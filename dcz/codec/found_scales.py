@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS
-from ..tensor import Tensor, round_to, values
+from ..tensor import PRECISION, Tensor, round_to, values
 from . import scaled
 from .stages import grid, scale
 
@@ -31,7 +31,6 @@ MAX_SHIFT = 12  # powers of two by which a row's size may mislead
 CLEAR = 0.7  # of how common the entries of the median row are, from which a row's scale is not in doubt
 NO_POWER = 900  # of a row of zeros
 CHUNK = 1 << 20  # weights at a time
-PRECISION = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8}  # bits of a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +76,9 @@ def find(tensor: Tensor, mask: np.ndarray) -> list[Found]:
     parts = [_divisors(_numbers(tensor, mask, axis, start, start + size), tensor) for start in range(0, rows, size)]
     names = [field.name for field in fields(_Divisors)]
     divisors = _Divisors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    found = [_of_entries(tensor, mask, axis, divisors), _of_multiples(tensor, mask, axis, divisors)]
+    found = [_of_multiples(tensor, mask, axis, divisors)]
+    if tensor.dtype.bits >= 32:  # shorter types have grids alone
+        found.append(_of_entries(tensor, mask, axis, divisors))
     return [each for each in found if each is not None]
 
 
@@ -95,6 +96,8 @@ def _is_promising(tensor: Tensor, mask: np.ndarray, axis: int) -> bool:
     divisors = _divisors(numbers, tensor)
     if (divisors.on_grid | (divisors.count < MIN_WEIGHTS)).mean() > 0.5:
         return True
+    if tensor.dtype.bits < 32:
+        return False
     odd = np.abs(numbers) / _scale_odd(divisors.entry, _common_odd(divisors.entry, divisors.count))[:, None]
     return len(np.unique(np.frexp(odd[odd > 0])[0])) <= 2 * MAX_ENTRIES
 

@@ -14,7 +14,7 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor
-from . import fine, found_scales, scaled, sharing
+from . import candidates, fine, found_scales, scaled, sharing
 from .candidates import Coded
 from .stages import grid, prune, scale
 
@@ -76,13 +76,13 @@ def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:
 def share_in_rows(tensor: Tensor, mask: np.ndarray, settings: Settings | None) -> Coded | None:
     """The kept weights exactly, where their rows lie on a codebook or a grid in units of scales, as those of a decoded
     tensor do, and that grid is not much finer than a quality asks for (without `settings`: however fine); else None."""
-    if tensor.dtype.bits < 32 or (settings is not None and settings.quality is None):
+    if settings is not None and settings.quality is None:
         return None
     best = None
     for found in found_scales.find(tensor, mask):
         unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, tensor.dtype), found.row_scales)
         coded = _in_units(unscaled, mask, found.step, settings)
-        if coded is None:
+        if coded is None or (tensor.dtype.bits < 32 and not candidates.is_ramp(coded)):
             continue
         coded = replace(coded, row_scales=found.row_scales)
         if all(_is_exact(coded, tensor, mask, block) for block in arrays.blocks(len(mask), arrays.BLOCK)):

@@ -30,10 +30,14 @@ def row_scales_of(tensor: Tensor, weights: LazyValues, settings: Settings) -> sc
     row makes small, the next layer makes large. Of 0, 0.5, 0.75 and 1, 0.75 was best in the worst of four networks;
     where the sizes of rows differ by less than 10 times, it made no difference.
     """
-    if settings.quality is None or axis_of(tensor) is None or tensor.dtype.bits < 32:
-        return None  # entries of a 16-bit codebook would lose what scales gain
+    if settings.quality is None or axis_of(tensor) is None:
+        return None
     row_scales = _by_rows(tensor, weights)
-    return None if row_scales is None else _within_levels(tensor, weights, row_scales, settings.quality)
+    if row_scales is None:
+        return None
+    row_scales = _within_levels(tensor, weights, row_scales, settings.quality)
+    # In a type of 16 bits, products with other scales would be rounded, and not be found again.
+    return row_scales if tensor.dtype.bits >= 32 else scale.powers_of_two(row_scales)
 
 
 def axis_of(tensor: Tensor) -> int | None:
@@ -87,7 +91,7 @@ def unscaled(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales | 
 
 def short_entries(coded: Coded) -> Coded:
     """`coded`, which is to have scales, with the entries (float32) of its codebook as grid.round_entries has them."""
-    if coded.fine is not None or candidates.codebook_of(coded.entries, FLOAT32)[0].form == "ramp":
+    if candidates.is_ramp(coded):
         return coded
     entries = grid.round_entries(values(coded.entries, FLOAT32).astype(np.float64))
     return replace(coded, entries=round_to(entries, FLOAT32))

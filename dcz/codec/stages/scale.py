@@ -61,6 +61,12 @@ def nearest_steps(scales: np.ndarray) -> np.ndarray:
     return clipped
 
 
+def powers_of_two(row_scales: RowScales) -> RowScales:
+    """The same with the power of two that is nearest to each scale."""
+    powers = np.rint(np.log2(row_scales.scales)).astype(np.int64) - 3
+    return of_steps((8 * np.clip(powers, 0, MAX_STEP // 8)).astype(np.uint8), row_scales.axis, row_scales.shape)
+
+
 def by_rows(
     weights: arrays.Weights,
     shape: tuple[int, ...],
