@@ -27,7 +27,7 @@ from dcz.format import container
 from dcz.format.container import Archive
 from dcz.plan import LOSSLESS, Plan, Rule, Settings
 from dcz.tensor import DTYPES, round_to
-from tests import ROOT, models
+from tests import ROOT, models, networks
 
 LOSSY = Settings(quality=30.0)
 ALL = Plan(LOSSY, include=("*",))
@@ -161,6 +161,15 @@ def test_compressing_what_was_decompressed_changes_no_bit_and_no_size(settings, 
         for path in (first, second)
     ]
     assert len(sizes[0]) >= 8 and sizes[0] == sizes[1]
+
+
+def test_rows_with_scales_are_as_they_were_when_they_are_compressed_again(tmp_path):
+    first = dcz.compress(networks.separable(), tmp_path / "first.dcz")
+    assert any(report.scales for report in dcz.inspect(first).rows)
+    restored = dcz.decompress(first, tmp_path / "restored.onnx")
+    second = dcz.compress(restored, tmp_path / "second.dcz")
+    assert dcz.load(second) == onnx.load(restored)
+    assert second.stat().st_size == pytest.approx(first.stat().st_size, rel=0.01)
 
 
 @pytest.mark.parametrize("quality", [1.0, 44.0])
