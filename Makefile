@@ -79,7 +79,7 @@ vectors: $(VENV)/.test
 
 docs: $(DOCS)/.installed
 	$(DOCS)/bin/python docs/make_site.py
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 
 reference: $(VENV)/.test
 	$(BIN)/python docs/make_reference.py

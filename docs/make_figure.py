@@ -19,15 +19,17 @@ ROWS = {  # ways that are shown, and what they are called
     "dcz --calibrate --ratio 7": "dcz, calibrated",
 }
 KINDS = {"SqueezeNet 1.1": "images", "paraphrase-MiniLM-L3": "text", "PP-OCRv4 rec": "OCR"}
-LABELS, COLUMN, BAR, ROW, TOP = 140, 280, 112, 30, 58  # pixels
+LABELS, COLUMN, BAR, ROW, TOP = 156, 280, 112, 30, 66  # pixels
+MARGIN = 14
 ANSWERS = BAR + 58  # where in a column the answers are
 STYLE = """
 text { font: 13px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #24292f; }
 .head { font-weight: 600; } .quiet { fill: #57606a; } .bad { fill: #b42318; }
-.bar { fill: #8c959f; } .ours { fill: #0969da; } .line { stroke: #8c959f; stroke-opacity: 0.4; }
+.ground { fill: #ffffff; } .bar { fill: #8c959f; } .ours { fill: #0969da; }
+.line { stroke: #8c959f; stroke-opacity: 0.4; }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3; } .quiet { fill: #9da7b3; } .bad { fill: #ff9b8a; }
-  .bar { fill: #6e7681; } .ours { fill: #4493f8; }
+  .ground { fill: #0d1117; } .bar { fill: #6e7681; } .ours { fill: #4493f8; }
 }
 """
 BAD = 0.97  # answers below this are printed in another colour
@@ -41,22 +43,23 @@ def main() -> None:
 
 def figure(known: dict) -> str:
     """The figure: a row for each way, a column for each network; a bar is the file, beside it how far answers agree."""
-    width, height = LABELS + COLUMN * len(known["networks"]), TOP + ROW * len(ROWS) + 30
+    width, height = LABELS + COLUMN * len(known["networks"]), TOP + ROW * len(ROWS) + 36
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title description">',
         '<title id="title">Size of the file, and how far the answers stay the same</title>',
         f'<desc id="description">{_described(known)}</desc>',
         f"<style>{STYLE}</style>",
+        '<rect class="ground" width="100%" height="100%" rx="8"/>',  # legible on a page of any colour
     ]
     for number, row in enumerate(ROWS.values()):
         name = "head" if row.startswith("dcz") else "plain"
-        parts.append(_text(0, TOP + ROW * number + 20, row, name))
+        parts.append(_text(MARGIN, TOP + ROW * number + 20, row, name))
     for column, (name, network) in enumerate(known["networks"].items()):
         left = LABELS + COLUMN * column
-        parts.append(_text(left, 18, f"{name} ({KINDS[name]})", "head"))
-        parts.append(_text(left, 38, "size", "quiet"))
-        parts.append(_text(left + ANSWERS, 38, network["measure"].split(",")[0], "quiet"))
+        parts.append(_text(left, 26, f"{name} ({KINDS[name]})", "head"))
+        parts.append(_text(left, 46, "size", "quiet"))
+        parts.append(_text(left + ANSWERS, 46, network["measure"].split(",")[0], "quiet"))
         parts.append(f'<line class="line" x1="{left}" x2="{left}" y1="{TOP}" y2="{TOP + ROW * len(ROWS)}"/>')
         for number, (way, row) in enumerate(ROWS.items()):
             result, top = network["results"].get(way, {"bytes": None}), TOP + ROW * number
@@ -64,7 +67,7 @@ def figure(known: dict) -> str:
     below = (
         "By `make compare`. Bars: the file's share of the original's bytes. Beside them: how far answers stay the same."
     )
-    parts.append(_text(0, height - 6, below, "quiet"))
+    parts.append(_text(MARGIN, height - 12, below, "quiet"))
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
