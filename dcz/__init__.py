@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
-    "check", "compress", "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open",
-    "retrain", "tune", "verify",
+    "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
+    "open", "retrain", "sensitivity", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -27,15 +27,19 @@ _HOMES = {
     "reading.decompress": ("decompress", "load"),
     "reading.tensors": ("Tensors",),
     "reading.inspect": ("inspect",),
-    "reading.check": ("check",),
+    "budget.judge": ("check",),
+    "comparison.diff": ("diff",),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.verify": ("verify",),
+    "tuning.sensitivity": ("sensitivity",),
     "tuning.tune": ("tune",),
     "train.recipe": ("Recipe",),
     "train.retraining": ("retrain",),  # raises MissingBackend when it is called without PyTorch
 }  # fmt: skip
 
 if TYPE_CHECKING:
+    from .budget.judge import check
+    from .comparison.diff import diff
     from .compression.compress import compress
     from .compression.many import compress_all
     from .compression.target_size import compress_to_size
@@ -53,13 +57,13 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
     from .plan import PRESETS, Plan, Rule, Settings
-    from .reading.check import check
     from .reading.decompress import decompress, load
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
     from .reading.tensors import Tensors as open  # noqa: A004, N813 (dcz.open, as builtins have open)
     from .train.recipe import Recipe
     from .train.retraining import retrain
+    from .tuning.sensitivity import sensitivity
     from .tuning.tune import tune
 
 

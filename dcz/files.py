@@ -5,6 +5,7 @@ with replacing("model.dcz") as file:
 """
 
 import contextlib
+import mmap
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -45,7 +46,7 @@ def check_output(
         if path.exists() and any(path.samefile(source) for source in inputs if source is not None):
             raise FileAccess(f"{path}: is the input itself; name another output")
         if path.exists() and not force:
-            raise FileAccess(f"{path}: exists already; give --force to replace it")
+            raise FileAccess(f"{path}: exists already; give --force (in Python force=True) to replace it")
         if not os.access(folder, os.W_OK):
             raise FileAccess(f"{path}: no permission to write into {folder}")
     except (OSError, ValueError) as error:  # a name that is too long or holds a NUL, a folder that may not be entered
@@ -130,6 +131,21 @@ def temporary_folder(prefix: str) -> Iterator[str]:
         made = tempfile.TemporaryDirectory(prefix=prefix)
     with made as folder:
         yield folder
+
+
+def mapped(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:
+    """`length` bytes at `offset` of a file, read as they are looked at, and given up when the system needs memory.
+
+    For files that nobody else cuts off meanwhile: the system ends a process that looks at what is gone.
+
+    Raises OSError or ValueError where the file does not hold them.
+    """
+    if not length:
+        return memoryview(b"")
+    with open(path, "rb") as file:
+        start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        found = mmap.mmap(file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+    return memoryview(found)[offset - start :]
 
 
 def read_range(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:

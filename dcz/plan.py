@@ -9,7 +9,9 @@ sparsity = 0.9
 bits = 5
 """
 
+import codecs
 import dataclasses
+import functools
 import os
 import re
 import tomllib
@@ -148,7 +150,8 @@ class Plan:
 
     `default` goes for every weight, its quality as an average that is spread over them (quality.by_size); the last
     matching rule goes for the tensors that it names, word for word. Tensors that match `include` count as weights
-    whatever uses them, those that match `exclude` stay exact. Weights of fewer than `min_weights` elements stay exact
+    whatever uses them, those that match `exclude` stay exact. Patterns may also start with op:, node: or layer:, see
+    model.selectors. Weights of fewer than `min_weights` elements stay exact
     unless a pattern names them. `fold`: BatchNormalizations are folded into the layers before them where the weights of
     these are shared, and nothing else of them is named (compression.foldable). `rules`, `include` and `exclude` may be
     lists, of which tuples are made; a string alone is refused. Raises InvalidArgument for a field of another type.
@@ -182,6 +185,11 @@ class Plan:
         is_big_weight = is_weight and elements >= self.min_weights
         return self.default if is_big_weight or _matches(name, self.include) else LOSSLESS
 
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All patterns, those of the rules first."""
+        return (*(pattern for rule in self.rules for pattern in rule.match), *self.include, *self.exclude)
+
     def rule(self, name: str) -> Rule | None:
         """The last rule that matches a name."""
         return next((rule for rule in reversed(self.rules) if _matches(name, rule.match)), None)
@@ -197,10 +205,9 @@ class Plan:
     def check_names(self, names: Iterable[str]) -> None:
         """Raise InvalidArgument for a pattern that matches none of `names`."""
         names = list(names)
-        patterns = [pattern for rule in self.rules for pattern in rule.match]
-        for pattern in [*patterns, *self.include, *self.exclude]:
+        for pattern in self.patterns:
             if not any(_matches(name, (pattern,)) for name in names):
-                hint = "`dcz inspect MODEL` lists their names"
+                hint = "`dcz inspect MODEL` lists their names, and op:, node: or layer: name them by what uses them"
                 raise InvalidArgument(f"the pattern {pattern!r} matches no tensor of the model; {hint}")
 
 
@@ -250,7 +257,7 @@ def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
         expect(len(content) <= MAX_BYTES, f"a plan has at most {MAX_BYTES:,} bytes")
-        return parse(_tables(content.decode()), base)
+        return parse(_tables(_text(content)), base)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) or "\0" in os.fspath(path):
             raise FileAccess(f"{path!s}: cannot read the plan: {getattr(error, 'strerror', None) or error}") from error
@@ -267,6 +274,12 @@ def _tables(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise InvalidArgument("not valid TOML for a plan: brackets or tables within one another, too deep") from error
+
+
+def _text(data: bytes) -> str:
+    """The text of a plan: UTF-8, or, as editors and shells of Windows also write, with a byte-order mark, or UTF-16."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
@@ -306,4 +319,11 @@ def _patterns(value: object) -> tuple[str, ...]:
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)  # a name may hold [ or *
+    names, wild = _divided(patterns)  # a name may hold [ or *
+    return name in names or any(fnmatchcase(name, pattern) for pattern in wild)
+
+
+@functools.lru_cache(maxsize=1024)
+def _divided(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The patterns, and those of them that have wildcards: selectors may stand for thousands of names."""
+    return frozenset(patterns), tuple(pattern for pattern in patterns if set(pattern) & set("*?["))

@@ -31,14 +31,24 @@ import onnx
 from onnx import TensorProto, helper
 
 import dcz
-from dcz.reading.outside import written_files
 from tests import models
 from tests.networks import perceptron
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).with_suffix(".json")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "sensitivity", "check", "completion")
+COMMANDS = (
+    "compress",
+    "retrain",
+    "decompress",
+    "inspect",
+    "verify",
+    "evaluate",
+    "sensitivity",
+    "check",
+    "diff",
+    "completion",
+)
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
@@ -130,7 +140,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     output = folder / "made.dcz"
 
     def compressed(model, plan=None, **options) -> bytes:
-        return dcz.compress(model, output, plan, **{"threads": 1} | options).read_bytes()
+        return dcz.compress(model, output, plan, **{"threads": 1} | options, force=True).read_bytes()
 
     for name, settings in SETTINGS.items():
         yield f"layered, {name}", compressed(layered(), settings)
@@ -162,11 +172,11 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "resumed", _resumed(outside, folder / "resumed.dcz")
     yield "to a size", _to_size(layered(), output)
 
-    dcz.compress(models.everything(), output, threads=1)
-    yield "decompressed", dcz.decompress(output, folder / "back.onnx").read_bytes()
-    dcz.compress(outside, output, threads=1)
-    back = dcz.decompress(output, folder / "back.onnx", external_data="always")
-    yield "decompressed to external data", back.read_bytes() + written_files(back)[1].read_bytes()
+    dcz.compress(models.everything(), output, threads=1, force=True)
+    yield "decompressed", dcz.decompress(output, folder / "back.onnx", force=True).read_bytes()
+    dcz.compress(outside, output, threads=1, force=True)
+    back = dcz.decompress(output, folder / "back.onnx", external_data="always", force=True)
+    yield "decompressed to external data", back.read_bytes() + next(folder.glob("back.onnx.*.data")).read_bytes()
 
 
 def _resumed(model: Path, output: Path) -> bytes:
@@ -177,13 +187,13 @@ def _resumed(model: Path, output: Path) -> bytes:
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        dcz.compress(model, output, threads=1, resume=True, progress=interrupt)
+        dcz.compress(model, output, threads=1, resume=True, progress=interrupt, force=True)
     assert Path(f"{output}.partial").exists() and not output.exists()
-    return dcz.compress(model, output, threads=1, resume=True).read_bytes()
+    return dcz.compress(model, output, threads=1, resume=True, force=True).read_bytes()
 
 
 def _to_size(model, output: Path) -> bytes:
-    dcz.compress_to_size(model, output, 30_000, threads=1)
+    dcz.compress_to_size(model, output, 30_000, threads=1, force=True)
     return output.read_bytes()
 
 
@@ -192,7 +202,7 @@ def advised(folder: Path) -> Iterator[tuple[str, bytes]]:
     data, output = samples(folder), folder / "made.dcz"
 
     def tuned(name: str, **goal) -> bytes:
-        dcz.tune(folder / f"{name}.onnx", output, data[name], threads=1, **goal)
+        dcz.tune(folder / f"{name}.onnx", output, data[name], threads=1, **goal, force=True)
         return output.read_bytes()
 
     yield "tuned to a size", tuned("dense", max_bytes=6000)
@@ -205,7 +215,7 @@ def advised(folder: Path) -> Iterator[tuple[str, bytes]]:
     if HAS_TORCH:
         yield "distilled", tuned("dense", ratio=12, distill=True)
         recipe = dcz.Recipe(sparsity=0.7, bits=3, epochs=3, share_epochs=2, threads=1, learning_rate=3e-3)
-        dcz.retrain(folder / "dense.onnx", output, data["dense"], labels="y", recipe=recipe)
+        dcz.retrain(folder / "dense.onnx", output, data["dense"], labels="y", recipe=recipe, force=True)
         yield "retrained", output.read_bytes()
 
 
@@ -236,6 +246,7 @@ def face(folder: Path) -> Iterator[tuple[str, bytes]]:
         "evaluate": ["evaluate", "dense.dcz", "--data", "dense.npz", "--labels", "y", "--against", "dense.onnx"],
         "sensitivity": ["sensitivity", "dense.onnx", "--calibrate", "dense.npz"],
         "check": ["check", "dense.dcz", "--max-size", "1kB", "--min-ratio", "2"],
+        "diff": ["diff", "dense.onnx", "dense.dcz", "--data", "dense.npz"],
     }
     if HAS_TORCH:
         fast = ["--epochs", "1", "--share-epochs", "1", "--sparsity", "0.5", "--bits", "4", "-f", "-o", "trained.dcz"]

@@ -21,15 +21,15 @@ FLOORS = [
     "tuning",
     "train",
     "calibrate",
-    "compression",
+    "compression budget comparison",
     "evaluation",
     "reading",
     "codec format model",  # `codec` and `format` meet in the values of `encoded`
     "encoded",
     "deflate",
-    "arrays plan parallel",
+    "arrays plan parallel display",
     "tensor",
-    "arguments files",
+    "arguments files file_kinds text",
     "errors parts",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
@@ -40,19 +40,21 @@ COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor encoded arrays codec format model reading compression evaluation calibrate tuning train",
+    "numpy": "tensor encoded arrays codec format model reading comparison compression evaluation calibrate "
+    "tuning train",
     "onnx": "model", "google": "model",
     "onnxruntime": "evaluation.runtime",
     "torch": "train.pytorch",
     "distributed": "compression.dask_cluster",
     "bitarray": "codec.stages.huffman", "isal": "deflate",
     "PIL": "evaluation.image_folder",
+    "tokenizers": "evaluation.text_samples",
     "click": "cli",
-    "rich": "cli",
+    "rich": "cli display.progress",
 }  # fmt: skip
-HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
-LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
-LOOSE = 12  # modules at the top of dcz/, at most: all of them vocabulary
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
+LAZY = {"cli.show", "cli.show_samples"}  # prints with rich, and is itself imported only by commands at work
+LOOSE = 13  # modules at the top of dcz/, at most: all of them vocabulary
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import tomllib
 
 import pytest
 
@@ -298,6 +299,15 @@ def test_a_file_says_the_same_as_python(tmp_path):
         exclude=("fc1.bias", "fc2.*"),
         min_weights=100,
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-mark"])
+def test_a_plan_with_a_byte_order_mark_is_read(encoding, tmp_path):
+    """As PowerShell and Notepad write files."""
+    path = tmp_path / "plan.toml"
+    text = TOML.replace("\n", "\r\n")
+    path.write_bytes(b"\xff\xfe" + text.encode("utf-16-le") if encoding == "utf-16-le-mark" else text.encode(encoding))
+    assert plan.load(path) == plan.parse(tomllib.loads(TOML))
 
 
 def test_every_setting_can_be_written(tmp_path):

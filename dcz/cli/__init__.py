@@ -15,7 +15,19 @@ from .. import __version__
 from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
 from .common import printable
 
-COMMANDS = ("compress", "retrain", "decompress", "inspect", "verify", "evaluate", "sensitivity", "check", "completion")
+COMMANDS = (
+    "compress",
+    "retrain",
+    "decompress",
+    "inspect",
+    "verify",
+    "evaluate",
+    "sensitivity",
+    "samples",
+    "check",
+    "diff",
+    "completion",
+)
 BAD_USAGE = 2
 
 EXIT_CODES = """\b

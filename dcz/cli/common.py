@@ -12,6 +12,8 @@ from click.shell_completion import CompletionItem
 
 from ..arguments import as_percent, parse_share
 from ..errors import InvalidArgument
+from ..text import printable as printable  # told here, too, to the commands
+from ..text import size as size
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -111,26 +113,21 @@ force = click.option("--force", "-f", is_flag=True, help="Replace an output file
 
 def print_json(value: Any) -> None:
     """Print plain values as JSON to stdout."""
-    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    click.echo(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON knows no infinities and no NaN: they become null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def warn(message: str) -> None:
     """Print a warning to stderr."""
     click.echo(f"dcz: warning: {printable(message)}", err=True)
-
-
-def printable(text: str) -> str:
-    """Text from a file without what a terminal would obey: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextlib.contextmanager
@@ -175,15 +172,6 @@ class _Lines:
         if tenth > self.tenth:
             self.tenth = tenth
             click.echo(f"{self.verb} {10 * tenth:3d} %  {printable(name)}", err=True)
-
-
-def size(nbytes: float) -> str:
-    """Bytes for people: 675,763 B as 675.8 kB."""
-    for unit in ("B", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.2f} GB"
 
 
 min_agreement = click.option(

@@ -83,7 +83,12 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and
 )
 @click.option("--codebook", type=click.Choice(CODEBOOKS), help="float16 rounds the shared values.")
 @plan_option
-@click.option("--include", multiple=True, metavar="PATTERN", help="Count these tensors as weights. May be repeated.")
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="PATTERN",
+    help="Count these tensors as weights: a name with wildcards, or op:TYPE, node:NAME or layer:NAME. May be repeated.",
+)
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Keep these tensors exact. May be repeated.")
 @click.option(
     "--resume/--no-resume",

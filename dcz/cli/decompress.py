@@ -1,8 +1,13 @@
 """`dcz decompress`"""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from .common import FILE, as_json, force, max_bytes_option, print_json, progress, size, threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("decompress")
@@ -13,7 +18,11 @@ from .common import FILE, as_json, force, max_bytes_option, print_json, progress
     type=click.Choice(["auto", "never", "always"]),
     default="auto",
     show_default=True,
-    help="Write weights to a file beside it, OUTPUT.*.data; auto: only past 2 GB.",
+    help="Write weights to a file beside it, OUTPUT.*.data; auto: only past 2 GB, or with --data-name or --part-size.",
+)
+@click.option("--data-name", metavar="NAME", help="Write weights to this file beside OUTPUT, such as model.onnx_data.")
+@click.option(
+    "--part-size", metavar="SIZE", help="Write weights to files of this size at most: NAME, NAME_1, NAME_2 ..."
 )
 @max_bytes_option
 @threads
@@ -23,6 +32,8 @@ def command(
     file: str,
     output: str | None,
     external_data: str,
+    data_name: str | None,
+    part_size: str | None,
     max_bytes: str | None,
     threads: int | None,
     as_json: bool,
@@ -33,25 +44,37 @@ def command(
     \b
     Example:
       dcz decompress model.dcz -o model.onnx
+      dcz decompress model.dcz -o model.onnx --data-name model.onnx_data --part-size 2GB
     """
     from pathlib import Path
 
     from ..reading.decompress import decompress
-    from ..reading.outside import written_files
 
     output = output or str(Path(file).with_suffix(".onnx"))
+    before = _identities(Path(output), data_name)
     with progress("decoding") as report:
         decompress(
             file,
             output,
             external_data=external_data,
+            data_name=data_name,
+            part_size=part_size,
             threads=threads,
             max_bytes=max_bytes,
             progress=report,
             force=force,
         )
-    written = written_files(output)
+    written = [path for path, new in _identities(Path(output), data_name).items() if before.get(path) != new]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
     else:
         click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))
+
+
+def _identities(output: "Path", data_name: str | None) -> dict["Path", tuple[int, int]]:
+    """The files that decoding may write, and what changes when one is replaced: a stale one must not be listed."""
+    from glob import escape
+
+    name = escape(output.name) + ".????????????.data" if data_name is None else escape(data_name)
+    found = [output, *sorted({each for end in ("", "_*") for each in output.parent.glob(f"{name}{end}")})]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found if path.is_file()}

@@ -109,7 +109,8 @@ def _text(result: "Evaluation") -> str:
         if result.disagreements is None:
             assert result.score is not None  # it is there wherever there is a reference
             figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
-            rows.append((f"{result.measure} ", f"{figure}, from {result.against}"))
+            where = "" if result.worst_channels is None else f" in {result.worst_channels.describe()}"
+            rows.append((f"{result.measure} ", f"{figure}{where}, from {result.against}"))
         else:
             share = _share(result.agreement, result.disagreements, f"differ from {result.against}")
             rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))

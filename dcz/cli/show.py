@@ -12,7 +12,6 @@ from rich.table import Table
 from ..compression.many import Outcome
 from ..errors import message
 from ..evaluation.verify import Verification
-from ..reading.check import Verdict
 from ..reading.inspect import PURPOSES, Report, TensorReport
 from .common import printable, size
 
@@ -282,20 +281,6 @@ def _difference(output: "OutputDifference", kind: str) -> str:
     if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
         return output.describe(kind)
     return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"
-
-
-def verdict(result: Verdict) -> None:
-    """`dcz check`."""
-    console = _console()
-    for budget in result.budgets:
-        word = "holds" if budget.holds else "MISSED"
-        figure, limit = (f"{budget.figure:,.0f} bytes", f"{budget.limit:,.0f}") if budget.name == "max-size" else (
-            f"{budget.figure:.2f}", f"{budget.limit:g}")  # fmt: skip
-        console.print(f"{budget.name}: {word}: {figure}, budget {limit}")
-    if not result.holds:
-        console.print("largest tensors:")
-        for row in result.largest:
-            console.print(f"  {row.huffman:>12,} bytes  {escape(row.name)}")
 
 
 def _percent(part: float | None, whole: float) -> str:

@@ -24,7 +24,7 @@ MAX_FINER, MAX_COARSER = 36.0, 9.0
 # where fewer are. Chosen on calibration inputs of the corpus (tests/benchmarks/corpus), of MobileNetV2 and of
 # EfficientNet-Lite0.
 FULL_SIZE, PER_HALVING, MAX_SMALL = 1 << 20, 1.5, 12.0
-DEPTHWISE, DEPTHWISE_SHARE = 5.0, 0.2
+DEPTHWISE, DEPTHWISE_SHARE = 6.0, 0.2
 
 
 def margin(shapes: Sequence[tuple[int, ...]]) -> float:

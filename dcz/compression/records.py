@@ -68,8 +68,8 @@ class Packing:
     """A model on its way into a file, once.
 
     It opens `model` (the path of an ONNX file, or a ModelProto, which is copied) and owns what it has opened: packing
-    folds normalizations in it, and takes the tensors' data out. `grids`: what the values of some tensors are known to
-    lie on, by name. Raises DczError.
+    folds normalizations in it, and takes the tensors' data out. `plan` names all tensors by their names. `grids`: what
+    the values of some tensors are known to lie on, by name. Raises DczError.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class Packing:
     ):
         from .. import model as onnx_model
 
-        self._model, self._plan = model, plan
-        self._is_packed = False
+        self._model, self._is_packed = model, False
         self._loaded = onnx_model.open_model(model)
+        self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
             if tensor.name in grids:
                 self._loaded.tensors[number] = replace(tensor, grid=grids[tensor.name])
@@ -118,7 +118,7 @@ class Packing:
 
         assert not self._is_packed, "packing takes the model's data out: a second file takes a second Packing"
         self._is_packed = True
-        loaded, plan = self._loaded, self._plan
+        loaded, plan = self._loaded, self.plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
         folded, snapped = fold(loaded, plan), snap(loaded, plan)
         check_lossy(loaded.tensors, plan)
@@ -171,7 +171,7 @@ class Packing:
             for job in pending
         ]  # fmt: skip
         versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
-        return hashlib.sha256(repr((versions, self._loaded.source_sha256, self._plan, stats, asked)).encode()).digest()
+        return hashlib.sha256(repr((versions, self._loaded.source_sha256, self.plan, stats, asked)).encode()).digest()
 
     def _graph(self, pending: Sequence[Job], place: str) -> bytes:
         """The model without the data of the tensors that have records."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .channel_groups import ChannelGroup, ChannelSums
 from .metrics import (
     COPY,
     COSINE,
@@ -43,7 +44,9 @@ class OutputDifference:
     to compare. `largest`: the largest absolute difference. `measure`: the name of the measure that fits the output.
     `score`: 1 where nothing changed: the share of equal answers, the mean cosine, or 1 less the relative error;
     `agreement`: the same where it is a share, else None. Both are None where the inputs were drawn and the original's
-    answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one.
+    answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one. `worst_channels`:
+    in an output judged by its relative error that holds numbers of very different size, the group of them that is
+    furthest off; the relative error, and the score, are then of these.
     """
 
     output: str
@@ -54,6 +57,7 @@ class OutputDifference:
     measure: str = ""
     score: float | None = None
     varies: bool = True
+    worst_channels: ChannelGroup | None = None
 
     @property
     def is_share(self) -> bool:
@@ -72,12 +76,14 @@ class OutputDifference:
             return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}"
         if self.measure == COSINE.name:
             return f"mean cosine {self.score:.6f} over {count}"
-        return f"{self.measure} {100 * self.relative_error:.3g} % over {count}"
+        where = "" if self.worst_channels is None else f" in {self.worst_channels.describe()}"
+        return f"{self.measure} {100 * self.relative_error:.3g} %{where} over {count}"
 
     @property
     def relative_error(self) -> float:
-        """The root mean square of the difference over that of the original."""
-        return float(10 ** (-self.decibels / 20))
+        """The root mean square of the difference over that of the original, for the group of channels worst off."""
+        decibels = self.decibels if self.worst_channels is None else self.worst_channels.decibels
+        return float(10 ** (-decibels / 20))
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,7 @@ class DifferenceSums:
         self.variation = 0.0  # sum of squares of the answers' distance from the first one
         self.first: np.ndarray | None = None
         self.answer_counts: Counter[Any] = Counter()
+        self.channels = ChannelSums()
 
     def add(self, x: Any, y: Any, samples: int | None = None) -> None:
         """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
@@ -152,6 +159,7 @@ class DifferenceSums:
             self.score, self.answers = self.score + float(similar.sum()), self.answers + len(similar)
         else:
             self.answers += len(x) if x.ndim else 1
+            self.channels.add(x, distance)
             self._count_near_rows(np.atleast_2d(x), np.atleast_2d(distance))  # as if its length were open
         self._add_variation(x)
 
@@ -248,18 +256,20 @@ class DifferenceSums:
         if not self.answers and not self.rows and not self.reshaped:
             return OutputDifference(output, np.nan, np.nan, None, 0)
         measure = self.measure or RELATIVE
-        decibels = sqnr(self.signal, self.noise)
+        decibels, worst = sqnr(self.signal, self.noise), None
         if self.reshaped or measure == ROWS:
             measure, samples = ROWS, round(self.rows)
             score = self.matched / self.rows if self.rows else 0.0
         elif measure in (RELATIVE, COPY):
-            samples, score = self.answers, max(0.0, 1 - 10 ** (-decibels / 20))
+            worst = self.channels.worst() if measure == RELATIVE else None
+            lowest = decibels if worst is None else worst.decibels
+            samples, score = self.answers, max(0.0, 1 - 10 ** (-lowest / 20))
         else:
             samples, score = self.answers, self.score / self.answers
         varies = self._varies(measure)
         known = None if drawn and not varies else score
         agreement = known if measure.is_share else None
-        return OutputDifference(output, decibels, self.largest, agreement, samples, measure.name, known, varies)
+        return OutputDifference(output, decibels, self.largest, agreement, samples, measure.name, known, varies, worst)
 
     def _varies(self, measure: Measure) -> bool:
         """Whether the original's answers differ from sample to sample."""

@@ -31,14 +31,25 @@ def open_predictor(
     threads: int | None,
     max_bytes: float | str | None = None,
 ) -> Iterator["Predictor"]:
-    """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file, to
-    `max_bytes` at most (see dcz.load). Raises DczError."""
+    """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file, to `max_bytes` at most.
+
+    Raises DczError.
+    """
+    with open_session(path, threads, max_bytes) as (session, kinds):
+        yield Predictor(os.fspath(path), session, samples, output, kinds)
+
+
+@contextlib.contextmanager
+def open_session(
+    path: str | os.PathLike[str], threads: int | None, max_bytes: float | str | None = None
+) -> Iterator[tuple[runtime.Session, GraphKinds]]:
+    """The same without samples: a session, and what the graph says of its outputs."""
     with files.temporary_folder("dcz-evaluate-") as folder:
         source: str | os.PathLike[str] = path
         if is_dcz(path):
             source = decompress(path, Path(folder, "model.onnx"), threads=threads, max_bytes=max_bytes)
-        session = runtime.session(source, threads or 0, path)
-        yield Predictor(os.fspath(path), session, samples, output, graph_kinds(source))
+        kinds = graph_kinds(source)  # first: it says of a file of another kind what it is
+        yield runtime.session(source, threads or 0, path), kinds
 
 
 class Predictor:

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from ..errors import InvalidArgument, UnsuitableModel
+from ..files import mapped
 from .samples import NAMELESS, open_samples
 
 BATCH = 32  # samples a run, where a model leaves its batch open
@@ -39,7 +40,28 @@ def session(
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+        if (linked := None if isinstance(path, bytes) else _linked_session(path, options)) is not None:
+            return linked
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def _linked_session(path: str | os.PathLike[str], options: onnxruntime.SessionOptions) -> Session | None:
+    """A session of a model whose external data is reached by links, which some versions of onnxruntime refuse.
+
+    The files are handed to it, mapped. None where there are none, or that is no help.
+    """
+    from .. import model as onnx_model
+
+    try:
+        data = onnx_model.linked_data(path)
+        contents = [mapped(real, 0, os.path.getsize(real)) for real in data.values()]
+        if not data:
+            return None
+        options.add_external_initializers_from_files_in_memory(list(data), contents, [len(each) for each in contents])
+        with open(path, "rb") as file:
+            return onnxruntime.InferenceSession(file.read(), options, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 (the first refusal is told)
+        return None
 
 
 def run(model: Session, inputs: Inputs) -> list[np.ndarray]:

@@ -23,7 +23,9 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
+from .. import file_kinds
 from ..errors import FileAccess, InvalidArgument
+from ..files import check_output, replacing
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
@@ -70,7 +72,7 @@ class Samples:
     def of(self, names: Iterable[str]) -> "Samples":
         """Only the arrays of these inputs, as many samples of each; an .npy's array is that of the only input."""
         names = list(names)
-        if list(self.arrays) == [NAMELESS] and len(names) == 1:
+        if NAMELESS in self.arrays and len(names) == 1 and names[0] not in self.arrays:
             selected = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
         else:
             for name in names:
@@ -109,6 +111,18 @@ def open_samples(path: str | os.PathLike[str]) -> Samples:
         return Samples(path, arrays)
 
 
+def write_samples(path: str | os.PathLike[str], samples: Samples, force: bool = False) -> None:
+    """Write arrays into an .npz file that open_samples can map, the same bytes for the same arrays.
+
+    `force` replaces a file that exists. Raises FileAccess.
+    """
+    check_output(path, force)
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in samples.arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[None]:
     try:
@@ -118,6 +132,8 @@ def _reading(path: str) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, ValueError) and "\0" in path:
             raise FileAccess(f"{path!r}: cannot be read: {error}") from error
+        if (found := file_kinds.instead_of_data(path)) is not None:
+            raise InvalidArgument(f"{path}: not a whole .npz or .npy file of plain arrays but {found}") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InvalidArgument(f"{path}: not a whole .npz or .npy file of plain arrays: {reason}") from error
 

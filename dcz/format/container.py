@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from .. import file_kinds
 from ..deflate import crc32, deflate, inflate
 from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
@@ -132,6 +133,8 @@ class Archive:
             self.directory = read_directory(self._file)
         except CorruptFile as error:
             self.close()
+            if error.reason == "not-dcz" and (found := file_kinds.instead_of_dcz(path)) is not None:
+                error.detail = f"not a .dcz file but {found}"
             raise error.within(self.path) from error.__cause__
         except OSError as error:
             self.close()

@@ -21,6 +21,8 @@ skeleton        the graph of a .dcz file               grids                 wei
 data_fields     protobuf fields of data                external_data         data in files beside the model
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
 wire            messages counted before they are parsed    reach        what can be reached in a graph
+selectors       tensors named by what uses them
+readers         which operators read a tensor
 """
 
 from .external_data import ALIGNMENT
@@ -28,24 +30,31 @@ from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
 from .grids import snap_to_grids
 from .insert_batchnorm import insert_batchnorms
-from .model_file import PROTOBUF_LIMIT, Model, check_model, from_proto, load, open_model, reread_source, serialize
-from .program import Input, Node, Program, read_program
-from .replace import with_values
-from .skeleton import (
-    Reference,
-    external_locations,
-    find_references,
-    inline_tensors,
-    make_external,
-    parse_graph,
-    restore_data,
+from .model_file import (
+    PROTOBUF_LIMIT,
+    Model,
+    check_model,
+    data_locations,
+    from_proto,
+    linked_data,
+    load,
+    open_model,
+    reread_source,
+    serialize,
 )
+from .program import Input, Node, Program, read_program
+from .readers import operators_by_tensor
+from .replace import with_values
+from .selectors import by_name, is_selector
+from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
 from .tensors import INLINE_BYTES, ModelTensor
 from .wire import least_stored
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "check_model", "external_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto",
-    "inline_tensors", "insert_batchnorms", "least_stored", "load", "make_external", "open_model", "parse_graph",
-    "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids", "with_values",
+    "by_name", "check_model", "data_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto",
+    "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
+    "linked_data", "load", "make_external", "open_model",
+    "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
+    "with_values",
 ]  # fmt: skip

@@ -1,44 +1,89 @@
 """External data: tensors whose bytes lie in a file beside the model (ONNX, "External Data")."""
 
 import os
+import shlex
+from collections.abc import Sequence
 
 import numpy as np
-from onnx import TensorProto
+from onnx import AttributeProto, TensorProto
 
+from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import read_range
 
 ALIGNMENT = 4096  # bytes; the offset of each tensor that dcz writes is a multiple, so that runtimes can map it
 
 
-def locate(proto: TensorProto, nbytes: int, folder: str | None, label: str) -> tuple[str, int, int]:
-    """The (path, offset, length) of a tensor's external data; `folder` is the model's, None for a model in memory.
+def folders(path: str) -> tuple[str, ...]:
+    """The folders in which a model's external data may lie: its own, and, where it is a link, that of what it leads to.
+
+    A cache of a model hub has links of the model's and of the data's name beside each other, to two files elsewhere.
+    """
+    own, real = os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))
+    return (own, real) if os.path.islink(path) else (own,)
+
+
+def location_of(proto: TensorProto | AttributeProto) -> str:
+    """Where a tensor says that its data lies; "" where that is in the model."""
+    if isinstance(proto, AttributeProto) or proto.data_location != TensorProto.EXTERNAL:
+        return ""
+    return next((entry.value for entry in proto.external_data if entry.key == "location"), "")
+
+
+def locate(proto: TensorProto, nbytes: int, folders: Sequence[str] | None, label: str) -> tuple[str, int, int]:
+    """The (path, offset, length) of a tensor's external data; `folders` are the model's, None for a model in memory.
 
     `nbytes` is what the tensor's type and shape need, `label` what messages call the tensor. Raises UnsuitableModel
-    where the data is not within `folder`, not within its file, or not of that length; FileAccess where the file cannot
+    where the data is not within a folder, not within its file, or not of that length; FileAccess where the file cannot
     be read.
     """
     entries = {entry.key: entry.value for entry in proto.external_data}
     location = entries.get("location", "")
-    if folder is None:
+    if folders is None:
         raise UnsuitableModel(f"{label}: its data is in another file; give dcz the model's path, or load the data too")
     if not location:
         raise UnsuitableModel(f"{label}: its external data names no file")
+    path = location
     try:
-        folder = os.path.realpath(folder)
-        path = os.path.realpath(os.path.join(folder, location))
-        if os.path.isabs(location) or os.path.commonpath([folder, path]) != folder:
-            raise UnsuitableModel(f"{label}: external data {location!r} lies outside the model's folder; move it there")
+        path = _within(location, folders, label)
         offset, length = _number(entries.get("offset", ""), 0), _number(entries.get("length", ""), nbytes)
         size = os.stat(path).st_size
     except (ValueError, TypeError, AttributeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
         raise UnsuitableModel(f"{label}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
-        raise FileAccess(f"{label}: external data {path} cannot be read: {error.strerror}") from error
-    if length != nbytes or offset + length > size:
+        raise FileAccess(
+            f"{label}: external data {path} cannot be read: {error.strerror}; put the model's own file there"
+        ) from error
+    misfits = length != nbytes or offset + length > size
+    if (misfits or size < file_kinds.LFS_BYTES) and (found := file_kinds.instead_of_data(path)) is not None:
+        raise UnsuitableModel(f"{label}: its external data {location!r} is not there, but {found}")
+    if misfits:
         there = f"{length} bytes at offset {offset} of {location!r}, which has {size}"
-        raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed")
+        remedy = ": fetch or export the file again" if offset + length > size else ""
+        raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed{remedy}")
     return path, offset, length
+
+
+def _within(location: str, folders: Sequence[str], label: str) -> str:
+    """The real path of `location` in one of the folders, in the first where it is in none; raises UnsuitableModel where
+    it leads out of all."""
+    names = [os.path.join(folder, location) for folder in folders]
+    paths = [os.path.realpath(name) for name in names]
+    homes = [os.path.realpath(folder) for folder in folders]
+    leads_out = os.path.isabs(location) or os.path.normpath(location).startswith("..")
+    inside = [] if leads_out else [path for path in paths if any(_is_below(path, home) for home in homes)]
+    if not inside and not leads_out and os.path.exists(names[0]):
+        raise UnsuitableModel(
+            f"{label}: external data {location!r} is a link to {paths[0]}, outside the model's folder: put the file "
+            f"itself there, `cp --remove-destination {shlex.quote(paths[0])} {shlex.quote(names[0])}`"
+        )
+    if not inside:
+        raise UnsuitableModel(f"{label}: external data {location!r} lies outside the model's folder; move it there")
+    return next((path for path in inside if os.path.exists(path)), inside[0])
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.commonpath([folder, path]) == folder
 
 
 def read_bytes(name: str, path: str, offset: int, length: int) -> np.ndarray:

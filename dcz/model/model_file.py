@@ -11,9 +11,12 @@ from pathlib import Path
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
+from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content
+from . import external_data
 from .tensors import ModelTensor, find_tensors
+from .uses import TensorUses
 
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 
@@ -30,8 +33,8 @@ class Model:
 
     def refresh(self) -> None:
         """Change `tensors`: find them again, after `proto` has changed."""
-        folder = None if self.path is None else _folder(self.path)
-        self.tensors = list(find_tensors(self.proto, folder, self.path or "the model"))
+        folders = None if self.path is None else external_data.folders(self.path)
+        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model"))
 
 
 def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
@@ -45,28 +48,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is missing, misshapen, or outside
     the model's folder.
     """
-    try:
-        data = _read_whole(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    label = os.fspath(path)
+    data, label = _read(path), os.fspath(path)
     proto = _parse(data, label)
-    tensors = list(find_tensors(proto, _folder(label), label))
+    tensors = list(find_tensors(proto, external_data.folders(label), label))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
     return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
-
-
-def _read_whole(path: str | os.PathLike[str]) -> bytes:
-    """A file's bytes, of one moment: raises OSError where it changed while it was read."""
-    with open(path, "rb") as file:
-        before = os.fstat(file.fileno())
-        if stat.S_ISCHR(before.st_mode):
-            raise OSError(errno.EINVAL, "it is a device without an end")
-        data = file.read()
-        after = os.fstat(file.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise OSError(errno.EAGAIN, "it changed while it was read; try again")
-    return data
 
 
 def from_proto(proto: ModelProto) -> Model:
@@ -114,6 +100,23 @@ def serialize(proto: ModelProto, label: str) -> bytes:
         raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data: {error}") from error
 
 
+def data_locations(path: str | os.PathLike[str]) -> set[str]:
+    """The names of the files that an ONNX file has its external data in, whether they are there or not; raises OSError,
+    UnsuitableModel."""
+    proto = _parse(Path(path).read_bytes(), os.fspath(path))
+    return {location for slot in TensorUses(proto).slots if (location := external_data.location_of(slot.proto))}
+
+
+def linked_data(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The real paths of an ONNX file's external data, by the location that the model has, where it or one of them is
+    reached by a link; empty where runtimes find them by themselves. Raises as `load`."""
+    tensors = [tensor for tensor in load(path).tensors if tensor.external]
+    found = {external_data.location_of(tensor.proto): tensor.external[0] for tensor in tensors if tensor.external}
+    folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+    is_linked = os.path.islink(path) or any(os.path.join(folder, name) != real for name, real in found.items())
+    return found if is_linked else {}
+
+
 def check_model(path: str | os.PathLike[str], label: str) -> None:
     """Raise UnsuitableModel where onnx.checker finds a fault in the ONNX file `path`, which messages call `label`."""
     from onnx import checker
@@ -124,6 +127,32 @@ def check_model(path: str | os.PathLike[str], label: str) -> None:
         raise UnsuitableModel(f"{label}: onnx.checker refuses the model: {error}") from error
 
 
+def _read(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an ONNX file; a file of another kind, however large, is refused by its first bytes."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: the model twice in memory
+            head = file.read(file_kinds.HEAD)
+            if (found := file_kinds.mistaken(path, head)) is not None:
+                raise UnsuitableModel(f"{path}: not an ONNX model but {found}")
+            if (size := os.fstat(file.fileno()).st_size) > PROTOBUF_LIMIT:
+                raise UnsuitableModel(
+                    f"{path}: {size:,} bytes in one file, and ONNX takes 2 GB: save it with external data, "
+                    "`onnx.save(model, path, save_as_external_data=True)`"
+                )
+            if not file.seekable():  # a pipe
+                return head + file.readall()
+            before = os.fstat(file.fileno())
+            if stat.S_ISCHR(before.st_mode):
+                raise OSError(errno.EINVAL, "it is a device without an end")
+            file.seek(0)
+            data, after = file.readall(), os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise OSError(errno.EAGAIN, "it changed while it was read; try again")
+            return data
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def _parse(data: bytes, label: str) -> ModelProto:
     if data[:4] == b"\x89DCZ":
         raise UnsuitableModel(f"{label}: is a .dcz file, not an ONNX model: `dcz decompress` gives one")
@@ -131,11 +160,11 @@ def _parse(data: bytes, label: str) -> ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
+        if file_kinds.is_onnx(data[: file_kinds.HEAD]):
+            raise UnsuitableModel(
+                f"{label}: starts as an ONNX model does, but is cut off or damaged: download or export it again"
+            ) from error
         raise UnsuitableModel(f"{label}: not an ONNX model: {error}") from error
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.initializer or proto.graph.output):
         raise UnsuitableModel(f"{label}: not an ONNX model: it holds no graph")
     return proto
-
-
-def _folder(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))

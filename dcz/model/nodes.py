@@ -12,6 +12,12 @@ def opset_version(proto: ModelProto) -> int:
     return next((entry.version for entry in proto.opset_import if entry.domain in ONNX_DOMAINS), 1)
 
 
+def node_name(node: NodeProto) -> str:
+    """A node's name, or, where it has none, that of its first output."""
+    name = node.name or next((name for name in node.output if name), "")
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")  # protobuf's for what is no UTF-8
+
+
 def is_constant(node: NodeProto) -> bool:
     """Whether a node is a Constant with one dense value."""
     if node.op_type != "Constant" or node.domain not in ONNX_DOMAINS or len(node.attribute) != 1:

@@ -113,18 +113,6 @@ def make_external(reference: Reference, location: str, offset: int, length: int)
         proto.external_data.add(key=key, value=value)
 
 
-def external_locations(data: bytes) -> set[str]:
-    """The files that an ONNX model names for external data; none where the bytes are no model."""
-    proto = ModelProto()
-    try:
-        proto.ParseFromString(data)
-    except DecodeError:
-        return set()
-    tensors = [slot.proto for slot in TensorUses(proto, slots_only=True).slots if isinstance(slot.proto, TensorProto)]
-    entries = [entry for tensor in tensors for entry in tensor.external_data if entry.key == "location"]
-    return {entry.value for entry in entries if isinstance(entry.value, str)}
-
-
 def inline_tensors(proto: ModelProto, label: str) -> list[ModelTensor]:
     """The tensors that keep their data in the graph of the `.dcz` file `label`. Raises UnsuitableModel."""
     tensors = []

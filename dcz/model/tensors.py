@@ -1,6 +1,6 @@
 """Tensors in their places in a model, and their bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..files import FileRange
 from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, is_valid_shape, values
 from . import external_data
 from .data_fields import FLOATS, TYPED_FIELDS, read_field
+from .nodes import node_name
 from .roles import Role, roles
 from .uses import TensorUses
 
@@ -24,7 +25,8 @@ class ModelTensor:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
-    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches; for `rows` see tensor.Tensor.
+    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches, `nodes` the names of these
+    nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
     (see grids). `external` is (path, offset, length) where the data lies in another file.
@@ -41,6 +43,7 @@ class ModelTensor:
     is_weight: bool = False
     exact_because: str = ""
     grid: ValueGrid | None = None
+    nodes: frozenset[str] = frozenset()
 
     @property
     def nbytes(self) -> int:
@@ -91,27 +94,29 @@ class ModelTensor:
             self.proto.raw_data = data
 
 
-def find_tensors(proto: ModelProto, folder: str | None, label: str) -> Iterator[ModelTensor]:
+def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -> Iterator[ModelTensor]:
     """Every tensor of a model that could have a record, under unique names, in the order of `TensorUses`.
 
-    `folder` is the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
+    `folders` are the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
     FileAccess.
     """
     uses = TensorUses(proto)
-    slots = [(slot.value, tensor_from_proto(name, slot.proto, folder, label)) for name, slot in uses.named_slots()]
+    slots = [(slot.value, tensor_from_proto(name, slot.proto, folders, label)) for name, slot in uses.named_slots()]
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
     operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
+    nodes_of = uses.reached(lambda read: [node_name(read.node)])
     for value, tensor in slots:
         if tensor is not None:
             operands = frozenset(operands_of(value))
             role = found[value] if value else Role()
             yield replace(
-                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason
-            )
+                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason,
+                nodes=frozenset(nodes_of(value)),
+            )  # fmt: skip
 
 
 def tensor_from_proto(
-    name: str, proto: TensorProto | AttributeProto, folder: str | None, label: str
+    name: str, proto: TensorProto | AttributeProto, folders: Sequence[str] | None, label: str
 ) -> ModelTensor | None:
     """The tensor that a proto holds, its uses not known, or None where it holds nothing that could have a record.
 
@@ -133,7 +138,7 @@ def tensor_from_proto(
         if dtype is None:
             kind = proto.data_type
             raise UnsuitableModel(f"{label}: external data of the unknown type {kind}; export it inside the model")
-        external = external_data.locate(proto, dtype.nbytes(shape), folder, label)
+        external = external_data.locate(proto, dtype.nbytes(shape), folders, label)
         return ModelTensor(name, proto, dtype, shape, "raw_data", external=external)
     if dtype is None:
         return None

@@ -5,20 +5,22 @@ net.dcz -> records -> codec.decode, a few ahead -> tensors, each checked against
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from ..arguments import expect, parse_limit
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
+from ..display.progress import Progress, shown
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
 from ..format.container import Archive, Entry
 from ..parallel import in_order, map_over_parts, thread_count, thread_pool
-from . import outside
+from .data_files import DataFiles, content_name, remove_all, replacing_all
 from .limits import Limit
 
 if TYPE_CHECKING:
@@ -91,44 +93,62 @@ def decompress(
     output: str | os.PathLike[str],
     *,
     external_data: str = "auto",
+    data_name: str | None = None,
+    part_size: float | str | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    force: bool = True,
+    progress: Progress = None,
+    force: bool = False,
 ) -> Path:
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
     `external_data`: "always" writes the tensors of initializers to a file beside it, whose name tells its content (see
-    outside); "never" keeps all in one file; "auto" does that up to 2 GB. A file that would decode to more than
-    `max_bytes` (see `load`) is refused before anything is decoded. `progress` is called with a tensor's name, the bytes
-    of tensors done, and those in all. `force` replaces files that exist. Raises DczError; older files stay as they
-    were.
+    data_files); "never" keeps all in one file; "auto" does that up to 2 GB, and where neither `data_name`, another name
+    for the file beside, nor `part_size` is given: the most bytes (or text such as "2GB") of one such file, whose
+    further parts are NAME_1, NAME_2 ...
+
+    A file that would decode to more than `max_bytes` (see `load`) is refused before anything is decoded. `progress` is
+    called with a tensor's name, the bytes of tensors done, and those in all; True shows a bar. `force` replaces files
+    that exist, and removes those that held the data of an older `output` and that the new one has no use for. Raises
+    DczError; older files stay as they were.
     """
     from .. import model
 
+    parse_limit(max_bytes)  # raises where it is none
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
-    with Archive(path) as archive:
+    if (data_name, part_size) != (None, None):
+        expect(external_data != "never", "a name or a part size is for external data, and there is to be none")
+        external_data = "always"
+    beside = DataFiles.of(output, data_name, part_size)
+    with Archive(path) as archive, shown(progress, "decoding") as report:
         proto, references, nbytes = skeleton_within(archive, max_bytes)
-        is_outside = external_data == "always" or (
-            external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20)
-        )
-        _check_message(archive, references, is_outside)
+        outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
+        _check_message(archive, references, outside)
+        if data_name is None:
+            beside.name = content_name(archive, beside.output.name)
+        if outside:
+            beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
+        stale = beside.stale() if force else []
         check_output(output, force, inputs=[path])
-        with outside.replacing_model(output, archive, is_outside) as (file, data_file):
+        for target in beside.paths:  # of one name, if that tells what is in it, there can be no other
+            check_output(target, force or data_name is None, inputs=[path])
+        with replacing_all(beside, keeps_old=data_name is None) as files:
             total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
             for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-                offset = None
+                place = beside.places.get(number)
+                if place is not None:
+                    _write_at(files[1 + place.part], place.offset, data)
                 for reference in references[number]:
-                    if data_file is not None and _may_be_outside(reference):
-                        offset = _append(data_file.file, data, model.ALIGNMENT) if offset is None else offset
-                        model.make_external(reference, data_file.name, offset, len(data))
+                    if place is not None and _may_be_outside(reference):
+                        model.make_external(reference, beside.names[place.part], place.offset, len(data))
                     else:
                         model.restore_data(reference, data)
                 del data  # before the next one is made
                 done, number = done + entry.nbytes, number + 1
-                progress(entry.name, done, total)
-            file.write(model.serialize(proto, os.fspath(output)))
+                report(entry.name, done, total)
+            files[0].write(model.serialize(proto, os.fspath(output)))
+    remove_all(stale)  # the data of an older model, which is gone now
     return Path(output)
 
 
@@ -172,9 +192,14 @@ def _may_be_outside(reference: "Reference") -> bool:
     return reference.slot.is_initializer and reference.field == "raw_data"
 
 
-def _append(file: BinaryIO, data: np.ndarray, alignment: int) -> int:
-    """Write `data` at the next multiple of `alignment`, and return where that is."""
-    file.write(b"\0" * (-file.tell() % alignment))
-    offset = file.tell()
+def _outside(entries: Iterable[Entry], references: "Mapping[int, list[Reference]]") -> Iterator[tuple[int, str, int]]:
+    """The records that may lie beside a model: their numbers, names and bytes."""
+    for number, entry in enumerate(entries):
+        if any(map(_may_be_outside, references[number])):
+            yield number, entry.name, entry.nbytes
+
+
+def _write_at(file: BinaryIO, offset: int, data: np.ndarray) -> None:
+    """Write `data` at `offset`, with zeros before it where the file is shorter."""
+    file.write(b"\0" * (offset - file.tell()))
     file.write(data.data)
-    return offset

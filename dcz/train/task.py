@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
-from ..model import Model, open_model
+from ..model import Model, by_name, is_selector, open_model
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
 from .batches import Batches, BatchStream, Labels
@@ -54,6 +54,8 @@ class TrainingTask:
     ):
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
+        if any(map(is_selector, self.plan.patterns)):
+            self.plan = by_name(self.plan, open_model(model).tensors)
         device = find_device(recipe.device)
         self.normalizations = Normalizations(self.plan, self._is_frozen)
         self.network, self.source = self._open(model)
@@ -205,14 +207,20 @@ class TrainingTask:
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
 
 
+def base_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
+    """A plan from any of the ways to give one; what it does not say leaves tensors alone."""
+    if isinstance(plan, (str, os.PathLike)):
+        return plans.load(os.fspath(plan), BASE)
+    if plan is None or isinstance(plan, Settings):
+        return Plan(BASE if plan is None else plan)
+    if not isinstance(plan, Plan):
+        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    return plan
+
+
 def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:
     """The plan, with the recipe's sparsity and bits as its defaults."""
-    if isinstance(plan, (str, os.PathLike)):
-        plan = plans.load(os.fspath(plan), BASE)
-    elif plan is None or isinstance(plan, Settings):
-        plan = Plan(BASE if plan is None else plan)
-    elif not isinstance(plan, Plan):
-        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    plan = base_plan(plan)
     asked = {"sparsity": recipe.target_sparsity, "bits": recipe.bits}
     changes = {name: value for name, value in asked.items() if value is not None}
     return replace(plan, default=plans.overlay(plan.default, changes))

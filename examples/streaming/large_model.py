@@ -22,8 +22,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from dcz.reading.outside import written_files
-
 from . import measure, models, page
 
 HERE = Path(__file__).parent
@@ -86,7 +84,7 @@ def run(network: models.Network, folder: Path, limit: int, killed: bool = True) 
         "decibels": decibels, "holds": decibels["all"] >= QUALITY - SLACK,
     }  # fmt: skip
     if killed:
-        for file in written_files(restored):
+        for file in restored.parent.glob(f"{restored.name}*"):
             file.unlink()
         whole = _digest(packed)
         found["killed_at"] = kill(model, packed, tasks["compress"]["bytes"] // 2)
@@ -128,7 +126,7 @@ def _decibels(relative: float) -> float:
 def kill(model: Path, packed: Path, nbytes: int) -> int:
     """Begin to compress, and kill that once so many bytes of records are made; how many there were."""
     journal = packed.with_name(f"{packed.name}.partial")
-    code = "import sys, dcz; dcz.compress(*sys.argv[1:], resume=True)"
+    code = "import sys, dcz; dcz.compress(*sys.argv[1:], resume=True, force=True)"
     process = subprocess.Popen([sys.executable, "-c", code, model, packed], cwd=measure.ROOT)
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > nbytes):
         time.sleep(0.001)
