@@ -5,6 +5,7 @@ with replacing("model.dcz") as file:
 """
 
 import contextlib
+import hashlib
 import mmap
 import os
 import tempfile
@@ -163,6 +164,15 @@ def read_range(path: str | os.PathLike[str], offset: int, length: int) -> memory
                 raise ValueError(f"{length} bytes wanted at offset {offset}, {done} are there")
             done += count
     return memoryview(found).toreadonly()
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal digits. Raises FileAccess."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:

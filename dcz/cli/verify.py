@@ -31,6 +31,7 @@ from .common import (
 @click.option(
     "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
 )
+@click.option("--sha256", metavar="HASH", help="Fail unless FILE has this SHA-256, before anything of it is read.")
 @max_bytes_option
 @threads
 @as_json
@@ -43,6 +44,7 @@ def command(
     data: str | None,
     min_agreement: float | None,
     output: str | None,
+    sha256: str | None,
     max_bytes: str | None,
     threads: int | None,
     as_json: bool,
@@ -63,6 +65,13 @@ def command(
     if against is None and (data is not None or min_agreement is not None):
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
     check_minimum("--min-agreement", min_agreement)
+    if sha256 is not None:
+        from ..files import sha256 as digest
+
+        found = digest(file)
+        if found != sha256.strip().lower():
+            click.echo(f"dcz: {printable(file)}: has the SHA-256 {found}, not the one given", err=True)
+            ctx.exit(1)
     result = verify(file, deep=deep, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
     print_json(result.to_dict()) if as_json else show.verified(result)
     if result.note:

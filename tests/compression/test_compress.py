@@ -596,7 +596,7 @@ def written_over(tmp_path, packed) -> tuple[Path, np.ndarray, Path]:
     for tensor in other.graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(onnx.numpy_helper.from_array(-weights, name))
-    path = dcz.decompress(packed, tmp_path / "net.onnx", external_data="always")
+    path = dcz.decompress(packed, tmp_path / "net.onnx", external_data="always", force=True)
     return path, models.arrays(onnx.load(path))[name], dcz.compress(other, tmp_path / "other.dcz", LOSSLESS)
 
 
@@ -622,7 +622,7 @@ def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, p
     if child == 0:
         monkeypatch.setattr(os, name, fail)
         try:
-            dcz.decompress(other, path, external_data="always", threads=1)
+            dcz.decompress(other, path, external_data="always", threads=1, force=True)
             failed = False
         except FileAccess:
             failed = True
@@ -636,7 +636,7 @@ def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, p
     assert is_new or np.array_equal(found, old)
     if failed and not death and not is_new:
         assert sorted(os.listdir(tmp_path)) == before
-    dcz.decompress(other, path, external_data="always")  # and the next run cleans up what is left of both
+    dcz.decompress(other, path, external_data="always", force=True)  # and the next run cleans up what is left of both
     assert len([each for each in os.listdir(tmp_path) if each.endswith(".part")]) == 0
 
 
@@ -644,12 +644,12 @@ def test_the_data_of_the_old_model_goes_and_no_other(packed, tmp_path):
     path, _, other = written_over(tmp_path, packed)
     first = data_of(path)
     (tmp_path / "net.onnx.0123456789ab.data").write_bytes(b"of a model that was renamed")
-    dcz.decompress(other, path, external_data="always")
+    dcz.decompress(other, path, external_data="always", force=True)
     assert not first.exists() and (tmp_path / "net.onnx.0123456789ab.data").exists()
     second = next(each for each in tmp_path.glob("net.onnx.*.data") if each.name != "net.onnx.0123456789ab.data")
-    dcz.decompress(other, path, external_data="always")
+    dcz.decompress(other, path, external_data="always", force=True)
     assert second.exists()
-    dcz.decompress(other, path, external_data="never")
+    dcz.decompress(other, path, external_data="never", force=True)
     assert not second.exists()
 
 

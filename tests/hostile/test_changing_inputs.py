@@ -60,7 +60,7 @@ def test_external_data_that_changes_is_no_crash_and_no_mixture(change, more, mod
         done.append(name)
 
     with pytest.raises(dcz.FileAccess, match="net.data"):
-        dcz.compress(model, model.with_name("net.dcz"), LOSSLESS, progress=progress, **more)
+        dcz.compress(model, model.with_name("net.dcz"), LOSSLESS, progress=progress, force=True, **more)
     assert model.with_name("net.dcz").read_bytes() == OLD
     assert not [name for name in os.listdir(model.parent) if name.endswith(".part")]
 
@@ -76,7 +76,7 @@ def test_a_model_that_changes_while_it_is_read_is_told(model, monkeypatch):
 
     monkeypatch.setattr(model_file.os, "fstat", changing)
     with pytest.raises(dcz.FileAccess, match="changed while it was read"):
-        dcz.compress(model, model.with_name("net.dcz"))
+        dcz.compress(model, model.with_name("net.dcz"), force=True)
 
 
 @pytest.mark.parametrize("entries", NUMBERS)
@@ -91,7 +91,7 @@ def test_numbers_are_the_digits_that_every_reader_takes(entries, model):
         tensor.external_data.add(key=key, value=value)
     model.write_bytes(proto.SerializeToString())
     with pytest.raises(dcz.UnsuitableModel, match="malformed location, offset or length"):
-        dcz.compress(model, model.with_name("net.dcz"))
+        dcz.compress(model, model.with_name("net.dcz"), force=True)
 
 
 @pytest.mark.parametrize("command", [["compress", "-o", "out"], ["inspect"], ["verify"], ["decompress", "-o", "out"]])
@@ -109,5 +109,5 @@ def test_an_output_that_is_no_file_is_refused_before_any_work(command, model, tm
 
 
 def test_data_is_what_was_there_when_nothing_changes(model):
-    packed = dcz.compress(model, model.with_name("net.dcz"), dcz.PRESETS["lossless"])
+    packed = dcz.compress(model, model.with_name("net.dcz"), LOSSLESS, force=True)
     assert np.array_equal(models.arrays(dcz.load(packed))["a"], models.normal(64, 64, seed=0))
