@@ -21,7 +21,7 @@ WAYS: dict[str, Callable[[str], object]] = {
     "load": lambda path: dcz.load(path, threads=1),
     "open": listed,
     "verify": lambda path: dcz.verify(path, threads=1),
-    "decompress": lambda path: dcz.decompress(path, f"{path}.onnx", external_data="never", threads=1, force=True),
+    "decompress": lambda path: dcz.decompress(path, f"{path}.onnx", external_data="never", threads=1),
     "decompress outside": lambda path: dcz.decompress(
         path, f"{path}.onnx", external_data="always", threads=1, force=True
     ),

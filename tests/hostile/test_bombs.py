@@ -42,7 +42,7 @@ def test_a_bomb_takes_neither_time_nor_memory(name, tmp_path):
         assert outcome == ("handled" if way == "inspect" and name not in IN_DIRECTORY else REFUSED[name]), way
         assert seconds < QUICK, way
     assert used.megabytes < SMALL
-    assert {path.name for path in tmp_path.iterdir()} <= {"bomb.dcz", "bomb.dcz.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"bomb.dcz", "bomb.dcz.onnx", "bomb.dcz.out"}
 
 
 @pytest.mark.parametrize(
