@@ -146,36 +146,55 @@ def _cast_type(node: NodeProto) -> int:
 # -- signals -----------------------------------------------------------------------------------------------------------
 
 
+class _Kinds:
+    """The kinds of signal processing that tensors do, each looked at once, and what is arithmetic or such processing.
+
+    `by_node`: the tensors that a node reads as weights, by the node's id. (Apart from what walks by it: in a cycle
+    of objects the whole model would wait for the garbage collector.)
+    """
+
+    def __init__(self, by_node: Mapping[int, Sequence["ModelTensor"]]):
+        self._by_node = by_node
+        self._found: dict[int, str] = {}
+
+    def of(self, tensor: "ModelTensor") -> str:
+        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
+        if id(tensor) not in self._found:
+            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
+            self._found[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
+        return self._found[id(tensor)]
+
+    def follow(self, read: Read, more: Container[str] = ()) -> str | None:
+        """None where what reads a value is arithmetic, or `more`, or signal processing too; else ""."""
+        if read.operator in WEIGHT_INPUTS and read.operator not in GATHERS:
+            matrices = self._by_node.get(id(read.node), ())
+            return None if matrices and all(map(self.of, matrices)) else ""
+        is_arithmetic = read.operator in ARITHMETIC or read.operator in more
+        return None if is_arithmetic and read.operand not in PLACES.get(read.operator, ()) else ""
+
+
 class _SignalProcessing:
     """What of a graph is signal processing: no learned layer lies between it and the inputs, or a power of its result.
 
-    `by_node`: the tensors that a node reads as weights, by the node's id.
+    `by_node`: see _Kinds.
     """
 
     def __init__(self, uses: TensorUses, by_node: Mapping[int, Sequence["ModelTensor"]]):
-        self._uses, self._by_node = uses, by_node
-        self._kinds: dict[int, str] = {}
-        self._unlearned = _Walk(uses, lambda read: self._follow(read, POWERS)).values(uses.inputs)
-        powers = _Walk(uses, lambda read: _power(read) or self._follow(read))
+        kinds = self._kinds = _Kinds(by_node)
+        self._unlearned = _Walk(uses, lambda read: kinds.follow(read, POWERS)).values(uses.inputs)
+        powers = _Walk(uses, lambda read: _power(read) or kinds.follow(read))
         self._powers: Reached[Value, str] = Reached(powers.onward, powers.ends)
 
     def reason(self, tensor: "ModelTensor", reads: Sequence[Read]) -> str:
         """Why the weights of layers are none; "" where they are."""
         ends = [self._power_after(read) for read in reads]
         if all(ends):
-            kind = self._kind(tensor)
+            kind = self._kinds.of(tensor)
             return f"{kind} whose result reaches {ends[0]}" if kind else ""
         if all(self._is_before_layers(read) for read in reads):
-            kind = self._kind(tensor)
+            kind = self._kinds.of(tensor)
             return f"{kind} before all learned layers" if kind else ""
         return ""
-
-    def _kind(self, tensor: "ModelTensor") -> str:
-        """The kind of signal processing that a tensor does; "" for a weight that was learned."""
-        if id(tensor) not in self._kinds:
-            is_candidate = tensor.dtype.real and tensor.nbytes > 0 and signals.may_be(tensor.shape)
-            self._kinds[id(tensor)] = signals.kind(tensor.values()) if is_candidate else ""
-        return self._kinds[id(tensor)]
 
     def _is_before_layers(self, read: Read) -> bool:
         """Whether one of a layer's other operands comes from the inputs without a learned layer."""
@@ -185,14 +204,6 @@ class _SignalProcessing:
         """The logarithm, power or root that a layer's result reaches with no learned layer in between; "" if none."""
         ends = (end for value in read.outputs for end in self._powers.of(value))
         return next(ends, "")
-
-    def _follow(self, read: Read, more: Container[str] = ()) -> str | None:
-        """None where what reads a value is arithmetic, or `more`, or signal processing too; else ""."""
-        if read.operator in WEIGHT_INPUTS and read.operator not in GATHERS:
-            matrices = self._by_node.get(id(read.node), ())
-            return None if matrices and all(map(self._kind, matrices)) else ""
-        is_arithmetic = read.operator in ARITHMETIC or read.operator in more
-        return None if is_arithmetic and read.operand not in PLACES.get(read.operator, ()) else ""
 
 
 def _power(read: Read) -> str:

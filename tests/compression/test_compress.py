@@ -503,6 +503,9 @@ def test_an_interrupt_half_way_leaves_the_old_output_and_no_other_file(error, ta
     with pytest.raises(error):
         tasks[task](old.path, progress=interrupt)
     assert old.untouched()
+    for thread in threading.enumerate():
+        if "ThreadPoolExecutor" in thread.name:
+            thread.join(30)  # an interrupt does not wait for the tensor in work, which the thread ends with
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name], "workers are left"
 
 

@@ -39,3 +39,22 @@ def test_a_long_chain_is_no_deep_recursion_and_each_node_is_asked_once():
 def test_answers_are_bounded():
     reached = Reached(lambda node: [node + 1] if node < 5000 else [], lambda node: [node], most=7)
     assert len(reached.of(0)) == 7 and set(reached.of(5000)) == {5000}
+
+
+def test_a_survey_leaves_no_cycle_that_holds_the_model():
+    """Or the next model would be read before this one is given up."""
+    import gc
+    import weakref
+
+    from dcz import model as onnx_model
+    from tests.networks import perceptron
+
+    gc.collect()
+    gc.disable()
+    try:
+        loaded = onnx_model.from_proto(perceptron())
+        gone = weakref.ref(loaded.tensors[0])
+        del loaded
+        assert gone() is None
+    finally:
+        gc.enable()
