@@ -51,7 +51,8 @@ HOMES = {
     "rich": "cli",
 }  # fmt: skip
 HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
-LAZY = {"cli.show"}  # prints with rich, and is itself imported only by commands at work
+# These print with rich, and are themselves imported only by commands at work.
+LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.terminal"}
 LOOSE = 12  # modules at the top of dcz/, at most: all of them vocabulary
 
 

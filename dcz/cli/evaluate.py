@@ -10,6 +10,7 @@ from .common import (
     as_json,
     check_minimum,
     data_option,
+    is_quiet,
     labels_option,
     min_agreement,
     print_json,
@@ -74,7 +75,7 @@ def command(
         if minimum is not None and reference is None:
             raise InvalidArgument(f"--min-{name} needs something to compare with: give {option} too")
         check_minimum(f"--min-{name}", minimum)
-    with progress("evaluating", samples=True) as report:
+    with progress("evaluating") as report:
         result = evaluate(
             file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report
         )
@@ -87,7 +88,7 @@ def command(
     missed = [(name, share, minimum) for name, share, minimum in measured if share < minimum]
     for name, share, minimum in missed:
         of = "" if name == "top1" or result.measure == "top class" else f", by {result.measure}"
-        click.echo(f"dcz: {name} {as_percent(share)} is below {as_percent(minimum)}{of}", err=True)
+        click.echo(f"dcz: failed: {name} {as_percent(share)} is below {as_percent(minimum)}{of}", err=True)
     ctx.exit(1 if missed else 0)
 
 
@@ -114,6 +115,8 @@ def _text(result: "Evaluation") -> str:
         rows.append(("difference", far))
     of = f" of {result.classes:,} classes" if result.classes else ""
     head = f"{result.path}: {result.samples:,} samples, output {result.output}{of}"
+    if is_quiet():
+        return f"{rows[0][0].strip()} {printable(rows[0][1])}"
     return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
 
 

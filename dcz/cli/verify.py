@@ -6,6 +6,8 @@ from .common import (
     FILE,
     as_json,
     check_minimum,
+    is_quiet,
+    is_verbose,
     min_agreement,
     option_with_aliases,
     print_json,
@@ -61,7 +63,7 @@ def command(
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
     check_minimum("--min-agreement", min_agreement)
     result = verify(file, deep=deep, against=against, inputs=data, threads=threads)
-    print_json(result.to_dict()) if as_json else show.verified(result)
+    print_json(result.to_dict()) if as_json else show.verified(result, is_quiet(), is_verbose())
     if result.note:
         warn(result.note)
     if min_agreement is None:
@@ -81,5 +83,5 @@ def command(
         shares = f"{as_percent(score)} is below {as_percent(min_agreement)}"
         inputs = "drawn" if result.drawn else "given"
         where = f"{worst.measure} of output {worst.output!r}, {worst.samples} on {inputs} inputs"
-        click.echo(f"dcz: agreement {shares}: {printable(where)}", err=True)
+        click.echo(f"dcz: failed: agreement {shares}: {printable(where)}", err=True)
         ctx.exit(1)

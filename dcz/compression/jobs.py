@@ -32,6 +32,10 @@ MAX_INCLUDED = 3  # tensors that it names
 NEGLIGIBLE = 0.01
 
 
+class ExactNote(str):
+    """The sentence that warns of what stays exact: a caller that shows it in a place of its own can tell it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """A record to make: the tensors that share it (same content, same settings), the first of which is encoded."""
@@ -164,12 +168,13 @@ def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None])
     included = [tensor.name for tensor in exact if tensor.dtype.real]
     remedy = f"; {_include(included, [job.first.name for job in jobs])}" if included else ""
     if len(exact) == 1:
-        warn(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}")
+        warn(ExactNote(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}"))
         return
     parts = [f"{reason} ({len(reasons[reason])})" for reason in main[:MAX_REASONS]]
     parts += ["others"] if len(main) > MAX_REASONS else []
     nbytes = sum(tensor.nbytes for tensor in exact)
-    warn(f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact: {', '.join(parts)}{remedy}")
+    head = f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact"
+    warn(ExactNote(f"{head}: {', '.join(parts)}{remedy}"))
 
 
 def _stays_unasked(tensor: "ModelTensor", plan: Plan) -> bool:

@@ -98,9 +98,9 @@ def tune(
     original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of
     the samples out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size,
     nearer to the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and
-    meeting the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial;
-    `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the
-    end.
+    meeting the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial,
+    and bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues
+    is the writing of the file at the end.
     Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
     """
     max_bytes = parse_limit(max_bytes)
@@ -129,13 +129,15 @@ def tune(
     size = best.trial.nbytes if max_bytes is None else max_bytes
     better = find_better(session, model, best, judging, size, criterion, drop)
     if better is None:
-        write_file(session, best.values, best.settings, output, warn=warn, force=force, resume=resume)
+        write_file(
+            session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress
+        )
     else:
         warn(better.reason)
         best = CalibratedValues(better.trial, {})
         compress(
             model, output, better.plan, threads=session.threads, warn=warn, force=force, resume=resume,
-            metadata=NOT_TAKEN,
+            metadata=NOT_TAKEN, progress=progress,
         )  # fmt: skip
     accuracy = criterion.original_accuracy if isinstance(criterion, AccuracyCriterion) else None
     counts = len(split.calibration.indices), len(split.held_out.indices)
