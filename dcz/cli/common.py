@@ -159,7 +159,7 @@ def _finite(value: Any) -> Any:
 
 def warn(message: str) -> None:
     """Print a warning to stderr."""
-    click.echo(f"dcz: warning: {printable(message)}", err=True)
+    work.say(f"dcz: warning: {printable(message)}")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """How `dcz compress` makes files: by the plan, for a size, calibrated; of one model or several; and what it tells."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,7 +9,7 @@ import click
 
 from .common import is_quiet, is_verbose, print_json, printable, warn
 from .text import size
-from .work import Work, shown
+from .work import Work, say, shown
 
 if TYPE_CHECKING:
     from ..compression.many import Outcome
@@ -31,17 +31,17 @@ class Made:
     tuned: "Tuned | None" = None
     samples: str | None = None
     exact: str = ""
+    of: ModelPath | None = None  # the model, where there are several
     weights: "WeightError | None" = None
-    warnings: list[str] = field(default_factory=list)
 
     def warn(self, message: str) -> None:
-        """Keep a warning until the progress line is gone; what stays exact has its place in the summary."""
+        """Tell a warning at once; but what stays exact has its place in the summary."""
         from ..compression.jobs import ExactNote
 
         if isinstance(message, ExactNote):
             self.exact = message
         else:
-            self.warnings.append(message)
+            warn(message if self.of is None else f"{self.of}: {message}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; decibels are null where nothing differs."""
@@ -140,7 +140,7 @@ def _end_trial(work: Work, figure: str, nbytes: int) -> None:
 def _tell(line: str) -> None:
     """Print on stderr what a trial gave, with -v."""
     if is_verbose():
-        click.echo(line, err=True)
+        say(line)
 
 
 def _trial(trial: "CalibratedTrial") -> str:
@@ -167,8 +167,8 @@ def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
         mode.make(model, output, work, made)
         if not is_quiet():
             made.weights = _weights(output, model)
-    for message in [*([made.exact] if made.exact and (is_quiet() or as_json) else []), *made.warnings]:
-        warn(message)
+    if made.exact and (is_quiet() or as_json):
+        warn(made.exact)
     _tell_of_calibration(made, mode)
     result = inspect(output)
     if as_json:
@@ -193,10 +193,10 @@ def _tell_of_calibration(made: Made, mode: Mode) -> None:
         return
     held_out = f"; {tuned.held_out} were held out" if tuned.held_out else ""
     held_out += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-    click.echo(f"calibrated on {tuned.calibrated_on} samples{held_out}", err=True)
+    say(f"calibrated on {tuned.calibrated_on} samples{held_out}")
     if is_verbose() and (tuned.biases or tuned.means):
         means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
-        click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
+        say(f"{tuned.biases} biases{means} moved to take mean errors")
     if isinstance(mode, Calibrated) and mode.options["distill"]:
         _tell_of_distillation(tuned.distilled)
 
@@ -204,13 +204,12 @@ def _tell_of_calibration(made: Made, mode: Mode) -> None:
 def _tell_of_distillation(distilled: "Distilled | None") -> None:
     """Print on stderr what distilling changed."""
     if distilled is None:
-        click.echo("nothing to distill: all tensors stay exact", err=True)
+        say("nothing to distill: all tensors stay exact")
         return
     verdict = f"not taken, {distilled.refused}" if distilled.refused else "taken"
-    click.echo(
+    say(
         f"distilled: {verdict}; divergence {distilled.before:.4g} -> {distilled.after:.4g}, same answers "
-        f"{distilled.same_before:.2%} -> {distilled.same_after:.2%}, on {distilled.held_out} held-out samples",
-        err=True,
+        f"{distilled.same_before:.2%} -> {distilled.same_after:.2%}, on {distilled.held_out} held-out samples"
     )
 
 
@@ -228,11 +227,11 @@ def compress_several(
     finished: list[Outcome] = []
 
     def compress(model: Path, output: Path) -> None:
-        made = Made()
+        made = Made(of=model)
         work.begin_part(len(finished), mode.passes)
         mode.make(model, output, work, made)
-        for message in [*([made.exact] if made.exact else []), *made.warnings]:
-            warn(f"{model}: {message}")
+        if made.exact:
+            warn(f"{model}: {made.exact}")
         _tell_of_calibration(made, mode)
 
     def done(outcome: "Outcome") -> None:
@@ -261,4 +260,4 @@ def _tell_of_failure(outcome: "Outcome") -> None:
     if outcome.exit_code == INTERNAL and (is_verbose() or os.environ.get("DCZ_TRACEBACK")):
         traceback.print_exception(outcome.error)
     text, model = message(outcome.error), str(outcome.model)
-    click.echo(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}", err=True)
+    say(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}")

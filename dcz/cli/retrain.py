@@ -22,7 +22,7 @@ from .common import (
     warn,
 )
 from .sections import sectioned
-from .work import Work, shown
+from .work import Work, say, shown
 
 if TYPE_CHECKING:
     from ..train import Progress, Recipe, Retrained
@@ -289,7 +289,7 @@ def _progress(recipe: "Recipe") -> Iterator[Callable[["Progress"], None]]:
             work.status = f"{state.phase} {state.epoch} of {state.epochs}, {_state(state)}"
             work.report("", int(1000 * (before + share * epochs[state.phase])), 1000 * sum(epochs.values()))
             if state.is_end and not is_quiet() and (is_verbose() or not sys.stderr.isatty()):
-                click.echo(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}", err=True)
+                say(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}")
 
         yield report
 

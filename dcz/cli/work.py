@@ -114,6 +114,14 @@ class Work:
         return line
 
 
+_said_by: list[Callable[[str], None]] = [lambda text: click.echo(text, err=True)]
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr, above a line of progress where one is shown."""
+    _said_by[-1](text)
+
+
 @contextlib.contextmanager
 def shown(work: Work, quiet: bool = False) -> Iterator[Work]:
     """Show `work` on stderr while it goes on, unless `quiet`: see the module."""
@@ -135,7 +143,11 @@ def _live(work: Work) -> Iterator[None]:
 
     screen = console(stderr=True)
     with Live(console=screen, refresh_per_second=5, transient=True, get_renderable=lambda: work.line(screen.width - 1)):
-        yield
+        _said_by.append(lambda text: screen.print(text, soft_wrap=True))
+        try:
+            yield
+        finally:
+            _said_by.pop()
 
 
 class _Lines:
