@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+MAX_DEPTH = 64  # levels; no network has so many
 _PARTS = re.compile(r"[^/.:]*[/.:]+|[^/.:]+")
 
 
@@ -42,8 +43,13 @@ class Node(Generic[Row]):
 
 def tree(rows: Iterable[Row]) -> Node[Row]:
     """The tree of all rows; its root has the prefix that all names share, and children in the order of the rows."""
-    rows = tuple(rows)
-    return _node("", "", [(_PARTS.findall(row.name) or [row.name], row) for row in rows])
+    return _node("", "", [(_parts(row.name), row) for row in rows])
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a name; of one with more than MAX_DEPTH the last is all that is left."""
+    parts = _PARTS.findall(name) or [name]
+    return [*parts[: MAX_DEPTH - 1], "".join(parts[MAX_DEPTH - 1 :])] if len(parts) > MAX_DEPTH else parts
 
 
 def _node(label: str, prefix: str, rows: list[tuple[list[str], Row]]) -> Node[Row]:
