@@ -14,7 +14,7 @@ __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
     "check", "compress", "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open",
-    "retrain", "tune", "verify",
+    "report", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -29,6 +29,7 @@ _HOMES = {
     "reading.inspect": ("inspect",),
     "reading.check": ("check",),
     "evaluation.evaluate": ("evaluate",),
+    "reporting.report": ("report",),
     "evaluation.verify": ("verify",),
     "tuning.tune": ("tune",),
     "train.recipe": ("Recipe",),
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
     from .reading.tensors import Tensors as open  # noqa: A004, N813 (dcz.open, as builtins have open)
+    from .reporting.report import report
     from .train.recipe import Recipe
     from .train.retraining import retrain
     from .tuning.tune import tune

@@ -18,6 +18,7 @@ from tests import ROOT
 FLOORS = [
     "__main__ __init__",
     "cli",
+    "reporting",
     "tuning",
     "train",
     "calibrate",
@@ -40,7 +41,7 @@ COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor encoded arrays codec format model reading compression evaluation calibrate tuning train",
+    "numpy": "tensor encoded arrays codec format model reading compression evaluation calibrate tuning train reporting",
     "onnx": "model", "google": "model",
     "onnxruntime": "evaluation.runtime",
     "torch": "train.pytorch",

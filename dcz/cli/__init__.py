@@ -16,7 +16,7 @@ from .text import printable
 
 GROUPS = {
     "Make": ("compress", "retrain", "decompress"),
-    "Look": ("inspect",),
+    "Look": ("inspect", "report"),
     "Prove": ("verify", "evaluate", "check"),
     "Tune": ("sensitivity",),
     "Help": ("help", "completion"),
