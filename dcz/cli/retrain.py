@@ -1,7 +1,6 @@
 """`dcz retrain`"""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -275,10 +274,10 @@ def _kept(checkpoint: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(recipe: "Recipe") -> Iterator[Callable[["Progress"], None]]:
-    """A callback that shows where a run is: one line for all its phases, and with -v or in a pipe a line an epoch."""
+    """A callback that shows where a run is: one line for all its phases, and with -v a line an epoch."""
     pruning = PRUNING_EPOCHS if recipe.epochs is None else recipe.epochs  # until it is known
     epochs = {"rate": 1, "prune": pruning, "share": recipe.share_epochs}
-    with shown(Work("retraining"), is_quiet() or not sys.stderr.isatty()) as work:
+    with shown(Work("retraining"), is_quiet()) as work:
 
         def report(state: "Progress") -> None:
             phases = list(epochs)
@@ -288,7 +287,7 @@ def _progress(recipe: "Recipe") -> Iterator[Callable[["Progress"], None]]:
             share = min(1.0, (state.epoch + within) / state.epochs if state.epochs else 1.0)
             work.status = f"{state.phase} {state.epoch} of {state.epochs}, {_state(state)}"
             work.report("", int(1000 * (before + share * epochs[state.phase])), 1000 * sum(epochs.values()))
-            if state.is_end and not is_quiet() and (is_verbose() or not sys.stderr.isatty()):
+            if state.is_end and is_verbose():
                 say(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}")
 
         yield report

@@ -10,6 +10,8 @@ import click
 from ..errors import INTERNAL, exit_code
 from .common import VERBOSE, add_verbosity
 
+# How a command ends that is no fault of ours: by what it found, wrong usage, an interrupt, or a closed pipe.
+_NO_FAULTS = (click.exceptions.Exit, click.ClickException, click.Abort, OSError)
 Sections = Mapping[str, Sequence[str]]  # names of parameters, or of commands, by heading
 
 
@@ -68,7 +70,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            if ctx.meta.get(VERBOSE) and exit_code(error) == INTERNAL and not isinstance(error, click.ClickException):
+            if ctx.meta.get(VERBOSE) and exit_code(error) == INTERNAL and not isinstance(error, _NO_FAULTS):
                 import traceback
 
                 traceback.print_exception(error)

@@ -312,6 +312,9 @@ def test_quiet_and_verbose_are_everywhere(run):
 
 
 def test_verbose_shows_where_a_fault_of_ours_was(run, model, monkeypatch):
+    for arguments, code in ((["check", "net.onnx", "--max-size", "1B"], 1), (["check", "net.onnx", "--nonsense"], 2)):
+        found, _, err = run(*arguments, "-v")
+        assert found == code and "Traceback" not in err
     monkeypatch.setattr("dcz.reading.inspect.inspect", lambda path: 1 / 0)
     code, _, err = run("inspect", "net.onnx", "-v")
     assert code == 70 and "Traceback" in err and err.rstrip().splitlines()[-1].startswith("dcz: error: internal error")
