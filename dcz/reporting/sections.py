@@ -104,7 +104,7 @@ def storage(facts: Facts) -> Html | None:
     shares = [(name, nbytes / report.file_bytes, f"p-{name}") for name, nbytes in parts]
     rows = [
         tag("tr", tag("td", tag("span", class_=f"key p-{name}"), name), tag("td", f"{nbytes:,}"),
-            tag("td", f"{100 * nbytes / report.file_bytes:.1f} %"), tag("td", SERVES[name], class_="l"))
+            tag("td", f"{100 * nbytes / report.file_bytes:.1f} %"), tag("td", SERVES[name], class_="l w"))
         for name, nbytes in parts
     ]  # fmt: skip
     head = tag("tr", [tag("th", "Purpose", scope="col"), tag("th", "Bytes", scope="col"),
@@ -127,7 +127,7 @@ def answers(facts: Facts) -> Html | None:
             else ""
         )
         words = output.describe() if output.samples else "nothing to compare"
-        rows.append(tag("tr", tag("td", output.output), tag("td", words, class_="l"), tag("td", far)))
+        rows.append(tag("tr", tag("td", output.output), tag("td", words, class_="l w"), tag("td", far)))
     head = tag("tr", [tag("th", "Output", scope="col"), tag("th", "Answers", scope="col", class_="l"),
                       tag("th", "Signal to error", scope="col")])  # fmt: skip
     table = _wide(tag("table", tag("thead", head), tag("tbody", rows)), "Outputs")
@@ -269,7 +269,7 @@ def _details(facts: Facts, number: int, row: TensorReport, found: Distribution) 
 def metadata(facts: Facts) -> Html | None:
     """What the file says of itself."""
     report = facts.report
-    rows = [tag("tr", tag("td", key), tag("td", value, class_="l")) for key, value in report.metadata.items()]
+    rows = [tag("tr", tag("td", key), tag("td", value, class_="l w")) for key, value in report.metadata.items()]
     if report.version:
         rows.insert(0, tag("tr", tag("td", "format"), tag("td", f".dcz {report.version}", class_="l")))
     if not rows:
