@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
-    "check", "compress", "compress_all", "compress_to_size", "decompress", "evaluate", "inspect", "load", "open",
-    "report", "retrain", "tune", "verify",
+    "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
+    "open", "report", "retrain", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -27,7 +27,8 @@ _HOMES = {
     "reading.decompress": ("decompress", "load"),
     "reading.tensors": ("Tensors",),
     "reading.inspect": ("inspect",),
-    "reading.check": ("check",),
+    "budget.judge": ("check",),
+    "comparison.diff": ("diff",),
     "evaluation.evaluate": ("evaluate",),
     "reporting.report": ("report",),
     "evaluation.verify": ("verify",),
@@ -37,6 +38,8 @@ _HOMES = {
 }  # fmt: skip
 
 if TYPE_CHECKING:
+    from .budget.judge import check
+    from .comparison.diff import diff
     from .compression.compress import compress
     from .compression.many import compress_all
     from .compression.target_size import compress_to_size
@@ -54,7 +57,6 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import evaluate
     from .evaluation.verify import verify
     from .plan import PRESETS, Plan, Rule, Settings
-    from .reading.check import check
     from .reading.decompress import decompress, load
     from .reading.inspect import inspect
     from .reading.tensors import Tensors

@@ -236,6 +236,7 @@ def face(folder: Path) -> Iterator[tuple[str, bytes]]:
         "evaluate": ["evaluate", "dense.dcz", "--data", "dense.npz", "--labels", "y", "--against", "dense.onnx"],
         "sensitivity": ["sensitivity", "dense.onnx", "--calibrate", "dense.npz"],
         "check": ["check", "dense.dcz", "--max-size", "1kB", "--min-ratio", "2"],
+        "diff": ["diff", "dense.onnx", "dense.dcz", "--data", "dense.npz"],
     }
     if HAS_TORCH:
         fast = ["--epochs", "1", "--share-epochs", "1", "--sparsity", "0.5", "--bits", "4", "-f", "-o", "trained.dcz"]

@@ -22,7 +22,7 @@ FLOORS = [
     "tuning",
     "train",
     "calibrate",
-    "compression",
+    "compression budget comparison",
     "evaluation",
     "reading",
     "codec format model",  # `codec` and `format` meet in the values of `encoded`
@@ -30,7 +30,7 @@ FLOORS = [
     "deflate",
     "arrays plan parallel",
     "tensor",
-    "arguments files file_kinds",
+    "arguments files file_kinds text",
     "errors",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
@@ -41,7 +41,8 @@ COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
-    "numpy": "tensor encoded arrays codec format model reading compression evaluation calibrate tuning train reporting",
+    "numpy": "tensor encoded arrays codec format model reading comparison compression evaluation calibrate "
+    "tuning train reporting",
     "onnx": "model", "google": "model",
     "onnxruntime": "evaluation.runtime",
     "torch": "train.pytorch",

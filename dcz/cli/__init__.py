@@ -11,12 +11,12 @@ import click
 
 from .. import __version__
 from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
+from ..text import printable
 from .sections import CommandGroup
-from .text import printable
 
 GROUPS = {
     "Make": ("compress", "retrain", "decompress"),
-    "Look": ("inspect", "report"),
+    "Look": ("inspect", "diff", "report"),
     "Prove": ("verify", "evaluate", "check"),
     "Tune": ("sensitivity",),
     "Help": ("help", "completion"),

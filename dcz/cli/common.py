@@ -11,13 +11,14 @@ from click.shell_completion import CompletionItem
 
 from ..arguments import as_percent, parse_share
 from ..errors import InvalidArgument
+from ..text import printable, size
 from . import work
-from .text import printable, size
 
 __all__ = [
     "FILE", "SHARE", "FilePath", "OptionWithAliases", "Share", "add_verbosity", "as_json", "check_minimum",
-    "data_option", "force", "is_quiet", "is_verbose", "labels_option", "min_agreement", "no_fold_option",
-    "option_with_aliases", "plan_option", "print_json", "printable", "progress", "size", "threads", "warn",
+    "data_option", "finite", "force", "is_quiet", "is_verbose", "labels_option", "min_agreement", "no_fold_option",
+    "option_with_aliases", "plan_option", "print_json", "printable", "progress", "quiet_option", "size",
+    "threads", "warn",
 ]  # fmt: skip
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -108,24 +109,30 @@ labels_option = click.option(
     "--labels", metavar="Y", help="The true classes: an array of X.NPZ, or an .npy or .npz file."
 )
 QUIET, VERBOSE = "dcz.quiet", "dcz.verbose"  # in the context's meta
+_HELP = {
+    "quiet": "No progress, and of the result only what matters most.",
+    "verbose": "Show all there is; of a fault of dcz itself, also where in dcz it was.",
+}
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Note what was asked for, for is_quiet and is_verbose."""
+    ctx.meta[QUIET if param.name == "quiet" else VERBOSE] = value
+    if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
+        raise InvalidArgument("give -q or -v, not both")
+    return value
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, is_eager=True, callback=_keep, help=_HELP["quiet"])
 
 
 def add_verbosity(command: click.Command) -> click.Command:
     """Change `command`: give it -q and -v, if it has none; see is_quiet and is_verbose."""
-
-    def keep(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
-        ctx.meta[QUIET if param.name == "quiet" else VERBOSE] = value
-        if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
-            raise InvalidArgument("give -q or -v, not both")
-        return value
-
-    options = {"quiet": ("-q", "No progress, and of the result only what matters most."), "verbose": (
-        "-v", "Show all there is; of a fault of dcz itself, also where in dcz it was.")}  # fmt: skip
-    for name, (short, text) in options.items():
+    for name, text in _HELP.items():
         if not any(param.name == name for param in command.params):
             option = click.Option(
-                [short, f"--{name}"], is_flag=True, is_eager=True, expose_value=False, callback=keep, help=text
+                [f"-{name[0]}", f"--{name}"], is_flag=True, is_eager=True, expose_value=False, callback=_keep, help=text
             )
             command.params.append(option)
     return command
@@ -145,15 +152,15 @@ def is_verbose() -> bool:
 
 def print_json(value: Any) -> None:
     """Print plain values as JSON to stdout."""
-    click.echo(json.dumps(_finite(value), indent=2, allow_nan=False))
+    click.echo(json.dumps(finite(value), indent=2, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """JSON knows no infinities and no NaN: they become null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from ..text import size
 from .common import is_quiet, is_verbose, print_json, printable, warn
-from .text import size
 from .work import Work, say, shown
 
 if TYPE_CHECKING:

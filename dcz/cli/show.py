@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from ..evaluation.verify import Verification
-from ..reading.check import Verdict
 from .terminal import Column, console, safe, shorten, table
 
 if TYPE_CHECKING:
@@ -88,17 +87,3 @@ def _difference(output: "OutputDifference", kind: str) -> str:
     if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
         return output.describe(kind)
     return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"
-
-
-def verdict(result: Verdict) -> None:
-    """`dcz check`."""
-    screen = console()
-    for budget in result.budgets:
-        word = "holds" if budget.holds else "MISSED"
-        figure, limit = (f"{budget.figure:,.0f} bytes", f"{budget.limit:,.0f}") if budget.name == "max-size" else (
-            f"{budget.figure:.2f}", f"{budget.limit:g}")  # fmt: skip
-        screen.print(f"{budget.name}: {word}: {figure}, budget {limit}")
-    if not result.holds:
-        screen.print("largest tensors:")
-        for row in result.largest:
-            screen.print(f"  {row.huffman:>12,} bytes  {safe(row.name)}")

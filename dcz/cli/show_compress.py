@@ -10,9 +10,9 @@ from rich.console import Console
 from ..compression.many import Outcome
 from ..errors import message
 from ..reading.inspect import Report
+from ..text import size
 from . import show_inspect
 from .terminal import Column, console, labelled, safe, shorten, table
-from .text import size
 
 if TYPE_CHECKING:
     from .compress_modes import Made

@@ -9,9 +9,9 @@ from ..reading.energy import DRAM, SRAM, Energy
 from ..reading.inspect import PURPOSES, Report, TensorReport
 from ..reading.prefixes import Node, tree
 from ..reading.why import Limit
+from ..text import size
 from .show_paper import layers, stages
 from .terminal import Column, bar, console, labelled, safe, shorten, table
-from .text import size
 
 LARGEST = 20  # tensors that are shown, unless all are asked for
 MIN_SHARE = 0.01  # of a file, below which a branch of the tree is one of the others

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .text import encodable, is_unicode, printable
+from ..text import printable
+from ..text import shorten as shorten_text
+from .text import encodable, is_unicode
 
 PIPE_WIDTH = 100  # columns, at most, of what goes into a file or a pipe
 MIN_NAME = 12  # columns of a name, at least
@@ -49,18 +51,7 @@ def safe(text: object) -> str:
 
 def shorten(text: object, width: int) -> str:
     """`safe` text in at most `width` columns: what is too much is left out in the middle."""
-    whole = safe(text)
-    if cell_len(whole) <= width:
-        return whole
-    mark = "…" if is_unicode() else "..."
-    room = width - cell_len(mark)
-    if room < 2:
-        return set_cell_size(whole, max(width, 0))
-    tail = room // 2
-    end = whole[-tail:]
-    while cell_len(end) > tail:
-        end = end[1:]
-    return set_cell_size(whole, room - cell_len(end)).rstrip() + mark + end
+    return shorten_text(safe(text), width)
 
 
 def bar(share: float, width: int) -> str:

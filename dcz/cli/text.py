@@ -1,16 +1,11 @@
-"""Text for people, without rich: what a terminal may be given of a name, sizes, times.
+"""What stdout can show, and times for people; names and sizes are those of dcz.text.
 
-printable("a\\x1b[31m")   ->   'a\\\\x1b[31m'        size(675_763)   ->   '675.8 kB'        time_left(95)   ->   '2 min'
+is_unicode()   ->   True        time_left(95)   ->   '2 min'
 """
 
 import sys
 
 MANY_SECONDS, MANY_MINUTES, MANY_HOURS = 90, 90, 36  # beyond which the next unit says it better
-
-
-def printable(text: str) -> str:
-    """Text from a file without what a terminal would obey: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def encodable(text: str) -> str:
@@ -25,15 +20,6 @@ def encodable(text: str) -> str:
 def is_unicode() -> bool:
     """Whether stdout takes what no ASCII has: bars, and the one character that stands for what was left out."""
     return encodable("█…") == "█…"
-
-
-def size(nbytes: float) -> str:
-    """Bytes for people: 675,763 B as 675.8 kB."""
-    for unit in ("B", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.2f} GB"
 
 
 def time_left(seconds: float) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .text import is_unicode, printable, time_left
+from ..text import printable
+from .text import is_unicode, time_left
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -21,6 +21,7 @@ skeleton        the graph of a .dcz file               grids                 wei
 data_fields     protobuf fields of data                external_data         data in files beside the model
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
 selectors       tensors named by what uses them
+readers         which operators read a tensor
 """
 
 from .external_data import ALIGNMENT
@@ -41,6 +42,7 @@ from .model_file import (
     serialize,
 )
 from .program import Input, Node, Program, read_program
+from .readers import operators_by_tensor
 from .replace import with_values
 from .selectors import by_name, is_selector
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
@@ -50,5 +52,6 @@ __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "by_name", "check_model", "data_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_proto",
     "inline_tensors", "insert_batchnorms", "is_selector", "linked_data", "load", "make_external", "open_model",
-    "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids", "with_values",
+    "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
+    "with_values",
 ]  # fmt: skip

@@ -1,9 +1,4 @@
-"""Who reads the tensors of a graph, without their numbers: of the graph of a `.dcz` file, or of any other.
-
-readers(proto)   ->   {"fc1.weight": Readers(operators=("Gemm",), is_layer=True), ...}
-"""
-
-from dataclasses import dataclass
+"""Which operators read each tensor of a model, or of the graph of a `.dcz` file, whose data is elsewhere."""
 
 from onnx import ModelProto
 
@@ -11,20 +6,15 @@ from .operators import WEIGHT_INPUTS
 from .uses import TensorUses
 
 
-@dataclass(frozen=True)
-class Readers:
-    """The operators that a tensor reaches, and whether one of them is a layer that has it as its weight."""
+def operators_by_tensor(proto: ModelProto) -> dict[str, tuple[tuple[str, bool], ...]]:
+    """For each tensor by name, the operators that read it, in the order of their names, and whether as a weight.
 
-    operators: tuple[str, ...]
-    is_layer: bool
-
-
-def readers(proto: ModelProto) -> dict[str, Readers]:
-    """What reads each tensor, by the names that `find_tensors` gives them."""
+    What only moves its elements (Reshape, Transpose) is no reader: what reads the result is one.
+    """
     uses = TensorUses(proto)
     found = {}
     for name, slot in uses.named_slots():
-        reads = uses.reads_of(slot.value)
-        is_layer = any(read.operand in WEIGHT_INPUTS.get(read.operator, ()) for read in reads)
-        found[name] = Readers(tuple(sorted({read.operator for read in reads})), is_layer)
+        reads = {(read.operator, read.operand) for read in uses.reads_of(slot.value) if not read.moves}
+        weights = {operator for operator, operand in reads if operand in WEIGHT_INPUTS.get(operator, ())}
+        found[name] = tuple((operator, operator in weights) for operator in sorted({each for each, _ in reads}))
     return found

@@ -10,16 +10,13 @@ import os
 import re
 import shlex
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..format.container import Archive, is_dcz
 from ..plan import Plan, Settings
 from ..plan import load as load_plan
 from .decompress import skeleton
 from .inspect import TensorReport, inspect
-
-if TYPE_CHECKING:
-    from ..model.readers import Readers
 
 LESS = 3.0  # decibels of a quality that is proposed: half a bit a weight
 MUCH_INDEX = 0.4  # of a sparse tensor's bytes, from which the places of its weights are what it costs
@@ -52,16 +49,15 @@ def limits(path: str | os.PathLike[str], plan: Plan | str | os.PathLike[str] | N
 
 
 def _of_dcz(path: str | os.PathLike[str], plan: Plan | None) -> list[Limit]:
-    from ..model.readers import Readers, readers
+    from ..model import operators_by_tensor
 
     report = inspect(path)
     with Archive(path) as archive:
-        found = readers(skeleton(archive)[0])
-    nobody = Readers((), False)
+        found = operators_by_tensor(skeleton(archive)[0])
     settings = report.metadata.get("settings", "")
     rows = []
     for row in report.rows:
-        reason, options = _coded(row, settings) if row.compressed else _stored(row, found.get(row.name, nobody),
+        reason, options = _coded(row, settings) if row.compressed else _stored(row, found.get(row.name, ()),
                                                                               settings)  # fmt: skip
         rows.append(Limit(row.name, row.huffman, _by_plan(row.name, plan) + reason, options))
     return rows
@@ -93,20 +89,21 @@ def _by_plan(name: str, plan: Plan | None) -> str:
     return "" if rule is None else f"the plan's rule for {', '.join(rule.match)} ({rule.settings}); "
 
 
-def _stored(row: TensorReport, readers: "Readers", settings: str) -> tuple[str, str]:
+def _stored(row: TensorReport, readers: tuple[tuple[str, bool], ...], settings: str) -> tuple[str, str]:
     """The limit of a tensor that is stored exactly."""
+    operators = tuple(operator for operator, _ in readers)
     is_real = row.dtype.startswith(("float", "bfloat"))
-    if is_real and readers.is_layer:
+    if is_real and any(is_weight for _, is_weight in readers):
         if settings == str(Settings(lossless=True)):
             return (
-                f"weights of {_names(readers.operators)}, exact as everything is (--lossless)",
+                f"weights of {_names(operators)}, exact as everything is (--lossless)",
                 "--preset safe",
             )
         if row.elements < Plan().min_weights:
             return f"fewer than {Plan().min_weights} weights stay exact", _include(row.name)
         why = "a plan or --exclude names it, or it is signal processing, not finite, or next to nothing of the model"
-        return f"weights of {_names(readers.operators)}, exact: {why}", _include(row.name)
-    return _exact(row.name, row.dtype, is_real, readers.operators)
+        return f"weights of {_names(operators)}, exact: {why}", _include(row.name)
+    return _exact(row.name, row.dtype, is_real, operators)
 
 
 def _exact(name: str, dtype: str, is_real: bool, operators: tuple[str, ...]) -> tuple[str, str]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from ..reading.distributions import Distribution, Histogram
 from ..reading.inspect import TensorReport
 from ..reading.prefixes import Node
+from ..text import shorten
+from ..text import size as size_of
 from .html import Html, tag
 from .treemap import Rect, Size, Tile, tiles
 
@@ -13,23 +15,6 @@ CHARACTER, BOLD_CHARACTER = 6.9, 7.7  # units, about, of the 11-unit font
 LINE = 13.0
 CHART_WIDTH, CHART_HEIGHT = 300.0, 90.0
 MAX_TICKS = 256  # of a codebook that are drawn
-
-
-def size_text(nbytes: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB"):
-        if nbytes < 1000:
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
-        nbytes /= 1000
-    return f"{nbytes:.2f} GB"
-
-
-def shorten(text: str, width: int) -> str:
-    """Text of at most `width` characters, without its middle where it is longer."""
-    if len(text) <= width:
-        return text
-    tail = (width - 1) // 2
-    return text[: width - 1 - tail] + "…" + (text[-tail:] if tail else "")
 
 
 def treemap(root: Node[TensorReport], size: Size, title: str, numbers: dict[str, int]) -> Html:
@@ -53,7 +38,7 @@ def _tile(tile: Tile, total: float, numbers: dict[str, int]) -> Html:
     rect = tile.rect
     share = 100 * tile.nbytes / total
     count = f", {len(tile.rows)} tensors" if len(tile.rows) > 1 else f", {tile.rows[0].encoding}"
-    title = tag("title", f"{tile.name}: {size_text(tile.nbytes)}, {share:.1f} %{count}")
+    title = tag("title", f"{tile.name}: {size_of(tile.nbytes)}, {share:.1f} %{count}")
     texts = []
     width = int((rect.width - 6) / (BOLD_CHARACTER if tile.is_group else CHARACTER))
     if width >= 3 and rect.height >= LINE + 2:
@@ -66,7 +51,7 @@ def _tile(tile: Tile, total: float, numbers: dict[str, int]) -> Html:
             )
         )
         if not tile.is_group and rect.height >= 2 * LINE + 4 and width >= 7:
-            figure = shorten(size_text(tile.nbytes), width)
+            figure = shorten(size_of(tile.nbytes), width)
             texts.append(tag("text", figure, x=_round(rect.x + 4), y=_round(rect.y + 11 + LINE), class_="minor"))
     by_encoding: dict[str, int] = {}
     for row in tile.rows:

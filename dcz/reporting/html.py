@@ -6,6 +6,8 @@ tag("td", "<script>", title='"')   ->   Html('<td title="&quot;">&lt;script&gt;<
 import html
 from collections.abc import Iterable
 
+from ..text import printable
+
 EMPTY = frozenset(["br", "hr", "img", "input", "meta", "path", "rect"])
 
 
@@ -17,12 +19,8 @@ class Html(str):
 
 def escape(text: object) -> Html:
     """Text as HTML shows it; control characters, which HTML has no place for, become visible signs."""
-    shown = "".join(c if c.isprintable() or c in "\n\t" else _visible(c) for c in str(text))
+    shown = printable(str(text))
     return Html(html.escape(shown, quote=True))
-
-
-def _visible(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def join(children: object) -> Html:

@@ -4,7 +4,8 @@ import math
 
 from ..reading.distributions import Distribution
 from ..reading.inspect import PURPOSES, TensorReport
-from .figures import count_chart, size_text, stacked, treemap, value_chart
+from ..text import size
+from .figures import count_chart, stacked, treemap, value_chart
 from .gather import MOST_DRAWN, Facts
 from .html import Html, tag
 from .samples import changed_list
@@ -40,7 +41,7 @@ def _card(name: str, figure: str, more: str = "") -> Html:
 def cards(facts: Facts) -> Html:
     """The figures that matter most."""
     report = facts.report
-    found = [_card("Size", size_text(report.file_bytes), f"{report.file_bytes:,} bytes")]
+    found = [_card("Size", size(report.file_bytes), f"{report.file_bytes:,} bytes")]
     if report.ratio:
         found.append(_card("Times smaller", f"{report.ratio:.2f}", f"than {report.source_bytes or 0:,} bytes"))
     found.append(_card("Tensors", f"{len(report.rows):,}", f"{report.total.elements:,} values"))

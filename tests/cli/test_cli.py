@@ -567,7 +567,7 @@ def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
     monkeypatch.setattr("dcz.cli.terminal.PIPE_WIDTH", columns)
     _, out, _ = run("inspect", "net.dcz", "--paper")
     tables = out.split("by tensor")[1]
-    assert "…" not in tables and "8,192" in out and "10.00 %" in out
+    assert "..." not in tables and "8,192" in out and "10.00 %" in out
     assert ("w bits P+Q+H" in out) == (columns >= 120)
     assert max(map(len, out.splitlines())) <= columns
 

@@ -175,7 +175,7 @@ def test_names_are_shown_and_not_interpreted(run, model):
     _, out, err = run("inspect", "net.dcz")
     for word in ("[bold]w[/bold]", ":bomb:", r"\x1b[31mred", "<script>"):
         assert word in out
-    assert "\x1b" not in out + err and "💣" not in out and re.search(r"aaa…a*/weight", out)
+    assert "\x1b" not in out + err and "💣" not in out and re.search(r"aaa\.\.\.a*/weight", out)
 
 
 @pytest.mark.parametrize("variables", [
@@ -188,12 +188,12 @@ def test_other_locales_and_no_colour(model, variables):
         encoding = "ascii" if "PYTHONIOENCODING" in variables else "utf-8"
         lines = done.stdout.decode(encoding).splitlines()
         assert max(map(cell_len, lines)) <= 100
-        assert ("…" in done.stdout.decode()) == (encoding == "utf-8")
+        assert "..." in done.stdout.decode(encoding)
 
 
 @pytest.mark.parametrize("name, width, short", [
-    ("encoder/layer.0/weight", 30, "encoder/layer.0/weight"), ("encoder/layer.0/weight", 11, "encod…eight"),
-    ("日本語日本語日本語", 9, "日本…本語"), ("abc", 2, "ab"), ("a\nb", 9, r"a\nb"), ("", 3, ""),
+    ("encoder/layer.0/weight", 30, "encoder/layer.0/weight"), ("encoder/layer.0/weight", 11, "enco...ight"),
+    ("日本語日本語日本語", 11, "日本...本語"), ("abc", 2, ".."), ("a\nb", 9, r"a\nb"), ("", 3, ""),
 ])  # fmt: skip
 def test_names_are_shortened_in_the_middle(name, width, short, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "utf-8"))

@@ -1,0 +1,28 @@
+"""How good the answers of a file are: the figures of min-agreement and min-top1, by one run over the samples."""
+
+from collections.abc import Callable
+
+from ..errors import InvalidArgument
+from ..evaluation.evaluate import Evaluation, evaluate
+from .config import Budgeted
+
+Progress = Callable[[str, int, int], None]
+
+
+def evaluated(path: str, entry: Budgeted, threads: int | None, progress: Progress) -> Evaluation | None:
+    """The answers of a file to the samples of an entry; None where no limit asks for them. Raises DczError."""
+    names = {limit.name for limit in entry.limits}
+    against = entry.against if "min-agreement" in names else None
+    labels = entry.labels if "min-top1" in names else None
+    if against is None and labels is None:
+        return None
+    if entry.data is None:
+        raise InvalidArgument("min-agreement and min-top1 need data too")
+    return evaluate(path, entry.data, labels, against, threads=threads, progress=progress)
+
+
+def describe(name: str, result: Evaluation) -> str:
+    """What a figure is of, in words: by which measure, of how many answers."""
+    if name == "min-top1":
+        return f"of {result.samples:,} samples"
+    return f"by {result.measure} of {result.answers or result.samples:,}"

@@ -1,0 +1,69 @@
+"""Names and numbers as people read them: nothing that a terminal would obey, and no wider than there is room.
+
+shorten("encoder.layer.11.attention.query.weight", 24)   ->   "encoder.la...uery.weight"
+"""
+
+import unicodedata
+from collections.abc import Iterator
+
+ELLIPSIS = "..."  # ASCII: as wide in every encoding
+
+
+def printable(text: str) -> str:
+    """Text from a file without what a terminal would obey: control characters are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(nbytes: float) -> str:
+    """Bytes for people: 675,763 B as 675.8 kB."""
+    for unit in ("B", "kB", "MB"):
+        if nbytes < 1000:
+            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.1f} {unit}"
+        nbytes /= 1000
+    return f"{nbytes:.2f} GB"
+
+
+def cells(text: str) -> int:
+    """Columns of a terminal that printable text takes: characters of East Asia are two wide, accents none."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """`text` in at most `width` columns: what is too long loses its middle, as both ends tell names apart."""
+    if cells(text) <= width:
+        return text
+    most = (
+        4 * max(width, 0) + 8
+    )  # characters of an end that may be left, accents among them: names may be of any length
+    left, right = list(text[: len(text) // 2][:most]), list(text[len(text) // 2 :][-most:])
+    while (left or right) and cells("".join([*left, ELLIPSIS, *right])) > width:
+        if len(left) > len(right):
+            left.pop()
+        elif right:
+            right.pop(0)
+    return "".join([*left, ELLIPSIS, *right])[: max(width, 0)]
+
+
+def wrapped(text: str, width: int, indent: int = 0) -> Iterator[str]:
+    """`text` in lines of at most `width` columns, those after the first two further in; words that are wider lose their
+    middle."""
+    line = " " * indent
+    start = len(line)
+    for word in text.split(" "):
+        room = width - indent - 2
+        word = shorten(word, room)
+        if cells(line) > start and cells(line) + cells(word) + 1 > width:
+            yield line
+            line = " " * (indent + 2)
+            start = len(line)
+        line += f" {word}" if cells(line) > start else word
+    yield line
+
+
+def markdown_code(text: str) -> str:
+    """Text from a file as code in Markdown, in a table too: shown as it is, whatever Markdown or HTML it holds."""
+    plain = printable(text)
+    if plain.strip() == plain != "" and not set("`|\\") & set(plain):
+        return f"`{plain}`"
+    return f"<code>{''.join(c if c.isalnum() or c in ' .' else f'&#{ord(c)};' for c in plain)}</code>"

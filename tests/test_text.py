@@ -1,0 +1,57 @@
+import pytest
+
+from dcz.text import cells, markdown_code, printable, shorten, size, wrapped
+
+
+@pytest.mark.parametrize("text, shown", [
+    ("fc1.weight", "fc1.weight"), ("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb\r", "a\\nb\\r"), ("größe 権", "größe 権"),
+    ("\u202egnp.exe", "\\u202egnp.exe"),
+])  # fmt: skip
+def test_what_a_terminal_would_obey_is_escaped(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("width", range(3, 45))
+def test_names_lose_their_middle_and_keep_both_ends(width):
+    name = "encoder_layer_11_attention_query_weight"
+    short = shorten(name, width)
+    assert cells(short) == min(width, len(name))
+    if width < len(name):
+        left, right = short.split("...")
+        assert name.startswith(left) and name.endswith(right) and abs(len(left) - len(right)) <= 2
+
+
+def test_characters_of_two_columns_count_as_two():
+    assert cells("重み") == 4 and cells("e\u0301") == 1
+    assert cells(shorten("重み" * 20, 21)) <= 21
+
+
+@pytest.mark.parametrize("nbytes, text", [(999, "999 B"), (1000, "1.0 kB"), (675_763, "675.8 kB"), (3.2e9, "3.20 GB")])
+def test_sizes_for_people(nbytes, text):
+    assert size(nbytes) == text
+
+
+@pytest.mark.parametrize("name", [
+    "fc1.weight", "a`b", "a|b", "a\\|b", "", " a", "`", "<script>alert(1)</script>", "![x](y)", "a\nb", "&amp;",
+])  # fmt: skip
+def test_names_in_markdown_stay_code_in_one_cell(name):
+    """A code span has no backtick, bar or backslash in it, which end it or the cell; HTML has only entities."""
+    shown = markdown_code(name)
+    assert "\n" not in shown and "|" not in shown
+    if shown.startswith("`"):
+        assert shown == f"`{name}`" and shown.count("`") == 2
+    else:
+        inside = shown.removeprefix("<code>").removesuffix("</code>")
+        assert not set("<>`|*[]_") & set(inside)
+        import html
+
+        assert html.unescape(inside) == printable(name)
+
+
+@pytest.mark.parametrize("width", [20, 33, 60])
+def test_lines_are_no_wider_than_asked_and_lose_no_word_but_long_ones(width):
+    text = "some words and 重み重み " * 4 + "x" * 90 + " end"
+    lines = list(wrapped(text, width, 2))
+    assert all(cells(line) <= width for line in lines) and len(lines) > 2
+    words = [word for line in lines for word in line.split()]
+    assert words[:4] == ["some", "words", "and", "重み重み"] and len(words) == len(text.split()) and words[-1] == "end"
