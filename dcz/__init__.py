@@ -14,7 +14,7 @@ __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
     "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
-    "open", "report", "retrain", "tune", "verify",
+    "open", "report", "retrain", "sensitivity", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,6 +32,7 @@ _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "reporting.report": ("report",),
     "evaluation.verify": ("verify",),
+    "tuning.sensitivity": ("sensitivity",),
     "tuning.tune": ("tune",),
     "train.recipe": ("Recipe",),
     "train.retraining": ("retrain",),  # raises MissingBackend when it is called without PyTorch
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from .reporting.report import report
     from .train.recipe import Recipe
     from .train.retraining import retrain
+    from .tuning.sensitivity import sensitivity
     from .tuning.tune import tune
 
 

@@ -46,7 +46,7 @@ def check_output(
         if path.exists() and any(path.samefile(source) for source in inputs if source is not None):
             raise FileAccess(f"{path}: is the input itself; name another output")
         if path.exists() and not force:
-            raise FileAccess(f"{path}: exists already; give --force to replace it")
+            raise FileAccess(f"{path}: exists already; give --force (in Python force=True) to replace it")
         if not os.access(folder, os.W_OK):
             raise FileAccess(f"{path}: no permission to write into {folder}")
     except (OSError, ValueError) as error:  # a name that is too long or holds a NUL, a folder that may not be entered

@@ -51,6 +51,7 @@ DTYPES = {
     ]
 }  # fmt: skip
 FLOAT32, FLOAT16, FLOAT64, BFLOAT16 = DTYPES[1], DTYPES[10], DTYPES[11], DTYPES[16]
+PRECISION = {"float32": 24, "float64": 53, "float16": 11, "bfloat16": 8}  # significant bits of the real types
 
 
 def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:

@@ -100,12 +100,17 @@ def _prose(text: str) -> Iterator[str]:
         if paragraph.startswith("\b\n"):
             yield f"```text\n{paragraph[2:]}\n```\n"
         else:
-            yield " ".join(paragraph.split()) + "\n"
+            yield _marked(" ".join(paragraph.split())) + "\n"
+
+
+def _marked(text: str) -> str:
+    """Prose of a help text, in which options are set as code."""
+    return re.sub(r"(?<![\w`-])(--?[a-z][\w-]*)", r"`\1`", text)
 
 
 def _cell(text: str, code: bool = False) -> str:
     text = " ".join(text.split()).replace("|", "\\|")
-    return f"`{text}`" if code else text.replace("<", "&lt;")
+    return f"`{text}`" if code else _marked(text.replace("<", "&lt;"))
 
 
 def python() -> str:

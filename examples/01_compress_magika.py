@@ -28,10 +28,10 @@ def main() -> None:
         packed, restored = Path(scratch, "model.dcz"), Path(scratch, "restored")
         shutil.copytree(original.parent, restored)
         began = time.perf_counter()
-        dcz.compress(original, packed)
+        dcz.compress(original, packed, force=True)
         packing = time.perf_counter() - began
         began = time.perf_counter()
-        dcz.decompress(packed, restored / "model.onnx")
+        dcz.decompress(packed, restored / "model.onnx", force=True)
         unpacking = time.perf_counter() - began
 
         before, after = original.stat().st_size, packed.stat().st_size

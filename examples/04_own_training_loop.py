@@ -63,7 +63,7 @@ def fit(network: train.Network, data: dict[str, np.ndarray], epochs: int, rate: 
 def report(title: str, network: train.Network, folder: Path) -> None:
     """Write the network, decode the file, and count its errors in onnxruntime."""
     path = folder / "net.dcz"
-    train.save_network(network, path)
+    train.save_network(network, path, force=True)
     result = dcz.evaluate(path, folder / "test.npz", labels="y")
     print(f"{title:<10}{path.stat().st_size:>8,} bytes  {100 * result.top1:6.2f} % right")
 

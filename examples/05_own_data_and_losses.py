@@ -97,7 +97,7 @@ class Loop:
 def report(title: str, network: train.Network, folder: Path) -> None:
     """Write the network, decode the file, and count its errors in onnxruntime."""
     path = folder / "net.dcz"
-    train.save_network(network, path)
+    train.save_network(network, path, force=True)
     result = dcz.evaluate(path, folder / "test.npz", labels="way", output="way")
     filters = np.abs(network["conv.weight"].numpy()).reshape(FILTERS, -1).any(1).sum()
     print(f"{title:<10}{path.stat().st_size:>8,} bytes  {filters:>3} filters  {100 * result.top1:6.2f} % right")

@@ -130,7 +130,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     output = folder / "made.dcz"
 
     def compressed(model, plan=None, **options) -> bytes:
-        return dcz.compress(model, output, plan, **{"threads": 1} | options).read_bytes()
+        return dcz.compress(model, output, plan, **{"threads": 1} | options, force=True).read_bytes()
 
     for name, settings in SETTINGS.items():
         yield f"layered, {name}", compressed(layered(), settings)
@@ -162,10 +162,10 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "resumed", _resumed(outside, folder / "resumed.dcz")
     yield "to a size", _to_size(layered(), output)
 
-    dcz.compress(models.everything(), output, threads=1)
-    yield "decompressed", dcz.decompress(output, folder / "back.onnx").read_bytes()
-    dcz.compress(outside, output, threads=1)
-    back = dcz.decompress(output, folder / "back.onnx", external_data="always")
+    dcz.compress(models.everything(), output, threads=1, force=True)
+    yield "decompressed", dcz.decompress(output, folder / "back.onnx", force=True).read_bytes()
+    dcz.compress(outside, output, threads=1, force=True)
+    back = dcz.decompress(output, folder / "back.onnx", external_data="always", force=True)
     yield "decompressed to external data", back.read_bytes() + Path(f"{back}.data").read_bytes()
 
 
@@ -177,13 +177,13 @@ def _resumed(model: Path, output: Path) -> bytes:
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        dcz.compress(model, output, threads=1, resume=True, progress=interrupt)
+        dcz.compress(model, output, threads=1, resume=True, progress=interrupt, force=True)
     assert Path(f"{output}.partial").exists() and not output.exists()
-    return dcz.compress(model, output, threads=1, resume=True).read_bytes()
+    return dcz.compress(model, output, threads=1, resume=True, force=True).read_bytes()
 
 
 def _to_size(model, output: Path) -> bytes:
-    dcz.compress_to_size(model, output, 30_000, threads=1)
+    dcz.compress_to_size(model, output, 30_000, threads=1, force=True)
     return output.read_bytes()
 
 
@@ -192,7 +192,7 @@ def advised(folder: Path) -> Iterator[tuple[str, bytes]]:
     data, output = samples(folder), folder / "made.dcz"
 
     def tuned(name: str, **goal) -> bytes:
-        dcz.tune(folder / f"{name}.onnx", output, data[name], threads=1, **goal)
+        dcz.tune(folder / f"{name}.onnx", output, data[name], threads=1, **goal, force=True)
         return output.read_bytes()
 
     yield "tuned to a size", tuned("dense", max_bytes=6000)
@@ -205,7 +205,7 @@ def advised(folder: Path) -> Iterator[tuple[str, bytes]]:
     if HAS_TORCH:
         yield "distilled", tuned("dense", ratio=12, distill=True)
         recipe = dcz.Recipe(sparsity=0.7, bits=3, epochs=3, share_epochs=2, threads=1, learning_rate=3e-3)
-        dcz.retrain(folder / "dense.onnx", output, data["dense"], labels="y", recipe=recipe)
+        dcz.retrain(folder / "dense.onnx", output, data["dense"], labels="y", recipe=recipe, force=True)
         yield "retrained", output.read_bytes()
 
 

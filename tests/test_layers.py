@@ -28,7 +28,7 @@ FLOORS = [
     "codec format model",  # `codec` and `format` meet in the values of `encoded`
     "encoded",
     "deflate",
-    "arrays plan parallel",
+    "arrays plan parallel display",
     "tensor",
     "arguments files file_kinds text",
     "errors",
@@ -49,12 +49,13 @@ HOMES = {
     "distributed": "compression.dask_cluster",
     "bitarray": "codec.stages.huffman", "isal": "deflate",
     "PIL": "evaluation.image_folder",
+    "tokenizers": "evaluation.text_samples",
     "click": "cli",
-    "rich": "cli",
+    "rich": "cli display.progress",
 }  # fmt: skip
-HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL"}
-# These print with rich, and are themselves imported only by commands at work.
-LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.terminal"}
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
+# These print with rich or look into arrays, and are themselves imported only by commands at work.
+LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.show_samples", "cli.terminal"}
 LOOSE = 12  # modules at the top of dcz/, at most: all of them vocabulary
 
 

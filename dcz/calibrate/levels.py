@@ -198,8 +198,9 @@ def _in_cheaper_type(
 ) -> tuple[np.ndarray, float]:
     """Levels as float16 or float32, whichever has the lower cost, loss + cost of the codebook's bits; and that cost.
 
-    `bit_of_each`: the cost of one bit in every entry.
+    `bit_of_each`: the cost of one bit in every entry. Of float32 they have the bits that grid.round_entries leaves.
     """
+    wide = grid.round_entries(wide)
     with np.errstate(over="ignore"):
         half = wide.astype(np.float16).astype(np.float64)
     wide_cost = output_loss(w - wide[codes], hessian) + 32 * bit_of_each

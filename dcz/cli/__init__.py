@@ -18,7 +18,7 @@ GROUPS = {
     "Make": ("compress", "retrain", "decompress"),
     "Look": ("inspect", "diff", "report"),
     "Prove": ("verify", "evaluate", "check"),
-    "Tune": ("sensitivity",),
+    "Tune": ("samples", "sensitivity"),
     "Help": ("help", "completion"),
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)

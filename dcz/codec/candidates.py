@@ -284,6 +284,11 @@ def codebook_of(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray
     return Codebook("native", len(entries), entries.tobytes()), rank
 
 
+def is_ramp(coded: Coded) -> bool:
+    """Whether the entries of a tensor in units of scales (float32) make a ramp, fine or not."""
+    return coded.fine is not None or codebook_of(coded.entries, FLOAT32)[0].form == "ramp"
+
+
 def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray] | None:
     """A ramp through all of the entries (sorted, with their values), and the code (uint8) of each on it."""
     if len(numbers) < 3:

@@ -13,7 +13,7 @@ from ..deflate import crc32
 from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_version
 from ..plan import Settings
 from ..tensor import Tensor
-from . import candidates, fine, fine_candidates, precision, scaled, sharing
+from . import candidates, fine, fine_candidates, precision, regrid, scaled, sharing
 from .candidates import Candidate, Coded
 from .stages import huffman, prune
 
@@ -103,26 +103,35 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
         mask = arrays.mask_where(weights, lambda block: block != 0) if coded is None else None
     else:
         coded = sharing.share_exactly(tensor.patterns, mask, settings.bits)
-    if coded is not None and settings.quality is not None and len(coded.codes) <= fine.MAX_SMALL:
-        return fine.smaller(coded, fine.share_exactly(tensor, coded.mask, settings), tensor.dtype)
+    if coded is not None and settings.quality is not None:
+        if len(coded.codes) <= fine.MAX_SMALL:
+            coded = fine.smaller(coded, regrid.share_exactly(tensor, coded.mask, settings), tensor.dtype)
+        return fine.smaller(coded, regrid.share_in_rows(tensor, coded.mask, settings), tensor.dtype)
     if coded is not None or mask is None or settings.shares_nothing:
         return coded
-    row_scales = scaled.row_scales_of(tensor, weights, settings)
-    unscaled = scaled.unscaled(tensor, weights, row_scales)
-    coded = _share_rows(unscaled, mask, settings)
-    if row_scales is None or coded is None:
+    coded = regrid.share_exactly(tensor, mask, settings) or regrid.share_in_rows(tensor, mask, settings)
+    if coded is not None:
         return coded
-    coded = replace(coded, row_scales=row_scales)
-    if settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality):
+    row_scales = scaled.row_scales_of(tensor, weights, settings)
+    if row_scales is None:
+        return _share_rows(tensor, mask, settings)
+    unscaled = scaled.unscaled(tensor, weights, row_scales)
+    if tensor.dtype.bits < 32:
+        coded = fine.share_shortly(unscaled, mask, settings, tensor.dtype)
+    else:
+        coded = _share_rows(unscaled, mask, settings)
+        if coded is None:
+            return None
+    coded = None if coded is None else replace(scaled.short_entries(coded), row_scales=row_scales)
+    if coded is not None and (
+        settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality)
+    ):
         return coded
     return _share_rows(tensor, mask, settings)
 
 
 def _share_rows(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
     """Codes for the weights that `mask` keeps, whose rows need no scales."""
-    coded = fine.share_exactly(tensor, mask, settings)
-    if coded is not None:
-        return coded
     if settings.quality is None:
         return sharing.share_kept(tensor, mask, settings)
     square = prune.typical_square(LazyValues(tensor.patterns, tensor.dtype, mask))
@@ -135,7 +144,9 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:
     mask = tensor.patterns != 0
     coded = sharing.share_exactly(tensor.patterns, mask)
     if coded is None:
-        coded = scaled.share_grid(tensor, mask) or fine.share_grid(tensor, mask)
+        coded = scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask)
+    if coded is None and tensor.is_finite and _squares_fit(LazyValues(tensor.patterns, tensor.dtype)):
+        coded = regrid.share_in_rows(tensor, mask, None)
     if coded is not None and coded.fine is not None:
         return [*fine_candidates.encodings(tensor, coded, None, run_parts), stored]
     if coded is not None:

@@ -8,7 +8,6 @@ are nearly uniform, so that two streams take hardly more bytes than one with a l
 """
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,14 @@ from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
 from ..plan import SHARED_QUALITY, Settings
-from ..tensor import FLOAT32, Dtype, Tensor, largest, round_to, values
+from ..tensor import FLOAT32, PRECISION, Dtype, Tensor, largest, round_to, values
 from . import candidates, fine_candidates, precision, scaled, sharing
 from .candidates import Candidate, Coded
 from .quality import DECIBELS_PER_BIT
-from .stages import balance, grid, huffman, prune, scale, share
+from .stages import balance, grid, huffman, prune, share
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
-FLOAT_BITS = 24  # significant bits of float32
-MIN_STEP = 0.49  # of the step that a quality asks for (a power of two may be half of it): a larger one is kept
 MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
 # Decibels by which a codebook may miss its quality for the weights that are no outliers; more up to COARSE, where
 # thresholds that depend on the frequency of codes add to the error.
@@ -75,13 +72,14 @@ def _costs_more(finer: Coded, coded: Coded, loss: float, dtype: Dtype) -> bool:
     return DECIBELS_PER_BIT * (_bits(finer, dtype) - _bits(coded, dtype)) > loss * len(coded.codes)
 
 
-def _bits(coded: Coded, dtype: Dtype) -> int:
-    """Bits of the codes of the kept weights and of their codebook, for entries of `dtype`."""
+def _bits(coded: Coded, dtype: Dtype) -> float:
+    """Bits of the codes of the kept weights, of their codebook, for entries of `dtype`, and of scales."""
+    scales = 0 if coded.row_scales is None else coded.row_scales.bits
     if coded.fine is not None:
-        return fine_candidates.bits(coded)
-    codebook = candidates.codebook_of(coded.entries, dtype)[0]
+        return scales + fine_candidates.bits(coded)
+    codebook = candidates.codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)[0]
     entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
-    return entries + huffman.stream_bits(huffman.count_symbols(coded.codes))
+    return scales + entries + huffman.stream_bits(huffman.count_symbols(coded.codes))
 
 
 def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:
@@ -108,7 +106,23 @@ def share_finely(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded 
         return None
     # Multiples of a power of two are such when rounded to a shorter type, too: a decoded tensor is on its grid.
     step = grid.round_step(step, STEP_BITS) if tensor.dtype.bits >= 32 else _power_of_two(step)
-    return _on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+    return on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+
+
+def share_shortly(tensor: Tensor, mask: np.ndarray, settings: Settings, dtype: Dtype) -> Coded | None:
+    """The same for weights in units of scales that are powers of two, and that `dtype`, of 16 bits, is to hold.
+
+    The step has as many bits as its multiples leave: these are exact then, and found again in a decoded tensor.
+    """
+    assert settings.quality is not None, "only a quality says how fine a grid is"
+    kept, step = _kept_and_step(tensor, mask, settings.quality)
+    if not step:
+        return None
+    low, high = arrays.extremes(kept)
+    bits = PRECISION[dtype.name] - math.frexp(max(-low, high) / step)[1]
+    step = grid.round_step(step, bits) if bits > 1 else _power_of_two(step)
+    coded = on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
+    return coded if coded is None or candidates.is_ramp(coded) else None
 
 
 def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | None:
@@ -140,81 +154,13 @@ def _power_of_two(step: Any) -> Any:
     return np.exp2(np.floor(np.log2(step)))
 
 
-def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
-    """The kept weights exactly, where they lie on a grid of up to 2^16 levels that is not much finer than a quality
-    asks for, as those of a decoded tensor do; else None."""
-    if settings.quality is None:
-        return None
-    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
-    own_step = _own_step(kept) if len(kept) else 0.0
-    if not own_step or own_step <= MIN_STEP * grid.step_for_quality(prune.typical_square(kept), settings.quality):
-        return None
-    coded = _on_grid(tensor, mask, kept, own_step, None)
-    blocks = arrays.blocks(len(mask), arrays.BLOCK)
-    if coded is None or not all(_is_exact(coded, tensor, mask, block) for block in blocks):  # -0.0 is on no grid
-        return None
-    return coded
-
-
-def _is_exact(coded: Coded, tensor: Tensor, mask: np.ndarray, block: slice) -> bool:
-    """Whether codes give the elements of a block that `mask` keeps bit for bit."""
-    kept = mask[block]
-    return np.array_equal(coded.elements(block, tensor.dtype)[kept], tensor.patterns[block][kept])
-
-
-def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:
-    """The kept weights coded exactly by the grid that their tensor is said to be on (`Tensor.grid`): one step for all,
-    up to 2^16 levels; or in units of the scales of rows, which are steps, the same or up to 256 values of any kind.
-
-    None where they do not lie on it.
-    """
-    if tensor.grid is None or tensor.dtype != FLOAT32 or not mask.any():
-        return None
-    row_scales, unscaled = None, tensor
-    if tensor.grid.axis is not None:
-        if tensor.grid.steps is None or len(tensor.grid.steps) != tensor.shape[tensor.grid.axis]:
-            return None
-        row_scales = scale.of_steps(tensor.grid.steps, tensor.grid.axis, tensor.shape)
-        unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, FLOAT32), row_scales)
-    coded = None if row_scales is None else sharing.share_exactly(unscaled.patterns, mask)
-    if coded is None:
-        kept = LazyValues(unscaled.patterns, FLOAT32, mask)
-        step = _own_step(kept)
-        coded = _on_grid(unscaled, mask, kept, step, None) if step else None
-    if coded is None:
-        return None
-    coded = replace(coded, row_scales=row_scales)
-    for block in arrays.blocks(len(mask), arrays.BLOCK):
-        if not np.array_equal(coded.elements(block, FLOAT32), tensor.patterns[block]):
-            return None
-    return coded
-
-
 def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[LazyValues, float]:
     """The kept weights, and the step that a quality asks for, 0 where there are none that are not zero."""
     kept = LazyValues(tensor.patterns, tensor.dtype, mask)
     return kept, grid.step_for_quality(prune.typical_square(kept), quality)
 
 
-def _own_step(kept: LazyValues) -> float:
-    """The step of the grid that weights lie on exactly, 0 where it would have more than 2^16 levels."""
-    low, high = arrays.extremes(kept)
-    exponent = (
-        math.frexp(max(-low, high))[1] - FLOAT_BITS
-    )  # in units of 2^exponent, weights of 24 bits are whole numbers
-    step = 0
-    for block in arrays.blocks(len(kept), arrays.BLOCK):
-        numbers = np.ldexp(kept[block].astype(np.float64), -exponent)
-        whole = np.rint(numbers)
-        if not np.array_equal(whole, numbers):
-            return 0.0
-        step = math.gcd(step, int(np.gcd.reduce(whole.astype(np.int64))))
-        if (high - low) >= math.ldexp(step, exponent) * MAX_LEVELS:
-            return 0.0
-    return math.ldexp(step, exponent)
-
-
-def _on_grid(
+def on_grid(
     tensor: Tensor, mask: np.ndarray, kept: LazyValues, step: float, rows: balance.RowIndex | None
 ) -> Coded | None:
     """The kept weights rounded to multiples of `step`, with errors that cancel in each of `rows`, if given."""

@@ -1,6 +1,7 @@
 """Tensors whose rows have scales (spec, section 8.1): which, by how much, and what is left to share."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor, round_to, values
+from . import candidates
 from .candidates import Coded
 from .stages import grid, prune, scale, share
 
-SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD = 0.75, 10.0  # see _row_scales
+SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD = 0.75, 10.0  # see row_scales_of
+OWN_INPUT_SPREAD = 2.0
 MAX_SCALED = 1 << 24  # weights of a tensor that may have scales
 MAX_LEVEL = 30_000  # steps from zero to the largest weight: a fine grid has 2^16 in all, and scales are rounded
 MAX_MULTIPLE = 1 << 20  # of a scale; beyond any grid of 256
@@ -27,19 +30,35 @@ def row_scales_of(tensor: Tensor, weights: LazyValues, settings: Settings) -> sc
     row makes small, the next layer makes large. Of 0, 0.5, 0.75 and 1, 0.75 was best in the worst of four networks;
     where the sizes of rows differ by less than 10 times, it made no difference.
     """
-    shape = tensor.shape
-    if settings.quality is None or not tensor.rows or len(shape) < 2:
+    if settings.quality is None or axis_of(tensor) is None:
         return None
-    # Entries of a 16-bit codebook would lose what scales gain; larger tensors would be in memory once more.
-    if tensor.dtype.bits < 32 or len(weights) > MAX_SCALED:
+    row_scales = _by_rows(tensor, weights)
+    if row_scales is None:
         return None
-    reads_its_own = len(shape) > 2 and shape[1] == 1
-    axis = tensor.rows - 1 if tensor.rows > 0 else len(shape) - 1
-    if reads_its_own:
-        row_scales = scale.by_rows(weights, shape, axis, has_outliers=False)
-    else:
-        row_scales = scale.by_rows(weights, shape, axis, SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD)
-    return None if row_scales is None else _within_levels(tensor, weights, row_scales, settings.quality)
+    row_scales = _within_levels(tensor, weights, row_scales, settings.quality)
+    # In a type of 16 bits, products with other scales would be rounded, and not be found again.
+    return row_scales if tensor.dtype.bits >= 32 else scale.powers_of_two(row_scales)
+
+
+def axis_of(tensor: Tensor) -> int | None:
+    """The axis along which the rows of a tensor are, None where they are not known, or it is too large for scales."""
+    if not tensor.rows or len(tensor.shape) < 2 or not len(tensor.data) or len(tensor.patterns) > MAX_SCALED:
+        return None
+    return tensor.rows - 1 if tensor.rows > 0 else len(tensor.shape) - 1
+
+
+def sizes_of(tensor: Tensor, weights: LazyValues) -> scale.RowScales | None:
+    """The sizes of rows that `row_scales_of` makes scales from, however near to each other they are."""
+    return _by_rows(tensor, weights, min_spread=0.0)
+
+
+def _by_rows(tensor: Tensor, weights: LazyValues, min_spread: float | None = None) -> scale.RowScales | None:
+    axis, shape = axis_of(tensor), tensor.shape
+    assert axis is not None, "rows that are known"
+    if len(shape) > 2 and shape[1] == 1:  # rows that read inputs of their own
+        return scale.by_rows(weights, shape, axis, 1.0, OWN_INPUT_SPREAD if min_spread is None else min_spread, False)
+    spread = SHARED_INPUT_SPREAD if min_spread is None else min_spread
+    return scale.by_rows(weights, shape, axis, SHARED_INPUT_EXPONENT, spread)
 
 
 def _within_levels(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales, quality: float) -> scale.RowScales:
@@ -68,6 +87,14 @@ def unscaled(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales | 
     for block in arrays.blocks(len(weights), arrays.BLOCK):
         divided[block] = weights[block] / row_scales.at(block)
     return Tensor(tensor.name, FLOAT32, tensor.shape, divided.view(np.uint8), tensor.rows)
+
+
+def short_entries(coded: Coded) -> Coded:
+    """`coded`, which is to have scales, with the entries (float32) of its codebook as grid.round_entries has them."""
+    if candidates.is_ramp(coded):
+        return coded
+    entries = grid.round_entries(values(coded.entries, FLOAT32).astype(np.float64))
+    return replace(coded, entries=round_to(entries, FLOAT32))
 
 
 def share_grid(tensor: Tensor, mask: np.ndarray) -> Coded | None:

@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from ..arguments import check_flag, check_metadata
-from ..errors import CorruptFile, InvalidArgument
+from ..display.progress import Progress, shown
+from ..errors import CorruptFile
 from ..files import check_output, replacing
 from ..format.container import Archive
 from ..parallel import thread_count
-from ..plan import Plan, Settings
-from ..plan import load as load_plan
 from ..reading.decompress import decode_all, skeleton
+from ..reading.written import Compressed
 from .executors import open_pool
 from .journal import records
+from .options import AnyPlan, Notes, PlanOptions, as_plan
 from .records import Packed, Packing
 
 if TYPE_CHECKING:
@@ -28,28 +29,32 @@ if TYPE_CHECKING:
 def compress(
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
-    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    plan: AnyPlan = None,
     *,
     threads: int | None = None,
     executor: Executor | None = None,
     workers: int | None = None,
     cluster: str | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    warn: Callable[[str], None] = lambda message: None,
-    force: bool = True,
+    progress: Progress = None,
+    warn: Callable[[str], None] | None = None,
+    force: bool = False,
     metadata: Mapping[str, str] | None = None,
     resume: bool | None = None,
-) -> Path:
-    """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return its path.
+    **options: Unpack[PlanOptions],
+) -> Compressed:
+    """Compress `model` (the path of an ONNX file, or a ModelProto) into the file `output`, and return what it is.
 
     `plan` may be the path of a plan.toml; None means a quality that hardly changes a network's answers, Settings()
-    alone changes nothing.
+    alone changes nothing. Keywords change it, as the command's options do (compression.options): `preset="small"`,
+    `quality=30`, `sparsity="80%"`, `bits=5`, `lossless=True`, `exclude="fc1.*"` and so on. The result has the file's
+    sizes and tensors, and may be used as its path.
 
     Tensors are the tasks: of `threads` (default: all cores), or of one of these: an `executor`, any
     concurrent.futures.Executor; `workers` processes of this machine; the Dask `cluster` whose scheduler has that
     address (see executors.open_pool). The bytes of the file do not depend on which it is.
 
-    `progress` is called with a tensor's name, the bytes of tensors done, and those in all; `warn` with sentences.
+    `progress` is called with a tensor's name, the bytes of tensors done, and those in all; True shows a bar. `warn` is
+    called with sentences, which the result has too.
     `force` replaces an `output` that exists. `metadata` replaces what the file would say of its source, where `model`
     was made from another one, and of its settings. With `resume`, records are kept in `output` + ".partial" until
     `output` is in its place: after a kill or a full disk the same call goes on from there, to the same bytes; None:
@@ -60,12 +65,13 @@ def compress(
     """
     check_flag(resume, "resume")
     check_metadata(metadata)
-    plan, threads = as_plan(plan), thread_count(threads)
+    chosen, threads = as_plan(plan, options), thread_count(threads)
     check_output(output, force)
-    packing = Packing(model, plan)
+    packing, notes = Packing(model, chosen), Notes(warn)
     check_output(output, force, inputs=packing.files)
-    write(packing, output, threads, executor, workers, cluster, progress, warn, metadata, resume)
-    return Path(output)
+    with shown(progress, "compressing") as report:
+        write(packing, output, threads, executor, workers, cluster, report, notes, metadata, resume)
+    return Compressed.of(output, tuple(notes.told))
 
 
 def write(
@@ -86,17 +92,6 @@ def write(
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
             packed = packing.pack(store, place=place, pool=pool, progress=progress, warn=warn, metadata=metadata)
         _write_and_check(place, packed, threads)
-
-
-def as_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
-    """A plan from any of the ways to give one; None: the default."""
-    if isinstance(plan, (str, os.PathLike)):
-        return load_plan(plan)
-    if plan is None or isinstance(plan, Settings):
-        return Plan() if plan is None else Plan(plan)
-    if not isinstance(plan, Plan):
-        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
-    return plan
 
 
 def _write_and_check(output: str, packed: Packed, threads: int) -> None:

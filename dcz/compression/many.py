@@ -58,7 +58,7 @@ def compress_all(
     compress: Callable[[Path, Path], object] = compress_one,
     *,
     recursive: bool = False,
-    done: Callable[[Outcome], None] = lambda outcome: None,
+    done: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Compress each of the ONNX files `models` into `folder`, which is created where it does not exist.
 
@@ -82,7 +82,8 @@ def compress_all(
         except KeyboardInterrupt as error:
             error.add_note(f"{len(outcomes)} of {len(targets)} models were dealt with before it")
             raise
-        done(outcomes[-1])
+        if done is not None:
+            done(outcomes[-1])
     return outcomes
 
 

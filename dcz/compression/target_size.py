@@ -14,19 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 from ..arguments import check_flag, check_ratio, parse_limit, size_at_ratio
 from ..codec.quality import DECIBELS_PER_BIT
+from ..display.progress import Progress, shown
 from ..encoded import Record, RecordInfo
 from ..errors import InvalidArgument
 from ..files import check_output
 from ..parallel import thread_count
-from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
+from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, overlay
+from ..reading.written import OfFile, WrittenFile
 from ..tensor import ValueGrid
-from .compress import as_plan, compress
+from .compress import compress
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
+from .options import AnyPlan, PlanOptions, as_plan
 from .records import Packing
 
 if TYPE_CHECKING:
@@ -47,6 +50,13 @@ class SizeTrial:
 
     quality: float
     nbytes: int
+
+
+@dataclass(frozen=True, repr=False)
+class CompressedToSize(OfFile, SizeTrial):
+    """The trial that was kept, and the `file` that was written."""
+
+    file: WrittenFile
 
 
 @dataclass(frozen=True)
@@ -76,18 +86,19 @@ def compress_to_size(
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
     max_bytes: float | str | None = None,
-    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    plan: AnyPlan = None,
     *,
     ratio: float | None = None,
     threads: int | None = None,
     workers: int | None = None,
     cluster: str | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    trial: Callable[[SizeTrial], None] = lambda trial: None,
-    warn: Callable[[str], None] = lambda message: None,
-    force: bool = True,
+    progress: Progress = None,
+    trial: Callable[[SizeTrial], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+    force: bool = False,
     resume: bool | None = None,
-) -> SizeTrial:
+    **options: Unpack[PlanOptions],
+) -> CompressedToSize:
     """Compress `model` into the file `output` of at most `max_bytes`, within one percent of it where the model allows.
 
     Sizes may be text, such as "1.5MB". `ratio` gives the size as a share instead: how many times smaller than the
@@ -96,23 +107,24 @@ def compress_to_size(
     The plan's default quality is what is searched for: its default may prune, but not share in another way; tensors
     that its rules name are compressed as these say. Where more than a percent is left, because the best quality takes
     no more or sizes have steps, the model is kept exactly if that fits, or else as many of its tensors as do. `trial`
-    is called with each trial. For the rest see dcz.compress. Raises InvalidArgument where no quality meets the budget,
-    with the size of the smallest file; an older `output` stays as it was.
+    is called with each trial. For the rest, keywords among it, see dcz.compress. Raises InvalidArgument where no
+    quality meets the budget, with the size of the smallest file; an older `output` stays as it was.
     """
     is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
     check_output(output, force, inputs=[model] if is_file else [])
     check_flag(resume, "resume")
     budget = _budget(model, parse_limit(max_bytes), ratio)
-    plan = _searchable(as_plan(plan))
+    searchable = _searchable(as_plan(plan, options))
     threads = thread_count(threads)
-
-    with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-        chosen, best = plan_for_size(model, budget, plan, pool, progress, trial)
-    compress(
-        model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=progress, warn=warn,
-        force=force, resume=resume,
-    )  # fmt: skip
-    return best
+    with shown(progress, "searching") as report:
+        with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
+            chosen, best = plan_for_size(model, budget, searchable, pool, report, trial or (lambda trial: None))
+        made = compress(
+            model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=report, warn=warn,
+            force=force, resume=resume,
+        )  # fmt: skip
+    file = replace(made.file, measured={"quality (dB)": best.quality if math.isfinite(best.quality) else "exact"})
+    return CompressedToSize(best.quality, best.nbytes, file)
 
 
 def plan_for_size(

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InvalidArgument, UnsuitableModel
 from . import drawn, runtime
 from .differences import Comparison, DifferenceSums
+from .samples import NAMELESS
 
 if TYPE_CHECKING:
     from .kinds import GraphKinds
@@ -68,6 +69,8 @@ def batches(model: runtime.Session, inputs: runtime.Inputs) -> Iterator[runtime.
     """Cut inputs along their first axis into runs that the model takes; raises InvalidArgument where they do not
     fit."""
     model_inputs = {model_input.name: model_input for model_input in model.get_inputs()}
+    if NAMELESS in inputs and len(model_inputs) == 1 and not model_inputs.keys() & inputs.keys():
+        inputs = dict.fromkeys(model_inputs, inputs[NAMELESS])
     if missing := model_inputs.keys() - inputs.keys():
         raise InvalidArgument(f"the inputs lack {min(missing)!r}; the model wants {', '.join(model_inputs)}")
     arrays = {name: inputs[name] for name in model_inputs}

@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..parallel import thread_count
 from . import differences, metrics, runtime
 from .channel_groups import ChannelGroup
+from .given import Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
-from .samples import Samples, open_samples, read_labels
+from .samples import Samples, read_labels
 
 TOP = 5  # the paper's second measure; it says nothing where there are no more classes than that
 
@@ -91,25 +93,26 @@ class Evaluation:
 
 def evaluate(
     model: str | os.PathLike[str],
-    data: str | os.PathLike[str],
-    labels: str | os.PathLike[str] | None = None,
+    data: Data,
+    labels: Labels | None = None,
     against: str | os.PathLike[str] | None = None,
     *,
     output: str | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    progress: Progress = None,
 ) -> Evaluation:
-    """Run a `.dcz` or `.onnx` model on all samples of a data file, and count errors or disagreements.
+    """Run a `.dcz` or `.onnx` model on all samples, and count errors or disagreements.
 
-    `data`: an .npz with an array for each input, by name, samples along the first axis, or an .npy for a model with one
-    input. Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and to integers where they fit;
-    axes are never moved. `labels`: the name of an array in `data`, or the path of an .npy or .npz with one array.
-    `against`: another `.dcz` or `.onnx`, fed from the same file. `output`: the one to look at; default: each model's
-    first with one row of two or more floats a sample, axes of length 1 set aside; without labels, the first that holds
-    answers, classes before labels and others. Where a model's batch is fixed, its
-    last one is filled up with the last sample. `progress` gets the model's path, the samples done, and those in all.
-    Raises DczError.
+    `data`: the path of an .npz with an array for each input, by name, samples along the first axis, or of an .npy for a
+    model with one input; the same as a dict of arrays, or one array; or an iterable of batches, such as a generator or
+    a DataLoader (see given.as_samples). Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and
+    to integers where they fit; axes are never moved. `labels`: the name of an array in `data` ("labels" of what pairs
+    of batches bring), the path of an .npy or .npz with one array, or whole numbers [n]. `against`: another `.dcz` or
+    `.onnx`, fed from the same file. `output`: the one to look at; default: each model's first with one row of two or
+    more floats a sample, axes of length 1 set aside; without labels, the first that holds answers, classes before
+    labels and others. Where a model's batch is fixed, its last one is filled up with the last sample. `progress` gets
+    the model's path, the samples done, and those in all; True shows a bar. Raises DczError.
     """
     if labels is None and against is None:
         raise InvalidArgument(
@@ -118,13 +121,14 @@ def evaluate(
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
     thread_count(threads)  # raises where it is none
-    samples = open_samples(data)
+    samples, labels = with_labels(as_samples(data), labels)
     with contextlib.ExitStack() as stack:
         predictor = stack.enter_context(open_predictor(model, samples, output, threads))
         reference = None
         if against is not None:
             reference = stack.enter_context(open_predictor(against, samples, output, threads))
-        return _evaluate(predictor, reference, samples, labels, batch_size, progress)
+        report = stack.enter_context(shown(progress, "evaluating", "samples"))
+        return _evaluate(predictor, reference, samples, labels, batch_size, report)
 
 
 def _evaluate(

@@ -6,9 +6,10 @@ A class is the number that a subfolder is named by, or, where not all are number
 Images are decoded once, into a temporary file that is mapped into memory. Needs Pillow.
 """
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from .samples import Samples
 
 PIXELS, CLASS = "pixels", "class"  # the arrays' names
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+GREY = 114  # of what pads an image, as YOLO has it
 MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
 
@@ -55,6 +57,58 @@ def open_image_folder(
     return Samples(os.fspath(path), arrays)
 
 
+def list_images(path: str | os.PathLike[str]) -> tuple[list[Path], np.ndarray | None]:
+    """The images below a folder (or the one that `path` is), by their paths, and their classes as open_image_folder has
+    them. Raises FileAccess, InvalidArgument where there are none."""
+    if (single := Path(path)).is_file():
+        return [single], None
+    files = _files(Path(path))
+    return files, _classes(Path(path), files)
+
+
+def read_image(
+    file: Path, channels: int, resize: int | tuple[int, int], crop: tuple[int, int], fit: str, filter_name: str
+) -> np.ndarray:
+    """An image, uint8 [height, width, channels] of the size `crop`; for the others see preprocessing.Preprocessing.
+
+    Raises MissingBackend without Pillow, InvalidArgument where it is no whole image, or has more than 8 bits.
+    """
+    image_module, ops = _pillow()
+    resampling = getattr(image_module.Resampling, filter_name.upper())
+    with _decoded(file, channels) as image:
+        if isinstance(resize, int):
+            scale = resize / min(image.size)
+            size = tuple(max(resize, round(side * scale)) for side in image.size)
+            image = image.resize(size, resampling)
+        elif fit == "stretch":
+            image = image.resize(resize[::-1], resampling)
+        elif fit == "letterbox":
+            image = ops.pad(image, resize[::-1], resampling, color=(GREY,) * channels if channels > 1 else GREY)
+        else:
+            image = ops.fit(image, resize[::-1], resampling)
+        height, width = crop
+        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+        image = image.crop((left, top, left + width, top + height))
+        return np.asarray(image, np.uint8).reshape(height, width, channels)
+
+
+@contextlib.contextmanager
+def _decoded(file: Path, channels: int) -> Iterator[Any]:
+    """An image as Pillow has it, upright, in the mode for so many channels."""
+    image_module, ops = _pillow()
+    try:
+        with image_module.open(file) as image:
+            mode = image.mode
+            upright = ops.exif_transpose(image).convert(MODES[channels])
+    except Exception as error:  # Pillow raises its own, and those of many decoders
+        raise InvalidArgument(f"{file}: not a whole image: {error}; remove it from the folder") from error
+    if mode[0] in "IF":  # which Pillow would cut off at 255
+        raise InvalidArgument(
+            f"{file}: its pixels have more than 8 bits ({mode}); save an .npz of what the network takes"
+        )
+    yield upright
+
+
 def _files(folder: Path) -> list[Path]:
     """The images below a folder, by their paths."""
     try:
@@ -80,19 +134,10 @@ def _classes(folder: Path, files: Sequence[Path]) -> np.ndarray | None:
 def _pixels(file: Path, channels: int, size: tuple[int | None, int | None]) -> np.ndarray:
     """An image, uint8 [height, width, channels]."""
     image_module, ops = _pillow()
-    try:
-        with image_module.open(file) as image:
-            mode = image.mode
-            upright = ops.exif_transpose(image).convert(MODES[channels])
-            height, width = (wanted or have for wanted, have in zip(size, upright.size[::-1], strict=True))
-            if upright.size != (width, height):
-                upright = ops.fit(upright, (width, height), image_module.Resampling.BILINEAR)
-    except Exception as error:  # Pillow raises its own, and those of many decoders
-        raise InvalidArgument(f"{file}: not a whole image: {error}; remove it from the folder") from error
-    if mode[0] in "IF":  # which Pillow would cut off at 255
-        raise InvalidArgument(
-            f"{file}: its pixels have more than 8 bits ({mode}); save an .npz of what the network takes"
-        )
+    with _decoded(file, channels) as upright:
+        height, width = (wanted or have for wanted, have in zip(size, upright.size[::-1], strict=True))
+        if upright.size != (width, height):
+            upright = ops.fit(upright, (width, height), image_module.Resampling.BILINEAR)
     return np.asarray(upright, np.uint8).reshape(height, width, channels)
 
 

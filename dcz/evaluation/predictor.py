@@ -28,10 +28,17 @@ def open_predictor(
     path: str | os.PathLike[str], samples: Samples, output: str | None, threads: int | None
 ) -> Iterator["Predictor"]:
     """A `.dcz` or `.onnx` model, ready to answer; a `.dcz` is decoded into a temporary file. Raises DczError."""
+    with open_session(path, threads) as (session, kinds):
+        yield Predictor(os.fspath(path), session, samples, output, kinds)
+
+
+@contextlib.contextmanager
+def open_session(path: str | os.PathLike[str], threads: int | None) -> Iterator[tuple[runtime.Session, GraphKinds]]:
+    """The same without samples: a session, and what the graph says of its outputs."""
     with files.temporary_folder("dcz-evaluate-") as folder:
         source = decompress(path, Path(folder, "model.onnx"), threads=threads) if is_dcz(path) else path
         kinds = graph_kinds(source)  # first: it says of a file of another kind what it is
-        yield Predictor(os.fspath(path), runtime.session(source, threads or 0, path), samples, output, kinds)
+        yield runtime.session(source, threads or 0, path), kinds
 
 
 class Predictor:

@@ -25,6 +25,7 @@ import numpy as np
 
 from .. import file_kinds
 from ..errors import FileAccess, InvalidArgument
+from ..files import check_output, replacing
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
@@ -68,7 +69,7 @@ class Samples:
     def of(self, names: Iterable[str]) -> "Samples":
         """Only the arrays of these inputs, as many samples of each; an .npy's array is that of the only input."""
         names = list(names)
-        if list(self.arrays) == [NAMELESS] and len(names) == 1:
+        if NAMELESS in self.arrays and len(names) == 1 and names[0] not in self.arrays:
             selected = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
         else:
             for name in names:
@@ -105,6 +106,18 @@ def open_samples(path: str | os.PathLike[str]) -> Samples:
         if not arrays:
             raise ValueError("it holds no arrays")
         return Samples(path, arrays)
+
+
+def write_samples(path: str | os.PathLike[str], samples: Samples, force: bool = False) -> None:
+    """Write arrays into an .npz file that open_samples can map, the same bytes for the same arrays.
+
+    `force` replaces a file that exists. Raises FileAccess.
+    """
+    check_output(path, force)
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in samples.arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 @contextlib.contextmanager

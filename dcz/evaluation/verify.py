@@ -15,6 +15,7 @@ from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton
 from ..tensor import values
 from .differences import Comparison, OutputDifference
+from .given import Data, as_samples
 from .metrics import sqnr
 
 if TYPE_CHECKING:
@@ -85,14 +86,15 @@ def verify(
     *,
     deep: bool = False,
     against: str | os.PathLike[str] | None = None,
-    inputs: str | os.PathLike[str] | None = None,
+    inputs: Data | None = None,
     threads: int | None = None,
 ) -> Verification:
     """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
 
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
     the original of `against` too is no fault of the file. `against`: compare tensors, and the outputs in onnxruntime,
-    with this ONNX model's, on `inputs` (an .npz file) or seeded random ones.
+    with this ONNX model's, on `inputs` (an .npz file, arrays by input name, one array, or batches: see
+    given.as_samples) or seeded random ones.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds
@@ -231,13 +233,12 @@ def _row_numbers(tensor: "ModelTensor") -> tuple[int, int]:
 
 
 def _compare_outputs(
-    restored: Path, against: str | os.PathLike[str], inputs: str | os.PathLike[str] | None, kinds: "GraphKinds"
+    restored: Path, against: str | os.PathLike[str], inputs: "Data | None", kinds: "GraphKinds"
 ) -> tuple[Comparison, str]:
     """How the outputs differ, or why they were not compared."""
-    from . import runtime
     from .compare import compare
 
-    arrays_by_input = runtime.load_inputs(inputs) if inputs is not None else None
+    arrays_by_input = dict(as_samples(inputs).arrays) if inputs is not None else None
     try:
         return compare(against, restored, arrays_by_input, kinds), ""
     except UnsuitableModel as error:

@@ -17,6 +17,7 @@ from ..arguments import expect, parse_limit
 from ..codec.decode import decode
 from ..codec.stages import huffman
 from ..deflate import crc32
+from ..display.progress import Progress, shown
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output, replacing, sync
 from ..format.container import Archive, Entry
@@ -98,8 +99,8 @@ def decompress(
     part_size: float | str | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    force: bool = True,
+    progress: Progress = None,
+    force: bool = False,
 ) -> Path:
     """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
 
@@ -108,9 +109,9 @@ def decompress(
     given: the most bytes (or text such as "2GB") of one such file, whose further parts are NAME_1, NAME_2 ...
 
     A file that would decode to more than `max_bytes` is refused before anything is decoded. `progress` is called with a
-    tensor's name, the bytes of tensors done, and those in all. `force` replaces files that exist, and removes those
-    that held the data of an older `output` and that the new one has no use for. Raises DczError; older files stay as
-    they were.
+    tensor's name, the bytes of tensors done, and those in all; True shows a bar. `force` replaces files that exist, and
+    removes those that held the data of an older `output` and that the new one has no use for. Raises DczError; older
+    files stay as they were.
     """
     from .. import model
 
@@ -122,6 +123,7 @@ def decompress(
         external_data = "always"
     beside = DataFiles.of(output, data_name, part_size)
     with Archive(path) as archive, contextlib.ExitStack() as stack:
+        report = stack.enter_context(shown(progress, "decoding"))
         proto, references, nbytes = _skeleton_within(archive, limit)
         outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
         if outside:
@@ -143,7 +145,7 @@ def decompress(
                     model.restore_data(reference, data)
             del data  # before the next one is made
             done, number = done + entry.nbytes, number + 1
-            progress(entry.name, done, total)
+            report(entry.name, done, total)
         files[0].write(model.serialize(proto, os.fspath(output)))
         for file in files:  # a disk that is full for one of them shows before either takes its place
             sync(file)

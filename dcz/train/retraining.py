@@ -11,17 +11,21 @@ whole state, so that a run that was killed and continued writes the same file as
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
-from ..arguments import is_number
+from ..arguments import as_percent, is_number, parse_share
 from ..compression.compress import compress
 from ..compression.foldable import noted
+from ..compression.options import AnyPlan, Notes
+from ..display import progress as display
 from ..errors import InvalidArgument
+from ..evaluation.given import Batch, Data, Labels
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
+from ..reading.written import OfFile, WrittenFile, written
 from .recipe import Recipe
 from .state import Epoch, Progress
 
@@ -31,19 +35,25 @@ if TYPE_CHECKING:
 
     from .losses import Loss
     from .network import Network
+    from .options import RecipeOptions
+    from .outcome import Found
     from .task import TrainingTask
     from .training import Training
 
 
-@dataclass(frozen=True)
-class Retrained:
+TrainingData: TypeAlias = Data | Callable[..., Iterable[Batch]]
+TrainingLabels: TypeAlias = Labels | Mapping[str, Labels] | None
+
+
+@dataclass(frozen=True, repr=False)
+class Retrained(OfFile):
     """A finished run.
 
     (loss, error) on the validation samples: `before`; `pruned`, when the phase of pruning has ended; `after`, of what
     was written; and `decoded`, of the file, decoded. The error is a fraction, of `answers`; None without labels, and
     all are None without validation samples. `interval`: where the decoded file's error lies with 95 % confidence.
     `drop`: its error less that before. `is_plain`: compress does better at this size without training, and its file was
-    taken. `sparsity` is that of the pruned tensors. `notes` say what did not go as planned.
+    taken. `sparsity` is that of the pruned tensors. `notes` say what did not go as planned. `file`: its tensors.
     """
 
     path: str
@@ -60,6 +70,7 @@ class Retrained:
     interval: tuple[float, float] | None = None
     max_drop: float | None = None
     is_plain: bool = False
+    file: WrittenFile | None = None
 
     @property
     def drop(self) -> float | None:
@@ -74,24 +85,27 @@ class Retrained:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return asdict(self) | {"drop": self.drop, "holds": self.holds}
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
+        own["epochs"] = tuple(asdict(epoch) for epoch in self.epochs)
+        return own | {"drop": self.drop, "holds": self.holds}
 
 
 def retrain(
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
-    data: Any,
+    data: TrainingData,
     *,
-    labels: Any = None,
-    validation: Any = None,
+    labels: TrainingLabels = None,
+    validation: TrainingData | tuple[TrainingData, TrainingLabels] | None = None,
     recipe: Recipe = Recipe(),
-    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    plan: AnyPlan = None,
     loss: "str | Loss | None" = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    progress: Callable[[Progress], None] = lambda state: None,
-    warn: Callable[[str], None] = lambda message: None,
-    force: bool = True,
-    max_drop: float | None = None,
+    progress: bool | Callable[[Progress], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+    force: bool = False,
+    max_drop: float | str | None = None,
+    **options: "Unpack[RecipeOptions]",
 ) -> Retrained:
     """Prune, share and train `model` (the path of an ONNX file, or a ModelProto) into the .dcz file `output`.
 
@@ -103,6 +117,7 @@ def retrain(
     own. `validation`: more data of the same kinds, or (data, labels); without it, the recipe's `holdout` of the
     samples, or the training loss where the data is an iterable.
 
+    Keywords are fields of the recipe (`sparsity="90%"`, `bits=3`, `epochs=5`) or change the plan (`exclude="fc2.*"`).
     `plan` sets what happens to single tensors, as for compress; the recipe's sparsity and bits are its defaults.
     Tensors that it excludes or keeps lossless are not trained at all. `loss`: "cross-entropy", "mse", "cosine",
     "distill", a function, or a class that is made of the network and its original (see losses); default: what fits the
@@ -111,24 +126,28 @@ def retrain(
 
     What was written is decoded and measured. If it does worse than the model, and compress makes a file of that size
     that does better, without training, that file is taken. `max_drop`: the most that the error may rise, a fraction of
-    the answers; where it rises more, the file is written all the same, and a note says so.
+    the answers, or text in percent ("1%"); where it rises more, the file is written all the same, and a note says so.
+    `progress` is called with the state of the run after each batch; True shows a bar.
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
     """
     from .pytorch import torch_threads
     from .task import TrainingTask
 
+    max_drop = parse_share(max_drop, bare_is_percent=True) if isinstance(max_drop, str) else max_drop
     if max_drop is not None and not is_number(max_drop, 0, 1):
         raise InvalidArgument(f"max_drop is a fraction from 0 to 1, not {max_drop!r}")
     if not isinstance(recipe, Recipe):
         raise InvalidArgument(f"a recipe is a dcz.Recipe, not {type(recipe).__name__}")
+    recipe, plan = _with_options(recipe, plan, options)
+    warn = Notes(warn)
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
-    with torch_threads(recipe.threads):
+    with torch_threads(recipe.threads), _shown(progress) as report:
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
         external = [tensor.external[0] for tensor in task.source.tensors if tensor.external]
         _check_outputs(output, checkpoint, force, external)
-        training = _training(task, checkpoint, progress, warn)
+        training = _training(task, checkpoint, report, warn)
         training.run()
     metadata = {
         "settings": str(replace(recipe, threads=None)),
@@ -141,6 +160,33 @@ def retrain(
         remove(checkpoint)
     with torch_threads(recipe.threads):
         return _outcome(task, training, model, path, max_drop, warn)
+
+
+def _with_options(recipe: Recipe, plan: AnyPlan, options: Mapping[str, Any]) -> tuple[Recipe, AnyPlan]:
+    """See options.with_options; without options both are as they were, a path too."""
+    from .options import with_options
+    from .task import base_plan
+
+    if not options:
+        return recipe, plan
+    return with_options(recipe, base_plan(plan), options)
+
+
+@contextlib.contextmanager
+def _shown(progress: bool | Callable[[Progress], None] | None) -> Iterator[Callable[[Progress], None]]:
+    """What to call with the state of a run: the caller's function, or what draws a bar."""
+    if callable(progress):
+        yield progress
+        return
+    with display.shown(progress, "training", "batches") as report:
+
+        def on_state(state: Progress) -> None:
+            batches = max(1, state.batches)
+            done = state.epoch * batches + (0 if state.is_end else state.batch)
+            error = "" if state.error is None else f", error {state.error:.2%}"
+            report(f"{state.phase} {state.epoch}/{state.epochs}{error}", done, state.epochs * batches)
+
+        yield on_state
 
 
 def _outcome(
@@ -181,8 +227,19 @@ def _outcome(
         interval=None if found is None or found[1] is None else wilson(found[1], found[2]),
         max_drop=max_drop,
         is_plain=rival is not None,
+        file=written(path, tuple(notes), _measured(state.before, found)),
     )
     return result if result.holds else _with_drop(result, warn)
+
+
+def _measured(before: tuple[float, float | None] | None, found: "Found | None") -> dict[str, float | str]:
+    """The figures of the decoded file, and of the model before, by name."""
+    figures: dict[str, float | str] = {}
+    for name, score in (("", found), (" before", before)):
+        if score is not None:
+            figures[f"loss{name}"] = score[0]
+            figures |= {} if score[1] is None else {f"error{name}": as_percent(score[1])}
+    return figures
 
 
 def _with_drop(result: Retrained, warn: Callable[[str], None]) -> Retrained:
@@ -236,7 +293,7 @@ def save_network(
     compressed = [weight.name for weight in network if weight.shared or weight.mask is not None]
     rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
     plan = Plan(LOSSLESS, rules, fold=False)
-    return compress(network.to_proto(), output, plan, metadata=origin | dict(metadata or {}), **options)
+    return compress(network.to_proto(), output, plan, metadata=origin | dict(metadata or {}), **options).path
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:

@@ -207,14 +207,20 @@ class TrainingTask:
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
 
 
+def base_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
+    """A plan from any of the ways to give one; what it does not say leaves tensors alone."""
+    if isinstance(plan, (str, os.PathLike)):
+        return plans.load(os.fspath(plan), BASE)
+    if plan is None or isinstance(plan, Settings):
+        return Plan(BASE if plan is None else plan)
+    if not isinstance(plan, Plan):
+        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    return plan
+
+
 def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:
     """The plan, with the recipe's sparsity and bits as its defaults."""
-    if isinstance(plan, (str, os.PathLike)):
-        plan = plans.load(os.fspath(plan), BASE)
-    elif plan is None or isinstance(plan, Settings):
-        plan = Plan(BASE if plan is None else plan)
-    elif not isinstance(plan, Plan):
-        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
+    plan = base_plan(plan)
     asked = {"sparsity": recipe.target_sparsity, "bits": recipe.bits}
     changes = {name: value for name, value in asked.items() if value is not None}
     return replace(plan, default=plans.overlay(plan.default, changes))

@@ -1,6 +1,6 @@
 """How much each tensor matters: it is compressed alone, and the network's answers are compared.
 
-    measure("net.onnx", "inputs.npz")     fc1.weight: 2 bits 0.31 nats, 4 bits 0.004; half pruned 0.02, ...
+    sensitivity("net.onnx", "inputs.npz")     fc1.weight: 2 bits 0.31 nats, 4 bits 0.004; half pruned 0.02, ...
 
 How far answers move is the Kullback-Leibler divergence of the classes' probabilities, in nats a sample; for outputs
 that are no classes, the squared error over their variance. Weight error alone predicts it badly.
@@ -10,7 +10,7 @@ import dataclasses
 import glob
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,11 @@ import numpy as np
 from .. import calibrate
 from ..calibrate import allocate
 from ..codec.stages import prune
+from ..compression.options import AnyPlan
+from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..evaluation.batches import SampleBatches
+from ..evaluation.given import Data
 from ..files import check_output, replacing
 from ..parallel import thread_count
 from ..plan import Plan, Settings
@@ -90,7 +93,7 @@ class Sensitivity:
             lines += [f"match = {_quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
         return "\n".join(lines) + "\n"
 
-    def write(self, path: str | os.PathLike[str], force: bool = True) -> None:
+    def write(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Write `to_toml` to a file; raises FileAccess, without `force` also where there is one."""
         check_output(path, force)
         with replacing(path) as file:
@@ -111,24 +114,24 @@ def _setting_lines(settings: Settings) -> list[str]:
     return [f"{name} = {json.dumps(value)}" for name, value in changed.items()]
 
 
-def measure(
+def sensitivity(
     model: "str | os.PathLike[str] | ModelProto",
-    inputs: str | os.PathLike[str] | Mapping[str, np.ndarray],
+    inputs: Data,
     *,
     bits: Sequence[int] = DEFAULT_BITS,
     sparsities: Sequence[float] = DEFAULT_SPARSITIES,
     samples: int = DEFAULT_SAMPLES,
     rate: float = DEFAULT_RATE,
-    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    plan: AnyPlan = None,
     threads: int | None = None,
     output: str | os.PathLike[str] | None = None,
-    force: bool = True,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    force: bool = False,
+    progress: Progress = None,
 ) -> Sensitivity:
     """Measure `model` (a path or a ModelProto) on `samples` of its `inputs` (see dcz.tune), evenly spaced.
 
-    `progress` gets a tensor's name, how many trials of one tensor are done, and how many there are. The plan of the
-    result is written to `output`, if one is named; `force` replaces a file that is there.
+    `progress` gets a tensor's name, how many trials of one tensor are done, and how many there are; True shows a bar.
+    The plan of the result is written to `output`, if one is named; `force` replaces a file that is there.
 
     Raises DczError: InvalidArgument for bits, sparsities or a rate that no settings take, and inputs that do not fit.
     """
@@ -140,7 +143,8 @@ def measure(
     settings = [Settings(bits=n) for n in bits] + [Settings(sparsity=share, share=False) for share in sparsities]
     session = TuningSession(model, inputs, plan, thread_count(threads))
     batches = session.batches(samples)
-    moved = _measure_each(session, batches, settings, progress)
+    with shown(progress, "measuring", "trials") as report:
+        moved = _measure_each(session, batches, settings, report)
     curves = session.curves(batches)
     steps = allocate.steps_for_bits(curves, rate * session.weight_count)
     rows = tuple(
@@ -151,6 +155,9 @@ def measure(
     if output is not None:
         result.write(output, force)
     return result
+
+
+measure = sensitivity  # its older name
 
 
 def _measure_each(

@@ -21,14 +21,15 @@ from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..codec.stages.scale import RowScales
-from ..compression.compress import as_plan
 from ..compression.foldable import fold, snap
+from ..compression.options import as_plan
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
+from ..evaluation.given import Data, as_samples
 from ..evaluation.kinds import GraphKinds
 from ..evaluation.predictor import Predictor
-from ..evaluation.samples import Samples, open_samples
+from ..evaluation.samples import Samples
 from ..plan import Plan, Settings
 from ..tensor import ValueGrid, values
 
@@ -50,7 +51,7 @@ class TuningSession:
     def __init__(
         self,
         model: "str | os.PathLike[str] | ModelProto",
-        samples: str | os.PathLike[str] | Mapping[str, np.ndarray],
+        samples: Data | Samples,
         plan: Plan | Settings | str | os.PathLike[str] | None,
         threads: int,
     ):
@@ -68,7 +69,7 @@ class TuningSession:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
         original_session = self._runtime_session(original)
-        self.samples = _as_samples(samples)
+        self.samples = as_samples(samples)
         self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
         self.sample_count = self.predictor.samples.count
         for _ in self.batches(self.sample_count):
@@ -159,9 +160,3 @@ class TuningSession:
 
     def _runtime_session(self, proto: "ModelProto") -> runtime.Session:
         return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
-
-
-def _as_samples(samples: str | os.PathLike[str] | Mapping[str, np.ndarray]) -> Samples:
-    if isinstance(samples, Mapping):
-        return Samples("the inputs", {name: np.asarray(array) for name, array in samples.items()})
-    return open_samples(samples)

@@ -15,7 +15,7 @@ from .. import calibrate
 from ..calibrate import allocate
 from ..errors import InvalidArgument
 from ..evaluation.batches import SampleBatches, evenly_spaced
-from ..evaluation.samples import Samples
+from ..evaluation.given import Labels, with_labels
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, measure_file
 from .session import TuningSession
@@ -78,17 +78,14 @@ def check_sample_count(session: TuningSession) -> None:
         )
 
 
-def make_criterion(
-    session: TuningSession, held_out: SampleBatches, labels: str | os.PathLike[str] | np.ndarray | None
-) -> Criterion:
+def make_criterion(session: TuningSession, held_out: SampleBatches, labels: Labels | None) -> Criterion:
     """What a drop is measured by: agreement without labels, else accuracy. For `labels` see dcz.tune."""
     if labels is None:
         return AgreementCriterion(session.predictor, held_out)
     if isinstance(labels, (str, os.PathLike)):
         return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
-    name = "the labels"
-    arrays = {**session.samples.arrays, name: np.asarray(labels)}
-    return AccuracyCriterion(session.predictor, held_out, name, Samples(session.samples.path, arrays))
+    samples, name = with_labels(session.samples, labels)
+    return AccuracyCriterion(session.predictor, held_out, name or "", samples)
 
 
 def measure_curves(session: TuningSession, split: SampleSplit) -> dict[str, allocate.Curve]:

@@ -12,16 +12,20 @@ stay, or, with labels, how many are right (criteria).
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from ..arguments import check_flag, check_ratio, is_number, parse_limit, size_at_ratio
-from ..compression.compress import as_plan, compress
+from ..arguments import as_percent, check_flag, check_ratio, is_number, parse_limit, parse_share, size_at_ratio
+from ..compression.compress import compress
+from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
+from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
+from ..evaluation.given import Data, Labels
 from ..files import check_output
 from ..parallel import thread_count
-from ..plan import PRUNING, SAFE_QUALITY, SHARING, Plan, Settings
+from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
+from ..reading.written import OfFile, WrittenFile, written
 from .criteria import AccuracyCriterion
 from .data_free import NOT_TAKEN, find_better
 from .result_file import DISTILLED, count_moved, measure_file, write_file
@@ -46,15 +50,15 @@ DEFAULT_MAX_DROP = 0.01  # where no goal is named
 DISTILLED_GROWTH = 0.002  # of the file: how much larger better answers may make it where no size was asked for
 
 
-@dataclass(frozen=True)
-class Tuned:
+@dataclass(frozen=True, repr=False)
+class Tuned(OfFile):
     """A finished run.
 
     `kept`: the trial that was kept; its bits are inf where all stayed exact. `calibrated_on`, `held_out`: numbers of
     samples. `accuracy`: with labels, the original's top-1 accuracy on those held out, a share. `biases`, `means`: how
     many biases, and means of BatchNormalizations, were moved to take mean errors. `distilled`: what came of distilling,
     if asked for. `data_free`: why the file was made without calibration after all, which was the better; its bits are
-    those of the whole file for each weight, and its metadata say so under "calibration".
+    those of the whole file for each weight, and its metadata say so under "calibration". `file`: its sizes and tensors.
     """
 
     path: str
@@ -66,58 +70,90 @@ class Tuned:
     means: int = 0
     distilled: "Distilled | None" = None
     data_free: str | None = None
+    file: WrittenFile | None = None
 
 
 def tune(
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
-    inputs: str | os.PathLike[str] | Mapping[str, np.ndarray],
+    inputs: Data,
     *,
     max_bytes: float | str | None = None,
     ratio: float | None = None,
-    max_drop: float | None = None,
-    labels: str | os.PathLike[str] | np.ndarray | None = None,
+    max_drop: float | str | None = None,
+    labels: Labels | None = None,
     distill: bool = False,
-    plan: Plan | Settings | str | os.PathLike[str] | None = None,
+    plan: AnyPlan = None,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-    trial: Callable[[CalibratedTrial], None] = lambda trial: None,
-    warn: Callable[[str], None] = lambda message: None,
-    force: bool = True,
+    progress: Progress = None,
+    trial: Callable[[CalibratedTrial], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+    force: bool = False,
     resume: bool | None = None,
+    **options: Unpack[PlanOptions],
 ) -> Tuned:
     """Compress `model` (a path or a ModelProto) into the file `output` by what its own `inputs` show.
 
-    `inputs`: the path of an .npz with an array for each input (or an .npy), or the arrays; samples along the first
-    axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and `max_drop`: the share of
-    samples whose top class may change, judged by a quarter of them, which are not calibrated on; by default 0.01. With
-    `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an array
-    of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
+    `inputs`: the path of an .npz with an array for each input (or an .npy), the arrays, or batches (given.as_samples);
+    samples along the first axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and
+    `max_drop`: the share of samples whose top class may change, judged by a quarter of them, which are not calibrated
+    on; by default 0.01; as text in percent, "1%". A `preset` is such a drop: "safe" 0.005, "balanced" 0.01, "small"
+    0.05. With `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name
+    of an array of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
     plan's rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of
     those layers. A default that says how finely to share is refused. `distill` then trains the values toward the
-    original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of
-    the samples out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size,
-    nearer to the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and
-    meeting the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial,
-    and bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues
-    is the writing of the file at the end.
+    original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples
+    out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to
+    the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and meeting
+    the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial, and
+    bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is
+    the writing of the file at the end.
     Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
     """
-    max_bytes = parse_limit(max_bytes)
+    max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
     _check(max_bytes, ratio, max_drop, labels)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
-    session = TuningSession(model, inputs, _check_default(as_plan(plan)), thread_count(threads))
+    with shown(progress, "calibrating", "tensors") as report:
+        session = TuningSession(model, inputs, _check_default(as_plan(plan, options)), thread_count(threads))
+        goal = _Goal(max_bytes, ratio, max_drop, labels, distill)
+        return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)
+
+
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """What tune was asked for; see there."""
+
+    max_bytes: float | None
+    ratio: float | None
+    max_drop: float | None
+    labels: Labels | None
+    distill: bool
+
+
+def _tuned(
+    session: TuningSession,
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
+    goal: _Goal,
+    progress: Report,
+    trial: Callable[[CalibratedTrial], None],
+    warn: Notes,
+    force: bool,
+    resume: bool | None,
+) -> Tuned:
+    """See tune."""
+    max_bytes, max_drop, distill = goal.max_bytes, goal.max_drop, goal.distill
     check_sample_count(session)
     check_output(output, force, inputs=[tensor.external[0] for tensor in session.source.tensors if tensor.external])
     if distill:
         from .distill import check_trainable
 
         check_trainable(session)  # before the long work
-    if ratio is not None:
-        max_bytes = size_at_ratio(session.source.source_bytes, ratio)
+    if goal.ratio is not None:
+        max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
     split = split_samples(session, hold_out=distill or max_bytes is None)
-    criterion = make_criterion(session, split.held_out, labels) if max_bytes is None else None
+    criterion = make_criterion(session, split.held_out, goal.labels) if max_bytes is None else None
     trials = Trials(session, split, criterion, measure_curves(session, split), progress, trial)
     best = _search(trials, max_bytes, max_drop, warn)
     distilled = None
@@ -143,7 +179,34 @@ def tune(
     counts = len(split.calibration.indices), len(split.held_out.indices)
     moved = count_moved(session, best.values)
     reason = None if better is None else better.reason
-    return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled, reason)
+    file = written(output, tuple(warn.told), _measured(best.trial, accuracy))
+    return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled, reason, file)
+
+
+def _measured(trial: CalibratedTrial, original: float | None) -> dict[str, float | str]:
+    """The figures of the trial that was kept, by name."""
+    shares = {
+        f"agreement ({trial.measure})": trial.agreement,
+        "top-1 accuracy": trial.accuracy,
+        "top-1 accuracy of the original": original,
+        "drop": trial.drop,
+    }
+    return {name: as_percent(share) for name, share in shares.items() if share is not None}
+
+
+def _drop(
+    max_drop: float | str | None, preset: str | None, max_bytes: float | None, ratio: float | None
+) -> float | None:
+    """The drop that is allowed, from a number, a text in percent, or a preset; raises InvalidArgument."""
+    if isinstance(max_drop, str):
+        max_drop = parse_share(max_drop, bare_is_percent=True)
+    if preset is None:
+        return max_drop
+    if preset not in DROPS:
+        raise InvalidArgument(f"of inputs the preset is one of {', '.join(DROPS)}, not {preset!r}")
+    if (max_drop, max_bytes, ratio) != (None, None, None):
+        raise InvalidArgument(f"the preset {preset!r} says what may be lost: leave it or the other goal out")
+    return DROPS[preset]
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
@@ -155,7 +218,7 @@ def _check(
     max_bytes: float | None,
     ratio: float | None,
     max_drop: float | None,
-    labels: str | os.PathLike[str] | np.ndarray | None,
+    labels: Labels | None,
 ) -> None:
     """Raise InvalidArgument for goals that are out of range, or contradict each other."""
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]

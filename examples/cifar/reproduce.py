@@ -80,9 +80,9 @@ def measured(row: Row, network: Path, train: Path, test: Path) -> dict[str, Any]
     result = dcz.retrain(
         network, path, {"data": images["x"]}, labels=images["y"].astype(np.int64), loss="distill",
         recipe=dcz.Recipe(**row.recipe),
-        checkpoint=path.with_suffix(".checkpoint"), warn=lambda message: print(message, file=sys.stderr),
+        checkpoint=path.with_suffix(".checkpoint"), warn=lambda message: print(message, file=sys.stderr), force=True,
     )  # fmt: skip
-    dcz.decompress(path, path.with_suffix(".onnx"))
+    dcz.decompress(path, path.with_suffix(".onnx"), force=True)
     error, count = error_of(path.with_suffix(".onnx"), test), len(np.load(test)["y"])
     assert result.before is not None and result.pruned is not None and result.decoded is not None
     return {

@@ -78,10 +78,12 @@ def make(network: Network, source: str, work: Path) -> Result:
             costs, entropies = _draw(network, source, shared, dense)
         for width, path in packed.items():
             with _timed(seconds, f"compress, {width}"):
-                dcz.compress(dense if dense.exists() else shared, path, _plan(network, width, dense.exists()))
+                dcz.compress(
+                    dense if dense.exists() else shared, path, _plan(network, width, dense.exists()), force=True
+                )
             files[width] = _file(network, path)
         with _timed(seconds, "decode"):
-            dcz.decompress(packed["auto"], restored)
+            dcz.decompress(packed["auto"], restored, force=True)
         same_weights = _same_tensors(shared, restored)
         image = np.random.default_rng(SEED).random((1, 3, network.size, network.size), np.float32)
         before = _answers(shared, image)

@@ -65,6 +65,7 @@ def _tradeoff_point(job: tuple) -> dict:
         validation=(validation.inputs(NETWORK.shape), validation.labels),
         recipe=recipe,
         loss=loss,
+        force=True,
     )
     error = _error(path, samples)
     size = os.path.getsize(path)
@@ -96,8 +97,9 @@ def pruned(bench: Bench, grid: Grid) -> Path:
         validation=(validation.inputs(NETWORK.shape), validation.labels),
         recipe=replace(grid.recipe, sparsity=1 - grid.start_density, share_epochs=0),
         loss="distill",
+        force=True,
     )
-    dcz.decompress(packed, path)
+    dcz.decompress(packed, path, force=True)
     packed.unlink()
     return path
 

@@ -184,6 +184,7 @@ def _retrain(network: Architecture, model, output: Path, phase: recipes.Phase, b
         loss=loss,
         progress=functools.partial(_tell, title),
         warn=functools.partial(print, f"{title}:", flush=True),
+        force=True,
     )
 
 

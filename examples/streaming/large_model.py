@@ -126,7 +126,7 @@ def _decibels(relative: float) -> float:
 def kill(model: Path, packed: Path, nbytes: int) -> int:
     """Begin to compress, and kill that once so many bytes of records are made; how many there were."""
     journal = packed.with_name(f"{packed.name}.partial")
-    code = "import sys, dcz; dcz.compress(*sys.argv[1:], resume=True)"
+    code = "import sys, dcz; dcz.compress(*sys.argv[1:], resume=True, force=True)"
     process = subprocess.Popen([sys.executable, "-c", code, model, packed], cwd=measure.ROOT)
     while process.poll() is None and not (journal.exists() and journal.stat().st_size > nbytes):
         time.sleep(0.001)

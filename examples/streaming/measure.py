@@ -44,14 +44,14 @@ def _compress(source: str, output: str, threads=None, resume=None, **settings) -
     import dcz
 
     plan = dcz.Settings(**settings) if settings else None
-    dcz.compress(source, output, plan, threads=threads, resume=resume)
+    dcz.compress(source, output, plan, threads=threads, resume=resume, force=True)
     return {"bytes": os.path.getsize(output)}
 
 
 def _decompress(source: str, output: str, threads=None) -> dict:
     import dcz
 
-    dcz.decompress(source, output, external_data="always", threads=threads)
+    dcz.decompress(source, output, external_data="always", threads=threads, force=True)
     return {"bytes": os.path.getsize(output) + os.path.getsize(f"{output}.data")}
 
 

@@ -48,7 +48,7 @@ def row(path: Path, budget: int, packed: Path) -> str:
     packed.unlink(missing_ok=True)
     label = f"| {path.stem} | {budget:,} "
     try:
-        dcz.compress_to_size(path, packed, budget, trial=tried.append)
+        dcz.compress_to_size(path, packed, budget, trial=tried.append, force=True)
     except BadPlan as refusal:
         return label + f"| - | refused | | {len(tried)} | {time.perf_counter() - began:.1f} | {refusal} |"
     nbytes, seconds = packed.stat().st_size, time.perf_counter() - began

@@ -70,7 +70,7 @@ def rest(path: Path) -> int:
 def _decoded(path: Path, label: str, packed: Path, seconds: float) -> Coded:
     """What a .dcz file takes, and the model that it gives back."""
     began = time.perf_counter()
-    restored = dcz.decompress(packed, packed.with_suffix(".onnx"))
+    restored = dcz.decompress(packed, packed.with_suffix(".onnx"), force=True)
     decoding = time.perf_counter() - began
     names = {weight.name for group in weights(path) for weight in group}
     coded = sum(row.huffman for row in dcz.inspect(packed).rows if row.name in names)
@@ -81,7 +81,7 @@ def data_free(path: Path, qualities: list[float], folder: Path) -> Iterator[Code
     """dcz without any data, at these qualities (decibels); the model is overwritten by the next."""
     for quality in qualities:
         began = time.perf_counter()
-        packed = dcz.compress(path, folder / "free.dcz", dcz.Settings(quality=quality))
+        packed = dcz.compress(path, folder / "free.dcz", dcz.Settings(quality=quality), force=True)
         yield _decoded(path, f"dcz {quality:g} dB", packed, time.perf_counter() - began)
 
 

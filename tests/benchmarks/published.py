@@ -118,10 +118,10 @@ def untrained() -> None:
         for which, nbytes in SIZES.items():
             for way in ("by quality", "calibrated"):
                 if way == "calibrated":
-                    dcz.tune(subject.model, packed, samples, max_bytes=nbytes)
+                    dcz.tune(subject.model, packed, samples, max_bytes=nbytes, force=True)
                 else:
-                    dcz.compress_to_size(subject.model, packed, nbytes)
-                agreement = subject.agreement(wanted, subject.answers(dcz.decompress(packed, restored)))
+                    dcz.compress_to_size(subject.model, packed, nbytes, force=True)
+                agreement = subject.agreement(wanted, subject.answers(dcz.decompress(packed, restored, force=True)))
                 print(f"| {which}, {way} | {nbytes:,} | {packed.stat().st_size:,} | {agreement:.4f} |", flush=True)
 
 
@@ -130,7 +130,7 @@ def main() -> None:
     model = to_onnx(read_prototxt((NETS / "SqueezeNet_deploy.prototxt").read_text()), published)
     onnx.checker.check_model(model, full_check=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = dcz.compress(model, Path(folder, "squeezenet.dcz"))
+        path = dcz.compress(model, Path(folder, "squeezenet.dcz"), force=True)
         restored = dcz.load(path)
         same = restored == model
         total = dcz.inspect(path).total

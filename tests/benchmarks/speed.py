@@ -106,7 +106,7 @@ def vgg16(path: Path) -> Path:
     source.write_bytes(model.SerializeToString())
     del model
     began = time.perf_counter()
-    dcz.compress(source, path, dcz.Plan(rules=tuple(rules)))
+    dcz.compress(source, path, dcz.Plan(rules=tuple(rules)), force=True)
     size, seconds = path.stat().st_size, time.perf_counter() - began
     dense = sum(4 * int(np.prod(shape)) for _, shape, _, _ in VGG16)
     print(

@@ -15,7 +15,7 @@ def folder(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".git").mkdir()  # where the search for a dcz.toml ends
     onnx.save(perceptron(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz")
+    dcz.compress("net.onnx", "net.dcz", force=True)
     x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
     np.savez("x.npz", x=x, y=models.run(perceptron(), x=x)[0].argmax(1))
     return tmp_path

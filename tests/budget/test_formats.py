@@ -223,7 +223,7 @@ def test_fingerprints_stay_when_figures_change(folder):
         return log["runs"][0]["results"][0]["partialFingerprints"]
 
     before = prints()
-    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=2))
+    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=2), force=True)
     assert prints() == before
 
 

@@ -41,7 +41,7 @@ def test_memory_is_that_of_the_limit_of_decompress(folder):
 
 def test_a_record_that_is_used_twice_is_twice_in_memory(tmp_path):
     same = models.normal(96, 200)
-    dcz.compress(models.dense(same, models.normal(200, 96, seed=1), same), tmp_path / "net.dcz")
+    dcz.compress(models.dense(same, models.normal(200, 96, seed=1), same), tmp_path / "net.dcz", force=True)
     assert len(dcz.inspect(tmp_path / "net.dcz").rows) == 2
     assert figure(tmp_path / "net.dcz", max_memory=1) > 3 * 4 * 96 * 200
 
@@ -53,7 +53,7 @@ def test_budgets_hold_at_their_figures_and_not_below(folder, path):
 
 
 def test_answers_are_those_of_evaluate(folder):
-    dcz.compress("net.onnx", "coarse.dcz", dcz.Settings(bits=1))
+    dcz.compress("net.onnx", "coarse.dcz", dcz.Settings(bits=1), force=True)
     found = dcz.evaluate("coarse.dcz", "x.npz", labels="y", against="net.onnx")
     assert 0 < found.agreement < 0.99
     samples = {"against": "net.onnx", "data": "x.npz", "labels": "y"}
@@ -84,7 +84,7 @@ def test_a_ratio_wants_a_file_that_knows_its_source(folder):
 
 
 def test_growth_against_an_older_model(folder):
-    dcz.compress("net.onnx", "old.dcz", dcz.Settings(bits=2))
+    dcz.compress("net.onnx", "old.dcz", dcz.Settings(bits=2), force=True)
     old, new = Path("old.dcz").stat().st_size, Path("net.dcz").stat().st_size
     assert figure("net.dcz", max_growth="2%", baseline="old.dcz") == (new - old) / old
     assert figure("net.dcz", max_growth=10, baseline="old.dcz") == new - old
@@ -103,7 +103,7 @@ def test_growth_of_the_graph_is_a_reason_too(folder):
     new.doc_string = "".join(chr(33 + (i * 7919) % 90) for i in range(9000))
     for name, proto in (("old", old), ("new", new)):
         onnx.save(proto, f"{name}.onnx")
-        dcz.compress(f"{name}.onnx", f"{name}.dcz")
+        dcz.compress(f"{name}.onnx", f"{name}.dcz", force=True)
     (budget,) = dcz.check("new.dcz", max_growth=10, baseline="old.dcz").budgets
     (reason,) = budget.reasons
     assert reason.name == "graph and directory" and reason.change == budget.figure
@@ -113,16 +113,16 @@ def test_a_new_tensor_is_told_as_new(folder):
     onnx.save(models.dense(models.normal(64, 64)), "old.onnx")
     onnx.save(models.dense(models.normal(64, 64), models.normal(64, 64, seed=1)), "new.onnx")
     for name in ("old", "new"):
-        dcz.compress(f"{name}.onnx", f"{name}.dcz")
+        dcz.compress(f"{name}.onnx", f"{name}.dcz", force=True)
     (budget,) = dcz.check("new.dcz", max_growth=0, baseline="old.dcz").budgets
     assert budget.reasons[0].limited_by.startswith("new: ") and budget.reasons[0].change > 1000
 
 
 def test_models_without_tensors_are_judged(tmp_path):
-    dcz.compress(models.bag(), tmp_path / "net.dcz")
+    dcz.compress(models.bag(), tmp_path / "net.dcz", force=True)
     verdict = dcz.check(tmp_path / "net.dcz", max_exact=0, max_tensor_size=0, max_size="1MB")
     assert verdict and verdict.largest == ()
-    dcz.compress(models.bag(models.tensor("a", np.zeros(3, np.float32))), tmp_path / "net.dcz")
+    dcz.compress(models.bag(models.tensor("a", np.zeros(3, np.float32))), tmp_path / "net.dcz", force=True)
     assert figure(tmp_path / "net.dcz", max_exact=0) == 1
 
 

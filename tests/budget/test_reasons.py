@@ -32,9 +32,9 @@ def missed(path, **limits):
 ])  # fmt: skip
 def test_the_command_under_a_miss_mends_it(folder, monkeypatch, limits):
     monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 4)
-    dcz.compress("net.onnx", "old.dcz", dcz.Settings(bits=4))
+    dcz.compress("net.onnx", "old.dcz", dcz.Settings(bits=4), force=True)
     if {"min_agreement", "min_top1"} & limits.keys():
-        dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=1))
+        dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=1), force=True)
     budget = missed("net.dcz", **limits)
     remedy = budget.remedies[0]
     if "plan.toml" in remedy.command:
@@ -53,7 +53,7 @@ def test_a_model_is_mended_by_a_file_beside_it(folder, monkeypatch):
 def test_quotes_in_names_of_files_and_tensors(folder, monkeypatch):
     name = "it's a [w*] $(touch x)"
     onnx.save(models.bag(models.tensor(name, models.normal(64, 64))), "my net.onnx")
-    dcz.compress("my net.onnx", "my net.dcz")
+    dcz.compress("my net.onnx", "my net.dcz", force=True)
     budget = missed("my net.dcz", max_exact="0%")
     assert budget.reasons[0].name == name
     dcz_runs(budget.remedies[0].command, monkeypatch)
@@ -87,13 +87,13 @@ def test_what_limits_each_encoding(folder):
     bits = f"{8 * row.huffman / row.elements:.2f} bits a weight"
     assert limited("net.dcz", "fc1.weight").startswith(bits) and "shared values" in limited("net.dcz", "fc1.weight")
     assert limited("net.dcz", "fc1.bias") == "float32, kept exact: read by Gemm, not as a weight"
-    dcz.compress("net.onnx", "sparse.dcz", dcz.Settings(sparsity=0.9, bits=3))
+    dcz.compress("net.onnx", "sparse.dcz", dcz.Settings(sparsity=0.9, bits=3), force=True)
     assert "10 % kept, 8 shared values" in limited("sparse.dcz", "fc1.weight")
-    dcz.compress("net.onnx", "pruned.dcz", dcz.Settings(sparsity=0.9))
+    dcz.compress("net.onnx", "pruned.dcz", dcz.Settings(sparsity=0.9), force=True)
     assert "10 % kept, exact values" in limited("pruned.dcz", "fc1.weight")
-    dcz.compress("net.onnx", "exact.dcz", dcz.Plan(exclude=("fc1.*",)))
+    dcz.compress("net.onnx", "exact.dcz", dcz.Plan(exclude=("fc1.*",)), force=True)
     assert "of a weight of Gemm" in limited("exact.dcz", "fc1.weight")
-    dcz.compress("net.onnx", "lossless.dcz", dcz.PRESETS["lossless"])
+    dcz.compress("net.onnx", "lossless.dcz", dcz.PRESETS["lossless"], force=True)
     assert "--lossless says so of a weight of Gemm" in limited("lossless.dcz", "fc1.weight")
 
 
@@ -101,7 +101,7 @@ def test_whole_numbers_have_no_remedy(folder):
     ids, more = np.random.default_rng(0).integers(0, 1 << 60, 500), np.arange(9000) ** 3 % 9973
     for tensors, has_record in (([("ids", ids)], False), ([("ids", more), ("w", models.normal(90, 90))], True)):
         onnx.save(models.bag(*(models.tensor(*each) for each in tensors)), "ids.onnx")
-        dcz.compress("ids.onnx", "ids.dcz", dcz.Plan(include=("w*",)) if has_record else None)
+        dcz.compress("ids.onnx", "ids.dcz", dcz.Plan(include=("w*",)) if has_record else None, force=True)
         assert ("ids" in {row.name for row in dcz.inspect("ids.dcz").rows}) == has_record
         for limits in ({"max_tensor_size": 100}, {"max_exact": "1%"}):
             budget = missed("ids.dcz", **limits)
@@ -115,7 +115,7 @@ def test_what_lies_in_the_graph_counts_as_exact_and_by_its_size(folder):
     """A model that deflates better as a whole has no records."""
     ids = np.random.default_rng(0).integers(0, 1 << 60, 500)
     onnx.save(models.bag(models.tensor("ids", ids)), "ids.onnx")
-    dcz.compress("ids.onnx", "ids.dcz")
+    dcz.compress("ids.onnx", "ids.dcz", force=True)
     assert missed("ids.dcz", max_exact="99%").figure == 1
     assert missed("ids.dcz", max_tensor_size=100).figure == ids.nbytes
 

@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     Path("models").mkdir()
     onnx.save(perceptron(), "net.onnx")
     for name, bits in (("a", 6), ("b", 3)):
-        dcz.compress("net.onnx", f"models/{name}.dcz", dcz.Settings(bits=bits))
+        dcz.compress("net.onnx", f"models/{name}.dcz", dcz.Settings(bits=bits), force=True)
     x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
     np.savez("x.npz", x=x, y=models.run(perceptron(), x=x)[0].argmax(1))
     return tmp_path
@@ -169,7 +169,7 @@ def test_the_life_of_a_baseline(run, folder):
     first = Path("base.json").read_text()
     assert run("check")[0] == 0 and run("check", "--update-baseline")[0] == 0
     assert Path("base.json").read_text() == first
-    dcz.compress("net.onnx", "models/b.dcz", dcz.Settings(bits=5))
+    dcz.compress("net.onnx", "models/b.dcz", dcz.Settings(bits=5), force=True)
     code, out, _ = run("check")
     assert code == 1 and "max-growth: MISSED: +" in out and "tensors that grew:" in out and "fc1.weight" in out
     assert f"--max-size {int(json.loads(first)['files']['models/b.dcz']['bytes'] * 1.02)}" in out

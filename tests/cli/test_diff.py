@@ -18,7 +18,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")
     for name, bits in (("old", 5), ("new", 4)):
-        dcz.compress("net.onnx", f"{name}.dcz", dcz.Settings(bits=bits))
+        dcz.compress("net.onnx", f"{name}.dcz", dcz.Settings(bits=bits), force=True)
     np.savez("x.npz", x=np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
     return tmp_path
 

@@ -47,7 +47,7 @@ def test_the_largest_tensors_come_first_and_the_others_in_one_line(run, deep, fi
 
 
 def test_columns_have_plain_names_and_true_figures(run, deep):
-    dcz.compress("net.onnx", "net.dcz", dcz.Settings(sparsity=0.75, bits=4))
+    dcz.compress("net.onnx", "net.dcz", dcz.Settings(sparsity=0.75, bits=4), force=True)
     _, out, _ = run("inspect", "net.dcz")
     head = re.search(r"tensor .*", out)[0].split("  ")
     assert [name.strip() for name in head if name.strip()][-5:] == ["values", "kept", "bits a weight", "bytes", "share"]

@@ -28,7 +28,7 @@ def save(path: str, *named, plan=None) -> str:
     """A model of tensors (name, array), as .onnx or compressed, all of them as weights."""
     proto = models.bag(*(models.tensor(name, array) for name, array in named))
     if path.endswith(".dcz"):
-        dcz.compress(proto, path, plan or dcz.Plan(include=("*",)))
+        dcz.compress(proto, path, plan or dcz.Plan(include=("*",)), force=True)
     else:
         onnx.save(proto, path)
     return path
@@ -72,7 +72,7 @@ def test_values_and_zeros_are_those_of_the_arrays(folder):
 
 def test_decibels_are_those_of_verify(folder):
     onnx.save(perceptron(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=3))
+    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=3), force=True)
     expected = {row.name: row.decibels for row in dcz.verify("net.dcz", against="net.onnx").tensors}
     found = {name: row.decibels for name, row in by_name(dcz.diff("net.onnx", "net.dcz")).items()}
     assert found == {name: pytest.approx(value) for name, value in expected.items()} and len(found) == 4
@@ -141,7 +141,7 @@ def test_tensors_of_equal_bytes_pair_up_once_and_only_in_one_shape_and_type(fold
 def test_tensors_that_share_a_record_are_told_by_all_their_names(folder):
     proto = models.dense(W, V, W)
     onnx.save(proto, "a.onnx")
-    dcz.compress("a.onnx", "a.dcz")
+    dcz.compress("a.onnx", "a.dcz", force=True)
     found = dcz.diff("a.onnx", "a.dcz")
     assert {row.kind for row in found.tensors} == {"changed"} and len(found.tensors) == 3
     assert sorted(row.new.encoding for row in found.tensors) == ["repeated", "shared", "shared"]
@@ -172,7 +172,7 @@ def normalized() -> onnx.ModelProto:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_folded_normalizations_are_folded_on_both_sides(folder, reverse):
     onnx.save(normalized(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz", dcz.Settings(quality=40))
+    dcz.compress("net.onnx", "net.dcz", dcz.Settings(quality=40), force=True)
     found = dcz.diff(*(("net.dcz", "net.onnx") if reverse else ("net.onnx", "net.dcz")))
     assert found.folded == 2
     rows = by_name(found)
@@ -185,7 +185,7 @@ def test_folded_normalizations_are_folded_on_both_sides(folder, reverse):
 
 def test_answers_are_those_of_evaluate(folder):
     onnx.save(perceptron(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=2))
+    dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=2), force=True)
     np.savez("x.npz", x=np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32))
     found = dcz.diff("net.onnx", "net.dcz", data="x.npz").answers
     assert found == dcz.evaluate("net.dcz", "x.npz", against="net.onnx") and found.disagreements > 0

@@ -27,7 +27,7 @@ from dcz.format import container
 from dcz.format.container import Archive
 from dcz.plan import LOSSLESS, Plan, Rule, Settings
 from dcz.tensor import DTYPES, round_to
-from tests import ROOT, models
+from tests import ROOT, models, networks
 
 LOSSY = Settings(quality=30.0)
 ALL = Plan(LOSSY, include=("*",))
@@ -163,6 +163,15 @@ def test_compressing_what_was_decompressed_changes_no_bit_and_no_size(settings, 
     assert len(sizes[0]) >= 8 and sizes[0] == sizes[1]
 
 
+def test_rows_with_scales_are_as_they_were_when_they_are_compressed_again(tmp_path):
+    first = dcz.compress(networks.separable(), tmp_path / "first.dcz")
+    assert any(report.scales for report in dcz.inspect(first).rows)
+    restored = dcz.decompress(first, tmp_path / "restored.onnx")
+    second = dcz.compress(restored, tmp_path / "second.dcz")
+    assert dcz.load(second) == onnx.load(restored)
+    assert second.stat().st_size == pytest.approx(first.stat().st_size, rel=0.01)
+
+
 @pytest.mark.parametrize("quality", [1.0, 44.0])
 def test_every_quality_that_settings_allow_works_on_tensors_of_any_size(quality, net, tmp_path):
     """The quality of a model is spread over its tensors; what each gets must stay a quality."""
@@ -212,10 +221,10 @@ def test_weights_that_are_not_finite_stay_exact_with_a_warning(value, tmp_path):
 def test_big_tensors_that_stay_exact_are_pointed_out_with_their_users(tmp_path):
     proto = models.parsed("(float[128,64] x) => (float[128,64] y) { y = Mul(x, S) }", shape=(128, 64))
     warnings = []
-    dcz.compress(proto, tmp_path / "net.dcz", warn=warnings.append)
+    dcz.compress(proto, tmp_path / "net.dcz", warn=warnings.append, force=True)
     assert len(warnings) == 1 and "S: 32768 bytes stay exact, being used by Mul" in warnings[0]
     for quiet in (LOSSLESS, Plan(exclude=("S",)), Plan(include=("S",))):
-        dcz.compress(proto, tmp_path / "net.dcz", quiet, warn=warnings.append)
+        dcz.compress(proto, tmp_path / "net.dcz", quiet, warn=warnings.append, force=True)
     assert len(warnings) == 1, "they were asked for"
 
 
@@ -457,7 +466,10 @@ def old(tmp_path):
 @pytest.fixture
 def tasks(net, packed):
     """The two ways of writing a file, by name."""
-    return {"compress": partial(dcz.compress, net), "decompress": partial(dcz.decompress, packed)}
+    return {
+        "compress": partial(dcz.compress, net, force=True),
+        "decompress": partial(dcz.decompress, packed, force=True),
+    }
 
 
 both = pytest.mark.parametrize("task", ["compress", "decompress"])
@@ -500,7 +512,7 @@ def test_tensors_that_wait_are_not_compressed_after_an_interrupt(net, old, monke
     monkeypatch.setattr(task, "encode", encode)
     with ThreadPoolExecutor(1) as pool:
         with pytest.raises(KeyboardInterrupt):
-            dcz.compress(net, old.path, executor=pool, threads=2, progress=interrupt)
+            dcz.compress(net, old.path, executor=pool, threads=2, progress=interrupt, force=True)
         gate.set()
     assert len(begun) <= 2, "only what was at work is finished"
 
@@ -620,7 +632,7 @@ def test_the_model_is_never_its_own_output(way, net, tmp_path):
     if way == "link":
         output.symlink_to(model)
     with pytest.raises(FileAccess, match="is the input"):
-        dcz.compress(model, output)
+        dcz.compress(model, output, force=True)
     assert model.read_bytes() == net.read_bytes()
 
 
@@ -628,7 +640,7 @@ def test_the_models_external_data_is_never_the_output(net, tmp_path):
     model = models.save(onnx.load(net), tmp_path / "net.onnx", location="weights.bin")
     before = (tmp_path / "weights.bin").read_bytes()
     with pytest.raises(FileAccess, match="weights.bin: is the input"):
-        dcz.compress(model, tmp_path / "weights.bin")
+        dcz.compress(model, tmp_path / "weights.bin", force=True)
     assert (tmp_path / "weights.bin").read_bytes() == before
 
 
@@ -669,7 +681,7 @@ def test_a_record_that_does_not_decode_is_never_put_in_place(net, old, monkeypat
 
     monkeypatch.setattr(task, "encode", wrong)
     with pytest.raises(CorruptFile, match="tensor-crc"):
-        dcz.compress(net, old.path)
+        dcz.compress(net, old.path, force=True)
     assert old.untouched()
 
 
@@ -679,7 +691,7 @@ def test_a_graph_that_refers_to_the_wrong_records_is_never_put_in_place(net, old
         onnx_model.ModelTensor, "replace_with_reference", lambda weight, record: honest(weight, record + 1)
     )
     with pytest.raises(CorruptFile, match="graph-reference"):
-        dcz.compress(net, old.path)
+        dcz.compress(net, old.path, force=True)
     assert old.untouched()
 
 

@@ -96,6 +96,7 @@ def _save(nodes, inputs, outputs, weights, random) -> None:
 _FOLDERS = {
     "docs/tutorials/first-model.md": _empty,
     "docs/tutorials/images.md": _images,
+    "docs/howto/samples.md": _images,
     "docs/tutorials/transformer.md": _transformer,
     "docs/tutorials/pytorch.md": _empty,
 }

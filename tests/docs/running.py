@@ -29,6 +29,14 @@ class Page:
     def __init__(self, where: str):
         self.where, self.names = where, {"__name__": "__main__"}
 
+    def recorded(self, block: Block) -> str:
+        """The text of a block of a terminal, with what its commands print now."""
+        parts = []
+        for line, _ in session(block.text):
+            printed = self.command(line).rstrip()
+            parts.append(f"$ {line}\n" + "".join(f"{each.rstrip()}\n" for each in printed.splitlines()))
+        return "".join(parts)
+
     def run(self, block: Block) -> None:
         """Run a block, or parse it where it is data; a language that is not known fails."""
         if block.title:
@@ -38,8 +46,8 @@ class Page:
                 for line in commands(block.text):
                     self.command(line)
             case "console":
-                for line, _ in session(block.text):
-                    self.command(line)
+                for line, shown in session(block.text):
+                    assert shape(self.command(line)) == shape(shown), f"{self.where}: {line} (make reference)"
             case "python":
                 self.python(block.text)
             case "toml":
@@ -69,6 +77,8 @@ class Page:
     def _dcz(self, words: list[str], expected: int) -> str:
         if words[1] == "retrain":
             pytest.importorskip("torch")  # the extra `train` brings it
+        if "--tokenizer" in words:
+            pytest.importorskip("tokenizers")  # the extra `text` brings it
         printed, before = io.StringIO(), sys.argv
         sys.argv = words
         try:
@@ -99,6 +109,12 @@ def session(text: str) -> list[tuple[str, str]]:
     parts = re.split(r"^\$ (.*)\n", text, flags=re.M)
     assert not parts[0].strip(), "a block of a terminal begins with a command"
     return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def shape(printed: str) -> list[str]:
+    """What a command prints without its numbers, spaces, and the engine that this machine has: these may differ."""
+    lines = [re.sub(r"\d[\d,.]*", "0", line) for line in printed.replace("isal.isal_zlib", "zlib").splitlines()]
+    return [" ".join(line.split()) for line in lines if line.strip()]
 
 
 def _imports(text: str) -> set[str]:

@@ -50,6 +50,7 @@ def test_every_page_is_in_the_navigation_and_on_the_first_page():
     shown = set(re.findall(r"^ *- .*?([\w./-]+\.md)$", configured.split("\nnav:")[1], flags=re.M))
     written = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")}
     assert written <= shown
+    assert [name for name in shown if not (ROOT / name).is_file()] == []
     index = ROOT / "docs" / "index.md"
     listed = {(index.parent / link).resolve() for link in links(index.read_text()) if "://" not in link}
     assert {ROOT / path for path in written} <= listed | {index}

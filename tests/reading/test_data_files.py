@@ -15,7 +15,7 @@ from tests.networks import perceptron
 
 @pytest.fixture
 def packed(tmp_path):
-    return dcz.compress(perceptron(), tmp_path / "packed" / "net.dcz", LOSSLESS)
+    return dcz.compress(perceptron(), tmp_path / "packed" / "net.dcz", LOSSLESS, force=True)
 
 
 @pytest.fixture(autouse=True)
@@ -36,32 +36,32 @@ def locations(path) -> dict[str, str]:
 
 
 def test_the_file_beside_may_have_another_name(packed):
-    path = dcz.decompress(packed, "model.onnx", data_name="model.onnx_data")
+    path = dcz.decompress(packed, "model.onnx", data_name="model.onnx_data", force=True)
     assert sorted(os.listdir()) == ["model.onnx", "model.onnx_data"]
     assert set(locations(path).values()) == {"model.onnx_data"}
-    np.testing.assert_array_equal(answers(path), answers(dcz.decompress(packed, "whole.onnx")))
+    np.testing.assert_array_equal(answers(path), answers(dcz.decompress(packed, "whole.onnx", force=True)))
 
 
 def test_parts_are_no_larger_than_asked_for_and_run(packed):
     sizes = sorted((entry.nbytes for entry in models.entries(packed)), reverse=True)
     limit = sizes[0] + 100  # the others do not fit beside the largest
-    path = dcz.decompress(packed, "net.onnx", data_name="net.onnx_data", part_size=limit)
+    path = dcz.decompress(packed, "net.onnx", data_name="net.onnx_data", part_size=limit, force=True)
     parts = sorted(set(os.listdir()) - {"net.onnx"})
     assert parts == ["net.onnx_data", "net.onnx_data_1"] and set(locations(path).values()) == set(parts)
     assert all(os.path.getsize(part) <= limit for part in parts)
-    np.testing.assert_array_equal(answers(path), answers(dcz.decompress(packed, "whole.onnx")))
+    np.testing.assert_array_equal(answers(path), answers(dcz.decompress(packed, "whole.onnx", force=True)))
     onnx.checker.check_model(str(path))
     assert dcz.verify(packed, against=path).worst_first == []  # and it is a model that dcz reads
 
 
 def test_one_part_is_enough_where_all_fits(packed):
-    dcz.decompress(packed, "net.onnx", part_size="1MB")
+    dcz.decompress(packed, "net.onnx", part_size="1MB", force=True)
     assert sorted(os.listdir()) == ["net.onnx", "net.onnx.data"]
 
 
 def test_a_tensor_that_no_part_holds_is_named(packed):
     with pytest.raises(InvalidArgument, match="net.onnx: tensor 'fc1.weight' alone takes 32,768 bytes"):
-        dcz.decompress(packed, "net.onnx", part_size="1kB")
+        dcz.decompress(packed, "net.onnx", part_size="1kB", force=True)
     assert os.listdir() == []
 
 
@@ -79,17 +79,17 @@ def test_a_tensor_that_no_part_holds_is_named(packed):
 )
 def test_names_and_sizes_that_cannot_be_are_refused(packed, options, words):
     with pytest.raises(InvalidArgument, match=words):
-        dcz.decompress(packed, "net.onnx", **options)
+        dcz.decompress(packed, "net.onnx", **options, force=True)
     assert os.listdir() == []
 
 
 def test_the_data_of_an_older_model_does_not_stay_lying(packed):
-    dcz.decompress(packed, "net.onnx", part_size=33000)
+    dcz.decompress(packed, "net.onnx", part_size=33000, force=True)
     assert len(os.listdir()) > 2
-    dcz.decompress(packed, "net.onnx", external_data="never")
+    dcz.decompress(packed, "net.onnx", external_data="never", force=True)
     assert os.listdir() == ["net.onnx"]
-    dcz.decompress(packed, "net.onnx", data_name="net.onnx_data")
-    dcz.decompress(packed, "net.onnx", external_data="always")
+    dcz.decompress(packed, "net.onnx", data_name="net.onnx_data", force=True)
+    dcz.decompress(packed, "net.onnx", external_data="always", force=True)
     assert sorted(os.listdir()) == ["net.onnx", "net.onnx.data"]
 
 
@@ -97,18 +97,18 @@ def test_files_that_the_older_model_did_not_use_stay(packed):
     for name in ("net.onnx.data", "other.data"):
         with open(name, "wb") as file:
             file.write(b"mine")
-    dcz.decompress(packed, "net.onnx", external_data="never")
+    dcz.decompress(packed, "net.onnx", external_data="never", force=True)
     models.save(perceptron(), onnx_path := packed.parent.parent / "out" / "net.onnx", location="weights.bin")
-    dcz.decompress(packed, onnx_path, external_data="never")
+    dcz.decompress(packed, onnx_path, external_data="never", force=True)
     assert sorted(os.listdir()) == ["net.onnx", "net.onnx.data", "other.data", "weights.bin"]
 
 
 def test_the_data_of_an_older_model_stays_where_decoding_fails(packed):
-    dcz.decompress(packed, "net.onnx", external_data="always")
+    dcz.decompress(packed, "net.onnx", external_data="always", force=True)
     data = bytearray(packed.read_bytes())
     data[-20] ^= 1
     packed.write_bytes(data)
     with pytest.raises(dcz.CorruptFile):
-        dcz.decompress(packed, "net.onnx", external_data="never")
+        dcz.decompress(packed, "net.onnx", external_data="never", force=True)
     assert sorted(os.listdir()) == ["net.onnx", "net.onnx.data"]
     answers("net.onnx")

@@ -163,15 +163,15 @@ def test_a_file_without_records(tmp_path):
 def test_what_cannot_be_is_refused_and_old_pages_stay(net):
     Path("r.html").write_text("old")
     for options, error, words in [
-        ({"data": "x.npz"}, dcz.InvalidArgument, "give that too"),
-        ({"force": False}, dcz.FileAccess, "--force"),
-        ({"against": "missing.onnx"}, dcz.FileAccess, "missing.onnx"),
+        ({"data": "x.npz", "force": True}, dcz.InvalidArgument, "give that too"),
+        ({}, dcz.FileAccess, "--force"),
+        ({"against": "missing.onnx", "force": True}, dcz.FileAccess, "missing.onnx"),
     ]:
         with pytest.raises(error, match=words):
             dcz.report("net.dcz", "r.html", **options)
         assert Path("r.html").read_text() == "old"
     with pytest.raises(dcz.FileAccess):
-        dcz.report("net.dcz", "net.dcz")
+        dcz.report("net.dcz", "net.dcz", force=True)
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def browse(path: Path, *options: str) -> tuple[str, str]:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_in_a_browser_tables_sort_and_search_and_maps_switch(net):
-    dcz.compress("net.onnx", "net.dcz")
+    dcz.compress("net.onnx", "net.dcz", force=True)
     text = dcz.report("net.dcz", "r.html", against="net.onnx").read_text("utf-8")
     shown, log = browse(Path("r.html"))
     assert "<button" in shown and "CONSOLE" not in log  # the script ran, under the page's own policy

@@ -137,8 +137,8 @@ def trained(folder: Path, device: str, arguments: dict[str, Any]) -> bytes:
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        retrain(output=output, checkpoint=checkpoint, progress=stop, **arguments)
-    retrain(output=output, checkpoint=checkpoint, **arguments)
+        retrain(output=output, checkpoint=checkpoint, progress=stop, **arguments, force=True)
+    retrain(output=output, checkpoint=checkpoint, **arguments, force=True)
     return output.read_bytes()
 
 

@@ -42,7 +42,7 @@ def killer(phase: str, epoch: int, batch: int | None = None):
 def run(folder, progress=lambda state: None, proto=None, data=X, labels=Y, recipe=RECIPE, **options):
     return retrain(
         perceptron() if proto is None else proto, folder / "net.dcz", data, labels=labels, recipe=recipe,
-        checkpoint=folder / "net.checkpoint", progress=progress, **options,
+        checkpoint=folder / "net.checkpoint", progress=progress, **options, force=True,
     )  # fmt: skip
 
 
@@ -203,7 +203,9 @@ def test_a_checkpoint_has_the_names_of_those_that_older_versions_wrote(stopped):
 
 def test_a_checkpoint_that_cannot_be_written_is_told_before_training(tmp_path):
     with pytest.raises(FileAccess, match="does not exist"):
-        retrain(perceptron(), tmp_path / "n.dcz", X, labels=Y, recipe=RECIPE, checkpoint=tmp_path / "no" / "c")
+        retrain(
+            perceptron(), tmp_path / "n.dcz", X, labels=Y, recipe=RECIPE, checkpoint=tmp_path / "no" / "c", force=True
+        )
 
 
 def test_a_score_without_a_name_is_the_same_in_another_process():

@@ -22,7 +22,7 @@ QUICK = {"sparsity": 0.9, "bits": 3, "epochs": 2, "share_epochs": 1, "batch": 50
 def run(path, data, proto=None, **options):
     """A run of seconds."""
     changes = options.pop("changes", {})
-    return retrain(proto or perceptron(), path, data, recipe=Recipe(**QUICK | changes), **options)
+    return retrain(proto or perceptron(), path, data, recipe=Recipe(**QUICK | changes), **options, force=True)
 
 
 # -- loaders and functions ---------------------------------------------------------------------------------------------

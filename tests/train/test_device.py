@@ -37,7 +37,9 @@ def test_a_device_that_is_not_here_is_refused_with_what_to_do(name, monkeypatch,
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     words = f"device {name}: PyTorch .* finds none on this machine; give cpu or auto, or install"
     with pytest.raises(InvalidArgument, match=words):
-        retrain(perceptron(), tmp_path / "net.dcz", clusters(20)[0], recipe=Recipe(sparsity=0.5, device=name))
+        retrain(
+            perceptron(), tmp_path / "net.dcz", clusters(20)[0], recipe=Recipe(sparsity=0.5, device=name), force=True
+        )
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:0", None, 1])

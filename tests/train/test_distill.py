@@ -214,7 +214,7 @@ def spoilt(monkeypatch):
 
 
 def tune(path, **options):
-    return dcz.tune(samples.perceptron(), path, {"x": inputs(120)}, distill=True, threads=1, **options)
+    return dcz.tune(samples.perceptron(), path, {"x": inputs(120)}, distill=True, threads=1, **options, force=True)
 
 
 @pytest.mark.parametrize("goal", [{"ratio": 8}, {"max_drop": 0.6}])
@@ -241,7 +241,9 @@ def test_a_run_that_gains_nothing_gives_the_calibrated_file(tmp_path, spoilt, mo
 
 
 def test_where_all_stays_exact_there_is_nothing_to_distill(tmp_path):
-    found = dcz.tune(samples.perceptron(), tmp_path / "net.dcz", {"x": inputs()}, ratio=1.0, distill=True, threads=1)
+    found = dcz.tune(
+        samples.perceptron(), tmp_path / "net.dcz", {"x": inputs()}, ratio=1.0, distill=True, threads=1, force=True
+    )
     assert found.distilled is None
 
 
@@ -250,7 +252,7 @@ def test_an_operator_that_cannot_be_trained_is_named_before_calibration(tmp_path
     source = model(nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, [tensor("w", normal(64, 64))])
     tried = []
     with pytest.raises(UnsuitableModel, match="operator Hardmax .* is not one that dcz can train"):
-        dcz.tune(source, tmp_path / "net.dcz", {"x": inputs()}, ratio=5, distill=True, trial=tried.append)
+        dcz.tune(source, tmp_path / "net.dcz", {"x": inputs()}, ratio=5, distill=True, trial=tried.append, force=True)
     assert not tried and not list(tmp_path.iterdir())
 
 
@@ -259,4 +261,4 @@ def test_answers_without_a_gradient_are_refused_before_calibration(tmp_path):
     outputs = {"y": (TensorProto.INT64, ["n", 1])}
     source = model(nodes, {"x": ["n", 64]}, outputs, [tensor("w", normal(64, 64))])
     with pytest.raises(BadPlan, match="the model: its outputs are whole numbers.*without --distill"):
-        dcz.tune(source, tmp_path / "net.dcz", {"x": inputs()}, ratio=5, distill=True)
+        dcz.tune(source, tmp_path / "net.dcz", {"x": inputs()}, ratio=5, distill=True, force=True)

@@ -150,5 +150,5 @@ def test_a_run_notes_its_doubts_and_warns(tmp_path):
     told = []
     recipe = Recipe(sparsity=0.5, epochs=1, threads=1)
     shuffled = np.random.default_rng(0).permutation(y)
-    found = retrain(layers(), tmp_path / "net.dcz", x, labels=shuffled, recipe=recipe, warn=told.append)
+    found = retrain(layers(), tmp_path / "net.dcz", x, labels=shuffled, recipe=recipe, warn=told.append, force=True)
     assert "no more than chance" in found.notes[0] and told == list(found.notes)

@@ -136,7 +136,7 @@ RECIPE = {"sparsity": 0.5, "bits": 4, "epochs": 2, "share_epochs": 1, "batch": 1
 def test_validation_samples_and_distillations_targets_see_the_same_images(tmp_path):
     """The first validation is that of a run without changes; what is learned differs."""
     found = [
-        retrain(convolutional(), tmp_path / "net.dcz", X, recipe=Recipe(**RECIPE, augment=augment))
+        retrain(convolutional(), tmp_path / "net.dcz", X, recipe=Recipe(**RECIPE, augment=augment), force=True)
         for augment in (None, "flip,shift=2,crop=80%", "flip,shift=2,crop=80%")
     ]
     assert found[0].before == found[1].before and found[1].epochs == found[2].epochs != found[0].epochs
@@ -144,7 +144,7 @@ def test_validation_samples_and_distillations_targets_see_the_same_images(tmp_pa
 
 def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(tmp_path):
     recipe = Recipe(**RECIPE | {"epochs": 3}, augment="flip,shift=2")
-    retrain(convolutional(), tmp_path / "whole.dcz", X, recipe=recipe)
+    retrain(convolutional(), tmp_path / "whole.dcz", X, recipe=recipe, force=True)
 
     def stop(state):
         if state.is_end and state.epoch == 2:
@@ -152,14 +152,14 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bytes(tmp_path):
 
     options = {"recipe": recipe, "checkpoint": tmp_path / "net.checkpoint"}
     with pytest.raises(KeyboardInterrupt):
-        retrain(convolutional(), tmp_path / "net.dcz", X, progress=stop, **options)
-    retrain(convolutional(), tmp_path / "net.dcz", X, **options)
+        retrain(convolutional(), tmp_path / "net.dcz", X, progress=stop, **options, force=True)
+    retrain(convolutional(), tmp_path / "net.dcz", X, **options, force=True)
     assert (tmp_path / "net.dcz").read_bytes() == (tmp_path / "whole.dcz").read_bytes()
 
 
 def test_what_has_no_images_is_refused(tmp_path):
     with pytest.raises(InvalidArgument, match=r"augment changes images, .* takes x \[n, 64\]: leave it out"):
-        retrain(perceptron(), tmp_path / "net.dcz", normal(60, 64), recipe=Recipe(**RECIPE, augment="flip"))
+        retrain(perceptron(), tmp_path / "net.dcz", normal(60, 64), recipe=Recipe(**RECIPE, augment="flip"), force=True)
 
 
 def test_labels_that_would_move_too_are_refused(tmp_path):
@@ -171,5 +171,10 @@ def test_labels_that_would_move_too_are_refused(tmp_path):
     made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", 1, ["n", 2, 5]))
     with pytest.raises(InvalidArgument, match=r"not labels of the shape \[16, 2, 1\]"):
         retrain(
-            made, tmp_path / "net.dcz", X, labels=np.zeros((60, 2, 1), int), recipe=Recipe(**RECIPE, augment="flip")
+            made,
+            tmp_path / "net.dcz",
+            X,
+            labels=np.zeros((60, 2, 1), int),
+            recipe=Recipe(**RECIPE, augment="flip"),
+            force=True,
         )

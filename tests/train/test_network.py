@@ -229,7 +229,7 @@ def test_other_types_are_computed_and_come_back_in_their_own(dtype, tmp_path):
     network(np.ones((2, 20), np.float32))["y"].sum().backward()
     assert network["w"].dtype == np.dtype(dtype).name and network["w"].values.grad is not None
     network["w"].prune(np.arange(600) % 2 == 0)
-    loaded = dcz.load(save_network(network, tmp_path / "net.dcz"))
+    loaded = dcz.load(save_network(network, tmp_path / "net.dcz", force=True))
     found = numpy_helper.to_array(loaded.graph.initializer[0])
     kept = np.where(np.arange(600) % 2, 0, normal(600, dtype=dtype)).reshape(20, 30)
     assert found.dtype == dtype and np.array_equal(found, kept)
@@ -245,7 +245,7 @@ def test_a_network_is_written_exactly_as_it_is(tmp_path):
     network["fc2.weight"].share(
         SharedWeights(np.array([-0.125, 0.0, 0.25]), np.random.default_rng(1).integers(0, 3, 1280))
     )
-    save_network(network, tmp_path / "net.dcz", {"settings": "by hand"})
+    save_network(network, tmp_path / "net.dcz", {"settings": "by hand"}, force=True)
     found, wanted = arrays(dcz.load(tmp_path / "net.dcz")), arrays(network.to_proto())
     assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
     report = dcz.inspect(tmp_path / "net.dcz")

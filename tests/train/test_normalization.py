@@ -157,7 +157,7 @@ def test_a_network_is_pruned_and_shared_with_its_normalizations(fold, tmp_path):
     recipe = Recipe(sparsity=0.5, bits=3, epochs=4, share_epochs=1, batch=50, threads=1)
     found = retrain(
         normalized(), tmp_path / "net.dcz", x, labels=y, validation=images(200, 1), recipe=recipe,
-        plan=Plan(dcz.train.BASE, fold=fold),
+        plan=Plan(dcz.train.BASE, fold=fold), force=True,
     )  # fmt: skip
     assert found.after[1] < found.before[1] - 0.2
     proto = dcz.load(tmp_path / "net.dcz")
@@ -180,7 +180,7 @@ def test_a_killed_run_with_normalizations_resumes_to_the_same_bytes(tmp_path):
 
         retrain(
             normalized(), tmp_path / f"{name}.dcz", x, labels=y, recipe=recipe, checkpoint=tmp_path / f"{name}.ckpt",
-            progress=tell,
+            progress=tell, force=True,
         )  # fmt: skip
         return (tmp_path / f"{name}.dcz").read_bytes()
 
@@ -195,7 +195,7 @@ def test_normalizations_that_were_added_are_not_in_the_file(tmp_path):
     x = np.random.default_rng(0).normal(size=(200, 1, 6, 6)).astype(np.float32)
     proto, plan = convolutional(), Plan(dcz.train.BASE, min_weights=30, fold=False)
     recipe = Recipe(sparsity=0.5, bits=5, epochs=2, share_epochs=1, batch=20, threads=1)
-    found = retrain(proto, tmp_path / "net.dcz", x, recipe=recipe, plan=plan)
+    found = retrain(proto, tmp_path / "net.dcz", x, recipe=recipe, plan=plan, force=True)
     written = dcz.load(tmp_path / "net.dcz")
     assert [node.op_type for node in written.graph.node] == [node.op_type for node in proto.graph.node]
     assert {name: array.shape for name, array in arrays(written).items()} == {
@@ -225,9 +225,18 @@ def test_what_is_added_is_trained_whatever_the_plan_says_of_all_tensors(tmp_path
     x = np.random.default_rng(0).normal(size=(60, 1, 6, 6)).astype(np.float32)
     rules = (dcz.plan.Rule(("*scale", "*mean"), dcz.plan.LOSSLESS), dcz.plan.Rule(("w*",), dcz.Settings(sparsity=0.5)))
     with pytest.raises(dcz.errors.InvalidArgument, match="matches no tensor"):
-        retrain(convolutional(), tmp_path / "n.dcz", x, recipe=Recipe(epochs=1), plan=Plan(dcz.train.BASE, rules))
+        retrain(
+            convolutional(),
+            tmp_path / "n.dcz",
+            x,
+            recipe=Recipe(epochs=1),
+            plan=Plan(dcz.train.BASE, rules),
+            force=True,
+        )
     recipe = Recipe(epochs=1, share_epochs=0, batch=20, threads=1, prune_biases=True)
-    found = retrain(convolutional(), tmp_path / "n.dcz", x, recipe=recipe, plan=Plan(dcz.train.BASE, rules[1:]))
+    found = retrain(
+        convolutional(), tmp_path / "n.dcz", x, recipe=recipe, plan=Plan(dcz.train.BASE, rules[1:]), force=True
+    )
     assert found.decoded is not None
 
 

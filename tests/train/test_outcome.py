@@ -28,7 +28,7 @@ def trained(tmp_path, **options):
     x, y = clusters(600)
     np.savez(tmp_path / "held.npz", **dict(zip("xy", clusters(300, seed=1), strict=True)))
     options = {"recipe": RECIPE, "validation": (tmp_path / "held.npz", "y")} | options
-    return retrain(options.pop("model", perceptron()), tmp_path / "net.dcz", x, labels=y, **options)
+    return retrain(options.pop("model", perceptron()), tmp_path / "net.dcz", x, labels=y, **options, force=True)
 
 
 def test_it_tells_the_error_of_each_stage_and_of_the_decoded_file(tmp_path):

@@ -86,7 +86,7 @@ def run(path, proto=None, **changes):
     """A run of seconds."""
     x, y = clusters(300)
     plan = changes.pop("plan", None)
-    return retrain(proto or perceptron(), path, x, labels=y, recipe=Recipe(**QUICK | changes), plan=plan)
+    return retrain(proto or perceptron(), path, x, labels=y, recipe=Recipe(**QUICK | changes), plan=plan, force=True)
 
 
 def test_rows_go_whole_and_are_left_out_of_the_file(tmp_path):

@@ -61,8 +61,8 @@ def test_what_has_no_pixels_to_prepare_is_refused(tmp_path):
     x = np.zeros((20, 1, 6, 6), np.uint8)
     recipe = Recipe(sparsity=0.5, epochs=1, pixels="0..1")
     with pytest.raises(InvalidArgument, match="takes none: leave pixels out"):
-        retrain(perceptron(), tmp_path / "net.dcz", np.zeros((20, 64)), recipe=recipe)
+        retrain(perceptron(), tmp_path / "net.dcz", np.zeros((20, 64)), recipe=recipe, force=True)
     with pytest.raises(InvalidArgument, match="batches of your own"):
-        retrain(convolutional(), tmp_path / "net.dcz", [x], recipe=recipe)
+        retrain(convolutional(), tmp_path / "net.dcz", [x], recipe=recipe, force=True)
     with pytest.raises(InvalidArgument, match=r"four axes, not \[\d+, 36\]"):
-        retrain(convolutional(), tmp_path / "net.dcz", x.reshape(20, 36), recipe=recipe)
+        retrain(convolutional(), tmp_path / "net.dcz", x.reshape(20, 36), recipe=recipe, force=True)

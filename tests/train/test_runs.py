@@ -28,7 +28,7 @@ def run(output, proto=None, count: int = 300, labels=True, plan=None, loss=None,
     recipe = Recipe(**QUICK | changes)
     return retrain(
         perceptron() if proto is None else proto, output, {"x": x}, labels=y if labels else None, recipe=recipe,
-        plan=plan, loss=loss,
+        plan=plan, loss=loss, force=True,
     )  # fmt: skip
 
 
@@ -41,7 +41,9 @@ def test_a_network_is_learned_pruned_and_shared_and_the_file_is_as_good_as_repor
     np.savez(tmp_path / "held.npz", x=held[0], y=held[1])
     recipe = Recipe(sparsity=0.95, bits=3, epochs=8, share_epochs=2, batch=64, threads=1)
     output = tmp_path / "net.dcz"
-    found = retrain(perceptron(), output, x, labels=y, validation=(tmp_path / "held.npz", "y"), recipe=recipe)
+    found = retrain(
+        perceptron(), output, x, labels=y, validation=(tmp_path / "held.npz", "y"), recipe=recipe, force=True
+    )
     assert found.before[1] > 0.7 and found.after[1] < 0.05 and not found.notes
     assert found.file_bytes == output.stat().st_size < found.source_bytes / 20
     assert 0.95 <= found.sparsity < 0.99 and [epoch.phase for epoch in found.epochs] == ["prune"] * 8 + ["share"] * 2
@@ -62,7 +64,9 @@ def test_a_network_is_learned_pruned_and_shared_and_the_file_is_as_good_as_repor
 ])  # fmt: skip
 def test_the_answers_of_the_original_are_learned_without_labels(make, data, tmp_path):
     recipe = Recipe(**QUICK | {"sparsity": 0.5, "bits": 5})
-    found = retrain(make(), tmp_path / "net.dcz", data, recipe=recipe, plan=Plan(Settings(), min_weights=30))
+    found = retrain(
+        make(), tmp_path / "net.dcz", data, recipe=recipe, plan=Plan(Settings(), min_weights=30), force=True
+    )
     assert found.before[0] < 1e-5 and np.isfinite(found.after[0]) and found.after[1] is None
     assert found.file_bytes < found.source_bytes and found.sparsity >= 0.5
 
@@ -90,7 +94,7 @@ def test_regression_by_a_loss_of_the_users(classes, tmp_path):
         return ((outputs["y"] - labels) ** 2).mean()
 
     recipe = Recipe(**QUICK | {"epochs": 5})
-    found = retrain(layers((64, 32, classes)), tmp_path / "n.dcz", x, labels=y, recipe=recipe, loss=squares)
+    found = retrain(layers((64, 32, classes)), tmp_path / "n.dcz", x, labels=y, recipe=recipe, loss=squares, force=True)
     assert found.after[0] < found.before[0] and found.after[1] is None
 
 
@@ -184,7 +188,7 @@ def test_all_weights_are_shared_in_the_end_however_few_the_batches(changes, hold
 def test_fine_tuning_that_halts_leaves_shared_weights(tmp_path):
     x, y = clusters(300)
     recipe = Recipe(**QUICK | {"share_epochs": 4, "holdout": 0, "drop_idle": False})
-    found = retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(20))
+    found = retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(20), force=True)
     assert "phase 'share'" in found.notes[-1] and [epoch.phase for epoch in found.epochs] == ["prune"] * 2 + ["share"]
     assert all(row.entries <= 8 for row in dcz.inspect(tmp_path / "net.dcz").rows if row.name.endswith("weight"))
 
@@ -262,7 +266,7 @@ def test_recipes_out_of_range_are_refused(options):
 
 def test_a_recipe_is_a_recipe(tmp_path):
     with pytest.raises(BadPlan, match="a recipe is a dcz.Recipe, not dict"):
-        retrain(perceptron(), tmp_path / "net.dcz", X, labels=Y, recipe={"bits": 3})
+        retrain(perceptron(), tmp_path / "net.dcz", X, labels=Y, recipe={"bits": 3}, force=True)
 
 
 # -- data that does not fit --------------------------------------------------------------------------------------------
@@ -296,7 +300,7 @@ BAD = np.full((60, 64), np.nan, np.float32)
 def test_data_that_do_not_fit_are_refused_and_the_old_file_stays(data, labels, options, words, tmp_path):
     (tmp_path / "net.dcz").write_bytes(b"old")
     with pytest.raises(BadPlan, match=words):
-        retrain(perceptron(), tmp_path / "net.dcz", data, labels=labels, recipe=Recipe(**QUICK), **options)
+        retrain(perceptron(), tmp_path / "net.dcz", data, labels=labels, recipe=Recipe(**QUICK), **options, force=True)
     assert (tmp_path / "net.dcz").read_bytes() == b"old"
 
 
@@ -324,9 +328,9 @@ def test_streams_of_batches_train_as_arrays_do(tmp_path):
     batches = [(x[i : i + 50], y[i : i + 50]) for i in range(0, 200, 50)]
     recipe = Recipe(**QUICK)
     for data in (batches, lambda epoch: (batch for batch in batches)):
-        found = retrain(perceptron(), tmp_path / "net.dcz", data, recipe=recipe)
+        found = retrain(perceptron(), tmp_path / "net.dcz", data, recipe=recipe, force=True)
         assert found.after is None and found.sparsity >= 0.9
-    found = retrain(perceptron(), tmp_path / "net.dcz", batches, validation=batches, recipe=recipe)
+    found = retrain(perceptron(), tmp_path / "net.dcz", batches, validation=batches, recipe=recipe, force=True)
     assert found.after[1] < 0.5
 
 
@@ -336,9 +340,18 @@ def test_files_that_would_be_lost_are_refused(tmp_path):
     for output, checkpoint in [("d.npz", None), ("net.onnx", None), ("n.dcz", "d.npz"), ("n.dcz", "net.onnx")]:
         checkpoint = checkpoint and tmp_path / checkpoint
         with pytest.raises(FileAccess, match="input itself"):
-            retrain(tmp_path / "net.onnx", tmp_path / output, tmp_path / "d.npz", labels="y", checkpoint=checkpoint)
+            retrain(
+                tmp_path / "net.onnx",
+                tmp_path / output,
+                tmp_path / "d.npz",
+                labels="y",
+                checkpoint=checkpoint,
+                force=True,
+            )
     with pytest.raises(BadPlan, match="another file than the output"):
-        retrain(tmp_path / "net.onnx", tmp_path / "n.dcz", tmp_path / "d.npz", checkpoint=tmp_path / "n.dcz")
+        retrain(
+            tmp_path / "net.onnx", tmp_path / "n.dcz", tmp_path / "d.npz", checkpoint=tmp_path / "n.dcz", force=True
+        )
 
 
 def test_models_that_cannot_be_trained_are_unsuitable(tmp_path):
@@ -372,7 +385,7 @@ def test_when_the_loss_stops_being_a_number_the_best_is_kept_and_told(good, phas
     recipe = Recipe(**QUICK | {"epochs": 4, "share_epochs": 2, "drop_idle": False})
     found = retrain(
         perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, loss=Faulty(good, gradient), warn=told.append,
-        validation=clusters(100, seed=1),
+        validation=clusters(100, seed=1), force=True,
     )  # fmt: skip
     told = [note for note in told if "no more than chance" not in note]  # it is not trained yet
     assert list(found.notes)[-len(told) :] == told and f"phase {phase!r}" in told[0]
@@ -393,7 +406,7 @@ def test_training_stops_after_epochs_that_bring_nothing(tmp_path):
 def test_progress_is_told_batch_by_batch(tmp_path):
     told = []
     x, y = clusters(300)
-    retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=Recipe(**QUICK), progress=told.append)
+    retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=Recipe(**QUICK), progress=told.append, force=True)
     ends = [state for state in told if state.is_end]
     assert [(state.phase, state.epoch) for state in ends] == [("prune", 1), ("prune", 2), ("share", 1)]
     assert all(state.batches == 6 for state in told) and len(told) == 7 * 3

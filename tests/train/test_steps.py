@@ -94,7 +94,7 @@ def test_momentum_and_decay_have_a_say(tmp_path):
         recipe = Recipe(
             sparsity=0.5, epochs=2, batch=50, threads=1, learning_rate=0.01, **{"optimizer": "sgd"} | changes
         )
-        retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe)
+        retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, force=True)
         files.add((tmp_path / "net.dcz").read_bytes())
     assert len(files) == 5
 
@@ -116,14 +116,17 @@ def test_an_epoch_that_spoils_the_network_is_undone_and_the_rate_halved(tmp_path
         x,
         labels=y,
         recipe=Recipe(epochs=3, batch=40, threads=1, learning_rate=0.01),
+        force=True,
     )
     assert trained.after[1] < 0.1
     told = []
-    found = retrain(dcz.load(tmp_path / "good.dcz"), tmp_path / "n.dcz", x, labels=y, recipe=recipe, warn=told.append)
+    found = retrain(
+        dcz.load(tmp_path / "good.dcz"), tmp_path / "n.dcz", x, labels=y, recipe=recipe, warn=told.append, force=True
+    )
     assert "epoch 1 raised the validation loss" in told[0] and "halved, to 15" in told[0]
     assert found.after[1] < 0.1 and found.sparsity == pytest.approx(0.5, abs=0.01)
     given = Recipe(sparsity=0.5, epochs=6, batch=40, threads=1, optimizer="adam", learning_rate=30.0)
-    found = retrain(dcz.load(tmp_path / "good.dcz"), tmp_path / "n.dcz", x, labels=y, recipe=given)
+    found = retrain(dcz.load(tmp_path / "good.dcz"), tmp_path / "n.dcz", x, labels=y, recipe=given, force=True)
     assert not any("undone" in note for note in found.notes)  # a rate that is given is the caller's
 
 
@@ -131,7 +134,7 @@ def test_runs_that_find_a_rate_are_reported(tmp_path):
     x, y = clusters(200)
     told = []
     recipe = Recipe(sparsity=0.5, epochs=1, batch=50, threads=1)
-    retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, progress=told.append)
+    retrain(perceptron(), tmp_path / "net.dcz", x, labels=y, recipe=recipe, progress=told.append, force=True)
     runs = [state for state in told if state.phase == "rate"]
     assert runs[0].epoch == 0 and runs[-1].epoch < runs[-1].epochs and not any(state.is_end for state in runs)
     assert max(state.batch for state in runs) == runs[0].batches == BATCHES

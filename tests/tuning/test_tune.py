@@ -66,7 +66,7 @@ def arrays(source) -> dict[str, np.ndarray]:
 
 
 def tune(source, path, x, **goal) -> tuning.Tuned:
-    return dcz.tune(source, path, {"x": x}, threads=1, **goal)
+    return dcz.tune(source, path, {"x": x}, threads=1, force=True, **goal)
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------
@@ -288,10 +288,10 @@ def test_neither_the_model_nor_the_samples_are_overwritten(tmp_path):
     np.savez(tmp_path / "x.npz", x=correlated())
     for output in ("net.onnx", "x.npz"):
         with pytest.raises(FileAccess, match="is the input itself"):
-            dcz.tune(tmp_path / "net.onnx", tmp_path / output, tmp_path / "x.npz", ratio=6)
+            dcz.tune(tmp_path / "net.onnx", tmp_path / output, tmp_path / "x.npz", ratio=6, force=True)
     models.save(perceptron(), tmp_path / "big.onnx", location="big.data")
     with pytest.raises(FileAccess, match="is the input itself"):
-        dcz.tune(tmp_path / "big.onnx", tmp_path / "big.data", tmp_path / "x.npz", ratio=6)
+        dcz.tune(tmp_path / "big.onnx", tmp_path / "big.data", tmp_path / "x.npz", ratio=6, force=True)
 
 
 # -- what a plan says --------------------------------------------------------------------------------------------------

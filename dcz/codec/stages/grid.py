@@ -18,6 +18,7 @@ from . import entropy
 from .histogram import BINS, Histogram
 
 MAX_ITERATIONS = 12  # of the thresholds; most settle before
+ENTRY_BITS = 16  # of entries that are no multiples of a step: far more than any quality needs
 BISECTIONS = 30  # of the step for a rate
 
 
@@ -72,6 +73,16 @@ def round_step(step: float, bits: int = 12) -> float:
         return step
     mantissa, exponent = math.frexp(step)
     return math.ldexp(round(math.ldexp(mantissa, bits)), exponent - bits)
+
+
+def round_entries(entries: np.ndarray) -> np.ndarray:
+    """Entries (float64) of a codebook rounded to ENTRY_BITS significant bits.
+
+    Then their products with scales, of four bits, are exact in float32, and they are found again from the values alone.
+    """
+    mantissas, exponents = np.frexp(entries)
+    rounded: np.ndarray = np.ldexp(np.rint(np.ldexp(mantissas, ENTRY_BITS)), exponents - ENTRY_BITS)
+    return rounded
 
 
 def rate_slope(step: float) -> float:

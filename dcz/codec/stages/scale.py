@@ -15,6 +15,7 @@ import numpy as np
 
 from ... import arrays
 from ...encoded import step_scales
+from . import entropy
 
 MAX_STEP = 255
 # Times a row's mean of fourth roots, to the power of 4, which outliers hardly change: weights beyond are outliers. For
@@ -34,6 +35,13 @@ class RowScales:
     shape: tuple[int, ...]
     steps: np.ndarray | None = None
 
+    @property
+    def bits(self) -> float:
+        """About how many bits they take: as many as each tells, or 32."""
+        if self.steps is None:
+            return 32 * len(self.scales)
+        return entropy.stable_bits(np.unique(self.steps, return_counts=True)[1], len(self.steps))
+
     def at(self, block: slice) -> np.ndarray:
         """The scale (float64) of each element of a block of the flat tensor."""
         scales: np.ndarray = self.scales[arrays.places(self.shape, self.axis, block)]
@@ -51,6 +59,12 @@ def nearest_steps(scales: np.ndarray) -> np.ndarray:
     steps: np.ndarray = (exponent - 4) * 8 + np.rint(mantissa * 16).astype(np.int64) - 8
     clipped: np.ndarray = np.clip(steps, 0, MAX_STEP).astype(np.uint8)
     return clipped
+
+
+def powers_of_two(row_scales: RowScales) -> RowScales:
+    """The same with the power of two that is nearest to each scale."""
+    powers = np.rint(np.log2(row_scales.scales)).astype(np.int64) - 3
+    return of_steps((8 * np.clip(powers, 0, MAX_STEP // 8)).astype(np.uint8), row_scales.axis, row_scales.shape)
 
 
 def by_rows(

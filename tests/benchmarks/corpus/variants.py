@@ -36,8 +36,8 @@ Make = Callable[[Path, Path, list[Feeds]], Made]
 def _dcz(plan: dcz.Plan | dcz.Settings | None) -> Make:
     def make(model: Path, folder: Path, calibration: list[Feeds]) -> Made:
         said: list[str] = []
-        dcz.compress(model, folder / "made.dcz", plan, threads=1, warn=said.append)
-        dcz.decompress(folder / "made.dcz", folder / "made.onnx")
+        dcz.compress(model, folder / "made.dcz", plan, threads=1, warn=said.append, force=True)
+        dcz.decompress(folder / "made.dcz", folder / "made.onnx", force=True)
         return Made((folder / "made.dcz").stat().st_size, folder / "made.onnx", " ".join(said))
 
     return make

@@ -88,7 +88,7 @@ def _take(folder: Path, kind: str) -> None:
     if (folder / "made.dcz").exists():
         (folder / "made.dcz").rename(path)
     else:  # without isal
-        dcz.compress(folder / "model.onnx", path, subjects.plan(kind))
+        dcz.compress(folder / "model.onnx", path, subjects.plan(kind), force=True)
     (folder / f"{kind}.bytes").write_bytes(subjects.decoded(path))
     with dcz.open(path) as tensors:
         np.save(folder / f"{kind}.npy", subjects.layer(tensors[subjects.LAYER]))

@@ -85,7 +85,7 @@ def dcz_compress(folder: Path, kind: str, threads: int) -> Row:
 
     def work() -> int:
         return (
-            dcz.compress(folder / "model.onnx", folder / "made.dcz", subjects.plan(kind), threads=threads)
+            dcz.compress(folder / "model.onnx", folder / "made.dcz", subjects.plan(kind), threads=threads, force=True)
             .stat()
             .st_size
         )
