@@ -113,7 +113,7 @@ class Recipe:
     pixels: str | None = None
     augment: str | None = None
     temperature: float = 1.0
-    label_share: float = 0.1
+    label_share: float = 0.5
     output_weights: str | None = None
     batch: int = 128
     holdout: float = 0.1

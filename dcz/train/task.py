@@ -125,7 +125,7 @@ class TrainingTask:
     def scalable(self) -> list[ScalableLayer]:
         """The layers whose weights are shared beside their normalizations, if these may be folded in the end."""
         shared = {weight.name for weight in self.network if weight.is_weight and self._is_shared(weight)}
-        return scalable(self.network, shared)
+        return scalable(self.network, shared if self.plan.fold else shared & self.normalizations.added)
 
     def _is_shared(self, weight: Weight) -> bool:
         settings = self.settings[weight.name]

@@ -159,7 +159,7 @@ class Training:
 
     def _start_sharing(self) -> None:
         state, movable = self.state, self.recipe.price is not None or len(self.recipe.bound_fractions) > 1
-        scaling.orient(self._scalable)
+        scaling.fix(self._scalable)
         if self._scalable:  # rows of one size matter alike, and what few batches tell beyond that does harm
             self.pruner.squares.clear()
         elif self.task.shares and (self._is_folded or self.recipe.finds_rate):  # the gradients are others
