@@ -152,7 +152,11 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = 
     found = [sharing.share_exactly(tensor.patterns, mask)]
     if found[0] is None or _has_scales(tensor):  # fewer entries, with scales
         found.append(scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask))
-    if all(each is None for each in found) and tensor.is_finite and _squares_fit(LazyValues(tensor.patterns, tensor.dtype)):
+    if (
+        all(each is None for each in found)
+        and tensor.is_finite
+        and _squares_fit(LazyValues(tensor.patterns, tensor.dtype))
+    ):
         found.append(regrid.share_in_rows(tensor, mask, None))
     by_code: list[Candidate] = []
     for coded in found:

@@ -132,14 +132,20 @@ def round_to_type(weight: Weight) -> None:
 
 
 def share_network(
-    network: Network, settings: Mapping[str, Settings], movable: bool, importance: Mapping[str, torch.Tensor]
+    network: Network,
+    settings: Mapping[str, Settings],
+    movable: bool,
+    importance: Mapping[str, torch.Tensor],
+    price: float | None = None,
 ) -> None:
     """Share each tensor that is not shared yet as its settings (by name) say, but those that share nothing, and those
-    that have none; see share_weights."""
+    that have none; see share_weights, and with a `price` and movable codes, fit_codebook."""
     for weight in network:
         chosen = settings.get(weight.name, LOSSLESS)
         if not weight.shared and not chosen.lossless and not chosen.shares_nothing:
             share_weights(weight, chosen, movable, importance.get(weight.name))
+            if price is not None and weight.latent is not None:
+                fit_codebook(weight, price)
 
 
 def bind_rest(network: Network, seed: int) -> None:

@@ -166,11 +166,7 @@ class Training:
             self.pruner.sample(self.network, self.task.loss, first_batches(self.task, SAMPLED))
         trained = self.task.settings.keys() - {each.name for layer in self._scalable for each in layer.others}
         settings = {name: self.task.settings[name] for name in trained}
-        sharing.share_network(self.network, settings, movable, self.pruner.squares)
-        if self.recipe.price is not None:
-            for weight in self.network:
-                if weight.latent is not None:
-                    sharing.fit_codebook(weight, self.recipe.price)
+        sharing.share_network(self.network, settings, movable, self.pruner.squares, self.recipe.price)
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer = None

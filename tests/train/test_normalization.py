@@ -157,11 +157,7 @@ def test_a_network_is_pruned_and_shared_with_its_normalizations(fold, tmp_path):
     recipe = Recipe(sparsity=0.5, bits=3, epochs=4, share_epochs=1, batch=50, threads=1, drop_idle=False)
     found = retrain(
         normalized(), tmp_path / "net.dcz", x, labels=y, validation=images(200, 1), recipe=recipe,
-<<<<<<< HEAD
-        plan=Plan(dcz.train.BASE, fold=fold), force=True,
-=======
-        plan=Plan(dcz.train.BASE, fold=fold, min_weights=30),
->>>>>>> 9028eb7 (Weights are shared beside their normalizations, which become scales of rows)
+        plan=Plan(dcz.train.BASE, fold=fold, min_weights=30), force=True,
     )  # fmt: skip
     assert found.after[1] < found.before[1] - 0.2
     proto = dcz.load(tmp_path / "net.dcz")
