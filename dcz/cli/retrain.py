@@ -117,7 +117,7 @@ SECTIONS = {
 @click.option("--max-drop", type=SHARE, metavar="P%", help="Say so where the error rises by more points than this.")
 @click.option("--strict", is_flag=True, help="Exit with 1 then, as `dcz check` does.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
-@click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 10%.")
+@click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 50%.")
 @click.option(
     "--augment",
     metavar="CHANGES",
@@ -141,7 +141,9 @@ SECTIONS = {
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
 @click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
-@click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
+@click.option(
+    "--reassign", type=float, metavar="P", help="Let weights change codes, at P a bit; default .01 if rate is found."
+)
 @click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
 @click.option("--holdout", type=SHARE, metavar="P%", help="The percentage of samples kept for validation; default 10%.")
 @click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
