@@ -133,7 +133,8 @@ class Packing:
         with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)
-        head = container.write_head(graph, noted(metadata, folded, snapped), entries)
+        minor = int(any(job.transposed for job in pending))
+        head = container.write_head(graph, noted(metadata, folded, snapped), entries, minor)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         original = None
@@ -170,7 +171,7 @@ class Packing:
         referring = set()
         for number, job in enumerate(pending):
             for tensor in job.tensors:
-                tensor.replace_with_reference(number)
+                tensor.replace_with_reference(number, tensor in job.transposed)
                 referring.add(id(tensor))
         for tensor in self.tensors:
             if id(tensor) not in referring:

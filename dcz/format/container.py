@@ -73,8 +73,9 @@ def is_dcz(path: str | os.PathLike[str]) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
-    """The bytes before the records: header, directory and `graph` (a serialized ModelProto).
+def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], minor: int = 0) -> bytes:
+    """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which takes a reader of
+    version 1.`minor`.
 
     The records follow in the order of `entries`; their offsets are not used.
     """
@@ -92,7 +93,7 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
     stored = min(bytes(plain), deflate(plain), key=len)
-    minor = max((entry.info.minor for entry in entries), default=0)
+    minor = max([minor, *(entry.info.minor for entry in entries)])
     head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
 

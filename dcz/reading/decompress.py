@@ -120,11 +120,12 @@ def decompress(
             files.append(stack.enter_context(replacing(target)))
         total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-            offset = None
+            offsets: dict[bool, int] = {}
             for reference in references[number]:
                 if outside and reference.slot.is_initializer and reference.field == "raw_data":
-                    offset = _append(files[1], data, model.ALIGNMENT) if offset is None else offset
-                    model.make_external(reference, data_path.name, offset, len(data))
+                    if reference.transposed not in offsets:
+                        offsets[reference.transposed] = _append(files[1], reference.data(data), model.ALIGNMENT)
+                    model.make_external(reference, data_path.name, offsets[reference.transposed], len(data))
                 else:
                     model.restore_data(reference, data)
             del data  # before the next one is made
