@@ -73,13 +73,15 @@ def is_dcz(path: str | os.PathLike[str]) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], minor: int = 0) -> bytes:
+def write_head(
+    graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], minor: int = 0, deflated: bytes | None = None
+) -> bytes:
     """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which takes a reader of
-    version 1.`minor`.
+    version 1.`minor`. `deflated`: the graph deflated, where that is known.
 
     The records follow in the order of `entries`; their offsets are not used.
     """
-    stored_graph = min(graph, deflate(graph), key=len)
+    stored_graph = min(graph, deflate(graph) if deflated is None else deflated, key=len)
     plain = bytearray()
     plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
     plain += varint(len(metadata))
