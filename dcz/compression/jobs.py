@@ -18,6 +18,7 @@ from ..codec.stages import prune
 from ..errors import InvalidArgument
 from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
+from . import tied
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
@@ -38,10 +39,14 @@ class ExactNote(str):
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A record to make: the tensors that share it (same content, same settings), the first of which is encoded."""
+    """A record to make: the tensors that share it (same content, same settings), the first of which is encoded.
+
+    `transposed`: those of them that are the first one's transpose.
+    """
 
     tensors: tuple["ModelTensor", ...]
     settings: Settings
+    transposed: frozenset["ModelTensor"] = frozenset()
 
     @property
     def first(self) -> "ModelTensor":
@@ -70,7 +75,7 @@ def jobs(tensors: Sequence["ModelTensor"], plan: Plan, warn: Callable[[str], Non
         numbered += [
             (members[0][0], Job(tuple(tensor for _, tensor in members), settings)) for members in same.values()
         ]
-    ordered = [job for _, job in sorted(numbered, key=lambda pair: pair[0])]
+    ordered = tied.join([job for _, job in sorted(numbered, key=lambda pair: pair[0])], plan)
     _warn_of_exact(ordered, plan, warn)
     return ordered
 

@@ -74,12 +74,15 @@ def is_dcz(path: str | os.PathLike[str]) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry]) -> bytes:
-    """The bytes before the records: header, directory and `graph` (a serialized ModelProto).
+def write_head(
+    graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], minor: int = 0, deflated: bytes | None = None
+) -> bytes:
+    """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which takes a reader of
+    version 1.`minor`. `deflated`: the graph deflated, where that is known.
 
     The records follow in the order of `entries`; their offsets are not used.
     """
-    stored_graph = min(graph, deflate(graph), key=len)
+    stored_graph = min(graph, deflate(graph) if deflated is None else deflated, key=len)
     plain = bytearray()
     plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
     plain += varint(len(metadata))
@@ -93,7 +96,7 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry])
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
     stored = min(bytes(plain), deflate(plain), key=len)
-    minor = max((entry.info.minor for entry in entries), default=0)
+    minor = max([minor, *(entry.info.minor for entry in entries)])
     head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
 
