@@ -46,9 +46,11 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
     if result.tensors and not quiet:
         changed = [row for row in result.tensors if row.decibels != math.inf]
         if result.folded:
-            screen.print(f"compared with the original, {counted(result.folded, 'BatchNormalization')} of it folded likewise:")
+            folded = counted(result.folded, "BatchNormalization")
+            screen.print(f"compared with the original, {folded} of it folded likewise:")
         if result.snapped:
-            screen.print(f"compared with the original, {counted(result.snapped, 'weight')} of it rounded by its QuantizeLinears:")
+            snapped = counted(result.snapped, "weight")
+            screen.print(f"compared with the original, {snapped} of it rounded by its QuantizeLinears:")
         exact = counted(len(result.tensors) - len(changed), "tensor is", "tensors are")
         differ = counted(len(changed), "differs", "differ")
         screen.print(f"{exact} bit for bit the original's, {differ}{':' if changed else ''}")
