@@ -106,7 +106,8 @@ def tune(
     out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to
     the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and meeting
     the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's name, how many are done,
-    and how many there are, anew in each trial, and bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is
+    and how many there are, anew in each trial, and bytes when the file is written; `trial` gets each trial.
+    For the rest see dcz.compress; what `resume` continues is
     the writing of the file at the end.
     Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
