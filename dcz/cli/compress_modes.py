@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from ..arguments import counted
 from ..text import size
 from .common import is_quiet, is_verbose, print_json, printable, warn
 from .work import Work, say, shown
@@ -191,12 +192,12 @@ def _tell_of_calibration(made: Made, mode: Mode) -> None:
     tuned = made.tuned
     if tuned is None or is_quiet():
         return
-    held_out = f"; {tuned.held_out} were held out" if tuned.held_out else ""
+    held_out = f"; {counted(tuned.held_out, 'was', 'were')} held out" if tuned.held_out else ""
     held_out += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-    say(f"calibrated on {tuned.calibrated_on} samples{held_out}")
+    say(f"calibrated on {counted(tuned.calibrated_on, 'sample')}{held_out}")
     if is_verbose() and (tuned.biases or tuned.means):
-        means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
-        say(f"{tuned.biases} biases{means} moved to take mean errors")
+        means = f" and {counted(tuned.means, 'BatchNormalization mean')}" if tuned.means else ""
+        say(f"{counted(tuned.biases, 'bias', 'biases')}{means} moved to take mean errors")
     if isinstance(mode, Calibrated) and mode.options["distill"]:
         _tell_of_distillation(tuned.distilled)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ..arguments import counted
 from ..evaluation.verify import Verification
 from .terminal import Column, console, safe, shorten, table
 
@@ -40,22 +41,26 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
     """`dcz verify`: the worst tensors, with `verbose` all; with `quiet`, the file and the outputs alone."""
     screen = console()
     engines = " and ".join(result.engines)
-    text = f": intact; {result.records} records, {result.decoded_bytes:,} bytes decoded with {engines}"
+    text = f": intact; {counted(result.records, 'record')}, {result.decoded_bytes:,} bytes decoded with {engines}"
     screen.print(shorten(result.path, max(20, screen.width - len(text))) + text)
     if result.tensors and not quiet:
         changed = [row for row in result.tensors if row.decibels != math.inf]
         if result.folded:
-            screen.print(f"compared with the original, {result.folded} BatchNormalizations of it folded likewise:")
+            folded = counted(result.folded, "BatchNormalization")
+            screen.print(f"compared with the original, {folded} of it folded likewise:")
         if result.snapped:
-            screen.print(f"compared with the original, {result.snapped} weights of it rounded by its QuantizeLinears:")
-        screen.print(
-            f"{len(result.tensors) - len(changed)} tensors are bit for bit the original's, {len(changed)} differ:"
-        )
+            snapped = counted(result.snapped, "weight")
+            screen.print(f"compared with the original, {snapped} of it rounded by its QuantizeLinears:")
+        exact = counted(len(result.tensors) - len(changed), "tensor is", "tensors are")
+        differ = counted(len(changed), "differs", "differ")
+        screen.print(f"{exact} bit for bit the original's, {differ}{':' if changed else ''}")
         if changed:
             screen.print(_tensor_differences(result.worst_first, screen.width, verbose))
     if result.outputs and result.drawn:
         shapes = ", ".join(
-            f"{name} {'x'.join(map(str, shape)) or 'scalar'}" for name, shape in result.input_shapes.items()
+            f"{name} {'x'.join(map(str, shape)) or 'scalar'}"
+            + (f" (all {result.constant_inputs[name]:g})" if name in result.constant_inputs else "")
+            for name, shape in result.input_shapes.items()
         )
         screen.print(f"on drawn inputs, no real samples (give these with --data): {safe(shapes)}")
     elif result.outputs:

@@ -87,6 +87,10 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
         plan.settings(tensor.name, tensor.is_weight, size) if tensor.dtype.real and size else LOSSLESS
         for tensor, size in zip(tensors, elements, strict=True)
     ]
+    chosen = [
+        settings if settings is plan.default or not settings.adapt else adapted(settings, tensors)
+        for settings in chosen
+    ]
     for number, tensor in enumerate(tensors):
         if tensor.grid is not None and _only_quality(chosen[number]):  # the grid says how exact it is
             chosen[number] = LOSSLESS
@@ -140,8 +144,7 @@ def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
     prunes = plan.default.sparsity is not None or plan.default.threshold is not None
     if plan.default == DEFAULT or plan.default.lossless or (plan.default.shares_nothing and not prunes):
         return
-    holds_data = any(tensor.nbytes for tensor in tensors)
-    if holds_data and not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
+    if not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
         floats = [tensor for tensor in tensors if tensor.dtype.real]
         largest = max(floats, key=lambda tensor: tensor.nbytes).name if floats else ""
         raise InvalidArgument(

@@ -13,7 +13,7 @@ from dcz import InvalidArgument
 from dcz.codec import quality
 from dcz.compression import jobs
 from dcz.model import load
-from dcz.plan import LOSSLESS, SAFE_QUALITY, Plan, Settings
+from dcz.plan import LOSSLESS, PRESETS, SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
 
 
@@ -147,6 +147,18 @@ def test_the_default_adapts_to_the_network_and_a_quality_that_is_given_does_not(
     assert margin > 5
     assert [each.quality for each in adapted] == pytest.approx([each.quality + margin for each in given])
 
+    rules = (Rule(("w1",), PRESETS["small"]), Rule(("w2",), Settings(quality=26.0)))
+    by_rule = jobs.settings_of(tensors, Plan(rules=rules))
+    assert [by_rule[n].quality for n in (1, 2)] == pytest.approx([26 + margin, 26], abs=0.01)
+
     dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz")
     said = dcz.inspect(tmp_path / "net.dcz").metadata["settings"]
     assert said == f"quality={round(SAFE_QUALITY + margin, 2)}"  # what it was made with
+
+
+@pytest.mark.parametrize("settings", [Settings(bits=4), Settings(sparsity=0.5), Settings(quality=20.0)], ids=str)
+def test_a_lossy_option_is_refused_where_a_model_has_no_tensors(settings, tmp_path):
+    net = models.model([helper.make_node("Relu", ["x"], ["y"])], {"x": [2]}, {"y": [2]})
+    with pytest.raises(InvalidArgument, match="acts on floating-point weights"):
+        dcz.compress(net, tmp_path / "net.dcz", settings)
+    assert dcz.load(dcz.compress(net, tmp_path / "net.dcz")) == net
