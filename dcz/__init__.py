@@ -14,7 +14,7 @@ __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
     "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
-    "open", "retrain", "sensitivity", "tune", "verify",
+    "open", "report", "retrain", "sensitivity", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,6 +30,7 @@ _HOMES = {
     "budget.judge": ("check",),
     "comparison.diff": ("diff",),
     "evaluation.evaluate": ("evaluate",),
+    "reporting.report": ("report",),
     "evaluation.verify": ("verify",),
     "tuning.sensitivity": ("sensitivity",),
     "tuning.tune": ("tune",),
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .reading.inspect import inspect
     from .reading.tensors import Tensors
     from .reading.tensors import Tensors as open  # noqa: A004, N813 (dcz.open, as builtins have open)
+    from .reporting.report import report
     from .train.recipe import Recipe
     from .train.retraining import retrain
     from .tuning.sensitivity import sensitivity

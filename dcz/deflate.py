@@ -70,14 +70,10 @@ def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
     return deflated / (len(starts) * _PROBE) * len(data) < _PROBE_MARGIN * nbytes
 
 
-def deflates_below(data: "ReadableBuffer", nbytes: int) -> bool:
-    """Whether `data` deflates to less than `nbytes`; stops as soon as it does not."""
-    view, compressor, deflated = memoryview(data), _compressor(search=True), 0
-    for start in range(0, len(view), _CHUNK):
-        deflated += len(compressor.compress(view[start : start + _CHUNK]))
-        if deflated >= nbytes:
-            return False
-    return deflated + len(compressor.flush()) < nbytes
+def deflate_below(data: "ReadableBuffer", nbytes: int) -> bytes | None:
+    """`deflate`, or None as soon as that takes `nbytes` or more."""
+    view = memoryview(data)
+    return deflate_chunks((view[start : start + _CHUNK] for start in range(0, len(view), _CHUNK)), True, nbytes)
 
 
 def _compressor(search: bool) -> "zlib._Compress":

@@ -145,6 +145,12 @@ class Tensor:
         return all(np.isfinite(values(block, self.dtype)).all() for block in blocks)
 
 
+def transpose(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """The bytes (uint8, flat) of the transpose of a matrix of `shape`, from its bytes; elements of 8 bits or more."""
+    turned: np.ndarray = np.ascontiguousarray(data.reshape(*shape, dtype.bits // 8).swapaxes(0, 1)).reshape(-1)
+    return turned
+
+
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
     """Rows and columns of a tensor as a matrix (spec, section 7): leading dims of 1 dropped, first dim by the rest."""
     dims = list(shape)

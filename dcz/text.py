@@ -33,7 +33,10 @@ def shorten(text: str, width: int) -> str:
     """`text` in at most `width` columns: what is too long loses its middle, as both ends tell names apart."""
     if cells(text) <= width:
         return text
-    left, right = list(text[: len(text) // 2]), list(text[len(text) // 2 :])
+    most = (
+        4 * max(width, 0) + 8
+    )  # characters of an end that may be left, accents among them: names may be of any length
+    left, right = list(text[: len(text) // 2][:most]), list(text[len(text) // 2 :][-most:])
     while (left or right) and cells("".join([*left, ELLIPSIS, *right])) > width:
         if len(left) > len(right):
             left.pop()

@@ -15,6 +15,7 @@ import click
 
 import dcz
 from dcz import cli
+from dcz.cli.help import EXIT_CODES
 
 HERE = Path(__file__).resolve().parent
 WRITTEN = "<!-- Written by `make reference`: change the help or the docstring, and not this page. -->\n"
@@ -88,8 +89,8 @@ def _sections(command: click.Command, context: click.Context) -> dict[str, list[
 
 
 def _exit_codes() -> Iterator[str]:
-    """The table in the help of `dcz`, one row a code."""
-    for code, text in re.findall(r"^ *(\d+) +(.+)$", cli.EXIT_CODES, flags=re.M):
+    """The table of `dcz help exit-codes`, one row a code."""
+    for code, text in EXIT_CODES.items():
         yield f"| {code} | {_cell(text)} |\n"
 
 

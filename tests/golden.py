@@ -31,24 +31,14 @@ import onnx
 from onnx import TensorProto, helper
 
 import dcz
+from dcz import cli
 from tests import models
 from tests.networks import perceptron
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = Path(__file__).with_suffix(".json")
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-COMMANDS = (
-    "compress",
-    "retrain",
-    "decompress",
-    "inspect",
-    "verify",
-    "evaluate",
-    "sensitivity",
-    "check",
-    "diff",
-    "completion",
-)
+COMMANDS = cli.COMMANDS
 
 # -- models ------------------------------------------------------------------------------------------------------------
 

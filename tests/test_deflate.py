@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcz.deflate import deflate, deflates_below, may_deflate_below
+from dcz.deflate import deflate, deflate_below, may_deflate_below
 
 SIZE = 40 << 20  # bytes: more than are deflated without probes
 NOISE = np.random.default_rng(0).integers(0, 256, SIZE, np.uint8).tobytes()
@@ -34,4 +34,5 @@ def test_small_data_is_not_probed():
 def test_it_deflates_below_more_than_its_length_and_not_below_that():
     data = NOISE[:300_000] + bytes(3_000_000)
     size = len(deflate(data))
-    assert deflates_below(data, size + 1) and not deflates_below(data, size) and not deflates_below(data, 10)
+    assert deflate_below(data, size + 1) == deflate(data)
+    assert deflate_below(data, size) is None and deflate_below(data, 10) is None

@@ -71,7 +71,7 @@ KINDS = {
     "saved_model.pb": (b"\x08\x01\x12\xd2\x05\x0a\x10" + bytes(8), "SavedModel", "tf2onnx.convert --saved-model ."),
     "net.engine": (b"ftrt" + bytes(80), "a TensorRT engine", "built from"),
     "net.xml": (b'<?xml version="1.0"?>\n<net name="x" version="11">', "an OpenVINO model", "converted from"),
-    "net.gz": (gzip.compress(MODEL), "packed by gzip", "gunzip -c net.gz > net"),
+    "net.gz": (gzip.compress(MODEL, mtime=0), "packed by gzip", "gunzip -c net.gz > net"),
     "net.xz": (lzma.compress(MODEL), "packed by xz", "xz -dc net.xz > net"),
     "net.bz2": (bz2.compress(MODEL), "packed by bzip2", "bunzip2 -c net.bz2 > net"),
     "net.zst": (b"\x28\xb5\x2f\xfd" + bytes(20), "packed by zstd", "zstd -d net.zst -o net"),
@@ -191,7 +191,7 @@ def test_an_onnx_model_is_no_dcz_file(tmp_path):
     [
         (POINTER, "a git-lfs pointer, .*`git -C .* lfs pull --include weights.bin` fetches the file"),
         (b"<html>Not found</html>", "a web page"),
-        (gzip.compress(bytes(100)), "packed by gzip: `gunzip"),
+        (gzip.compress(bytes(100), mtime=0), "packed by gzip: `gunzip"),
         (b"", "an empty file: download it"),
     ],
 )

@@ -18,6 +18,7 @@ from tests import ROOT
 FLOORS = [
     "__main__ __init__",
     "cli",
+    "reporting",
     "tuning",
     "train",
     "calibrate",
@@ -41,7 +42,7 @@ COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {
     "numpy": "tensor encoded arrays codec format model reading comparison compression evaluation calibrate "
-    "tuning train",
+    "tuning train reporting",
     "onnx": "model", "google": "model",
     "onnxruntime": "evaluation.runtime",
     "torch": "train.pytorch",
@@ -53,7 +54,8 @@ HOMES = {
     "rich": "cli display.progress",
 }  # fmt: skip
 HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
-LAZY = {"cli.show", "cli.show_samples"}  # prints with rich, and is itself imported only by commands at work
+# These print with rich or look into arrays, and are themselves imported only by commands at work.
+LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.show_samples", "cli.terminal"}
 LOOSE = 13  # modules at the top of dcz/, at most: all of them vocabulary
 
 

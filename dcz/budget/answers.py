@@ -1,12 +1,9 @@
 """How good the answers of a file are: the figures of min-agreement and min-top1, by one run over the samples."""
 
-from collections.abc import Callable
-
+from ..display.progress import Progress
 from ..errors import InvalidArgument
 from ..evaluation.evaluate import Evaluation, evaluate
 from .config import Budgeted
-
-Progress = Callable[[str, int, int], None]
 
 
 def evaluated(path: str, entry: Budgeted, threads: int | None, progress: Progress) -> Evaluation | None:

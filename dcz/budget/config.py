@@ -17,11 +17,14 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import FileAccess, InvalidArgument
 from . import limits
 from .limits import FAIL, LEVELS, WARN, Limit
+
+if TYPE_CHECKING:
+    from ..evaluation.given import Data, Labels
 
 NAMES = ("dcz.toml", "pyproject.toml")
 _FILES = ("baseline", "against", "data")  # keys whose values are paths
@@ -33,16 +36,16 @@ _KEYS = ("path", "level", *_FILES, "labels", *limits.KINDS)
 class Budgeted:
     """What is asked of the files that `path`, which may hold wildcards, names.
 
-    `baseline`, `against` and `data` are paths; `labels` is an array of `data`, or a path. `config` and `line` say where
-    it is written.
+    `baseline` and `against` are paths; `data` and `labels` are what `evaluate` takes: in a file these are paths, or the
+    name of an array. `config` and `line` say where it is written.
     """
 
     path: str
     limits: tuple[Limit, ...] = ()
     baseline: str | None = None
     against: str | None = None
-    data: str | None = None
-    labels: str | None = None
+    data: "Data | None" = None
+    labels: "Labels | None" = None
     config: str | None = None
     line: int = 1
 

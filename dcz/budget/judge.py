@@ -6,15 +6,17 @@ judge_all(entries)                                     ->   a verdict on each fi
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..display import html
+from ..display.progress import Progress, shown
 from ..errors import SEVERAL, DczError, InvalidArgument, exit_code, message
 from ..evaluation.evaluate import Evaluation
+from ..evaluation.given import Data, Labels
 from ..reading.inspect import TensorReport, inspect
 from ..reading.memory import Decoded, decoded
 from . import answers, baseline, limits, reasons, remedies
-from .answers import Progress
 from .baseline import Baseline, Weight
 from .config import Budgeted, check_complete
 from .evidence import Evidence
@@ -22,10 +24,6 @@ from .figures import figure
 from .limits import FAIL, Limit
 from .reasons import LARGEST, Reason
 from .remedies import Remedy
-
-
-def _silent(name: str, done: int, total: int) -> None:
-    """Progress that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Budget:
         return not self.holds and self.level == FAIL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """All budgets of a file; `largest` are its largest tensors, as they lie in the file.
 
@@ -66,7 +64,7 @@ class Verdict:
     file_bytes: int | None = None
     memory_bytes: int | None = None
     baseline_bytes: int | None = None
-    weight: Weight | None = field(default=None, repr=False)
+    weight: Weight | None = None
     error: Exception | None = None
     config: str | None = None
     line: int = 1
@@ -92,6 +90,21 @@ class Verdict:
         if not self.holds:
             return "missed"
         return "warning" if self.missed else "holds"
+
+    def __repr__(self) -> str:
+        from .formats import words
+
+        missed = "".join(f"; {budget.name} {words.sentence(budget)}" for budget in self.missed)
+        return f"<{words.title(self)}{missed}>"
+
+    def _repr_html_(self) -> str:
+        from .formats import words
+
+        rows = [
+            [each.name, words.status(each), words.figure(each), words.limit(each), each.note] for each in self.budgets
+        ]
+        why = [(each.name, line) for each in self.missed for line in words.why(each)]
+        return html.page(words.title(self), why, ["budget", "", "figure", "limit", ""], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -121,10 +134,11 @@ def check(
     max_exact: float | str | None = None,
     min_agreement: float | str | None = None,
     against: str | os.PathLike[str] | None = None,
-    data: str | os.PathLike[str] | None = None,
+    data: Data | None = None,
     min_top1: float | str | None = None,
-    labels: str | os.PathLike[str] | None = None,
+    labels: Labels | None = None,
     threads: int | None = None,
+    progress: Progress = None,
 ) -> Verdict:
     """Hold a `.dcz` or `.onnx` file (its external data included) against budgets; raises DczError.
 
@@ -133,7 +147,8 @@ def check(
     `min_ratio`: how many times smaller than its source a `.dcz` file must be; `max_exact`: the share of the tensors'
     bytes that pruning and sharing have not touched; `max_growth`: bytes, or a percentage, more than in `baseline`, a
     JSON of `dcz check --update-baseline` or an older model. `min_agreement`: the share of equal answers with the model
-    `against` on the samples `data`; `min_top1`: of right ones by `labels` (see evaluate).
+    `against` on the samples `data`; `min_top1`: of right ones by `labels`. Samples, labels and `progress` are as
+    `evaluate` takes them.
     """
     given = {
         "max-size": max_size, "min-ratio": min_ratio, "max-tensor-size": max_tensor_size, "max-growth": max_growth,
@@ -142,14 +157,15 @@ def check(
     asked = tuple(limits.parse(name, value) for name, value in given.items() if value is not None)
     if not asked:
         raise InvalidArgument("no budget given: use --max-size, --min-ratio or another limit")
-    against, data, labels, old = (None if p is None else os.fspath(p) for p in (against, data, labels, baseline))
-    entry = Budgeted(os.fspath(path), asked, old, against, data, labels)
+    other, old = (None if place is None else os.fspath(place) for place in (against, baseline))
+    entry = Budgeted(os.fspath(path), asked, old, other, data, labels)
     check_complete(entry)
-    return judge(os.fspath(path), entry, threads=threads)
+    with shown(progress, "evaluating", "samples") as report:
+        return judge(os.fspath(path), entry, None, threads, report)
 
 
 def judge(
-    path: str, entry: Budgeted, old: Baseline | None = None, threads: int | None = None, progress: Progress = _silent
+    path: str, entry: Budgeted, old: Baseline | None = None, threads: int | None = None, progress: Progress = None
 ) -> Verdict:
     """Hold one file against the limits of an entry; `old`: its baseline, read where it is None. Raises DczError."""
     asks_growth = any(limit.name == "max-growth" for limit in entry.limits)
@@ -168,7 +184,7 @@ def judge(
     )  # fmt: skip
 
 
-def judge_all(entries: Iterable[Budgeted], threads: int | None = None, progress: Progress = _silent) -> list[Verdict]:
+def judge_all(entries: Iterable[Budgeted], threads: int | None = None, progress: Progress = None) -> list[Verdict]:
     """The verdict on each file that the entries name; one that cannot be read, or judged, stops none of the others."""
     verdicts: list[Verdict] = []
     baselines: dict[str, Baseline | None] = {}

@@ -4,6 +4,7 @@ Remedy("the best quality within the limit", "dcz compress -f net.onnx -o net.dcz
 """
 
 import json
+import os
 import shlex
 from dataclasses import dataclass
 
@@ -77,13 +78,18 @@ def _tensor_remedies(limit: Limit, evidence: Evidence) -> tuple[Remedy, ...]:
     return (Remedy("with a plan.toml of\n" + "\n".join(rules), evidence.compress("--plan plan.toml")),)
 
 
+def _quoted(given: object, placeholder: str) -> str:
+    """A path for a command line; a placeholder for what is no path, but arrays."""
+    return shlex.quote(os.fspath(given)) if isinstance(given, (str, os.PathLike)) else placeholder
+
+
 def _answer_remedies(limit: Limit, evidence: Evidence) -> tuple[Remedy, ...]:
-    data = shlex.quote(evidence.entry.data or "x.npz")
+    data = _quoted(evidence.entry.data, "SAMPLES.npz")
     if not evidence.is_dcz:
         return (Remedy("a model file is as good as it is: train it further, or change the limit"),)
     options = [f"--calibrate {data}"]
     if limit.name == "min-top1":
-        options.append(f"--labels {shlex.quote(evidence.entry.labels or 'y')} --max-drop 0.5%")
+        options.append(f"--labels {_quoted(evidence.entry.labels, 'LABELS.npy')} --max-drop 0.5%")
     else:
         options.append(f"--max-drop {100 * (1 - limit.value) / 2:.3g}%")
     what = "the smallest file whose answers change half as much as they may, where such samples tell"

@@ -4,7 +4,6 @@ Results go to stdout, everything for people to stderr. Exit codes are those of d
 """
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
@@ -13,54 +12,29 @@ import click
 
 from .. import __version__
 from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
-from .common import printable
+from ..text import printable
+from .sections import CommandGroup
 
-COMMANDS = (
-    "compress",
-    "retrain",
-    "decompress",
-    "inspect",
-    "verify",
-    "evaluate",
-    "sensitivity",
-    "samples",
-    "check",
-    "diff",
-    "completion",
-)
+GROUPS = {
+    "Make": ("compress", "retrain", "decompress"),
+    "Look": ("inspect", "diff", "report"),
+    "Prove": ("verify", "evaluate", "check"),
+    "Tune": ("samples", "sensitivity"),
+    "Help": ("help", "completion"),
+}
+COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 BAD_USAGE = 2
 
-EXIT_CODES = """\b
-Exit codes:
-  0    success
-  1    a check failed: a budget is missed, models differ, or too many answers are wrong
-  2    wrong usage: options, a plan, a size
-  3    the input is no ONNX model, or not a suitable one
-  4    the .dcz file is corrupt
-  5    the .dcz file is of a later version
-  6    a file cannot be read or written (the old output is untouched)
-  7    an optional package is missing
-  8    of several models, some failed, and not all for one of these reasons
-  9    worker processes died, or a cluster does not answer (the old output is untouched)
-  70   a fault of dcz itself; please report it
-  71   not enough memory (the old output is untouched)
-  130  interrupted (the old output is untouched); 143 where another program asked for it
-"""
+
+class _Commands(CommandGroup):
+    groups, package = GROUPS, __name__
 
 
-class _Commands(click.Group):
-    """Commands whose modules are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Their names, in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of this name."""
-        return importlib.import_module(f".{name}", __name__).command if name in COMMANDS else None
-
-
-@click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    epilog="`dcz help COMMAND` shows a command's options, `dcz help exit-codes` what exit codes mean.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="dcz")
 def cli() -> None:
     """Make ONNX models small: prune, share and Huffman-code their weights into a .dcz file, and get the model back.
@@ -98,14 +72,13 @@ def _run() -> int:
         elif hasattr(getattr(sys, name), "reconfigure"):  # a name or a bar that the encoding lacks is no failure
             getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
-        code = cli.main(standalone_mode=False) or 0
+        code = cli.main(prog_name="dcz", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
-        return BAD_USAGE
+        return _fail(_usage_error(error), BAD_USAGE)
     except (click.Abort, KeyboardInterrupt) as error:
         return _fail("; ".join(["interrupted; no file was left half written", *_notes(error)]), INTERRUPTED)
     except SystemExit as stop:  # see main
@@ -123,6 +96,13 @@ def _run() -> int:
         if os.environ.get("DCZ_TRACEBACK"):
             raise
         return _fail(message(error), exit_code(error))
+
+
+def _usage_error(error: click.ClickException) -> str:
+    """What is wrong with a command line, in a sentence that says where its options are listed."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    return f"{text[:1].lower()}{text[1:]}; see {ctx.command_path} --help" if ctx is not None else text
 
 
 def _notes(error: BaseException) -> list[str]:

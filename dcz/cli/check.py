@@ -97,7 +97,7 @@ def command(
 
     outputs = check_output.parse((*formats, *(["json"] if as_json else [])))
     entries = _entries(files, config, options, update_baseline)
-    with progress("evaluating", quiet or not sys.stderr.isatty(), samples=True) as report:
+    with progress("evaluating", quiet or not sys.stderr.isatty()) as report:
         verdicts = judge_all(entries, threads, report)
     if update_baseline:
         verdicts = _update(entries, verdicts, whole=not files)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -12,8 +11,15 @@ from click.shell_completion import CompletionItem
 
 from ..arguments import as_percent, parse_share
 from ..errors import InvalidArgument
-from ..text import printable as printable  # told here, too, to the commands
-from ..text import size as size
+from ..text import printable, size
+from . import work
+
+__all__ = [
+    "FILE", "SHARE", "FilePath", "OptionWithAliases", "Share", "add_verbosity", "as_json", "check_minimum",
+    "data_option", "finite", "force", "is_quiet", "is_verbose", "labels_option", "min_agreement", "no_fold_option",
+    "option_with_aliases", "plan_option", "print_json", "printable", "progress", "quiet_option", "size",
+    "threads", "warn",
+]  # fmt: skip
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -99,7 +105,6 @@ plan_option = option_with_aliases(
 no_fold_option = click.option(
     "--no-fold", is_flag=True, help="Leave BatchNormalizations apart from the layers before them."
 )
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, and of the result only the last line.")
 labels_option = click.option(
     "--labels", metavar="Y", help="The true classes: an array of X.NPZ, or an .npy or .npz file."
 )
@@ -108,7 +113,46 @@ max_bytes_option = click.option(
     metavar="SIZE",
     help="Refuse a .dcz that decodes to more, before decoding: 2GB, 500MiB; default: 1 GiB, or 1024 times the file.",
 )
+QUIET, VERBOSE = "dcz.quiet", "dcz.verbose"  # in the context's meta
+_HELP = {
+    "quiet": "No progress, and of the result only what matters most.",
+    "verbose": "Show all there is; of a fault of dcz itself, also where in dcz it was.",
+}
 force = click.option("--force", "-f", is_flag=True, help="Replace an output file that exists.")
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    """Note what was asked for, for is_quiet and is_verbose."""
+    ctx.meta[QUIET if param.name == "quiet" else VERBOSE] = value
+    if ctx.meta.get(QUIET) and ctx.meta.get(VERBOSE):
+        raise InvalidArgument("give -q or -v, not both")
+    return value
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, is_eager=True, callback=_keep, help=_HELP["quiet"])
+
+
+def add_verbosity(command: click.Command) -> click.Command:
+    """Change `command`: give it -q and -v, if it has none; see is_quiet and is_verbose."""
+    for name, text in _HELP.items():
+        if not any(param.name == name for param in command.params):
+            option = click.Option(
+                [f"-{name[0]}", f"--{name}"], is_flag=True, is_eager=True, expose_value=False, callback=_keep, help=text
+            )
+            command.params.append(option)
+    return command
+
+
+def is_quiet() -> bool:
+    """Whether the command that runs was given -q."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(QUIET))
+
+
+def is_verbose() -> bool:
+    """Whether the command that runs was given -v."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.meta.get(VERBOSE))
 
 
 def print_json(value: Any) -> None:
@@ -127,51 +171,14 @@ def finite(value: Any) -> Any:
 
 def warn(message: str) -> None:
     """Print a warning to stderr."""
-    click.echo(f"dcz: warning: {printable(message)}", err=True)
+    work.say(f"dcz: warning: {printable(message)}")
 
 
 @contextlib.contextmanager
-def progress(verb: str, quiet: bool = False, samples: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress callback for stderr: a bar with the tensor's name on a terminal, else a line each tenth of the way.
-
-    Counts bytes, or `samples`.
-    """
-    if quiet:
-        yield lambda name, done, total: None
-        return
-    if not sys.stderr.isatty():
-        yield _Lines(verb)
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn(verb),
-        BarColumn(),
-        MofNCompleteColumn() if samples else DownloadColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[tensor]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(verb, total=None, tensor="")
-        yield lambda name, done, total: bar.update(task, completed=done, total=total, tensor=escape(printable(name)))
-
-
-class _Lines:
-    """A progress callback that prints a line each tenth of the way."""
-
-    def __init__(self, verb: str):
-        self.verb, self.tenth = verb, 0
-        self.total: int | None = None
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        if total != self.total:  # another part of the work
-            self.tenth, self.total = 0, total
-        tenth = 10 * done // total if total else 10
-        if tenth > self.tenth:
-            self.tenth = tenth
-            click.echo(f"{self.verb} {10 * tenth:3d} %  {printable(name)}", err=True)
+def progress(verb: str, quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress callback (name, done, total) that shows one line of work on stderr, unless -q: see `work`."""
+    with work.shown(work.Work(verb), quiet or is_quiet()) as shown:
+        yield shown.report
 
 
 min_agreement = click.option(

@@ -1,8 +1,6 @@
 """`dcz compress`"""
 
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,21 +14,28 @@ from .common import (
     labels_option,
     no_fold_option,
     plan_option,
-    print_json,
-    quiet_option,
     threads,
 )
-
-if TYPE_CHECKING:
-    from ..plan import Plan
+from .sections import sectioned
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and more for small and depthwise networks"
 
+SECTIONS = {
+    "Result": ("output", "output_dir", "recursive", "force", "resume"),
+    "How good, how small": ("preset", "lossless", "quality", "max_size", "ratio"),
+    "With inputs of your own": ("calibrate", "max_drop", "labels", "distill"),
+    "Pruning": ("sparsity", "threshold", "index_bits"),
+    "Sharing": ("bits", "init", "seed", "step", "rate", "no_share", "codebook"),
+    "Which tensors": ("plan", "include", "exclude", "no_fold"),
+    "Run": ("threads", "workers", "cluster"),
+}
 
-@click.command("compress")
+
+@click.command("compress", cls=sectioned(SECTIONS))
 @click.argument("models", type=FILE, nargs=-1, required=True, metavar="MODEL...")
 @click.option("-o", "--output", type=FILE, help="The .dcz file of one MODEL; default: MODEL with the suffix .dcz.")
 @click.option("--output-dir", type=FILE, metavar="OUT", help="The folder of the .dcz files; made where it is missing.")
+@click.option("-r", "--recursive", is_flag=True, help="Of a folder MODEL: its subfolders, too.")
 @click.option("--preset", type=click.Choice(tuple(PRESETS)), help="A starting point: see above.")
 @click.option("--lossless", is_flag=True, help="Keep every tensor bit for bit.")
 @click.option(
@@ -96,7 +101,6 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and
     help="Whether the same command goes on from OUTPUT.partial after it was stopped; default: from 1 GB on.",
 )
 @no_fold_option
-@quiet_option
 @threads
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share --threads.")
 @click.option("--cluster", metavar="TCP://HOST:PORT", help="Work on a running Dask cluster (dcz[cluster]).")
@@ -106,6 +110,7 @@ def command(
     models: tuple[str, ...],
     output: str | None,
     output_dir: str | None,
+    recursive: bool,
     preset: str | None,
     plan: str | None,
     include: tuple[str, ...],
@@ -117,7 +122,6 @@ def command(
     labels: str | None,
     distill: bool,
     resume: bool | None,
-    quiet: bool,
     threads: int | None,
     workers: int | None,
     cluster: str | None,
@@ -136,8 +140,9 @@ def command(
     changes no output (--no-fold: are not). The file is decoded once more before it replaces OUTPUT.
 
     Several models become OUT/NAME.dcz, or NAME.dcz beside each; those of one name keep the folders that tell them
-    apart. Every option is for each of them, --calibrate for models that take the same inputs. One that fails does not
-    stop the rest: it is reported at the end, and the exit code is that of the failures, or 8 where these differ.
+    apart. A folder stands for the ONNX files in it, with -r in its subfolders too, which OUT then has likewise. Every
+    option is for each of them, --calibrate for models that take the same inputs. One that fails does not stop the rest:
+    it is reported at the end, and the exit code is that of the failures, or 8 where these differ.
 
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images, ImageNet validation):
@@ -154,17 +159,17 @@ def command(
       dcz compress model.onnx --max-size 1.5MB
       dcz compress model.onnx --sparsity 80% --bits 5 --exclude 'stem.*'
       dcz compress model.onnx --calibrate samples.npz --labels y --max-drop 0.5%
-      dcz compress models/*.onnx --output-dir packed
+      dcz compress models/ -r --output-dir packed
     """
     from dataclasses import replace
 
     from ..arguments import parse_limit
     from ..errors import InvalidArgument
     from ..plan import DROPS
-    from ..reading.inspect import inspect
-    from . import compress_modes, show
+    from . import compress_modes as modes
+    from .compress_goal import check_goal, make_plan
 
-    _check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
+    check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
     options["preset"] = None if calibrate else preset
     settings = make_plan(plan, include, exclude, lossless, no_share, options)
     settings = replace(settings, fold=False) if no_fold else settings
@@ -174,27 +179,19 @@ def command(
     common: dict[str, Any] = {"plan": settings, "threads": threads, "force": force, "resume": resume}
     goal: dict[str, Any] = {"max_bytes": limit, "ratio": ratio}
     executor: dict[str, Any] = {"workers": workers, "cluster": cluster}
-    compress_one: Callable[[compress_modes.ModelPath, compress_modes.ModelPath], None]
+    mode: modes.Mode
     if calibrate is not None:
         drop = DROPS.get(preset or "") if max_drop is None else max_drop
         goal |= {"max_drop": drop, "labels": labels, "distill": distill}
-        compress_one = partial(compress_modes.compress_calibrated, samples=calibrate, quiet=quiet, **goal, **common)
+        mode = modes.Calibrated(calibrate, goal | common)
     elif max_size is None and ratio is None:
-        compress_one = partial(compress_modes.compress_by_plan, quiet=quiet, **executor, **common)
+        mode = modes.ByPlan(executor | common)
     else:
-        compress_one = partial(compress_modes.compress_to_budget, quiet=quiet, **goal, **executor, **common)
-    if len(models) > 1 or output_dir is not None:
-        compress_modes.compress_several(models, output, output_dir, compress_one, as_json, quiet)
-        return
-    output = output or _beside(models[0])
-    compress_one(models[0], output)
-    result = inspect(output)
-    if not quiet and "folded" in result.metadata:
-        click.echo(f"{result.metadata['folded']} BatchNormalizations folded into the layers before them", err=True)
-    if not quiet and "snapped" in result.metadata:
-        snapped = f"{result.metadata['snapped']} weight tensors put on the grids that QuantizeLinear rounds them to"
-        click.echo(f"{snapped}: the outputs are the same to the bit", err=True)
-    print_json(result.to_dict()) if as_json else show.compressed(result, quiet)
+        mode = modes.ToBudget(goal | executor | common)
+    if len(models) > 1 or output_dir is not None or modes.is_folder(models[0]):
+        modes.compress_several(models, output, output_dir, recursive, mode, as_json)
+    else:
+        modes.compress_one(models[0], output or _beside(models[0]), mode, as_json)
 
 
 def _beside(model: str) -> str:
@@ -206,64 +203,3 @@ def _beside(model: str) -> str:
     if Path(model).exists() and not Path(model).is_file() and not Path(model).is_dir():
         raise InvalidArgument(f"{model}: is no ordinary file beside which another could lie; name the output with -o")
     return str(Path(model).with_suffix(".dcz"))
-
-
-def _check_goal(
-    preset: str | None,
-    lossless: bool,
-    calibrate: str | None,
-    labels: str | None,
-    distill: bool,
-    max_size: str | None,
-    ratio: float | None,
-    max_drop: float | None,
-) -> None:
-    """Raise InvalidArgument for options that ask for different things, before any work."""
-    from ..errors import InvalidArgument
-
-    if max_drop is not None and calibrate is None:
-        raise InvalidArgument("--max-drop is judged by inputs of the model: give --calibrate too")
-    if labels is not None and calibrate is None:
-        raise InvalidArgument("--labels are those of the samples that calibrate: give --calibrate too")
-    if distill and calibrate is None:
-        raise InvalidArgument("--distill trains on inputs of the model: give --calibrate too")
-    if max_drop is not None and not 0 <= max_drop < 1:
-        raise InvalidArgument(f"--max-drop is a percentage from 0 to below 100, not {100 * max_drop:g}")
-    goals = {"--lossless": lossless or None, "--max-size": max_size, "--ratio": ratio, "--max-drop": max_drop}
-    rivals = [option for option, value in goals.items() if value is not None]
-    if preset is not None and rivals:
-        raise InvalidArgument(
-            f"--preset {preset} and {rivals[0]} each say what the result is to be: leave one of them out"
-        )
-    if preset == "lossless" and calibrate is not None:
-        raise InvalidArgument("--preset lossless leaves nothing to calibrate: leave one of them out")
-
-
-def make_plan(
-    path: str | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    lossless: bool,
-    no_share: bool,
-    options: dict[str, Any],
-) -> "Plan":
-    """The plan that a plan.toml and the command's options ask for together; raises InvalidArgument."""
-    from dataclasses import replace
-
-    from ..errors import InvalidArgument
-    from ..plan import LOSSLESS, Plan, load, overlay
-
-    changes = {name: value for name, value in options.items() if value is not None}
-    if no_share:
-        changes["share"] = False
-    if lossless and (changes or path or include):
-        raise InvalidArgument("--lossless leaves nothing to choose: give it alone")
-    if lossless:
-        return Plan(LOSSLESS, exclude=exclude)
-    plan = load(path) if path else Plan()
-    return replace(
-        plan,
-        default=overlay(plan.default, changes),
-        include=plan.include + include,
-        exclude=plan.exclude + exclude,
-    )

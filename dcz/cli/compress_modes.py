@@ -1,86 +1,256 @@
-"""How `dcz compress` makes files of models: by the plan, for a size, calibrated, or several; and what it reports."""
+"""How `dcz compress` makes files: by the plan, for a size, calibrated; of one model or several; and what it tells."""
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from .common import print_json, printable, progress, warn
+from ..arguments import counted
+from ..text import size
+from .common import is_quiet, is_verbose, print_json, printable, warn
+from .work import Work, say, shown
 
 if TYPE_CHECKING:
     from ..compression.many import Outcome
     from ..compression.target_size import SizeTrial
+    from ..evaluation.weight_errors import WeightError
     from ..tuning.distill import Distilled
     from ..tuning.trials import CalibratedTrial
+    from ..tuning.tune import Tuned
 
 ModelPath = str | os.PathLike[str]
+# How often a model is gone through, as far as is known before: trials, and the writing of the file.
+SIZE_PASSES, SAMPLE_SIZE_PASSES, DROP_PASSES = 6, 5, 9
 
 
-def compress_by_plan(model: ModelPath, output: ModelPath, quiet: bool, **options: Any) -> None:
-    """Compress one model by the plan alone."""
-    from ..compression.compress import compress
+@dataclass
+class Made:
+    """What is known of a file beside its bytes: what calibration measured, what stays exact and why, the `weights`."""
 
-    with progress("compressing", quiet) as report:
-        compress(model, output, progress=report, warn=warn, **options)
+    tuned: "Tuned | None" = None
+    samples: str | None = None
+    exact: str = ""
+    of: ModelPath | None = None  # the model, where there are several
+    weights: "WeightError | None" = None
+
+    def warn(self, message: str) -> None:
+        """Tell a warning at once; but what stays exact has its place in the summary."""
+        from ..compression.jobs import ExactNote
+
+        if isinstance(message, ExactNote):
+            self.exact = message
+        else:
+            warn(message if self.of is None else f"{self.of}: {message}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; decibels are null where nothing differs."""
+        kept = None if self.tuned is None else self.tuned.kept
+        return {
+            "weights_sqnr": None if self.weights is None else self.weights.decibels,
+            "agreement": None if kept is None else kept.agreement,
+            "accuracy": None if kept is None else kept.accuracy,
+            "measure": None if kept is None else kept.measure,
+            "held_out": None if self.tuned is None else self.tuned.held_out,
+        }
 
 
-def compress_to_budget(model: ModelPath, output: ModelPath, quiet: bool, **options: Any) -> None:
-    """Compress one model to a size or a ratio."""
-    from ..compression.target_size import compress_to_size
+class Mode(Protocol):
+    """A way to make a file of a model."""
 
-    compress_to_size(model, output, trial=_size_trial_reporter(quiet), warn=warn, **options)
+    @property
+    def verb(self) -> str:
+        """What is done, for the line of progress."""
+
+    @property
+    def passes(self) -> int:
+        """How often the model is gone through, about."""
+
+    def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
+        """Make it, and note in `made` what was measured."""
 
 
-def compress_calibrated(model: ModelPath, output: ModelPath, samples: str, quiet: bool, **options: Any) -> None:
-    """Compress one model as its samples advise."""
-    from ..tuning.tune import tune
+@dataclass(frozen=True)
+class ByPlan:
+    """By the plan alone."""
 
-    with progress("calibrating", quiet, samples=True) as report:
-        tuned = tune(model, output, samples, progress=report, trial=_trial_reporter(quiet), warn=warn, **options)
-    if quiet:
+    options: dict[str, Any]
+    verb: str = "compressing"
+    passes: int = 1
+
+    def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
+        """See Mode."""
+        from ..compression.compress import compress
+
+        compress(model, output, progress=work.report, warn=made.warn, **self.options)
+
+
+@dataclass(frozen=True)
+class ToBudget:
+    """To a size or a ratio."""
+
+    options: dict[str, Any]
+    verb: str = "compressing"
+    passes: int = SIZE_PASSES
+
+    def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
+        """See Mode."""
+        from ..compression.target_size import compress_to_size
+
+        def report(trial: "SizeTrial") -> None:
+            _end_trial(work, f"{trial.quality:.1f} dB", trial.nbytes)
+            _tell(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes")
+
+        compress_to_size(model, output, progress=work.report, trial=report, warn=made.warn, **self.options)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """As its samples advise."""
+
+    samples: str
+    options: dict[str, Any]
+    verb: str = "calibrating"
+
+    @property
+    def passes(self) -> int:
+        """How many trials there will be, about."""
+        by_size = self.options["max_bytes"] is not None or self.options["ratio"] is not None
+        return SAMPLE_SIZE_PASSES if by_size else DROP_PASSES
+
+    def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
+        """See Mode."""
+        from ..tuning.tune import tune
+
+        def report(trial: "CalibratedTrial") -> None:
+            share = trial.agreement if trial.accuracy is None else trial.accuracy
+            _end_trial(work, f"{trial.bits:.2f} bits" if share is None else f"{100 * share:.1f} %", trial.nbytes)
+            _tell(_trial(trial))
+
+        made.samples = self.samples
+        made.tuned = tune(
+            model, output, self.samples, progress=work.report, trial=report, warn=made.warn, **self.options
+        )
+
+
+def _end_trial(work: Work, figure: str, nbytes: int) -> None:
+    work.end_pass(f"trial {work.passed + 1}, {figure} at {size(nbytes)}")
+
+
+def _tell(line: str) -> None:
+    """Print on stderr what a trial gave, with -v."""
+    if is_verbose():
+        say(line)
+
+
+def _trial(trial: "CalibratedTrial") -> str:
+    parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
+    if trial.agreement is not None:
+        parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
+    if trial.accuracy is not None and trial.drop is not None:
+        parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
+    return ", ".join(parts)
+
+
+def is_folder(path: ModelPath) -> bool:
+    """Whether a path is that of a folder."""
+    return os.path.isdir(path)
+
+
+def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
+    """Compress one model, and print what became of it."""
+    from ..reading.inspect import inspect
+    from . import show_compress
+
+    made = Made()
+    with shown(Work(mode.verb, mode.passes), is_quiet()) as work:
+        mode.make(model, output, work, made)
+        if not is_quiet():
+            made.weights = _weights(output, model)
+    if made.exact and (is_quiet() or as_json):
+        warn(made.exact)
+    _tell_of_calibration(made, mode)
+    result = inspect(output)
+    if as_json:
+        print_json(result.to_dict() | {"measured": made.to_dict()})
+    elif is_quiet():
+        show_compress.one_line(result)
+    else:
+        show_compress.summary(result, model, made, is_verbose())
+
+
+def _weights(output: str, model: str) -> "WeightError | None":
+    """How near the weights are to the model's; None where the model can be read only once."""
+    from ..evaluation.weight_errors import weight_error
+
+    return weight_error(output, model) if os.path.isfile(model) else None
+
+
+def _tell_of_calibration(made: Made, mode: Mode) -> None:
+    """Print on stderr on what a file was calibrated, and what that moved."""
+    tuned = made.tuned
+    if tuned is None or is_quiet():
         return
-    held_out = f"; {tuned.held_out} were held out" if tuned.held_out else ""
+    held_out = f"; {counted(tuned.held_out, 'was', 'were')} held out" if tuned.held_out else ""
     held_out += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-    click.echo(f"calibrated on {tuned.calibrated_on} samples{held_out}", err=True)
-    if tuned.biases or tuned.means:
-        means = f" and {tuned.means} BatchNormalization means" if tuned.means else ""
-        click.echo(f"{tuned.biases} biases{means} moved to take mean errors", err=True)
-    if options["distill"]:
-        _report_distillation(tuned.distilled)
+    say(f"calibrated on {counted(tuned.calibrated_on, 'sample')}{held_out}")
+    if is_verbose() and (tuned.biases or tuned.means):
+        means = f" and {counted(tuned.means, 'BatchNormalization mean')}" if tuned.means else ""
+        say(f"{counted(tuned.biases, 'bias', 'biases')}{means} moved to take mean errors")
+    if isinstance(mode, Calibrated) and mode.options["distill"]:
+        _tell_of_distillation(tuned.distilled)
+
+
+def _tell_of_distillation(distilled: "Distilled | None") -> None:
+    """Print on stderr what distilling changed."""
+    if distilled is None:
+        say("nothing to distill: all tensors stay exact")
+        return
+    verdict = f"not taken, {distilled.refused}" if distilled.refused else "taken"
+    say(
+        f"distilled: {verdict}; divergence {distilled.before:.4g} -> {distilled.after:.4g}, same answers "
+        f"{distilled.same_before:.2%} -> {distilled.same_after:.2%}, on {distilled.held_out} held-out samples"
+    )
 
 
 def compress_several(
-    models: tuple[str, ...],
-    output: str | None,
-    output_dir: str | None,
-    compress_one: Callable[[ModelPath, ModelPath], None],
-    as_json: bool,
-    quiet: bool,
+    models: tuple[str, ...], output: str | None, output_dir: str | None, recursive: bool, mode: Mode, as_json: bool
 ) -> None:
     """Compress several models, print a table of their outcomes, and exit with the code of the failures."""
-    from ..compression.many import common_exit_code, compress_all
+    from ..compression.many import common_exit_code, compress_all, outputs
     from ..errors import InvalidArgument
-    from . import show
+    from . import show_compress
 
     if output is not None:
         raise InvalidArgument("--output names one file: give several models, or a folder, with --output-dir alone")
+    targets = list(outputs(models, output_dir, recursive))
+    finished: list[Outcome] = []
 
-    def compress(model: ModelPath, output: ModelPath) -> None:
-        if not quiet:
-            click.echo(f"{printable(str(model))}:", err=True)
-        compress_one(model, output)
+    def compress(model: Path, output: Path) -> None:
+        made = Made(of=model)
+        work.begin_part(len(finished), mode.passes)
+        mode.make(model, output, work, made)
+        if made.exact:
+            warn(f"{model}: {made.exact}")
+        _tell_of_calibration(made, mode)
 
-    outcomes = compress_all(models, output_dir, compress, done=_report_outcome)
+    def done(outcome: "Outcome") -> None:
+        finished.append(outcome)
+        _tell_of_failure(outcome)
+
+    with shown(Work(mode.verb, mode.passes), is_quiet()) as work:
+        work.set_parts([os.path.getsize(model) if model.is_file() else 0 for model in targets])
+        outcomes = compress_all(models, output_dir, compress, recursive=recursive, done=done)
     code = common_exit_code(outcomes)
     if as_json:
         print_json({"models": [outcome.to_dict() for outcome in outcomes], "exit_code": code})
     else:
-        show.outcomes(outcomes, quiet)
+        show_compress.outcomes(outcomes, is_quiet())
     raise click.exceptions.Exit(code)
 
 
-def _report_outcome(outcome: "Outcome") -> None:
+def _tell_of_failure(outcome: "Outcome") -> None:
     """Print on stderr at once what went wrong with a model."""
     import traceback
 
@@ -88,43 +258,7 @@ def _report_outcome(outcome: "Outcome") -> None:
 
     if outcome.error is None:
         return
-    if outcome.exit_code == INTERNAL and os.environ.get("DCZ_TRACEBACK"):
+    if outcome.exit_code == INTERNAL and (is_verbose() or os.environ.get("DCZ_TRACEBACK")):
         traceback.print_exception(outcome.error)
     text, model = message(outcome.error), str(outcome.model)
-    click.echo(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}", err=True)
-
-
-def _size_trial_reporter(quiet: bool) -> Callable[["SizeTrial"], None]:
-    """A callback that prints on stderr the size of each trial of a search for a size."""
-    if quiet:
-        return lambda trial: None
-    return lambda trial: click.echo(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes", err=True)
-
-
-def _trial_reporter(quiet: bool) -> Callable[["CalibratedTrial"], None]:
-    """The same for a search by calibration."""
-    if quiet:
-        return lambda trial: None
-
-    def report(trial: "CalibratedTrial") -> None:
-        parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
-        if trial.agreement is not None:
-            parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
-        if trial.accuracy is not None and trial.drop is not None:
-            parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
-        click.echo(", ".join(parts), err=True)
-
-    return report
-
-
-def _report_distillation(distilled: "Distilled | None") -> None:
-    """Print on stderr what distilling changed."""
-    if distilled is None:
-        click.echo("nothing to distill: all tensors stay exact", err=True)
-        return
-    verdict = f"not taken, {distilled.refused}" if distilled.refused else "taken"
-    click.echo(
-        f"distilled: {verdict}; divergence {distilled.before:.4g} -> {distilled.after:.4g}, same answers "
-        f"{distilled.same_before:.2%} -> {distilled.same_after:.2%}, on {distilled.held_out} held-out samples",
-        err=True,
-    )
+    say(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}")

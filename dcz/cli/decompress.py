@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .common import FILE, as_json, force, max_bytes_option, print_json, progress, size, threads
+from .common import FILE, as_json, force, is_quiet, max_bytes_option, print_json, printable, progress, size, threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,8 +67,8 @@ def command(
     written = [path for path, new in _identities(Path(output), data_name).items() if before.get(path) != new]
     if as_json:
         print_json({"output": output, "files": {str(path): path.stat().st_size for path in written}})
-    else:
-        click.echo("\n".join(f"{path}: {size(path.stat().st_size)}" for path in written))
+    elif not is_quiet():
+        click.echo("\n".join(f"{printable(str(path))}: {size(path.stat().st_size)}" for path in written))
 
 
 def _identities(output: "Path", data_name: str | None) -> dict["Path", tuple[int, int]]:

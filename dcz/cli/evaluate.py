@@ -10,6 +10,7 @@ from .common import (
     as_json,
     check_minimum,
     data_option,
+    is_quiet,
     labels_option,
     max_bytes_option,
     min_agreement,
@@ -22,6 +23,8 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
+
+NAME = 40  # columns of a path, at most
 
 
 @click.command("evaluate")
@@ -77,7 +80,7 @@ def command(
         if minimum is not None and reference is None:
             raise InvalidArgument(f"--min-{name} needs something to compare with: give {option} too")
         check_minimum(f"--min-{name}", minimum)
-    with progress("evaluating", samples=True) as report:
+    with progress("evaluating") as report:
         result = evaluate(
             file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report,
             max_bytes=max_bytes,
@@ -91,11 +94,14 @@ def command(
     missed = [(name, share, minimum) for name, share, minimum in measured if share < minimum]
     for name, share, minimum in missed:
         of = "" if name == "top1" or result.measure == "top class" else f", by {result.measure}"
-        click.echo(f"dcz: {name} {as_percent(share)} is below {as_percent(minimum)}{of}", err=True)
+        click.echo(f"dcz: failed: {name} {as_percent(share)} is below {as_percent(minimum)}{of}", err=True)
     ctx.exit(1 if missed else 0)
 
 
 def _text(result: "Evaluation") -> str:
+    from .terminal import shorten
+
+    against = shorten(result.against or "", NAME)
     rows = []
     if result.errors is not None:
         rows.append(("top 1", _share(result.top1, result.errors, "errors")))
@@ -110,14 +116,16 @@ def _text(result: "Evaluation") -> str:
             assert result.score is not None  # it is there wherever there is a reference
             figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
             where = "" if result.worst_channels is None else f" in {result.worst_channels.describe()}"
-            rows.append((f"{result.measure} ", f"{figure}{where}, from {result.against}"))
+            rows.append((f"{result.measure} ", f"{figure}{where}, from {against}"))
         else:
-            share = _share(result.agreement, result.disagreements, f"differ from {result.against}")
+            share = _share(result.agreement, result.disagreements, f"differ from {against}")
             rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))
         rows += [] if result.divergence is None else [("divergence", f"{result.divergence:.3g} nats")]
         rows.append(("difference", far))
     of = f" of {result.classes:,} classes" if result.classes else ""
-    head = f"{result.path}: {result.samples:,} samples, output {result.output}{of}"
+    head = f"{shorten(result.path, NAME)}: {result.samples:,} samples, output {shorten(result.output, NAME // 2)}{of}"
+    if is_quiet():
+        return f"{rows[0][0].strip()} {printable(rows[0][1])}"
     return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
 
 

@@ -11,18 +11,22 @@ from .common import (
     SHARE,
     as_json,
     force,
+    is_quiet,
+    is_verbose,
     plan_option,
     print_json,
     printable,
-    quiet_option,
     size,
     threads,
     warn,
 )
+from .sections import sectioned
+from .work import Work, say, shown
 
 if TYPE_CHECKING:
-    from ..train import Progress, Retrained
+    from ..train import Progress, Recipe, Retrained
 
+PRUNING_EPOCHS = 30  # by default
 SECTIONS = {
     "Data": ("data", "batches", "labels", "validation", "validation_labels", "pixels", "augment"),
     "Loss": ("loss", "distill", "temperature", "label_share", "output_weights"),
@@ -52,22 +56,7 @@ SECTIONS = {
 }
 
 
-class _Sections(click.Command):
-    """A command whose help lists its many options under headings."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, section by section."""
-        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
-        pairs = [(param.name, param.get_help_record(ctx)) for param in options]
-        records = {name: record for name, record in pairs if record is not None}
-        for title, names in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([records.pop(name) for name in names])
-        with formatter.section("Output"):
-            formatter.write_dl(list(records.values()))
-
-
-@click.command("retrain", cls=_Sections)
+@click.command("retrain", cls=sectioned(SECTIONS))
 @click.argument("model", type=FILE)
 @click.option(
     "--data",
@@ -128,7 +117,7 @@ class _Sections(click.Command):
 @click.option("--max-drop", type=SHARE, metavar="P%", help="Say so where the error rises by more points than this.")
 @click.option("--strict", is_flag=True, help="Exit with 1 then, as `dcz check` does.")
 @click.option("--temperature", type=float, metavar="T", help="Softens the answers to distill; default 1.")
-@click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 10%.")
+@click.option("--label-share", type=SHARE, metavar="P%", help="Of the labels in the loss of --distill; default 50%.")
 @click.option(
     "--augment",
     metavar="CHANGES",
@@ -152,7 +141,9 @@ class _Sections(click.Command):
 @click.option("--regrow", is_flag=True, default=None, help="Let pruned weights return while training.")
 @click.option("--prune-biases", is_flag=True, default=None, help="Let biases compete with the weights.")
 @click.option("--keep-idle", is_flag=True, help="Keep weights that change no output on the training data.")
-@click.option("--reassign", type=float, metavar="P", help="Let weights change centroids, at P a bit of the code.")
+@click.option(
+    "--reassign", type=float, metavar="P", help="Let weights change codes, at P a bit; default .01 if rate is found."
+)
 @click.option("--bias-bits", type=int, metavar="B", help="16: biases in float16 (default); 1 to 8: 2^B shared values.")
 @click.option("--holdout", type=SHARE, metavar="P%", help="The percentage of samples kept for validation; default 10%.")
 @click.option("--patience", type=int, metavar="N", help="Stop a phase after N epochs that bring nothing.")
@@ -160,7 +151,6 @@ class _Sections(click.Command):
 @click.option("--device", metavar="D", help="cpu (default), cuda, mps, or auto: a GPU where there is one.")
 @click.option("--checkpoint", type=FILE, help="Written after each epoch, continued from; default: OUTPUT.checkpoint.")
 @click.option("--no-checkpoint", is_flag=True, help="Write none.")
-@quiet_option
 @threads
 @as_json
 @force
@@ -183,7 +173,6 @@ def command(
     no_checkpoint: bool,
     max_drop: float | None,
     strict: bool,
-    quiet: bool,
     as_json: bool,
     force: bool,
     **options: Any,
@@ -207,7 +196,7 @@ def command(
     from ..errors import InvalidArgument
     from ..reading.inspect import inspect
     from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
-    from . import show
+    from . import show_compress
     from .retrain_data import data_of, labels_of, loss_of, validation_of
 
     training, chosen_loss = data_of(data, batches, labels), loss_of(loss, distill)
@@ -232,7 +221,7 @@ def command(
     )
     if checkpoint and os.path.exists(checkpoint):
         click.echo(f"dcz: going on from {printable(checkpoint)}", err=True)
-    with _kept(checkpoint), _progress(quiet) as report:
+    with _kept(checkpoint), _progress(recipe) as report:
         result = train.retrain(
             model,
             output,
@@ -251,7 +240,7 @@ def command(
     if as_json:
         print_json(result.to_dict() | {"report": inspect(output).to_dict()})
     else:
-        show.compressed(inspect(output), quiet)
+        show_compress.retrained(inspect(output), is_verbose() and not is_quiet())
         click.echo(_text(result))
     ctx.exit(0 if result.holds or not strict else 1)
 
@@ -286,43 +275,24 @@ def _kept(checkpoint: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[["Progress"], None]]:
-    """A callback that shows where a run is: a bar on a terminal, else a line an epoch."""
-    import sys
-
-    if quiet:
-        yield lambda state: None
-        return
-    if not sys.stderr.isatty():
-        yield _line
-        return
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[text]}"),
-    )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[str, progress.TaskID] = {}
+def _progress(recipe: "Recipe") -> Iterator[Callable[["Progress"], None]]:
+    """A callback that shows where a run is: one line for all its phases, and with -v a line an epoch."""
+    pruning = PRUNING_EPOCHS if recipe.epochs is None else recipe.epochs  # until it is known
+    epochs = {"rate": 1, "prune": pruning, "share": recipe.share_epochs}
+    with shown(Work("retraining"), is_quiet()) as work:
 
         def report(state: "Progress") -> None:
-            if state.phase not in tasks:
-                tasks[state.phase] = bar.add_task(state.phase, text="", total=None)
+            phases = list(epochs)
+            epochs[state.phase] = 1 if state.phase == "rate" else state.epochs
+            before = sum(epochs[phase] for phase in phases[: phases.index(state.phase)])
             within = state.batch / state.batches if state.batches and not state.is_end else 0
-            bar.update(
-                tasks[state.phase], completed=round(state.epoch + within, 1), total=state.epochs, text=_state(state)
-            )
+            share = min(1.0, (state.epoch + within) / state.epochs if state.epochs else 1.0)
+            work.status = f"{state.phase} {state.epoch} of {state.epochs}, {_state(state)}"
+            work.report("", int(1000 * (before + share * epochs[state.phase])), 1000 * sum(epochs.values()))
+            if state.is_end and is_verbose():
+                say(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}")
 
         yield report
-
-
-def _line(state: "Progress") -> None:
-    if state.is_end:
-        click.echo(f"{state.phase} {state.epoch:3d}/{state.epochs}  {_state(state)}", err=True)
 
 
 def _state(state: "Progress") -> str:

@@ -113,7 +113,7 @@ def _made(source: str, model: str, common: dict[str, Any], options: dict[str, An
         return sound_samples.sound_samples(source, model, **given, **common)
     layout = given.pop("layout", None)
     way, changes = _preprocessing(given.pop("preset", None), given)
-    with progress("preparing", quiet, samples=True) as report:
+    with progress("preparing", quiet) as report:
         return image_samples.image_samples(
             source, model, way, changes=changes, layout=layout, progress=report, **common
         )

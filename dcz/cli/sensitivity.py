@@ -83,7 +83,7 @@ def command(
             raise FileAccess(f"{output_by_old_name}: exists; read it by --config, or replace it by -o and --force")
         output = output or output_by_old_name
     plan = load(config) if config else Plan()
-    with progress("measuring", samples=True) as report:
+    with progress("measuring") as report:
         result = sensitivity.measure(
             model,
             data,

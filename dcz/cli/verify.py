@@ -6,6 +6,8 @@ from .common import (
     FILE,
     as_json,
     check_minimum,
+    is_quiet,
+    is_verbose,
     max_bytes_option,
     min_agreement,
     option_with_aliases,
@@ -73,7 +75,7 @@ def command(
             click.echo(f"dcz: {printable(file)}: has the SHA-256 {found}, not the one given", err=True)
             ctx.exit(1)
     result = verify(file, deep=deep, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
-    print_json(result.to_dict()) if as_json else show.verified(result)
+    print_json(result.to_dict()) if as_json else show.verified(result, is_quiet(), is_verbose())
     if result.note:
         warn(result.note)
     if min_agreement is None:
@@ -93,5 +95,5 @@ def command(
         shares = f"{as_percent(score)} is below {as_percent(min_agreement)}"
         inputs = "drawn" if result.drawn else "given"
         where = f"{worst.measure} of output {worst.output!r}, {worst.samples} on {inputs} inputs"
-        click.echo(f"dcz: agreement {shares}: {printable(where)}", err=True)
+        click.echo(f"dcz: failed: agreement {shares}: {printable(where)}", err=True)
         ctx.exit(1)

@@ -49,6 +49,8 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
     weights = LazyValues(tensor.patterns, tensor.dtype)
     if settings.lossless or not tensor.is_finite or not _squares_fit(weights):
         return _keep(tensor, run_parts)
+    if _has_scales(tensor) and settings.shares_nothing and settings.sparsity is settings.threshold is None:
+        return _keep(tensor, run_parts, settings.index_bits)
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
     if coded is not None and coded.fine is not None:
@@ -138,19 +140,32 @@ def _share_rows(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded |
     return fine.improve(tensor, mask, square, sharing.share_kept(tensor, mask, settings, square), settings)
 
 
-def _keep(tensor: Tensor, run_parts: huffman.RunParts) -> list[Candidate]:
+def _has_scales(tensor: Tensor) -> bool:
+    """Whether a tensor is known to have few values in units of the scales of its rows."""
+    return tensor.grid is not None and tensor.grid.steps is not None
+
+
+def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of a tensor that keep it bit for bit."""
     stored = candidates.store(tensor.data, tensor.dtype)
     mask = tensor.patterns != 0
-    coded = sharing.share_exactly(tensor.patterns, mask)
-    if coded is None:
-        coded = scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask)
-    if coded is None and tensor.is_finite and _squares_fit(LazyValues(tensor.patterns, tensor.dtype)):
-        coded = regrid.share_in_rows(tensor, mask, None)
-    if coded is not None and coded.fine is not None:
-        return [*fine_candidates.encodings(tensor, coded, None, run_parts), stored]
-    if coded is not None:
-        return [*candidates.of_distinct(tensor, coded, None, run_parts), stored]
+    found = [sharing.share_exactly(tensor.patterns, mask)]
+    if found[0] is None or _has_scales(tensor):  # fewer entries, with scales
+        found.append(scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask))
+    if (
+        all(each is None for each in found)
+        and tensor.is_finite
+        and _squares_fit(LazyValues(tensor.patterns, tensor.dtype))
+    ):
+        found.append(regrid.share_in_rows(tensor, mask, None))
+    by_code: list[Candidate] = []
+    for coded in found:
+        if coded is not None and coded.fine is not None:
+            by_code += fine_candidates.encodings(tensor, coded, index_bits, run_parts)
+        elif coded is not None:
+            by_code += candidates.of_distinct(tensor, coded, index_bits, run_parts)
+    if by_code:
+        return [*by_code, stored]
     if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):
-        return [stored, *candidates.of_pruned(tensor, mask, None, run_parts)]
+        return [stored, *candidates.of_pruned(tensor, mask, index_bits, run_parts)]
     return [stored]

@@ -112,7 +112,7 @@ class Diff:
     def __repr__(self) -> str:
         from . import table
 
-        return f"Diff({table.headline(self)})"
+        return f"<{table.headline(self)}>"
 
     def _repr_html_(self) -> str:
         from . import table

@@ -10,12 +10,13 @@ Tensors are read one by one, from both sides; two models are never in memory tog
 import contextlib
 import math
 import os
-from collections.abc import Callable
 
 import numpy as np
 
 from .. import files
+from ..display.progress import Progress, shown
 from ..evaluation.evaluate import evaluate
+from ..evaluation.given import Data
 from ..format.container import is_dcz
 from ..parallel import thread_count
 from . import values
@@ -28,16 +29,16 @@ def diff(
     old: str | os.PathLike[str],
     new: str | os.PathLike[str],
     *,
-    data: str | os.PathLike[str] | None = None,
+    data: Data | None = None,
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = None,
 ) -> Diff:
     """What changed from one `.dcz` or `.onnx` model to another, tensor by tensor. Raises DczError.
 
     Tensors of one name belong together, and those of the same bytes, which were renamed. Values are compared where type
-    and shape allow it. With `data` (an .npz or .npy file of samples), onnxruntime runs both models, and `answers` says
+    and shape allow it. With `data`, samples as `evaluate` takes them, onnxruntime runs both models, and `answers` says
     how often these agree; both are then in its memory. `progress` is called with a tensor's name, the bytes of tensors
-    done, and those in all.
+    done, and those in all; True shows a bar.
     """
     threads = thread_count(threads)
     with contextlib.ExitStack() as stack:
@@ -49,11 +50,11 @@ def diff(
         pairs = pair(first, second)
         total, done = sum(_bytes(each) for each in pairs), 0
         changes = []
+        report = stack.enter_context(shown(progress, "comparing"))
         for each in pairs:
             changes.append(_change(first, second, *each))
             done += _bytes(each)
-            if progress is not None:
-                progress(changes[-1].name, done, total)
+            report(changes[-1].name, done, total)
         rest = _rest(first, second)
     answers = None if data is None else evaluate(new, data, against=old, threads=threads)
     tensors = tuple(sorted(changes, key=by_change))

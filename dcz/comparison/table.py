@@ -5,12 +5,12 @@ file %     change  memory %    change      bits      zeros    values  tensor
 """
 
 import csv
-import html as html_escapes
 import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..display.html import page
 from ..evaluation.evaluate import Evaluation
 from ..text import cells, markdown_code, printable, shorten, wrapped
 from .changes import Diff, Side, TensorChange
@@ -238,14 +238,7 @@ def _plain(side: dict | None, key: str) -> object:
 
 
 def html(diff: Diff, largest: int | None = LARGEST) -> str:
-    """A table for notebooks; every text from a file is escaped."""
-    heads = "".join(f"<th>{column.head}</th>" for column in COLUMNS)
-    rows = "".join(
-        "<tr>"
-        + "".join(f"<td style='text-align:right'>{html_escapes.escape(c.cell(row))}</td>" for c in COLUMNS)
-        + f"<td style='text-align:left'>{html_escapes.escape(name(row))}</td></tr>"
-        for row in _shown(diff, largest)
-    )
-    below = "".join(f"<p>{html_escapes.escape(note)}</p>" for note in notes(diff))
-    title = html_escapes.escape(headline(diff))
-    return f"<p>{title}</p><table><thead><tr>{heads}<th>tensor</th></tr></thead><tbody>{rows}</tbody></table>{below}"
+    """A small page for notebooks."""
+    header = ["tensor", *(column.head for column in COLUMNS)]
+    rows = [[name(row), *(column.cell(row) for column in COLUMNS)] for row in _shown(diff, largest)]
+    return page(headline(diff), [("", note) for note in notes(diff)], header, rows)

@@ -17,6 +17,7 @@ from ..format.container import Archive
 from ..parallel import thread_count
 from ..reading.decompress import decode_all, skeleton
 from ..reading.written import Compressed
+from ..tensor import ValueGrid
 from .executors import open_pool
 from .journal import records
 from .options import AnyPlan, Notes, PlanOptions, as_plan
@@ -63,11 +64,35 @@ def compress(
     What was written is read back and decoded before it takes its place; where anything fails, an older `output` stays
     as it was. Raises DczError.
     """
+    return compress_known(
+        model, output, plan, {}, threads=threads, executor=executor, workers=workers, cluster=cluster,
+        progress=progress, warn=warn, force=force, metadata=metadata, resume=resume, **options,
+    )  # fmt: skip
+
+
+def compress_known(
+    model: "str | os.PathLike[str] | ModelProto",
+    output: str | os.PathLike[str],
+    plan: AnyPlan,
+    grids: Mapping[str, ValueGrid],
+    *,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    cluster: str | None = None,
+    progress: Progress = None,
+    warn: Callable[[str], None] | None = None,
+    force: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    resume: bool | None = None,
+    **options: Unpack[PlanOptions],
+) -> Compressed:
+    """`compress` of a model of which it is known on what the values of some tensors lie: `grids`, by name."""
     check_flag(resume, "resume")
     check_metadata(metadata)
     chosen, threads = as_plan(plan, options), thread_count(threads)
     check_output(output, force)
-    packing, notes = Packing(model, chosen), Notes(warn)
+    packing, notes = Packing(model, chosen, grids), Notes(warn)
     check_output(output, force, inputs=packing.files)
     with shown(progress, "compressing") as report:
         write(packing, output, threads, executor, workers, cluster, report, notes, metadata, resume)
@@ -105,7 +130,8 @@ def _write_and_check(output: str, packed: Packed, threads: int, check_source: Ca
         with Archive(file.name) as archive:
             if archive.graph() != packed.graph:
                 raise CorruptFile("graph-crc", f"{output}: what was written is not what was meant")
-            skeleton(archive)
+            if archive.directory.entries:  # else no reference: the graph is as it was
+                skeleton(archive)
             for _ in decode_all(archive, threads):
                 pass
         check_source()

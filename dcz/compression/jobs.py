@@ -18,6 +18,7 @@ from ..codec.stages import prune
 from ..errors import InvalidArgument
 from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
 from ..tensor import values
+from . import tied
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
@@ -32,12 +33,20 @@ MAX_INCLUDED = 3  # tensors that it names
 NEGLIGIBLE = 0.01
 
 
+class ExactNote(str):
+    """The sentence that warns of what stays exact: a caller that shows it in a place of its own can tell it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A record to make: the tensors that share it (same content, same settings), the first of which is encoded."""
+    """A record to make: the tensors that share it (same content, same settings), the first of which is encoded.
+
+    `transposed`: those of them that are the first one's transpose.
+    """
 
     tensors: tuple["ModelTensor", ...]
     settings: Settings
+    transposed: frozenset["ModelTensor"] = frozenset()
 
     @property
     def first(self) -> "ModelTensor":
@@ -66,7 +75,7 @@ def jobs(tensors: Sequence["ModelTensor"], plan: Plan, warn: Callable[[str], Non
         numbered += [
             (members[0][0], Job(tuple(tensor for _, tensor in members), settings)) for members in same.values()
         ]
-    ordered = [job for _, job in sorted(numbered, key=lambda pair: pair[0])]
+    ordered = tied.join([job for _, job in sorted(numbered, key=lambda pair: pair[0])], plan)
     _warn_of_exact(ordered, plan, warn)
     return ordered
 
@@ -77,6 +86,10 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
     chosen = [
         plan.settings(tensor.name, tensor.is_weight, size) if tensor.dtype.real and size else LOSSLESS
         for tensor, size in zip(tensors, elements, strict=True)
+    ]
+    chosen = [
+        settings if settings is plan.default or not settings.adapt else adapted(settings, tensors)
+        for settings in chosen
     ]
     for number, tensor in enumerate(tensors):
         if tensor.grid is not None and _only_quality(chosen[number]):  # the grid says how exact it is
@@ -131,8 +144,7 @@ def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
     prunes = plan.default.sparsity is not None or plan.default.threshold is not None
     if plan.default == DEFAULT or plan.default.lossless or (plan.default.shares_nothing and not prunes):
         return
-    holds_data = any(tensor.nbytes for tensor in tensors)
-    if holds_data and not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
+    if not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
         floats = [tensor for tensor in tensors if tensor.dtype.real]
         largest = max(floats, key=lambda tensor: tensor.nbytes).name if floats else ""
         raise InvalidArgument(
@@ -164,12 +176,13 @@ def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None])
     included = [tensor.name for tensor in exact if tensor.dtype.real]
     remedy = f"; {_include(included, [job.first.name for job in jobs])}" if included else ""
     if len(exact) == 1:
-        warn(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}")
+        warn(ExactNote(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}"))
         return
     parts = [f"{reason} ({len(reasons[reason])})" for reason in main[:MAX_REASONS]]
     parts += ["others"] if len(main) > MAX_REASONS else []
     nbytes = sum(tensor.nbytes for tensor in exact)
-    warn(f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact: {', '.join(parts)}{remedy}")
+    head = f"{len(exact)} tensors, {nbytes / total:.0%} of the bytes, stay exact"
+    warn(ExactNote(f"{head}: {', '.join(parts)}{remedy}"))
 
 
 def _stays_unasked(tensor: "ModelTensor", plan: Plan) -> bool:

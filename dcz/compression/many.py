@@ -16,6 +16,8 @@ from ..errors import SEVERAL, FileAccess, InvalidArgument, exit_code, message
 from ..format.container import Archive
 from .compress import compress as compress_one
 
+SUFFIX = ".onnx"  # of the models in a folder
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,16 +57,18 @@ def compress_all(
     folder: str | os.PathLike[str] | None = None,
     compress: Callable[[Path, Path], object] = compress_one,
     *,
+    recursive: bool = False,
     done: Callable[[Outcome], None] | None = None,
 ) -> list[Outcome]:
     """Compress each of the ONNX files `models` into `folder`, which is created where it does not exist.
 
+    Of `models`, a folder stands for the ONNX files in it, and with `recursive` in its subfolders.
     `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
     dcz.tune. An error that it raises becomes the model's outcome; `done` is called with it before the next model
-    begins. See `outputs` for names. Raises InvalidArgument where two models would become one file, FileAccess where the
-    folder cannot be made; nothing has been written then.
+    begins. See `outputs` for names. Raises InvalidArgument where two models would become one file or a folder holds
+    none, FileAccess where the folder cannot be made; nothing has been written then.
     """
-    targets = outputs(models, folder)
+    targets = outputs(models, folder, recursive)
     try:
         for parent in {output.parent for output in targets.values()} if folder is not None else ():
             parent.mkdir(parents=True, exist_ok=True)
@@ -95,22 +99,31 @@ def _outcome(model: Path, output: Path, compress: Callable[[Path, Path], object]
         return Outcome(model, output, error=error)
 
 
-def outputs(models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str] | None = None) -> dict[Path, Path]:
+def outputs(
+    models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str] | None = None, recursive: bool = False
+) -> dict[Path, Path]:
     """The .dcz file of each model, in their order: `folder`/NAME.dcz, or, without a folder, beside the model.
 
     Models of one name keep as much of their folders as tells them apart: a/net.onnx and b/net.onnx become a/net.dcz and
-    b/net.dcz in `folder`. A model that is given twice counts once. Raises InvalidArgument where two would become one
-    file.
+    b/net.dcz in `folder`. Those that a folder among `models` stands for keep their places below it. A model that is
+    given twice counts once. Raises InvalidArgument where two would become one file, or a folder holds no model.
     """
-    paths = list({os.path.abspath(model): Path(model) for model in reversed(list(models))}.values())[::-1]
+    below: dict[Path, Path] = {}  # where a model that a folder stands for lies below it
+    for model in models:
+        found = _models_in(Path(model), recursive) if os.path.isdir(model) else [Path(model)]
+        places = {os.path.abspath(known) for known in below}
+        fresh = [each for each in found if os.path.abspath(each) not in places]
+        below |= {each: each.relative_to(model) if each != Path(model) else Path() for each in fresh}
     if folder is None:
-        targets = {model: model.parent / f"{model.stem}.dcz" for model in paths}
+        targets = {model: model.parent / f"{model.stem}.dcz" for model in below}
     else:
         by_name = defaultdict(list)
-        for model in paths:
-            by_name[_caseless(model.stem)].append(model)
+        for model in below:
+            if below[model] == Path():
+                by_name[_caseless(model.stem)].append(model)
         names = {model: name for group in by_name.values() for model, name in _distinct_names(group).items()}
-        targets = {model: Path(folder, names[model]) for model in paths}
+        names |= {model: place.parent / f"{place.stem}.dcz" for model, place in below.items() if place != Path()}
+        targets = {model: Path(folder, names[model]) for model in below}
     first: dict[str, Path] = {}
     for model, output in targets.items():
         rival = first.setdefault(_caseless(os.path.abspath(output)), model)
@@ -119,6 +132,28 @@ def outputs(models: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[
                 f"{rival} and {model} would both become {output}: compress one of them by itself, with -o"
             )
     return targets
+
+
+def _models_in(folder: Path, recursive: bool) -> list[Path]:
+    """The ONNX files in a folder, and with `recursive` in its subfolders, by name; raises InvalidArgument for none."""
+
+    def fail(error: OSError) -> None:
+        raise FileAccess(f"{error.filename}: this folder cannot be read: {error.strerror}") from error
+
+    found, below = [], 0
+    for place, folders, files in os.walk(folder, onerror=fail):
+        folders.sort()
+        models = [Path(place, name) for name in sorted(files) if name.lower().endswith(SUFFIX)]
+        if recursive or Path(place) == folder:
+            found += models
+        else:
+            below += len(models)
+        if not recursive and below:
+            break
+    if not found:
+        hint = "; -r looks into its subfolders, too" if below else ""
+        raise InvalidArgument(f"{folder}: this folder holds no {SUFFIX} file{hint}")
+    return found
 
 
 def _caseless(name: str) -> str:

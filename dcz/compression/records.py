@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 
 from .. import __version__
-from ..deflate import ZLIB, deflates_below, may_deflate_below
+from ..deflate import ZLIB, deflate_below, may_deflate_below
 from ..encoded import Record, RecordInfo
 from ..errors import FileAccess
 from ..files import FileRange, scratch, stamp, sync, writing
@@ -95,6 +95,11 @@ class Packing:
         return self._loaded.tensors
 
     @property
+    def source_bytes(self) -> int:
+        """The bytes of the model, external data included."""
+        return self._loaded.source_bytes
+
+    @property
     def files(self) -> list[str]:
         """The files that are read: the model, and its external data."""
         outside = [tensor.external[0] for tensor in self.tensors if tensor.external]
@@ -134,18 +139,29 @@ class Packing:
         with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)
-        head = container.write_head(graph, noted(metadata, folded, snapped), entries, onnx_model.least_stored(graph))
+        minor = int(any(job.transposed for job in pending))
+        min_graph = onnx_model.least_stored(graph)
+        head = container.write_head(graph, noted(metadata, folded, snapped), entries, minor, min_graph)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
-        original = None
-        if not any(job.prunes for job in pending):
-            original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
-        if original is not None and deflates_below(original, size):  # tensors that repeat each other come to that
-            whole = container.write_head(original, metadata, [], onnx_model.least_stored(original))
+        packed = Packed(head, records, graph, size, tensor_bytes)
+        if any(job.prunes for job in pending) or hashlib.sha256(graph).hexdigest() == loaded.source_sha256:
+            self._forget()
+            return packed
+        original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
+        self._forget()
+        deflated = None if original is None else deflate_below(original, size)
+        if original is not None and deflated is not None:  # tensors that repeat each other come to that
+            min_graph = onnx_model.least_stored(original)
+            whole = container.write_head(original, metadata, [], min_graph=min_graph, deflated=deflated)
             if len(whole) < size:
                 warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
                 return Packed(whole, None, original, len(whole), tensor_bytes)
-        return Packed(head, records, graph, size, tensor_bytes)
+        return packed
+
+    def _forget(self) -> None:
+        """Change this: give the model's memory back, which reading the file again takes too."""
+        self._loaded.tensors, self._loaded.proto = [], type(self._loaded.proto)()
 
     def check_unchanged(self) -> None:
         """Raise FileAccess where external data has been replaced or written to since the model was opened."""
@@ -180,7 +196,7 @@ class Packing:
         referring = set()
         for number, job in enumerate(pending):
             for tensor in job.tensors:
-                tensor.replace_with_reference(number)
+                tensor.replace_with_reference(number, tensor in job.transposed)
                 referring.add(id(tensor))
         for tensor in self.tensors:
             if id(tensor) not in referring:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01  # of the budget, which may be left unused
 MAX_TRIALS = 20
 MIN_DIFFERENCE = 1e-3  # decibels: nearer qualities are taken for the same
+MAY_BE_EXACT = 0.75  # of a model's bytes: in so many it may be kept exactly, which is tried before any quality
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
 DECIBELS_PER_E = 16.0  # for e times the bytes, at 3 bits a weight: only a first step
 
@@ -148,9 +149,16 @@ def plan_for_size(
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
 
     packing = Packing(model, plan)
-    tensors, plan = packing.tensors, packing.plan
+    tensors, plan, source_bytes = packing.tensors, packing.plan, packing.source_bytes
+    del packing  # what is in memory is one model at a time
     if _takes_no_quality(tensors, plan):
         return _exact(measure, plan, max_bytes)
+    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
+    if not prunes and max_bytes >= MAY_BE_EXACT * source_bytes:
+        exact = replace(plan, default=LOSSLESS)
+        nbytes = measure(math.inf, exact).nbytes
+        if nbytes <= max_bytes:
+            return exact, SizeTrial(math.inf, nbytes)
     best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes))
     if best.nbytes < (1 - TOLERANCE) * max_bytes:
         return _fill(measure, plan, best, max_bytes)

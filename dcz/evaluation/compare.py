@@ -38,9 +38,9 @@ def compare(
     runs: Iterable[runtime.Inputs]
     if inputs is None:
         runs = drawn.draw(first_session, kinds.index_limits, kinds.compared).batches
-        shapes = drawn.DrawnInputs(runs).shapes
+        shapes, constant = drawn.DrawnInputs(runs).shapes, drawn.DrawnInputs(runs).constant
     else:
-        runs, shapes = batches(first_session, inputs), {}
+        runs, shapes, constant = batches(first_session, inputs), {}, {}
     sums = [DifferenceSums() for _ in names]
     is_first = True
     for batch in runs:
@@ -54,7 +54,7 @@ def compare(
             output_sums.add(x, y)
     is_drawn = inputs is None
     differences = (each.difference(name, is_drawn) for name, each in zip(names, sums, strict=True))
-    return Comparison(tuple(differences), is_drawn, shapes)
+    return Comparison(tuple(differences), is_drawn, shapes, constant)
 
 
 def graph_kinds(path: str | os.PathLike[str]) -> "GraphKinds":

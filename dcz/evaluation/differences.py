@@ -88,11 +88,13 @@ class OutputDifference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the outputs differ. `drawn`: whether the inputs were drawn, of these `shapes` a run."""
+    """How the outputs differ. `drawn`: whether the inputs were drawn, of these `shapes` a run; `constant`: the number
+    that all elements of one are, such as masks of ones."""
 
     outputs: tuple[OutputDifference, ...] = ()
     drawn: bool = False
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    constant: dict[str, float] = field(default_factory=dict)
 
 
 def joined(runs: list[Any]) -> list[Any]:

@@ -43,6 +43,19 @@ class DrawnInputs:
         """The shape of each input in one run."""
         return {name: array.shape for name, array in self.batches[0].items()}
 
+    @property
+    def constant(self) -> dict[str, float]:
+        """The number that all elements of an input are, for those of which it is one: masks of ones, lengths, switches.
+
+        Of each run, and of two elements or more.
+        """
+        found = {}
+        for name, first in self.batches[0].items():
+            arrays = [batch[name] for batch in self.batches]
+            if first.size > 1 and first.dtype.kind in "biuf" and all((each == first.flat[0]).all() for each in arrays):
+                found[name] = first.flat[0].item()
+        return found
+
 
 def draw(
     model: runtime.Session,

@@ -47,7 +47,8 @@ class Verification:
     """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may
     say why. Tensors are compared with those of the original with as many BatchNormalizations `folded`, and weights
     `snapped` to the grids that the model itself rounds them to, as in the file. `drawn`: whether the outputs are those
-    for inputs that were drawn, of these `input_shapes` a run. `checker`: what onnx.checker says of the file and of the
+    for inputs that were drawn, of these `input_shapes` a run; `constant_inputs`: the
+    number that all elements of one are, such as masks of ones. `checker`: what onnx.checker says of the file and of the
     original alike, or ""."""
 
     path: str
@@ -62,6 +63,7 @@ class Verification:
     input_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     checker: str = ""
     snapped: int = 0
+    constant_inputs: dict[str, float] = field(default_factory=dict)
 
     @property
     def worst_first(self) -> list[TensorDifference]:
@@ -130,7 +132,7 @@ def verify(
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
         os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, compared.outputs, note, folded,
-        compared.drawn, compared.shapes, checker, snapped,
+        compared.drawn, compared.shapes, checker, snapped, compared.constant,
     )  # fmt: skip
 
 

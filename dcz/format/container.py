@@ -76,13 +76,21 @@ def is_dcz(path: str | os.PathLike[str]) -> bool:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry], min_graph: int = 0) -> bytes:
-    """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which is to take
-    `min_graph` bytes at least, an eighth of its own or less.
+def write_head(
+    graph: bytes,
+    metadata: dict[str, str],
+    entries: Iterable[Entry],
+    minor: int = 0,
+    min_graph: int = 0,
+    deflated: bytes | None = None,
+) -> bytes:
+    """The bytes before the records: header, directory and `graph` (a serialized ModelProto), which takes a reader of
+    version 1.`minor`, and is to take `min_graph` bytes at least, an eighth of its own or less. `deflated`: the graph
+    deflated, where that is known.
 
     The records follow in the order of `entries`; their offsets are not used.
     """
-    stored_graph = _deflated(graph, GRAPH_EXPANSION, min_graph)
+    stored_graph = _deflated(graph, GRAPH_EXPANSION, min_graph, deflated)
     plain = bytearray()
     plain += varint(len(stored_graph)) + varint(len(graph)) + u32(crc32(stored_graph))
     plain += varint(len(metadata))
@@ -96,14 +104,15 @@ def write_head(graph: bytes, metadata: dict[str, str], entries: Iterable[Entry],
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
     stored = _deflated(bytes(plain), DIRECTORY_EXPANSION)
-    minor = max((entry.info.minor for entry in entries), default=0)
+    minor = max([minor, *(entry.info.minor for entry in entries)])
     head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
 
 
-def _deflated(plain: bytes, expansion: tuple[int, int], least: int = 0) -> bytes:
-    """`plain`, or what it deflates to where that is shorter: not below `least`, nor to less than readers expand."""
-    stored = deflate(plain)
+def _deflated(plain: bytes, expansion: tuple[int, int], least: int = 0, known: bytes | None = None) -> bytes:
+    """`plain`, or what it deflates to (`known`, where it was deflated already) where that is shorter: not below
+    `least`, nor to less than readers expand."""
+    stored = deflate(plain) if known is None else known
     if len(stored) < least or not _may_inflate(len(stored), len(plain), expansion):
         stored = deflate(plain, search=False)  # which takes a bit or more for each byte
     return min(plain, stored, key=len)

@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
 from ..errors import CorruptFile
-from ..tensor import DTYPES, is_valid_shape
+from ..tensor import DTYPES, is_valid_shape, transpose
 from . import external_data, wire
 from .data_fields import DATA_FIELDS, FLOATS, TYPED_FIELDS, append_to_field
 from .tensors import MAX_DIMS, ModelTensor, tensor_from_proto
@@ -19,13 +19,22 @@ from .uses import TensorSlot, TensorUses
 class Reference:
     """A tensor of a graph whose data is in a record, and the name that `load` gave it.
 
-    `field` is the protobuf field that the data came from.
+    `field` is the protobuf field that the data came from. `transposed`: it is a matrix, and the record holds its
+    transpose.
     """
 
     name: str
     slot: TensorSlot
     field: str
     record: int
+    transposed: bool = False
+
+    def data(self, data: np.ndarray) -> np.ndarray:
+        """The tensor's bytes (uint8, flat), from those of its record."""
+        if not self.transposed:
+            return data
+        proto = self.slot.proto
+        return transpose(data, DTYPES[proto.data_type], tuple(proto.dims)[::-1])
 
 
 def parse_graph(graph: bytes, stored: int, label: str) -> ModelProto:
@@ -59,14 +68,18 @@ def find_references(proto: ModelProto, records: Sequence[tuple[int, tuple[int, .
             continue
         entries = [(entry.key, entry.value) for entry in tensor.external_data]
         key, value = entries[0] if len(entries) == 1 else ("", "")
-        record = int(value) if value.isascii() and value.isdigit() and len(value) < 10 else -1
-        fits = 0 <= record < len(records) and records[record] == (tensor.data_type, tuple(tensor.dims))
+        transposed = isinstance(value, str) and value.endswith("T")  # protobuf has bytes where it is no UTF-8
+        number, dims, dtype = value[:-1] if transposed else value, tuple(tensor.dims), DTYPES.get(tensor.data_type)
+        record = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else -1
+        fits = 0 <= record < len(records) and records[record] == (tensor.data_type, dims[::-1] if transposed else dims)
+        if transposed and (len(dims) != 2 or dtype is None or dtype.bits < 8):
+            fits = False
         if _holds_data(tensor, slot.owner if key == FLOATS else None):
             raise CorruptFile("graph-reference", f"{label}: tensor {name!r} has data in the graph and in a record")
         if key not in _data_fields(slot, tensor) or not fits:
             detail = f"{label}: tensor {name!r} refers to {key}={value!r}, which does not fit"
             raise CorruptFile("graph-reference", detail)
-        references.append(Reference(name, slot, key, record))
+        references.append(Reference(name, slot, key, record, transposed))
     return references
 
 
@@ -92,7 +105,8 @@ def _data_fields(slot: TensorSlot, tensor: TensorProto) -> set[str]:
 
 
 def restore_data(reference: Reference, data: np.ndarray) -> None:
-    """Change the graph: put a tensor's bytes (uint8, flat) back into the field that they came from."""
+    """Change the graph: put a tensor's bytes (uint8, flat), from those of its record, back into their field."""
+    data = reference.data(data)
     proto, owner = reference.slot.proto, reference.slot.owner
     external_data.clear(proto)
     if reference.field == FLOATS:

@@ -71,8 +71,8 @@ class ModelTensor:
         source = source or (FileRange(*self.external) if self.external else None)
         return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows, self.grid)
 
-    def replace_with_reference(self, record: int) -> None:
-        """Change `proto`: replace the data by a reference to a record (spec, section 4)."""
+    def replace_with_reference(self, record: int, transposed: bool = False) -> None:
+        """Change `proto`: replace the data by a reference to a record, or to its transpose (spec, section 4)."""
         proto = self.proto
         if isinstance(proto, AttributeProto):  # whose floats become a tensor, which can have external_data
             proto.t.dims.append(len(proto.floats))
@@ -84,7 +84,7 @@ class ModelTensor:
             proto.ClearField(self.field)
             proto.ClearField("external_data")
         proto.data_location = TensorProto.EXTERNAL
-        proto.external_data.add(key=self.field, value=str(record))
+        proto.external_data.add(key=self.field, value=f"{record}{'T' if transposed else ''}")
 
     def inline_external_data(self) -> None:
         """Change `proto`: copy external data, if it has any, into its raw_data."""

@@ -36,13 +36,13 @@ class Place(NamedTuple):
 class DataFiles:
     """The files beside the model `output`: `name`, and where `part_size` (bytes) is given as many parts as that takes.
 
-    `places`: of each record that lies there, by its number.
+    `places`: of each record that lies there, by its number and whether it is transposed.
     """
 
     output: Path
     name: str
     part_size: int | None
-    places: dict[int, Place] = field(default_factory=dict)
+    places: dict[tuple[int, bool], Place] = field(default_factory=dict)
 
     @classmethod
     def of(cls, output: str | os.PathLike[str], name: str | None, part_size: float | str | None) -> "DataFiles":
@@ -56,11 +56,11 @@ class DataFiles:
         expect(size is None or size > 0, f"the parts of external data take 1 byte or more, not {part_size!r}")
         return cls(output, f"{output.name}.data" if name is None else name, size)
 
-    def place(self, tensors: Iterable[tuple[int, str, int]], alignment: int) -> None:
-        """Find a place for each of the tensors (number of the record, name, bytes), in their order, at multiples of
+    def place(self, tensors: Iterable[tuple[tuple[int, bool], str, int]], alignment: int) -> None:
+        """Find a place for each of the tensors (key of `places`, name, bytes), in their order, at multiples of
         `alignment`; raises InvalidArgument for one that no part holds."""
         part, end = 0, 0
-        for number, name, nbytes in tensors:
+        for key, name, nbytes in tensors:
             if self.part_size is not None and nbytes > self.part_size:
                 raise InvalidArgument(
                     f"{self.output}: tensor {name!r} alone takes {nbytes:,} bytes: give a part size of as many at least"
@@ -68,7 +68,7 @@ class DataFiles:
             offset = -(-end // alignment) * alignment
             if self.part_size is not None and offset + nbytes > self.part_size:
                 part, offset = part + 1, 0
-            self.places[number] = Place(part, offset)
+            self.places[key] = Place(part, offset)
             end = offset + nbytes
 
     @property

@@ -136,14 +136,16 @@ def decompress(
         with replacing_all(beside, keeps_old=data_name is None) as files:
             total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
             for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-                place = beside.places.get(number)
-                if place is not None:
-                    _write_at(files[1 + place.part], place.offset, data)
+                written: set[bool] = set()  # once as it is, once transposed
                 for reference in references[number]:
-                    if place is not None and _may_be_outside(reference):
-                        model.make_external(reference, beside.names[place.part], place.offset, len(data))
-                    else:
+                    place = beside.places.get((number, reference.transposed)) if _may_be_outside(reference) else None
+                    if place is None:
                         model.restore_data(reference, data)
+                        continue
+                    if reference.transposed not in written:
+                        _write_at(files[1 + place.part], place.offset, reference.data(data))
+                        written.add(reference.transposed)
+                    model.make_external(reference, beside.names[place.part], place.offset, len(data))
                 del data  # before the next one is made
                 done, number = done + entry.nbytes, number + 1
                 report(entry.name, done, total)
@@ -192,11 +194,13 @@ def _may_be_outside(reference: "Reference") -> bool:
     return reference.slot.is_initializer and reference.field == "raw_data"
 
 
-def _outside(entries: Iterable[Entry], references: "Mapping[int, list[Reference]]") -> Iterator[tuple[int, str, int]]:
-    """The records that may lie beside a model: their numbers, names and bytes."""
+def _outside(
+    entries: Iterable[Entry], references: "Mapping[int, list[Reference]]"
+) -> "Iterator[tuple[tuple[int, bool], str, int]]":
+    """The records that may lie beside a model, as they are and, if need be, transposed: their keys, names and bytes."""
     for number, entry in enumerate(entries):
-        if any(map(_may_be_outside, references[number])):
-            yield number, entry.name, entry.nbytes
+        for transposed in dict.fromkeys(each.transposed for each in references[number] if _may_be_outside(each)):
+            yield (number, transposed), entry.name, entry.nbytes
 
 
 def _write_at(file: BinaryIO, offset: int, data: np.ndarray) -> None:

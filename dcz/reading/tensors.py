@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import CorruptFile, DczError, UnsuitableModel
 from ..format.container import Archive, Entry
-from ..tensor import Dtype, values
+from ..tensor import Dtype, transpose, values
 from .decompress import check_directory, decode_all, decode_tensor, skeleton_within
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Tensors(Mapping[str, np.ndarray]):
             self.close()
             raise
         self._entries = {entry.name: entry for entry in self._archive.directory.entries}
-        self._in_graph: dict[str, Entry | ModelTensor] | None = None
+        self._in_graph: dict[str, tuple[Entry, bool] | ModelTensor] | None = None
 
     def __enter__(self) -> "Tensors":
         return self
@@ -58,12 +58,14 @@ class Tensors(Mapping[str, np.ndarray]):
         return dict(self._archive.directory.metadata)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        tensor = self._entries.get(name) or self._others()[name]
-        if isinstance(tensor, Entry):
-            data = decode_tensor(self._archive, tensor, os.cpu_count() or 1)
-        else:
-            data = tensor.read()
-        return to_array(data, tensor.dtype, tensor.shape)
+        tensor = (self._entries[name], False) if name in self._entries else self._others()[name]
+        if not isinstance(tensor, tuple):
+            return to_array(tensor.read(), tensor.dtype, tensor.shape)
+        entry, transposed = tensor
+        data, shape = decode_tensor(self._archive, entry, os.cpu_count() or 1), entry.shape
+        if transposed:
+            data, shape = transpose(data, entry.dtype, shape), shape[::-1]
+        return to_array(data, entry.dtype, shape)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._others()
@@ -90,8 +92,8 @@ class Tensors(Mapping[str, np.ndarray]):
         for name in self._others():
             yield name, self[name]
 
-    def _others(self) -> "dict[str, Entry | ModelTensor]":
-        """What only the graph names: entries under further names, and small tensors."""
+    def _others(self) -> "dict[str, tuple[Entry, bool] | ModelTensor]":
+        """What only the graph names: entries under further names, or their transposes (True), and small tensors."""
         if self._in_graph is None:
             from .. import model
 
@@ -100,9 +102,9 @@ class Tensors(Mapping[str, np.ndarray]):
                 tensors = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:
                 raise CorruptFile("graph-reference", str(error)) from error
-            found: dict[str, Entry | model.ModelTensor] = {}
+            found: dict[str, tuple[Entry, bool] | model.ModelTensor] = {}
             for number, entry in enumerate(self._archive.directory.entries):
-                found |= {reference.name: entry for reference in references[number]}
+                found |= {each.name: (entry, each.transposed) for each in references[number]}
             found |= {tensor.name: tensor for tensor in tensors}
             self._in_graph = {name: thing for name, thing in found.items() if name not in self._entries}
         return self._in_graph

@@ -23,9 +23,9 @@ __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
     "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
     "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
-    "estimate_statistics", "find_device", "image_axes", "keep_largest", "keep_patterned", "mean_squared_error",
-    "mixed_outputs", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network", "settle",
-    "share_weights", "torch_threads",
+    "estimate_statistics", "find_device", "fit_codebook", "image_axes", "keep_largest", "keep_patterned",
+    "mean_squared_error", "mixed_outputs", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network",
+    "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -57,7 +57,15 @@ _HOMES = {
     "pruning": ("Group", "Pruner", "keep_largest"),
     "normalization": ("estimate_statistics",),
     "pytorch": ("torch_threads",),
-    "sharing": ("bind_to_centroids", "projected_bytes", "reassign", "round_to_half", "settle", "share_weights"),
+    "sharing": (
+        "bind_to_centroids",
+        "fit_codebook",
+        "projected_bytes",
+        "reassign",
+        "round_to_half",
+        "settle",
+        "share_weights",
+    ),
     "task": ("BASE",),
     "weight": ("Weight",),
     "checkpoint": (),
@@ -98,7 +106,15 @@ if TYPE_CHECKING:
     from .pytorch import torch_threads
     from .recipe import Recipe
     from .retraining import Retrained, retrain, save_network
-    from .sharing import bind_to_centroids, projected_bytes, reassign, round_to_half, settle, share_weights
+    from .sharing import (
+        bind_to_centroids,
+        fit_codebook,
+        projected_bytes,
+        reassign,
+        round_to_half,
+        settle,
+        share_weights,
+    )
     from .state import Epoch, Progress
     from .task import BASE
     from .weight import Weight

@@ -7,6 +7,7 @@ Both are found on data. So units that are never active, and inputs that never va
 also come from a function that is flat where the unit is: removals by the second rule are tested on the outputs.
 """
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,7 @@ from .pytorch import torch
 from .weight import Weight
 
 LINEAR = ("Gemm", "MatMul", "Conv")
+SAMPLED = 8  # batches, on which what is not dead at all is told
 MAX_ROUNDS = 8  # one removal makes others possible; deep networks need a few rounds
 TOLERANCE = 1e-5  # of an output's largest magnitude: how far rounding may move the same sums
 
@@ -64,22 +66,44 @@ def _copied_tensors(network: Network) -> dict[str, torch.Tensor]:
 
 def _prune_dead(network: Network, batches: Callable[[], Data], names: set[str], by_gradient: bool) -> None:
     """Rounds of removals, until one removes nothing."""
-    first: Data = [next(iter(batches()))]
+    some = list(itertools.islice(batches(), SAMPLED))
     biases: dict[Weight, torch.Tensor] = {}
     for _ in range(MAX_ROUNDS):
+        if not _may_remove(network, some, names, by_gradient):
+            break
         kept_before = _kept(network)
-        layers, biases = _measure(network, batches())
-        for layer in layers:
-            if layer.weight.name in names and network.uses(layer.weight) == 1:
-                _fold_constants(network, layer)
-                if by_gradient:
-                    mask = _feature_mask(layer.has_gradient, layer.weight, 1 - _input_axis(layer.node))
-                    _prune_if_outputs_stay(network, layer.weight, mask, first)
+        biases = _remove(network, batches(), names, by_gradient, some[:1])
         if _kept(network) == kept_before:
             break
     if by_gradient:  # biases last: constants may be folded into them until then
         for weight, mask in biases.items():
-            _prune_if_outputs_stay(network, weight, mask, first)
+            _prune_if_outputs_stay(network, weight, mask, some[:1])
+
+
+def _may_remove(network: Network, some: Data, names: set[str], by_gradient: bool) -> bool:
+    """Whether a round on `some` of the data would remove anything: on all of them no more can be dead. (Most networks
+    have no dead units, and some batches show it.)"""
+    kept, state = _kept(network), network.state()
+    biases = _remove(network, some, names, by_gradient, [])
+    removes = _kept(network) != kept
+    network.restore(state)
+    is_dead = (bool((~mask & (weight.values != 0)).any()) for weight, mask in biases.items())
+    return removes or (by_gradient and any(is_dead))
+
+
+def _remove(
+    network: Network, batches: Data, names: set[str], by_gradient: bool, first: Data
+) -> dict[Weight, torch.Tensor]:
+    """A round of removals that leave the outputs on `first` as they are; return which entries of each bias have a
+    gradient (bool, flat)."""
+    layers, biases = _measure(network, batches)
+    for layer in layers:
+        if layer.weight.name in names and network.uses(layer.weight) == 1:
+            _fold_constants(network, layer)
+            if by_gradient:
+                mask = _feature_mask(layer.has_gradient, layer.weight, 1 - _input_axis(layer.node))
+                _prune_if_outputs_stay(network, layer.weight, mask, first)
+    return biases
 
 
 def _prune_if_outputs_stay(network: Network, weight: Weight, mask: torch.Tensor, batches: Data) -> None:
@@ -95,6 +119,8 @@ def _prune_if_outputs_stay(network: Network, weight: Weight, mask: torch.Tensor,
 def _same_outputs(network: Network, tensors: dict[str, torch.Tensor], batches: Data) -> bool:
     """Whether the outputs equal those that the network has with other tensors (by value name), within TOLERANCE."""
     with torch.no_grad():
+        if all(torch.equal(tensor, tensors[value]) for value, tensor in network.tensors().items()):
+            return True
         for inputs, _ in batches:
             expected = network.graph(network.as_inputs(inputs), tensors)
             for name, output in network(inputs).items():

@@ -80,10 +80,10 @@ class EpochOfTraining:
         """Every few batches: prune more weights, or give the shared ones other codes."""
         if self.state.phase == "prune" and (self.recipe.regrow or not self.state.pruned):
             self._prune(done)
-        elif self.state.phase == "share" and self.recipe.reassign is not None:
+        elif self.state.phase == "share" and self.recipe.price is not None:
             for weight in self.network:
                 if weight.latent is not None:
-                    sharing.reassign(weight, self.recipe.reassign)
+                    sharing.reassign(weight, self.recipe.price)
 
     def _bind_due(self, done: float) -> None:
         """Bind weights to centroids, step by step: several steps at once where there are few batches."""

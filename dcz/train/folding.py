@@ -8,14 +8,16 @@ A folded scale multiplies whole rows of a weight tensor, and so leaves zeros at 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import model as onnx_model
 from ..plan import ANY_SIZE, Plan
+from . import scaling
 from .network import Network
 from .normalization import BatchNorm, estimate_statistics
 from .pytorch import torch
+from .weight import Weight
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,9 +46,14 @@ class Normalizations:
         self.tensors = frozenset(tensor.name for tensor in copy.tensors) - {tensor.name for tensor in source.tensors}
         return copy.proto if self.added else None
 
-    def fold(self, network: Network) -> int:
-        """Change the network (see `fold`), and return how many normalizations were folded."""
-        return fold(network, self._may_fold)
+    def fold(self, network: Network, later: Collection[str] = (), rounds_biases: bool = False) -> int:
+        """Change the network (see `fold`), and return how many normalizations were folded: all that may be, but those
+        behind the layers of the weights in `later`."""
+
+        def may_fold(weight: onnx_model.ModelTensor, others: tuple[str, ...]) -> bool:
+            return weight.name not in later and self._may_fold(weight, others)
+
+        return fold(network, may_fold, rounds_biases)
 
     def _may_add(self, weight: onnx_model.ModelTensor, others: tuple[str, ...]) -> bool:
         """Whether a layer's weight and bias may change."""
@@ -111,10 +118,13 @@ def _resize_rows(network: Network, norm: BatchNorm) -> None:
         scale.values.div_(factors)
 
 
-def fold(network: Network, may_fold: MayChange) -> int:
+def fold(network: Network, may_fold: MayChange, rounds_biases: bool = False) -> int:
     """Change the network: its normalizations become part of the layers before them where `may_fold` (see
-    model.fold_batchnorms) allows it. Its tensors are others then, but masks stay. Returns how many were folded."""
+    model.fold_batchnorms) allows it; those of shared weights become scales, and biases, rounded where that is asked for
+    (see scaling). Its tensors are others then, but masks, codes and centroids stay. Returns how many were folded."""
     masked = {weight.name for weight in network if weight.mask is not None}
+    shared = {weight.name: weight.state() for weight in network if weight.shared}
+    factors = scaling.factors(scaling.scalable(network, shared))
     folded = onnx_model.from_proto(network.to_proto())
     count = onnx_model.fold_batchnorms(folded, may_fold)
     if count:
@@ -122,9 +132,21 @@ def fold(network: Network, may_fold: MayChange) -> int:
         network.replace_model(folded.proto)
         network.to(device)
         for weight in network:
-            if weight.name in masked:
+            if weight.name in shared:
+                weight.restore(shared[weight.name])
+            elif weight.name in masked:
                 weight.prune(weight.values != 0)
+        for output, found in factors.items():
+            layer = _node(network, output)
+            if layer.op != "BatchNormalization":
+                scaling.scale(_operand(network, layer, 1), _operand(network, layer, 2), found, rounds_biases)
     return count
+
+
+def _operand(network: Network, layer: onnx_model.Node, number: int) -> Weight:
+    weight = network.weight_of(layer.inputs[number])
+    assert weight is not None, "what was folded is trained"
+    return weight
 
 
 def _node(network: Network, output: str) -> onnx_model.Node:

@@ -120,6 +120,8 @@ class Network(torch.nn.Module):
         tensors = {value: dense[weight.name] for value, weight in self._by_value.items()}
         for norm in self.batchnorms:
             tensors.update(zip(norm.values, (norm.mean, norm.variance), strict=True))
+            if (scale := norm.scale()) is not None:
+                tensors[norm.scaled_by] = scale
         return tensors
 
     def as_inputs(self, inputs: Any) -> dict[str, torch.Tensor]:

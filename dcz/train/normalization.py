@@ -28,20 +28,26 @@ class BatchNorm(torch.nn.Module):
     Called in place of the node's own function, it normalizes by the batch, and moves them toward the batch's by
     the node's momentum: the variance toward the unbiased one. A batch that has one value for each channel has no
     variance: it is normalized by the estimates, which stay as they are.
+
+    With `factor` (None: its scale is trained), its scale is what makes it multiply each channel with that in inference:
+    the factor times the standard deviation, as it is estimated.
     """
 
     mean: Tensor
     variance: Tensor
+    factor: Tensor | None
 
     def __init__(self, node: Node, program: Program):
         super().__init__()
         self.output = node.outputs[0]
-        self.values = node.inputs[3:5]  # the graph's names of the mean and the variance
+        self.scaled_by = node.inputs[1]  # the graph's name of its scale
+        self.values = node.inputs[3:5]  # those of the mean and the variance
         self.names = tuple(program.weights[value] for value in self.values)  # those of their tensors in the model
         self.epsilon = float(node.attributes.get("epsilon", EPSILON))
         self.momentum = float(node.attributes.get("momentum", MOMENTUM))
         for part, value in zip(PARTS, self.values, strict=True):
             self.register_buffer(part, torch.tensor(program.constants[value]))
+        self.register_buffer("factor", None)
         self._sums: _Moments | None = None
 
     def forward(self, x: Tensor, scale: Tensor, bias: Tensor, *_: Tensor) -> Tensor:
@@ -69,17 +75,24 @@ class BatchNorm(torch.nn.Module):
         if self._sums is not None:
             self._sums.add(x)
 
+    def scale(self) -> Tensor | None:
+        """Its scale where a factor says it, of the channels' number."""
+        return None if self.factor is None else self.factor * torch.sqrt(self.variance + self.epsilon)
+
     def state(self) -> dict[str, Tensor | None]:
         """Copies of all that `restore` needs."""
-        return {part: getattr(self, part).clone() for part in PARTS}
+        parts = PARTS if self.factor is None else (*PARTS, "factor")
+        return {part: getattr(self, part).clone() for part in parts}
 
     def restore(self, state: dict[str, Tensor | None]) -> None:
         """Go back to what `state` was taken from. Raises ValueError, nothing being changed, where it does not fit."""
-        for part in PARTS:
-            mine, given = getattr(self, part), state[part]
-            if given is None or given.shape != mine.shape or given.dtype != mine.dtype:
+        parts = PARTS if state.get("factor") is None else (*PARTS, "factor")
+        for part in parts:
+            given = state[part]
+            if given is None or given.shape != self.mean.shape or given.dtype != self.mean.dtype:
                 raise ValueError(f"{self.names[0]}: statistics that are not those of this normalization")
-        for part in PARTS:
+        self.factor = None
+        for part in parts:
             setattr(self, part, state[part].clone().to(self.mean.device))  # type: ignore[union-attr]
 
 

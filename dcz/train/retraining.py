@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from ..arguments import as_percent, is_number, parse_share
-from ..compression.compress import compress
+from ..compression.compress import compress_known
 from ..compression.foldable import noted
 from ..compression.options import AnyPlan, Notes
 from ..display import progress as display
@@ -290,10 +290,12 @@ def save_network(
     source = network.source
     origin = {"source-sha256": source.source_sha256, "source-bytes": str(source.source_bytes)}
     index_bits = {name: each.index_bits for name, each in (settings or {}).items()}
+    grids = {weight.name: grid for weight in network if (grid := weight.grid()) is not None}
     compressed = [weight.name for weight in network if weight.shared or weight.mask is not None]
     rules = tuple(Rule((name,), Settings(index_bits=index_bits.get(name))) for name in compressed)
     plan = Plan(LOSSLESS, rules, fold=False)
-    return compress(network.to_proto(), output, plan, metadata=origin | dict(metadata or {}), **options).path
+    made = compress_known(network.to_proto(), output, plan, grids, metadata=origin | dict(metadata or {}), **options)
+    return made.path
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:

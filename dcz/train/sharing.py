@@ -11,10 +11,13 @@ import numpy as np
 from ..codec import sharing
 from ..codec.stages import entropy, share
 from ..errors import InvalidArgument
-from ..plan import Settings
+from ..plan import LOSSLESS, Settings
 from .network import Network
 from .pytorch import torch
 from .weight import Weight
+
+LLOYD_ROUNDS = 30
+MIN_HALF = 2.0**-8  # of the largest centroid of a tensor with scales: float16 has fewer bits for much smaller ones
 
 
 def share_weights(
@@ -66,6 +69,25 @@ def reassign(weight: Weight, price: float) -> int:
     return changed
 
 
+def fit_codebook(weight: Weight, price: float) -> None:
+    """Lloyd's iterations under the cost of `reassign`: codes of least cost, centroids in the mean of their weights.
+
+    So a codebook of more entries than a few bits number costs as few: entries at the ends are rare, and those near each
+    other one. Raises InvalidArgument unless the weight is shared and movable.
+    """
+    latent = _latent(weight)
+    for _ in range(LLOYD_ROUNDS):
+        changed = reassign(weight, price)
+        with torch.no_grad():
+            count = len(weight.values)
+            sums = torch.bincount(weight.codes, latent.double(), count)
+            sizes = torch.bincount(weight.codes, minlength=count)
+            means = torch.where(sizes > 0, sums / sizes.clamp_min(1), weight.values.double())
+            weight.values.copy_(means.to(weight.values))
+        if not changed:
+            break
+
+
 def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator) -> None:
     """Bind a `share` (a fraction) of the weights to their centroids; the others are free, trained on their own.
 
@@ -94,10 +116,12 @@ def _latent(weight: Weight) -> torch.Tensor:
 
 
 def round_to_half(weight: Weight) -> None:
-    """Round the centroids, or the weights where they are not shared, to float16, if none is beyond its range."""
+    """Round the centroids, or the weights where they are not shared, to float16, if none is beyond its range, nor all
+    of centroids with scales near its least numbers."""
     with torch.no_grad():
         half = weight.values.half().to(weight.values.dtype)
-        if bool(torch.isfinite(half).all()):
+        is_small = weight.scales is not None and float(weight.values.abs().max()) < MIN_HALF
+        if bool(torch.isfinite(half).all()) and not is_small:
             weight.values.copy_(half)
 
 
@@ -108,13 +132,20 @@ def round_to_type(weight: Weight) -> None:
 
 
 def share_network(
-    network: Network, settings: Mapping[str, Settings], movable: bool, importance: Mapping[str, torch.Tensor]
+    network: Network,
+    settings: Mapping[str, Settings],
+    movable: bool,
+    importance: Mapping[str, torch.Tensor],
+    price: float | None = None,
 ) -> None:
-    """Share each tensor as its settings (by name) say, but those that share nothing; see share_weights."""
+    """Share each tensor that is not shared yet as its settings (by name) say, but those that share nothing, and those
+    that have none; see share_weights, and with a `price` and movable codes, fit_codebook."""
     for weight in network:
-        chosen = settings[weight.name]
-        if not chosen.lossless and not chosen.shares_nothing:
+        chosen = settings.get(weight.name, LOSSLESS)
+        if not weight.shared and not chosen.lossless and not chosen.shares_nothing:
             share_weights(weight, chosen, movable, importance.get(weight.name))
+            if price is not None and weight.latent is not None:
+                fit_codebook(weight, price)
 
 
 def bind_rest(network: Network, seed: int) -> None:

@@ -7,7 +7,7 @@ task.groups                        which tensors are pruned by one threshold, an
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from .patterns import check_pattern
 from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
+from .scaling import ScalableLayer, scalable
 from .weight import Weight
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class TrainingTask:
         self.network, self.source = self._open(model)
         self.network = placed(self.network, device)
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
-        self.folded = 0  # normalizations of the model that its layers have taken up
+        self.folded = self._all_folded = 0  # normalizations of the model, and all, that its layers have taken up
         self._choose()
         check_pattern(recipe.pattern, [1 - group.target for group in self.groups])
         self.epochs = {"prune": self._prune_epochs(), "share": recipe.share_epochs if self.shares else 0}
@@ -85,12 +86,13 @@ class TrainingTask:
         """The training batches of an epoch, (inputs, labels), augmented as the recipe says."""
         return self.training.epoch(number) if self._augmenter is None else self._augmenter.epoch(self.training, number)
 
-    def fold(self) -> int:
-        """Change the network: fold the normalizations that were added, and those that the plan lets go; return how
-        many. Its tensors, their settings and groups are others then."""
-        count = self.normalizations.fold(self.network)
+    def fold(self, later: Collection[str] = ()) -> int:
+        """Change the network: fold the normalizations that were added, and those that the plan lets go, but for the
+        layers of the weights in `later`; return how many. Its tensors, their settings and groups are others then."""
+        count = self.normalizations.fold(self.network, later, self.recipe.bias_bits == HALF)
         if count:
-            self.folded = count - len(self.normalizations.added)
+            self._all_folded += count
+            self.folded = self._all_folded - len(self.normalizations.added)
             self._choose()
         return count
 
@@ -118,7 +120,16 @@ class TrainingTask:
     @property
     def shares(self) -> bool:
         """Whether any tensor's weights are shared."""
-        return any(not settings.lossless and not settings.shares_nothing for settings in self.settings.values())
+        return any(map(self._is_shared, self.network))
+
+    def scalable(self) -> list[ScalableLayer]:
+        """The layers whose weights are shared beside their normalizations, if these may be folded in the end."""
+        shared = {weight.name for weight in self.network if weight.is_weight and self._is_shared(weight)}
+        return scalable(self.network, shared if self.plan.fold else shared & self.normalizations.added)
+
+    def _is_shared(self, weight: Weight) -> bool:
+        settings = self.settings[weight.name]
+        return not settings.lossless and not settings.shares_nothing
 
     def _stamp(self) -> str:
         """The text that identifies this task in a checkpoint; the batches of a stream are not part of it."""

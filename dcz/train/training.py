@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import InvalidArgument
-from . import folding, sharing
+from . import folding, scaling, sharing
 from .dead_units import drop_dead_units
 from .device import on_cpu
 from .epoch import EpochOfTraining
@@ -42,7 +42,7 @@ class Training:
         self.pruner = Pruner(task.groups, task.recipe)
         self.state = State(pruned=not task.groups)
         self._optimizer: torch.optim.Optimizer | None = None
-        self._is_folded = False
+        self._is_folded, self._scalable = False, list[scaling.ScalableLayer]()
         if saved is None:
             torch.manual_seed(self.recipe.seed)
         else:
@@ -62,7 +62,7 @@ class Training:
         if self.state.phase not in self.task.epochs:
             raise ValueError(f"no phase {self.state.phase!r}")
         if self.state.phase == "share":
-            self._fold()
+            self._fold_before_sharing()
         if self.state.best_weights is not None:  # tried now: it is needed only at the end
             self.network.restore(self.state.best_weights)
         self.network.restore(weights)
@@ -98,8 +98,9 @@ class Training:
         self._train_phase()
         self._restore_best()
         sharing.bind_rest(self.network, self.recipe.seed)
-        if state.epoch:
+        if state.epoch or self._scalable:
             estimate_statistics(self.network, self.task.training.epoch(0))
+        self._fold_rest()
         sharing.round_network(self.network, self.task.settings, self.recipe.bias_bits == HALF)
         state.after = self._validate()
 
@@ -123,18 +124,26 @@ class Training:
         self._restore_best()
         if state.epoch:
             estimate_statistics(self.network, self.task.training.epoch(0))
-        self._fold()
+        self._fold_before_sharing()
         if state.halted and not state.pruned:
             self._add_note(f"the weights are {self.sparsity:.2%} zero, less than was asked for")
         if recipe.drop_idle and not recipe.regrow and self.task.groups:
             self._drop_dead_units()
         state.pruned_result = self._validate()
 
-    def _fold(self) -> None:
-        """Fold the normalizations that may be. What is pruned, and by which scores, is anew then."""
-        self._is_folded = bool(self.task.fold())
+    def _fold_before_sharing(self) -> None:
+        """Fold the normalizations that may be, but those that stay for sharing. What is pruned, and by which scores, is
+        anew then."""
+        self._scalable = self.task.scalable()
+        self._is_folded = bool(self.task.fold(later={layer.weight.name for layer in self._scalable}))
         if self._is_folded:
             self.pruner = Pruner(self.task.groups, self.recipe)
+            self._scalable = self.task.scalable()  # of the weights that are there now
+
+    def _fold_rest(self) -> None:
+        """Fold the others, and share biases that have come by it."""
+        if self._scalable and self.task.fold():
+            sharing.share_network(self.network, self.task.settings, False, {})
 
     def _drop_dead_units(self) -> None:
         kept = sum(weight.kept for weight in self.task.pruned)
@@ -149,13 +158,19 @@ class Training:
             )
 
     def _start_sharing(self) -> None:
-        state, movable = self.state, self.recipe.reassign is not None or len(self.recipe.bound_fractions) > 1
-        if self.task.shares and (self._is_folded or self.recipe.finds_rate):  # of folded weights, gradients are others
+        state, movable = self.state, self.recipe.price is not None or len(self.recipe.bound_fractions) > 1
+        scaling.fix(self._scalable)
+        if self._scalable:  # rows of one size matter alike, and what few batches tell beyond that does harm
+            self.pruner.squares.clear()
+        elif self.task.shares and (self._is_folded or self.recipe.finds_rate):  # the gradients are others
             self.pruner.sample(self.network, self.task.loss, first_batches(self.task, SAMPLED))
-        sharing.share_network(self.network, self.task.settings, movable, self.pruner.squares)
+        trained = self.task.settings.keys() - {each.name for layer in self._scalable for each in layer.others}
+        settings = {name: self.task.settings[name] for name in trained}
+        sharing.share_network(self.network, settings, movable, self.pruner.squares, self.recipe.price)
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer = None
+        estimate_statistics(self.network, first_batches(self.task, SAMPLED))
         if (score := self._validate()) is not None:  # training must improve on what it starts from
             self._keep_if_best(score[0])
         if (rate := self.recipe.rate_of_sharing) is None and self.task.epochs["share"]:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..codec.stages import share
+from ..codec.stages import scale, share
 from ..errors import InvalidArgument
+from ..tensor import ValueGrid
 from .pytorch import Tensor, torch
 
-PARTS = ("values", "latent", "mask", "codes", "places", "free")  # the whole state of a tensor
+PARTS = ("values", "latent", "mask", "codes", "places", "free", "scales")  # the whole state of a tensor
 PARAMETERS = ("values", "latent")  # those of them that are trained
 
 
@@ -50,13 +51,15 @@ class Weight(torch.nn.Module):
     again. `rows` says which axes number its rows (see tensor.Tensor). `dtype` is the type that the tensor has in the
     model; it is computed in float32, or in float64 where it is that. `latent` are the weights behind the centroids
     where they may change their codes, and `free` (bool, one for each of `places`, None: none) those that the network
-    uses as they are, not bound to a centroid yet.
+    uses as they are, not bound to a centroid yet. `scales` (None: ones), one for each place along an axis, of length 1
+    along the others, are what its centroids are multiplied with (spec, section 8.1).
     """
 
     mask: Tensor | None
     codes: Tensor  # None until it is shared, as are `places`
     places: Tensor
     free: Tensor | None
+    scales: Tensor | None
     latent: torch.nn.Parameter | None
 
     def __init__(self, name: str, values: np.ndarray, is_weight: bool, dtype: str = "float32", rows: int = 0):
@@ -66,7 +69,7 @@ class Weight(torch.nn.Module):
         self.regrow = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
-        for buffer in ("mask", "codes", "places", "free"):
+        for buffer in ("mask", "codes", "places", "free", "scales"):
             self.register_buffer(buffer, None)
         self.register_parameter("latent", None)
 
@@ -95,7 +98,8 @@ class Weight(torch.nn.Module):
             flat = torch.where(self.mask, self.values, 0)  # not a product, which would give zeros with a sign
             if self.regrow:
                 flat = flat.detach() + self.values - self.values.detach()
-        return flat.view(self.shape)
+        dense = flat.view(self.shape)
+        return dense if self.scales is None else dense * self.scales
 
     def prune(self, mask: Tensor | np.ndarray) -> None:
         """Keep only the weights where `mask` (bool, of the tensor's shape or flat) is true.
@@ -130,6 +134,27 @@ class Weight(torch.nn.Module):
         self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype).to(dense.device))
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
+    def scale(self, scales: np.ndarray, axis: int) -> None:
+        """Multiply the centroids by `scales` (all above 0), one for each place along an axis; codes stay from now on.
+
+        Raises InvalidArgument unless its weights are shared, and all bound to their centroids.
+        """
+        if not self.shared or (self.free is not None and bool(self.free.any())):
+            raise InvalidArgument(f"{self.name}: not all of its weights are shared; share and bind them first")
+        if np.shape(scales) != self.shape[axis : axis + 1] or not (np.isfinite(scales) & (scales > 0)).all():
+            raise InvalidArgument(f"{self.name}: scales above 0, one for each of {self.shape[axis]} places")
+        shape = [-1 if each == axis else 1 for each in range(len(self.shape))]
+        self.latent = self.free = None
+        self.scales = torch.as_tensor(scales).to(self.values).view(shape)
+
+    def grid(self) -> ValueGrid | None:
+        """The scales of its centroids as its file will have them, if it has any."""
+        if self.scales is None:
+            return None
+        axis = int(np.argmax(self.scales.shape))
+        scales = self.scales.cpu().double().numpy().ravel()
+        return ValueGrid(axis, scales, scale.nearest_steps(scales))
+
     def numpy(self) -> np.ndarray:
         """The tensor as it is now (float32, or float64 where the model has that)."""
         with torch.no_grad():
@@ -139,6 +164,8 @@ class Weight(torch.nn.Module):
     def state(self) -> dict[str, Tensor | None]:
         """Copies of all that `restore` needs."""
         parts = {name: getattr(self, name) for name in PARTS}
+        if self.scales is None:  # as in checkpoints of older versions
+            del parts["scales"]
         return {name: None if part is None else part.detach().clone() for name, part in parts.items()}
 
     def restore(self, state: dict[str, Tensor | None]) -> None:
@@ -148,7 +175,7 @@ class Weight(torch.nn.Module):
         """
         self._check(**state)
         device = self.values.device
-        for name, part in state.items():
+        for name, part in ({"scales": None} | state).items():
             copy = None if part is None else part.detach().clone().to(device)
             setattr(self, name, torch.nn.Parameter(copy) if copy is not None and name in PARAMETERS else copy)
         self.kept = self.count if self.mask is None else int(self.mask.sum())
@@ -161,6 +188,7 @@ class Weight(torch.nn.Module):
         codes: Tensor | None,
         places: Tensor | None,
         free: Tensor | None,
+        scales: Tensor | None = None,
     ) -> None:
         """Raise ValueError unless these are parts of a state of this tensor."""
 
@@ -174,7 +202,10 @@ class Weight(torch.nn.Module):
         lengths = lengths and fits(codes, kept, torch.int64)
         shared = codes is not None
         sizes = fits(latent, kept, values.dtype) and fits(values, len(values) if shared else self.count, values.dtype)
-        if not lengths or not sizes or shared != (places is not None) or not (shared or latent is free is None):
+        rank = len(self.shape)
+        lengths = lengths and (scales is None or (scales.dim() == rank and scales.numel() in self.shape))
+        is_plain = latent is free is scales is None
+        if not lengths or not sizes or shared != (places is not None) or not (shared or is_plain):
             raise ValueError(f"{self.name}: parts of a state that do not go together")
         if codes is not None and places is not None:
             expected = torch.arange(self.count, device=places.device) if mask is None else torch.nonzero(mask).ravel()

@@ -22,7 +22,7 @@ from ..compression.target_size import SizeTrial, at_quality, measured, plan_for_
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
-from ..plan import WORST_QUALITY, Plan
+from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
 from .criteria import Criterion
 from .session import TuningSession
 from .trials import CalibratedTrial, CalibratedValues
@@ -34,6 +34,7 @@ NOT_TAKEN = MappingProxyType({"calibration": "not taken: the file without it is 
 MAX_JUDGING = 128  # samples that judge
 DECIBELS_DOWN = 1.5  # from one quality to the next, while a drop holds
 MAX_DOWN = 6  # such steps
+QUALITIES = (34.0, 40.0, 46.0, 52.0, 60.0, BEST_QUALITY)  # decibels that are tried where no calibrated file will do
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,28 @@ def find_better(
     if criterion is None or max_drop is None:
         return _nearer(session, best, found, evenly_spaced(judging.indices, MAX_JUDGING))
     return _smaller(session, model, best, found, criterion, max_drop)
+
+
+def find_holding(
+    session: TuningSession,
+    model: "str | os.PathLike[str] | ModelProto",
+    criterion: Criterion,
+    max_drop: float,
+    failure: str,
+) -> DataFree:
+    """The coarsest file of `model` without calibration, of QUALITIES, that holds a drop, where no calibrated one does
+    (`failure` says so); where none holds it, the finest."""
+    for quality in QUALITIES:
+        plan = at_quality(session.plan, quality)
+        scores = criterion(_quantized(session, plan))
+        if scores["drop"] <= max_drop:
+            break
+    with open_pool(session.threads) as pool:
+        nbytes = measured(model, plan, pool, metadata=NOT_TAKEN).nbytes
+    figures = _trial(session, SizeTrial(quality, nbytes))
+    trial = CalibratedTrial(figures.bits, nbytes, measure=getattr(criterion, "measure", None), **scores)
+    holds = "holds it" if scores["drop"] <= max_drop else f"has {scores['drop']:.2%}, the least that was reached"
+    return DataFree(plan, trial, f"{failure}; without calibration, the file of {quality:g} dB {holds}, and was kept")
 
 
 def _nearer(session: TuningSession, best: CalibratedValues, found: DataFree, indices: np.ndarray) -> DataFree | None:

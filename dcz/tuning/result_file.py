@@ -49,12 +49,13 @@ def write_file(
     warn: Callable[[str], None],
     force: bool,
     resume: bool | None,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> None:
-    """Write that file; for `warn`, `force` and `resume` see dcz.compress."""
+    """Write that file; for `warn`, `force`, `resume` and `progress` see dcz.compress."""
     check_output(output, force)
     packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values))
     metadata = _metadata(session, values, settings)
-    write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume)
+    write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume, progress=progress)
 
 
 def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:

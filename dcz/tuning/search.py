@@ -23,6 +23,10 @@ DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until o
 MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
 
 
+class NoneHolds(InvalidArgument):
+    """No calibrated trial holds a drop; the message says what the least was."""
+
+
 def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
     """The candidate of the most bits whose file has at most `max_bytes`; where there is room, tensors stay exact.
 
@@ -118,7 +122,7 @@ def _fill_with_exact(trials: Trials, best: CalibratedValues, max_bytes: float) -
 def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> CalibratedValues:
     """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
 
-    Raises InvalidArgument where no trial holds that. `warn` gets a message where so small a drop cannot be told from
+    Raises NoneHolds where no trial holds that. `warn` gets a message where so small a drop cannot be told from
     none.
     """
     count = len(trials.split.held_out.indices)
@@ -150,9 +154,9 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             bits = math.sqrt(failing_bits * holding_bits)
     if best is None:
         lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
-        raise InvalidArgument(
-            f"even at {bits:.1f} bits a weight more than {lost}; the least was "
-            f"{smallest_drop:.2%}, at {bits_of_smallest_drop:.1f} bits: allow more, or compress without calibration"
+        raise NoneHolds(
+            f"even calibrated at {bits:.1f} bits a weight more than {lost}; the least was "
+            f"{smallest_drop:.2%}, at {bits_of_smallest_drop:.1f} bits"
         )
     return best
 

@@ -27,9 +27,9 @@ from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
 from .criteria import AccuracyCriterion
-from .data_free import NOT_TAKEN, find_better
+from .data_free import NOT_TAKEN, find_better, find_holding
 from .result_file import DISTILLED, count_moved, measure_file, write_file
-from .search import search_by_drop, search_by_size
+from .search import NoneHolds, search_by_drop, search_by_size
 from .session import TuningSession
 from .trials import (
     CalibratedTrial,
@@ -105,9 +105,11 @@ def tune(
     original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples
     out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to
     the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and meeting
-    the drop. `progress` gets a tensor's name, how many are done, and how many there are, anew in each trial; `trial`
-    gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the end.
-    Raises InvalidArgument where the goal cannot be met, saying what could; an older `output` stays as it was.
+    the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's name, how many are done,
+    and how many there are, anew in each trial, and bytes when the file is written; `trial` gets each trial.
+    For the rest see dcz.compress; what `resume` continues is
+    the writing of the file at the end.
+    Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
@@ -154,23 +156,30 @@ def _tuned(
     split = split_samples(session, hold_out=distill or max_bytes is None)
     criterion = make_criterion(session, split.held_out, goal.labels) if max_bytes is None else None
     trials = Trials(session, split, criterion, measure_curves(session, split), progress, trial)
-    best = _search(trials, max_bytes, max_drop, warn)
-    distilled = None
-    if distill:
+    drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
+    distilled = better = None
+    try:
+        best = _search(trials, max_bytes, max_drop, warn)
+    except NoneHolds as error:
+        assert criterion is not None and drop is not None, "a drop has a criterion"
+        better = find_holding(session, model, criterion, drop, str(error))
+        best = CalibratedValues(better.trial, {})
+    if distill and better is None:
         limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
         best, distilled = _distill(trials, best, limit)
-    drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     judging = split.held_out if len(split.held_out.indices) else split.calibration
     size = best.trial.nbytes if max_bytes is None else max_bytes
-    better = find_better(session, model, best, judging, size, criterion, drop)
+    better = better or find_better(session, model, best, judging, size, criterion, drop)
     if better is None:
-        write_file(session, best.values, best.settings, output, warn=warn, force=force, resume=resume)
+        write_file(
+            session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress
+        )
     else:
         warn(better.reason)
         best = CalibratedValues(better.trial, {})
         compress(
             model, output, better.plan, threads=session.threads, warn=warn, force=force, resume=resume,
-            metadata=NOT_TAKEN,
+            metadata=NOT_TAKEN, progress=progress,
         )  # fmt: skip
     accuracy = criterion.original_accuracy if isinstance(criterion, AccuracyCriterion) else None
     counts = len(split.calibration.indices), len(split.held_out.indices)

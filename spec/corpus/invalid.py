@@ -182,6 +182,11 @@ def graphs() -> Invalid:
         attribute = AttributeProto(name="value_floats", type=AttributeProto.TENSOR, t=tensor)
         return NodeProto(op_type="Constant", output=["w"], attribute=[attribute])
 
+    def matrix(dtype: int, dims: list[int], value: str) -> bytes:
+        proto = ModelProto(graph=GraphProto(initializer=[reference("w", dtype, dims, "raw_data", value)]))
+        record = stored("w", dtype, (2, 3), bytes(24 if dtype == FLOAT else 3))
+        return build(record, graph=proto.SerializeToString(deterministic=True))
+
     fine = ("w", FLOAT, [2], "raw_data", "0")
     twice, none = reference(*fine), reference(*fine)
     twice.external_data.add(key="raw_data", value="0")
@@ -237,6 +242,13 @@ def graphs() -> Invalid:
         (reason, holding(none), "external, without an entry"),
         (reason, flat, "`floats` of two dims"),
         (reason, holding(node=[in_branch]), "a faulty reference within a branch of an If"),
+        (reason, holding(reference("w", FLOAT, [2], "raw_data", "0T")), "the transpose of a tensor of one dim"),
+        (reason, matrix(FLOAT, [2, 3], "0T"), "a transpose whose dims are the record's, and not exchanged"),
+        (reason, matrix(FLOAT, [3, 2], "0"), "dims that are those of the transpose"),
+        (reason, matrix(FLOAT, [3, 2], "0t"), "a small letter for the transpose"),
+        (reason, matrix(FLOAT, [3, 2], "0TT"), "the transpose of a transpose"),
+        (reason, matrix(FLOAT, [3, 2], "T"), "the transpose of no record"),
+        (reason, matrix(UINT4, [3, 2], "0T"), "the transpose of half bytes"),
         (reason, holding(filled), "a record and data in the graph"),
         (reason, holding(node=[both]), "`floats` and a record for them"),
         (reason, holding(nothing), "a tensor without a record, whose dims overflow though it has no elements"),

@@ -148,6 +148,33 @@ def graphs() -> Iterator[Valid]:
     directory = listing([entry(tensor) for tensor in tensors], graph=deflate(graph), graph_size=len(graph))
     records = b"".join(tensor.record for tensor in tensors)
     yield "deflated-graph", seal(directory, deflate(graph) + records), tensors
+    proto, tensors = transposed(lifted=True)
+    yield plain_file("transposed", *tensors, graph=proto.SerializeToString(deterministic=True), minor=1)
+
+
+def transposed(lifted: bool) -> tuple[ModelProto, list[Tensor]]:
+    """Matrices that are held twice, once transposed: as they were (not `lifted`), and as a file's graph has them."""
+    wide, tall = floats(1, 2, 3, 4, 5, 6), floats(1, 4, 2, 5, 3, 6)
+    square = (b"\1\2\3\4", b"\1\3\2\4")
+    graph = GraphProto(name="g")
+    for name, dtype, dims, field, value, data in (
+        ("wide", FLOAT, [2, 3], "raw_data", "0", wide),
+        ("tall", FLOAT, [3, 2], "raw_data", "0T", tall),
+        ("typed", FLOAT, [3, 2], "float_data", "0T", tall),
+        ("square", INT8, [2, 2], "raw_data", "1", square[0]),
+        ("turned", INT8, [2, 2], "raw_data", "1T", square[1]),
+    ):
+        if lifted:
+            graph.initializer.append(reference(name, dtype, dims, field, value))
+            continue
+        proto = TensorProto(name=name, data_type=dtype, dims=dims)
+        if field == "raw_data":
+            proto.raw_data = data
+        else:
+            proto.float_data.extend(struct.unpack("<6f", data))
+        graph.initializer.append(proto)
+    model = ModelProto(ir_version=8, graph=graph, opset_import=[OperatorSetIdProto(version=17)])
+    return model, [stored("wide", FLOAT, (2, 3), wide), stored("square", INT8, (2, 2), square[0])]
 
 
 def model(lifted: bool) -> tuple[ModelProto, list[Tensor]]:

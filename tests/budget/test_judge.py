@@ -179,5 +179,26 @@ def test_a_renamed_tensor_did_not_grow(folder):
     assert [reason.name for reason in budget.reasons] == ["more"] and budget.reasons[0].change == 800
 
 
-def test_a_verdict_prints_no_table_of_all_tensors(folder):
-    assert "TensorWeight" not in repr(dcz.check("net.dcz", max_size=1))
+def test_a_verdict_prints_itself_shortly_and_as_html(folder):
+    size = Path("net.dcz").stat().st_size
+    verdict = dcz.check("net.dcz", max_size=1, min_ratio=2)
+    assert repr(verdict) == f"<net.dcz: MISSED; max-size {size:,} bytes, {size - 1:,} bytes over the limit of 1 bytes>"
+    page = verdict._repr_html_()
+    assert page.count("<td") >= 8 and "min-ratio" in page and "dcz compress" in page
+    evil = "<script>\x1b"
+    onnx.save(models.bag(models.tensor(evil, models.normal(20, 20))), "evil.onnx")
+    page = dcz.check("evil.onnx", max_size=1)._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page and "\x1b" not in page
+
+
+def test_samples_may_be_arrays(folder):
+    samples = dict(np.load("x.npz"))
+    dcz.compress("net.onnx", "coarse.dcz", dcz.Settings(bits=1))
+    given = {"min_agreement": 1, "against": "net.onnx", "min_top1": 1}
+    expected = dcz.check("coarse.dcz", data="x.npz", labels="y", **given).budgets
+    calls = []
+    found = dcz.check(
+        "coarse.dcz", data={"x": samples["x"]}, labels=samples["y"], progress=lambda *c: calls.append(c), **given
+    )
+    assert [budget.figure for budget in found.budgets] == [budget.figure for budget in expected] and calls[-1][1] == 60
+    assert "--calibrate SAMPLES.npz --labels LABELS.npy" in found.budgets[1].remedies[0].command

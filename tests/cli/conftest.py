@@ -7,6 +7,12 @@ import pytest
 from dcz import cli
 
 
+@pytest.fixture(autouse=True)
+def width(monkeypatch) -> None:
+    """No width but that of the terminal or pipe: pytest-xdist has one of its own."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run one command line; returns (exit code, stdout, stderr)."""

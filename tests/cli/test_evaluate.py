@@ -31,7 +31,8 @@ def _answers(x):
     return (np.maximum(x @ fc1 + bias1, 0) @ fc2 + bias2).argmax(1)
 
 
-def test_errors_on_labelled_samples(run):
+def test_errors_on_labelled_samples(run, monkeypatch):
+    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
     code, out, err = run("net.onnx", "--data", "test.npz", "--labels", "y")
     assert code == 0 and "200 samples, output y of 10 classes" in out and "top 1       98.50 %, 3 errors" in out
     assert "top 5" in out and "nats" in out and "agreement" not in out
@@ -104,7 +105,7 @@ def test_answers_that_are_no_numbers_are_told(run):
     assert "warning: net.onnx: no finite answer for 1 of 4 samples" in err
 
 
-def test_a_progress_bar_counts_samples(run, monkeypatch):
+def test_progress_on_a_terminal_leaves_no_trace(run, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert run("net.onnx", "--data", "test.npz", "--labels", "y", "--batch-size", "10")[0] == 0
 

@@ -44,11 +44,11 @@ def run(run, folder):
 
 
 def test_it_says_what_came_of_it(run):
-    code, out, err = run(*LEARN, "--keep-idle")
-    assert code == 0 and "net.dcz" in out and "fc1.weight" in out
+    code, out, err = run(*LEARN, "--keep-idle", "-v")
+    assert code == 0 and "net.dcz" in out and "times smaller" in out and "fc1.weight" in out
     assert re.search(r"90\.\d\d% of the pruned tensors' weights are zero; validation loss .* error ", out)
     assert re.search(r"\S+% before, \S+% pruned, \S+% in the file \(95% interval \S+% to \S+%, of 30 answers\)", out)
-    doubt, *lines = err.splitlines()
+    doubt, *lines = (line for line in err.splitlines() if not line.startswith("retraining "))  # after ten seconds
     assert "no more than chance" in doubt and "an untrained model is like that" in doubt
     assert [line.split()[:2] for line in lines] == [["prune", "1/2"], ["prune", "2/2"], ["share", "1/1"]]
     assert re.search(r"loss \S+  validation \S+  error \S+%  zero \S+%  about \S+ k?B", lines[0])
@@ -89,9 +89,17 @@ def test_the_same_command_gives_the_same_bytes(run):
     assert Path("a.dcz").read_bytes() == Path("b.dcz").read_bytes()
 
 
-def test_a_bar_on_a_terminal(run, monkeypatch):
+def test_one_line_of_progress_on_a_terminal(run, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    assert run(*LEARN)[0] == 0
+    code, _, err = run(*LEARN)
+    assert code == 0 and "prune   1/2" not in err  # a line an epoch is for -v
+
+
+def test_in_a_pipe_a_line_tells_the_phase(run, monkeypatch):
+    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    code, _, err = run(*LEARN)
+    assert code == 0 and re.search(r"retraining \d+ %.*, prune 1 of 2, loss ", err)
+    assert re.search(r"retraining 100 %, share 1 of 1, loss ", err)
 
 
 @pytest.mark.parametrize("arguments, code, words", [
@@ -154,7 +162,7 @@ def test_the_help_has_all_options_under_headings(run):
 
     named = [name for names in SECTIONS.values() for name in names]
     options = {param.name for param in command.params if param.param_type_name == "option"}
-    assert len(named) == len(set(named)) and options - set(named) == {"quiet", "as_json"}
+    assert len(named) == len(set(named)) and {*options} - set(named) - {"quiet", "verbose"} == {"as_json"}
     code, out, _ = run("--help")
     assert code == 0 and all(f"{title}:" in out for title in [*SECTIONS, "Output", "Example"])
 
@@ -207,7 +215,7 @@ def test_a_run_that_is_asked_to_end_ends(folder):
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(run):
     assert _stopped(signal.SIGKILL)[0] == -signal.SIGKILL
     assert Path("net.dcz.checkpoint").exists() and not Path("net.dcz").exists()
-    code, _, err = run(*LONG)
+    code, _, err = run(*LONG, "-v")
     assert code == 0 and "going on from net.dcz.checkpoint" in err and "prune   1/60" not in err
     assert run(*LONG, "-q", "-o", "whole.dcz")[0] == 0
     assert Path("net.dcz").read_bytes() == Path("whole.dcz").read_bytes()

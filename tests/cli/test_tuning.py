@@ -28,7 +28,7 @@ def run(run, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("goal, most", [(["--ratio", 7], 5_600), (["--max-size", "5kB"], 5_000)])
 def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
-    code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--json", "--threads", 1, *goal)
+    code, out, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--json", "-v", "--threads", 1, *goal)
     assert code == 0 and json.loads(out)["file_bytes"] == (tmp_path / "net.dcz").stat().st_size <= most
     assert "bits a weight: " in err and "calibrated on 48 samples\n" in err
 
@@ -40,7 +40,7 @@ def few(monkeypatch):
 
 
 def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):
-    code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1)
+    code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1, "-v")
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
     assert re.search(r"bytes, agreement \d+\.\d\d% on held-out samples, by top class\n", err) and "accuracy" not in err
 
@@ -53,18 +53,19 @@ def test_a_preset_is_a_drop(run, few, tmp_path):
 
 
 def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
-    options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1]
+    options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1, "-v"]
     code, _, err = run("compress", "net.onnx", *options)
     assert code == 0 and "12 were held out, top-1 accuracy of the original on these 91.67%\n" in err
     assert re.search(r"top-1 accuracy \d+\.\d\d% on held-out samples, \d+\.\d\d points lost\n", err)
     assert "agreement" not in err
 
 
-def test_distilling_says_what_came_of_it(run, tmp_path):
+def test_distilling_says_what_came_of_it(run, tmp_path, monkeypatch):
     pytest.importorskip("torch")
+    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 7, "--distill", "--threads", 1)
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
-    assert "%  distilling, epoch 1 of" in err
+    assert "distilling, epoch 1 of" in err
     assert err.count("distilled: ") == 1 and "on 12 held-out samples" in err
 
 
@@ -109,7 +110,8 @@ def test_every_failure_has_its_code_and_says_why(refuses, arguments, code, words
     refuses(arguments, code, words)
 
 
-def test_sensitivity_prints_a_table_and_writes_a_plan_that_compress_takes(run, tmp_path):
+def test_sensitivity_prints_a_table_and_writes_a_plan_that_compress_takes(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
     options = ["--data", "x.npz", "--bits", "2,5", "--sparsity", "80%", "--threads", 1]
     code, out, err = run("sensitivity", "net.onnx", *options, "-o", "plan.toml", "--exclude", "fc1.bias")
     assert code == 0 and "measuring" in err

@@ -20,7 +20,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import files, parallel
+from dcz import deflate, files, parallel
 from dcz import model as onnx_model
 from dcz.compression import task
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
@@ -162,6 +162,19 @@ def test_compressing_what_was_decompressed_changes_no_bit_and_no_size(settings, 
         for path in (first, second)
     ]
     assert len(sizes[0]) >= 8 and sizes[0] == sizes[1]
+
+
+def test_a_model_that_is_no_tensors_is_deflated_once(tmp_path, monkeypatch):
+    """As trees are, whose numbers are attributes: it is its own graph, and there is nothing to compare it with."""
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml")
+    node.attribute.append(helper.make_attribute("nodes_values", models.normal(20000).tolist()))
+    proto = models.model([node], {"x": ["n", 4]}, {"y": ["n", 1]}, domains=["ai.onnx.ml"])
+    path, made = models.save(proto, tmp_path / "trees.onnx"), []
+    compressor = deflate._compressor
+    monkeypatch.setattr(deflate, "_compressor", lambda search: made.append(search) or compressor(search))
+    packed = dcz.compress(path, tmp_path / "trees.dcz")
+    assert len(made) == 2  # of the graph and of the directory
+    assert dcz.load(packed) == onnx.load(path)
 
 
 def test_rows_with_scales_are_as_they_were_when_they_are_compressed_again(tmp_path):
@@ -738,7 +751,7 @@ def test_a_record_that_does_not_decode_is_never_put_in_place(net, old, monkeypat
 def test_a_graph_that_refers_to_the_wrong_records_is_never_put_in_place(net, old, monkeypatch):
     honest = onnx_model.ModelTensor.replace_with_reference
     monkeypatch.setattr(
-        onnx_model.ModelTensor, "replace_with_reference", lambda weight, record: honest(weight, record + 1)
+        onnx_model.ModelTensor, "replace_with_reference", lambda weight, record, turned: honest(weight, record + 1)
     )
     with pytest.raises(CorruptFile, match="graph-reference"):
         dcz.compress(net, old.path, force=True)

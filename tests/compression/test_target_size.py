@@ -67,6 +67,14 @@ def test_a_budget_for_everything_keeps_everything(tmp_path):
     assert dcz.load(tmp_path / "net.dcz").SerializeToString() == model.SerializeToString()
 
 
+def test_a_budget_for_everything_is_answered_by_one_trial(tmp_path):
+    path = models.save(models.dense(models.normal(300, 300), models.normal(300, 10)), tmp_path / "net.onnx")
+    exact = dcz.compress(path, tmp_path / "exact.dcz", dcz.PRESETS["lossless"]).stat().st_size
+    trials = []
+    best = dcz.compress_to_size(path, tmp_path / "net.dcz", exact + 100, trial=trials.append)
+    assert trials == [best] and best.quality == math.inf and abs((tmp_path / "net.dcz").stat().st_size - exact) < 100
+
+
 def test_pruning_and_rules_stay_what_the_plan_says(tmp_path):
     rules = (Rule(("fc2.weight",), Settings(lossless=True)),)
     plan = Plan(Settings(sparsity=0.5, quality=Plan().default.quality), rules)

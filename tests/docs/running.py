@@ -77,6 +77,8 @@ class Page:
     def _dcz(self, words: list[str], expected: int) -> str:
         if words[1] == "retrain":
             pytest.importorskip("torch")  # the extra `train` brings it
+        if "--tokenizer" in words:
+            pytest.importorskip("tokenizers")  # the extra `text` brings it
         printed, before = io.StringIO(), sys.argv
         sys.argv = words
         try:

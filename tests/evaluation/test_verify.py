@@ -3,9 +3,11 @@
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import helper
 
 import dcz
+from dcz.cli import cli
 from dcz.errors import UnsuitableModel
 from tests import models
 from tests.models import normal, tensor
@@ -65,6 +67,25 @@ def test_drawn_inputs_are_said_to_be_drawn(tmp_path):
     np.savez(tmp_path / "x.npz", x=normal(5, 64))
     given = dcz.verify(packed, against=original, inputs=tmp_path / "x.npz")
     assert not given.drawn and given.outputs[0].samples == 5
+
+
+def test_drawn_inputs_that_are_one_number_are_named(tmp_path):
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "ids"], ["e"]),
+        onnx.helper.make_node("Cast", ["mask"], ["m"], to=1),
+        onnx.helper.make_node("Unsqueeze", ["m", "axes"], ["u"]),
+        onnx.helper.make_node("Mul", ["e", "u"], ["h"]),
+        onnx.helper.make_node("MatMul", ["h", "w"], ["y"]),
+    ]
+    tensors = [models.tensor("table", normal(99, 16)), models.tensor("w", normal(16, 16))]
+    net = models.model(nodes, {}, {"y": ["n", "s", 16]}, [*tensors, models.tensor("axes", np.array([2]))])
+    for name in ("ids", "mask"):
+        net.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["n", "s"]))
+    original, packed = compressed(tmp_path, net)
+    found = dcz.verify(packed, against=original)
+    assert found.constant_inputs == {"mask": 1} and "ids" in found.input_shapes
+    said = CliRunner().invoke(cli, ["verify", str(packed), "--against", str(original)]).stdout
+    assert "mask 32x32 (all 1)" in said and "ids 32x32," in said
 
 
 def test_no_share_where_the_original_answers_drawn_inputs_all_alike(tmp_path):

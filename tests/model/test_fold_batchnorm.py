@@ -393,7 +393,7 @@ def norms(path) -> int:
     ],
 )
 def test_layers_are_folded_whose_weights_change_anyway(plan, count, source, tmp_path):
-    path = dcz.compress(source, tmp_path / "net.dcz", plan)
+    path = dcz.compress(source, tmp_path / "net.dcz", plan, force=True)
     metadata = dcz.inspect(path).metadata
     assert norms(path) == 3 - count and metadata.get("folded", "0") == str(count)
     assert metadata["source-bytes"] == str(os.path.getsize(source))
@@ -423,8 +423,8 @@ def test_the_command_says_how_many_and_leaves_them_if_told_to(source, tmp_path):
 def test_compressing_once_more_loses_little(source, tmp_path):
     """Rows with scales and small tensors are rounded once more, to the same quality."""
     for plan in (None, Plan(fold=False)):
-        first = dcz.load(dcz.compress(source, tmp_path / "net.dcz", plan))
-        again = dcz.compress(first, tmp_path / "again.dcz")
+        first = dcz.load(dcz.compress(source, tmp_path / "net.dcz", plan, force=True))
+        again = dcz.compress(first, tmp_path / "again.dcz", force=True)
         compared = dcz.verify(again, against=models.save(first, tmp_path / "first.onnx")).tensors
         assert all(each.decibels > 34 for each in compared)
 
@@ -432,16 +432,16 @@ def test_compressing_once_more_loses_little(source, tmp_path):
 def test_a_model_that_is_smallest_whole_is_the_original(tmp_path):
     proto, ids = conv(), np.random.default_rng(0).integers(1 << 62, size=2000)
     proto.graph.initializer.extend(tensor(f"ids{n}", np.append(ids, n)) for n in range(5))
-    path = dcz.compress(proto, tmp_path / "net.dcz")
+    path = dcz.compress(proto, tmp_path / "net.dcz", force=True)
     assert not models.entries(path) and dcz.load(path) == proto and "folded" not in dcz.inspect(path).metadata
 
 
 def test_a_size_is_met_and_what_is_left_filled_with_exact_layers(source, tmp_path):
-    lossless = os.path.getsize(dcz.compress(source, tmp_path / "whole.dcz", LOSSLESS))
+    lossless = os.path.getsize(dcz.compress(source, tmp_path / "whole.dcz", LOSSLESS, force=True))
     coarse, fine, whole = (tmp_path / f"{name}.dcz" for name in ("coarse", "fine", "exact"))
-    dcz.compress_to_size(source, coarse, lossless // 6, threads=1)
-    dcz.compress_to_size(source, fine, int(0.8 * lossless), threads=1)
-    dcz.compress_to_size(source, whole, lossless, threads=1)
+    dcz.compress_to_size(source, coarse, lossless // 6, threads=1, force=True)
+    dcz.compress_to_size(source, fine, int(0.8 * lossless), threads=1, force=True)
+    dcz.compress_to_size(source, whole, lossless, threads=1, force=True)
     assert [norms(path) for path in (coarse, fine, whole)][::2] == [0, 3] and 0 < norms(fine) < 3
     assert dcz.load(whole) == onnx.load(source) and os.path.getsize(coarse) <= lossless // 6
 
@@ -452,18 +452,18 @@ def test_exact_tensors_are_none_that_were_folded_away():
 
 
 def test_tuning_folds_and_stays_with_the_original_where_all_is_exact(source, tmp_path):
-    lossless = os.path.getsize(dcz.compress(source, tmp_path / "whole.dcz", LOSSLESS))
+    lossless = os.path.getsize(dcz.compress(source, tmp_path / "whole.dcz", LOSSLESS, force=True))
     path = tmp_path / "net.dcz"
-    tuned = dcz.tune(source, path, {"x": SAMPLES}, max_bytes=lossless // 6, threads=1)
+    tuned = dcz.tune(source, path, {"x": SAMPLES}, max_bytes=lossless // 6, threads=1, force=True)
     assert norms(path) == 0 and dcz.inspect(path).metadata["folded"] == "3"
     assert tuned.kept.nbytes == os.path.getsize(path) and tuned.biases and not tuned.means
-    dcz.tune(source, path, {"x": SAMPLES}, max_bytes=lossless + 100, threads=1)
+    dcz.tune(source, path, {"x": SAMPLES}, max_bytes=lossless + 100, threads=1, force=True)
     assert dcz.load(path) == onnx.load(source) and "folded" not in dcz.inspect(path).metadata
 
 
 def test_the_plan_of_sensitivity_fits(source, tmp_path):
     found = sensitivity.measure(source, {"x": SAMPLES}, bits=(4,), sparsities=(), samples=8, output=tmp_path / "p.toml")
     assert [row.name for row in found.rows] == ["w0", "w1", "w2"]
-    assert norms(dcz.compress(source, tmp_path / "net.dcz", tmp_path / "p.toml")) == 0
+    assert norms(dcz.compress(source, tmp_path / "net.dcz", tmp_path / "p.toml", force=True)) == 0
     assert parse(tomllib.loads(found.to_toml())).fold
     assert not parse(tomllib.loads(replace(found, plan=Plan(fold=False)).to_toml())).fold

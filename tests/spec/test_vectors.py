@@ -7,7 +7,10 @@ import re
 import zlib
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 import dcz
 from dcz.errors import CorruptFile, UnsupportedFile
@@ -62,6 +65,19 @@ def test_every_kind_of_reference_is_put_back_where_it_was(path):
     loaded = dcz.load(path)
     loaded.ClearField("doc_string")
     assert loaded == original
+
+
+def test_transposed_references_are_put_back_where_they_were(tmp_path):
+    from corpus.valid import transposed
+
+    path = VECTORS / "valid" / "transposed.dcz"
+    original, _ = transposed(lifted=False)
+    assert dcz.load(path) == original
+    outside = dcz.decompress(path, tmp_path / "net.onnx", external_data="always")
+    for restored, meant in zip(onnx.load(outside).graph.initializer, original.graph.initializer, strict=True):
+        assert np.array_equal(numpy_helper.to_array(restored), numpy_helper.to_array(meant))
+    with dcz.open(path) as tensors:
+        assert tensors["tall"].tolist() == [[1, 4], [2, 5], [3, 6]] and tensors["turned"].tolist() == [[1, 3], [2, 4]]
 
 
 @pytest.mark.parametrize("path", INVALID, ids=name_of)

@@ -143,3 +143,27 @@ def test_shared_and_regrowing_tensors_are_left_alone():
     prune(network, "w2", np.s_[:, 3])
     dropped(network, x, {"w1", "w2"})
     assert network["w1"].shared and network["w2"].kept == 48 * 39
+
+
+def test_a_network_without_dead_units_is_measured_on_some_batches():
+    x = 20 * np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+    network, seen = Network(layers()), []
+
+    def batches():
+        for start in range(0, len(x), 50):
+            seen.append(start)
+            yield x[start : start + 50], None
+
+    assert drop_dead_units(network, batches, {"w1", "w2", "w3"}) == 0
+    assert len(seen) <= 9  # of 40, which were passed three times
+
+
+def test_units_that_only_later_batches_use_stay():
+    x = np.zeros((2000, 64), np.float32)
+    x[-1] = 1  # all inputs are constant in all batches but the last
+    network = Network(layers())
+    before = network(x[-1:])["y"].detach()
+    drop_dead_units(
+        network, lambda: [(x[start : start + 50], None) for start in range(0, 2000, 50)], {"w1", "w2", "w3"}
+    )
+    torch.testing.assert_close(network(x[-1:])["y"].detach(), before, rtol=1e-5, atol=1e-5)

@@ -154,17 +154,21 @@ def images(count: int, seed: int = 0):
 @pytest.mark.parametrize("fold", [True, False])
 def test_a_network_is_pruned_and_shared_with_its_normalizations(fold, tmp_path):
     x, y = images(300)
-    recipe = Recipe(sparsity=0.5, bits=3, epochs=4, share_epochs=1, batch=50, threads=1)
+    recipe = Recipe(sparsity=0.5, bits=3, epochs=4, share_epochs=1, batch=50, threads=1, drop_idle=False)
     found = retrain(
         normalized(), tmp_path / "net.dcz", x, labels=y, validation=images(200, 1), recipe=recipe,
-        plan=Plan(dcz.train.BASE, fold=fold), force=True,
+        plan=Plan(dcz.train.BASE, fold=fold, min_weights=30), force=True,
     )  # fmt: skip
     assert found.after[1] < found.before[1] - 0.2
     proto = dcz.load(tmp_path / "net.dcz")
     norms = [node for node in proto.graph.node if node.op_type == "BatchNormalization"]
     assert len(norms) == (1 if fold else 2)  # the first one has no layer before it
     np.testing.assert_allclose(arrays(proto)["mean"], x.mean(), atol=0.3)  # it was 0.5 and -1
-    assert dcz.inspect(tmp_path / "net.dcz").metadata.get("folded") == ("1" if fold else None)
+    report = dcz.inspect(tmp_path / "net.dcz")
+    assert report.metadata.get("folded") == ("1" if fold else None)
+    (weight,) = report.rows
+    assert weight.entries <= 9 and weight.scales == (20 if fold else None)  # what the normalization became
+    assert found.decoded == pytest.approx(found.after, rel=1e-4)
 
 
 def test_a_killed_run_with_normalizations_resumes_to_the_same_bytes(tmp_path):

@@ -144,7 +144,10 @@ def test_masks_never_regrow_unless_asked(regrow):
 
 
 def test_bound_fractions_ascend_to_all():
-    assert Recipe().bound_fractions == (0.5, 0.75, 0.9, 1.0)
+    assert Recipe(learning_rate=0.003).bound_fractions == (0.5, 0.75, 0.9, 1.0)
+    assert Recipe().bound_fractions == (1.0,) and Recipe().price == 0.01  # codes change with a rate that is found,
+    assert Recipe(learning_rate=0.003).price is None and Recipe(reassign=0.0).price == 0
+    assert Recipe(stages=(0.5, 1.0)).price is None and Recipe(stages=(0.5, 1.0)).bound_fractions == (0.5, 1.0)
     assert Recipe(reassign=0.1).bound_fractions == (1.0,)
     assert Recipe(stages=(1.0,)).bound_fractions == (1.0,)
     for wrong in ((), (0.5,), (0.9, 0.5, 1.0), (0.5, 0.5, 1.0), (0.0, 1.0)):

@@ -13,6 +13,7 @@ from dcz.train import (
     Network,
     Weight,
     bind_to_centroids,
+    fit_codebook,
     projected_bytes,
     reassign,
     round_to_half,
@@ -73,6 +74,25 @@ def test_the_higher_the_price_the_shorter_the_codes():
             reassign(weight, price)
         found.append(entropy(weight))
     assert found == sorted(found, reverse=True) and found[-1] < found[0] - 1
+
+
+def test_a_codebook_that_fits_costs_least():
+    def cost(weight, price):
+        counts = torch.bincount(weight.codes).double()
+        bits = -(counts / counts.sum()).log2()[weight.codes]
+        latent, values = weight.latent.detach().double(), weight.values.detach()
+        squares = (latent - values[weight.codes]) ** 2 / latent.square().mean()
+        return float((squares + price * bits).mean())
+
+    found = {}
+    for bits, price in ((3, None), (4, None), (4, 0.02)):
+        weight = weight_of()
+        share_weights(weight, Settings(bits=bits), movable=True)
+        if price is not None:
+            fit_codebook(weight, price)
+        found[bits, price] = (cost(weight, 0.02), entropy(weight), cost(weight, 0.0))
+    assert found[4, 0.02][0] < min(found[3, None][0], found[4, None][0])
+    assert found[4, 0.02][1] < found[4, None][1] - 0.1  # bits a weight
 
 
 def test_weights_follow_their_gradients_to_other_centroids():

@@ -39,7 +39,9 @@ def test_a_drop_that_always_holds_ends_at_the_fewest_bits():
 
 def test_a_drop_that_never_holds_names_the_least_and_its_bits():
     trials, _ = trials_with_drops(lambda bits: 0.3 if bits == search.FIRST_BITS else 0.4)
-    with pytest.raises(BadPlan, match=r"even at 7.5 bits a weight more than 10%; the least was 30.00%, at 4.0 bits"):
+    with pytest.raises(
+        BadPlan, match=r"even calibrated at 7.5 bits a weight more than 10%; the least was 30.00%, at 4.0 bits"
+    ):
         search.search_by_drop(trials, 0.1, pytest.fail)
 
 

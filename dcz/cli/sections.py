@@ -1,0 +1,94 @@
+"""Help in sections: of a command with many options, and of the commands themselves."""
+
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import click
+
+from ..errors import INTERNAL, exit_code
+from .common import VERBOSE, add_verbosity
+
+# How a command ends that is no fault of ours: by what it found, wrong usage, an interrupt, or a closed pipe.
+_NO_FAULTS = (click.exceptions.Exit, click.ClickException, click.Abort, OSError)
+Sections = Mapping[str, Sequence[str]]  # names of parameters, or of commands, by heading
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its many options under headings; those that `sections` leaves out come last."""
+
+    sections: ClassVar[Sections] = {}
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, section by section."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        pairs = [(param.name, param.get_help_record(ctx)) for param in options]
+        records = {name: record for name, record in pairs if record is not None}
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names])
+        with formatter.section("Output"):
+            formatter.write_dl(list(records.values()))
+
+
+def sectioned(sections: Sections) -> type[SectionedCommand]:
+    """The class of a command with these sections: click.command(cls=sectioned({"Data": ("data", "labels")}))."""
+    return type("Sectioned", (SectionedCommand,), {"sections": sections})
+
+
+class CommandGroup(click.Group):
+    """Commands in `groups`, each a module of `package` that is imported when it is used."""
+
+    groups: ClassVar[Sections] = {}
+    package: ClassVar[str] = ""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the help."""
+        return [name for names in self.groups.values() for name in names]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name."""
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f".{name}", self.package).command
+        return add_verbosity(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments begin with; one that does not exist is told with what it may have meant."""
+        name = args[0]
+        if name.startswith("-") or name in self.list_commands(ctx):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name.lower(), self.list_commands(ctx), n=2, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; with -v, a fault of dcz itself is shown with the place where it was."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if ctx.meta.get(VERBOSE) and exit_code(error) == INTERNAL and not isinstance(error, _NO_FAULTS):
+                import traceback
+
+                traceback.print_exception(error)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, group by group, and cut nothing off."""
+        longest = max(map(len, self.list_commands(ctx)))
+        for title, names in self.groups.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(longest), _first_sentence(command)) for name, command in commands if command]
+                )
+
+
+def _first_sentence(command: click.Command) -> str:
+    """What a command does: the first sentence of its help, whole."""
+    paragraph = " ".join((command.help or "").split("\n\n")[0].split())
+    end = paragraph.find(". ")
+    return paragraph if end < 0 else paragraph[: end + 1]

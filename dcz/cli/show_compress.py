@@ -1,0 +1,174 @@
+"""What `dcz compress` and `dcz retrain` print in the end: six lines of one model, a table of several."""
+
+import math
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ..compression.many import Outcome
+from ..errors import message
+from ..reading.inspect import Report
+from ..text import size
+from . import show_inspect
+from .terminal import Column, console, labelled, safe, shorten, table
+
+if TYPE_CHECKING:
+    from .compress_modes import Made
+
+LARGEST = 3  # tensors that the summary names
+LABEL = 10  # columns
+MIN_LARGEST = 16  # columns of the name of one of these
+
+
+def one_line(report: Report) -> None:
+    """A file's size and ratio alone."""
+    screen = console()
+    figures = f": {size(report.file_bytes)} ({report.file_bytes:,} bytes), {_change(report)}"
+    screen.print(shorten(report.path, screen.width - len(figures)) + figures)
+
+
+def retrained(report: Report, verbose: bool = False) -> None:
+    """The file that `dcz retrain` made; with `verbose`, the long tables before it."""
+    if verbose:
+        show_inspect.tables(report, console())
+    one_line(report)
+
+
+def summary(report: Report, model: str, made: "Made", verbose: bool = False) -> None:
+    """What became of one model, in six lines: sizes, what the answers are worth, what stayed exact, where the bytes
+    are, and the commands that come next; with `verbose`, the long tables before it."""
+    screen = console()
+    if verbose:
+        show_inspect.tables(report, screen)
+    room = screen.width - LABEL
+    figures = f"{report.source_bytes or 0:,} -> {report.file_bytes:,} bytes, {_change(report)}"
+    name = f": {shorten(report.path, max(12, room - len(figures) - 2))}"
+    for label, text in [
+        ("size", figures + name),
+        ("answers", _answers(made)),
+        ("exact", _exact(report, made)),
+        ("largest", _largest(report, room)),
+    ]:
+        screen.print(labelled(label, text, screen.width, LABEL), soft_wrap=True)
+    for label, commands in _next(report, model, made):
+        _print_commands(screen, label, commands)
+
+
+def _change(report: Report) -> str:
+    ratio = report.ratio or 0
+    return f"{ratio:.2f} times smaller" if ratio >= 1 or not ratio else f"{1 / ratio:.2f} times larger than before"
+
+
+def _answers(made: "Made") -> str:
+    """What is known of how much the answers change."""
+    weights = "weights not compared"
+    if made.weights is not None:
+        is_same = made.weights.decibels == math.inf
+        weights = "weights bit for bit the same" if is_same else f"weights {made.weights.decibels:.1f} dB SQNR"
+        if is_same and made.tuned is None:
+            return weights
+    kept = None if made.tuned is None else made.tuned.kept
+    if kept is None or made.tuned is None:
+        return f"{weights}; agreement not measured: give --data"
+    if kept.accuracy is not None and kept.drop is not None:
+        of = f"of {made.tuned.held_out} held-out samples"
+        return f"{weights}; top-1 accuracy {kept.accuracy:.2%} {of}, {100 * kept.drop:.2f} points less than before"
+    if kept.agreement is not None:
+        return f"{weights}; agreement {kept.agreement:.2%} of {made.tuned.held_out} held-out samples, by {kept.measure}"
+    return f"{weights}; agreement not measured: all samples calibrated, verify with others"
+
+
+def _exact(report: Report, made: "Made") -> str:
+    """What stayed exact, and where it matters why."""
+    if made.exact:
+        return safe(made.exact)
+    if not report.rows:
+        return "all, deflated whole" if report.kind == "dcz" and report.metadata else "all"
+    exact = [row for row in report.rows if not row.compressed]
+    share = sum(row.huffman for row in exact) / report.file_bytes if report.file_bytes else 0.0
+    return f"{len(exact)} of {len(report.rows)} tensors, {100 * share:.1f} % of the file"
+
+
+def _largest(report: Report, room: int) -> str:
+    """The largest tensors, and their shares of the file."""
+    rows = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
+    figures = [f" {size(row.huffman)} ({100 * row.huffman / report.file_bytes:.0f} %)" for row in rows]
+    while rows:
+        width = (room - sum(map(len, figures)) - 2 * (len(rows) - 1)) // len(rows)
+        if width >= min(MIN_LARGEST, max(len(row.name) for row in rows)) or len(rows) == 1:
+            return ", ".join(shorten(row.name, max(width, 12)) + each for row, each in zip(rows, figures, strict=True))
+        rows, figures = rows[:-1], figures[:-1]
+    return "no tensor has a record of its own"
+
+
+def _next(report: Report, model: str, made: "Made") -> list[tuple[str, list[str]]]:
+    """The commands that come next."""
+    path = _word(report.path)
+    data = _word(made.samples) if made.samples else "samples.npz"
+    limit = _rounded_up(report.file_bytes)
+    return [
+        ("verify", [f"dcz verify {path} --against {_word(model)} --data {data}"]),
+        ("then", [f"dcz check {path} --max-size {limit}", f"dcz decompress {path}"]),
+    ]
+
+
+def _word(path: str) -> str:
+    """A path as a shell takes it, the shorter of what it is and what it is from here."""
+    near = os.path.relpath(path) if os.path.isabs(path) else path
+    return shlex.quote(near if len(near) < len(path) else path)
+
+
+def _rounded_up(nbytes: int) -> str:
+    """A round size of two digits that a file of so many bytes has: 979,710 as 980kB."""
+    digit = 10 ** max(0, len(str(nbytes)) - 2)
+    rounded = -(-nbytes // digit) * digit
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if rounded >= unit:
+            return f"{rounded / unit:g}{name}"
+    return f"{rounded}B"
+
+
+def _print_commands(screen: Console, label: str, commands: list[str]) -> None:
+    """Commands that can be pasted: on one line where there is room, else one a line, and those broken at options."""
+    room = screen.width - LABEL
+    whole = "; ".join(commands)
+    for command in [whole] if len(safe(whole)) <= room else commands:
+        first, *options = safe(command).split(" --")
+        parts = [first, *(f"--{option}" for option in options)]
+        lines = [parts[0]]
+        for part in parts[1:]:
+            if len(lines[-1]) + 1 + len(part) <= room - 2:
+                lines[-1] += f" {part}"
+            else:
+                lines.append(f"  {part}")
+        for number, line in enumerate(lines):
+            end = " \\" if number + 1 < len(lines) else ""
+            screen.print(f"{label:<{LABEL}}{shorten(line, room - len(end))}{end}", soft_wrap=True)
+            label = ""
+
+
+COLUMNS = (
+    Column("model", right=False, is_name=True),
+    Column("before"),
+    Column("after"),
+    Column("ratio"),
+    Column("status", right=False, is_name=True),
+)
+
+
+def outcomes(rows: list[Outcome], quiet: bool = False) -> None:
+    """`dcz compress` of several models: the sizes of each, and the errors of those that failed."""
+    screen = console()
+    cells = []
+    for row in rows:
+        sizes = ("", "") if row.error else (f"{row.before:,}", f"{row.after:,}")
+        status = str(row.output) if row.error is None else f"failed: {message(row.error)}"
+        cells.append((row.model, *sizes, f"{row.ratio:.2f}" if row.ratio else "", status))
+    if not quiet:
+        screen.print(table(COLUMNS, cells, screen.width))
+    done = [row for row in rows if row.error is None]
+    before, after = sum(row.before or 0 for row in done), sum(row.after or 0 for row in done)
+    change = f": {before:,} bytes before, {after:,} after, {before / after:.2f} times smaller" if done else ""
+    screen.print(f"{len(done)} of {len(rows)} models compressed{change}")

@@ -1,0 +1,117 @@
+"""The terminal: a console that prints names as they are, tables that fit its width, names shortened in the middle.
+
+Everything that a file may say of itself (names, paths, metadata) is printed as rich.text.Text, or by a console without
+markup and emoji, so that `[bold]`, `:bomb:` and escape sequences are shown and not obeyed. Names give way where there
+is not enough room; figures never do.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..text import printable
+from ..text import shorten as shorten_text
+from .text import encodable, is_unicode
+
+PIPE_WIDTH = 100  # columns, at most, of what goes into a file or a pipe
+MIN_NAME = 12  # columns of a name, at least
+GOOD_NAME = 28  # columns of a name, below which other columns are left out
+GAP = 2  # columns between two of a table
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave a pipe that is closed to the command line, where it is no failure."""
+        raise BrokenPipeError
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on stdout (or stderr) that interprets nothing in what it prints, as wide as there is room."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else pipe_width()
+    return _Console(stderr=stderr, soft_wrap=False, highlight=False, markup=False, emoji=False, width=width)
+
+
+def pipe_width() -> int:
+    """Columns of what goes into a pipe: PIPE_WIDTH, or fewer where COLUMNS asks for that."""
+    asked = os.environ.get("COLUMNS", "")
+    return min(PIPE_WIDTH, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) > 0 else PIPE_WIDTH
+
+
+def safe(text: object) -> str:
+    """A name, a path or a text from a file as it may be printed: without control characters, in stdout's encoding."""
+    return encodable(printable(str(text)))
+
+
+def shorten(text: object, width: int) -> str:
+    """`safe` text in at most `width` columns: what is too much is left out in the middle."""
+    return shorten_text(safe(text), width)
+
+
+def bar(share: float, width: int) -> str:
+    """A bar of a share of `width` columns."""
+    return ("█" if is_unicode() else "#") * round(width * min(1.0, max(0.0, share)))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. `priority` 0: always shown; of the others those of the highest go first where there is no
+    room. `is_name`: its cells are shortened."""
+
+    head: str
+    right: bool = True
+    priority: int = 0
+    is_name: bool = False
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int, title: str = "", totals: int = 0
+) -> Table:
+    """A table in at most `width` columns, if those of priority 0 leave any room; its last `totals` rows are bold."""
+    cells = [[safe(cell) for cell in row] for row in rows]
+    widths = [
+        max([cell_len(column.head), *(cell_len(row[number]) for row in cells)]) for number, column in enumerate(columns)
+    ]
+    shown = _shown(columns, widths, width)
+    names = [number for number in shown if columns[number].is_name]
+    rest = width - sum(widths[number] for number in shown if number not in names) - GAP * (len(shown) - 1)
+    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    for number in shown:
+        grid.add_column(columns[number].head, justify="right" if columns[number].right else "left", no_wrap=True)
+        if number in names:  # the last of several gets what the others leave
+            widths[number] = min(widths[number], max(MIN_NAME, rest // len(names)))
+            rest, names = rest - widths[number], [name for name in names if name != number]
+    for number, row in enumerate(cells):
+        style = "bold" if number >= len(cells) - totals else ""
+        grid.add_row(*(Text(shorten(row[each], widths[each])) for each in shown), style=style)
+    return grid
+
+
+def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
+    """The columns that there is room for beside a good part of the names, by number."""
+    shown = list(range(len(columns)))
+
+    def needed() -> int:
+        cells = (min(widths[n], GOOD_NAME) if columns[n].is_name else widths[n] for n in shown)
+        return sum(cells) + GAP * (len(shown) - 1)
+
+    while needed() > width and any(columns[number].priority for number in shown):
+        shown.remove(max(shown, key=lambda number: (columns[number].priority, number)))
+    return shown
+
+
+def labelled(label: str, text: str, width: int, label_width: int = 10) -> str:
+    """A line `label   text`, wrapped at spaces below `text` where it is too long."""
+    import textwrap
+
+    room = max(20, width - label_width)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return "\n".join(
+        f"{label if not number else '':<{label_width}}{shorten(line, room)}" for number, line in enumerate(lines)
+    )

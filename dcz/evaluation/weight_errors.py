@@ -1,0 +1,59 @@
+"""How near the weights of a `.dcz` file are to those of its model, without running either.
+
+    weight_error("net.dcz", "net.onnx").decibels    ->   33.4
+
+Tensors are decoded one after another: for all tensors of a file one by one, with what hides behind the figure of each,
+see verify.
+"""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import arrays
+from ..format.container import Archive
+from ..reading.decompress import decode_all, skeleton
+from ..tensor import values
+from .metrics import sqnr
+
+
+@dataclass(frozen=True)
+class WeightError:
+    """`decibels`: signal to quantization noise of all weights that are not stored exactly (mean square of the model's
+    over that of the differences); inf where nothing differs. `tensors`: how many they are."""
+
+    decibels: float
+    tensors: int
+
+
+def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) -> WeightError:
+    """Compare the weights of the `.dcz` file `path` with those of the ONNX file `model` that it was made from.
+
+    BatchNormalizations are folded, and weights put on the grids that the model rounds them to, as in the file. Tensors
+    of other names or shapes than the model's are left out. Raises DczError.
+    """
+    from .. import model as onnx_model
+
+    signal = noise = 0.0
+    count = 0
+    with Archive(path) as archive:
+        metadata = archive.directory.metadata
+        original = onnx_model.load(model)
+        if "folded" in metadata:
+            onnx_model.fold_batchnorms(original, folded_like=skeleton(archive)[0])
+        if "snapped" in metadata:
+            onnx_model.snap_to_grids(original)
+        found = {(tensor.name, tensor.dtype.code, tensor.shape): tensor for tensor in original.tensors}
+        for entry, data in decode_all(archive):
+            tensor = found.get((entry.name, entry.dtype.code, entry.shape))
+            if tensor is None or not entry.dtype.real or entry.info.encoding == 0:
+                continue
+            before, after = tensor.read().view(entry.dtype.pattern), data.view(entry.dtype.pattern)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for block in arrays.blocks(len(before)):
+                    numbers = values(before[block], entry.dtype).astype(np.float64)
+                    signal += float(np.square(numbers).sum())
+                    noise += float(np.square(numbers - values(after[block], entry.dtype)).sum())
+            count += 1
+    return WeightError(sqnr(signal, noise), count)
