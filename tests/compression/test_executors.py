@@ -32,7 +32,7 @@ def net(tmp_path_factory) -> Path:
             onnx.external_data_helper.set_external_data(initializer, "net.data")
     path = tmp_path_factory.mktemp("net") / "net.onnx"
     onnx.save(proto, path)
-    dcz.compress(path, path.with_suffix(".dcz"), LOSSY, threads=1)
+    dcz.compress(path, path.with_suffix(".dcz"), LOSSY, threads=1, force=True)
     return path
 
 
@@ -43,7 +43,10 @@ def expected(net) -> bytes:
 
 def test_processes_give_the_same_bytes_and_leave_nothing_behind(net, expected, tmp_path):
     for number in (1, 3):
-        assert dcz.compress(net, tmp_path / f"{number}.dcz", LOSSY, workers=number, threads=2).read_bytes() == expected
+        assert (
+            dcz.compress(net, tmp_path / f"{number}.dcz", LOSSY, workers=number, threads=2, force=True).read_bytes()
+            == expected
+        )
     assert sorted(os.listdir(tmp_path)) == ["1.dcz", "3.dcz"]
 
 
@@ -70,14 +73,17 @@ def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
             yield key, function(*arguments)
 
     monkeypatch.setattr(records, "in_order", note)
-    dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=1)
+    dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=1, force=True)
     assert len(sent) >= 8 and all(isinstance(data, tuple) for data in sent)
     files = {os.path.basename(path) for path, _, _ in sent}
     assert len(files) == 2 and "net.data" in files  # external data is read where it lies
 
 
 def test_a_search_for_a_size_works_in_processes(net, tmp_path):
-    found = [dcz.compress_to_size(net, tmp_path / f"{workers}.dcz", ratio=7, workers=workers) for workers in (None, 2)]
+    found = [
+        dcz.compress_to_size(net, tmp_path / f"{workers}.dcz", ratio=7, workers=workers, force=True)
+        for workers in (None, 2)
+    ]
     assert found[0] == found[1]
     assert (tmp_path / "None.dcz").read_bytes() == (tmp_path / "2.dcz").read_bytes()
 
@@ -101,7 +107,7 @@ def test_a_process_that_dies_is_told_and_the_old_file_stays(net, tmp_path, monke
 ])  # fmt: skip
 def test_what_makes_no_crew_is_refused(given, words, net, tmp_path):
     with pytest.raises(BadPlan, match=words):
-        dcz.compress(net, tmp_path / "net.dcz", LOSSY, **given)
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, **given, force=True)
     assert not os.listdir(tmp_path)
 
 
@@ -121,7 +127,7 @@ def cluster():
 def test_a_cluster_gives_the_same_bytes(cluster, net, expected, tmp_path):
     told = []
     options = {"cluster": cluster.scheduler_address, "progress": lambda *each: told.append(each)}
-    assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, **options).read_bytes() == expected
+    assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, **options, force=True).read_bytes() == expected
     assert len(told) >= 8 and told[-1][1] == told[-1][2] and os.listdir(tmp_path) == ["net.dcz"]
 
 
@@ -152,7 +158,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(cluster, net, expected, tmp
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        path = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address)
+        path = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address, force=True)
     finally:
         monkeypatch.setattr(records, "encode_task", plain)
         killed.append(None)
@@ -171,7 +177,7 @@ def test_workers_of_another_version_are_refused(cluster, net, tmp_path, monkeypa
 
     monkeypatch.setattr(dask, "__version__", "99")
     with pytest.raises(LostWorkers, match="has dcz .*, not 99, which may make other bytes"):
-        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address)
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address, force=True)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -179,10 +185,10 @@ def test_no_scheduler_is_told(net, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("dcz.compression.dask_cluster.PATIENCE", 1)
     with pytest.raises(LostWorkers, match="tcp://127.0.0.1:9: no Dask scheduler answers there"):
-        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9")
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9", force=True)
 
 
 def test_without_dask_it_is_told_how_to_install_it(net, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(MissingBackend, match=r"pip install 'dcz\[cluster\]'"):
-        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9")
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9", force=True)

@@ -32,7 +32,7 @@ def chain(count: int, operator: str = "Mul"):
 
 def warnings_of(proto, tmp_path, plan=None) -> list[str]:
     warnings = []
-    dcz.compress(proto, tmp_path / "net.dcz", plan, warn=warnings.append)
+    dcz.compress(proto, tmp_path / "net.dcz", plan, warn=warnings.append, force=True)
     return warnings
 
 
@@ -110,10 +110,10 @@ def test_a_model_of_integers_is_not_made_inexact_for_one_small_table(tmp_path):
 )
 def test_lossy_results_are_refused_where_nothing_could_lose(settings, tmp_path):
     with pytest.raises(InvalidArgument, match="acts on floating-point weights, .* have none: leave"):
-        dcz.compress(whole_numbers(), tmp_path / "net.dcz", settings)
+        dcz.compress(whole_numbers(), tmp_path / "net.dcz", settings, force=True)
     assert not list(tmp_path.iterdir())
     for plan in (None, LOSSLESS, Settings(), Plan(settings, include=("w*",))):  # what is named is a choice
-        dcz.compress(whole_numbers(), tmp_path / "net.dcz", plan)
+        dcz.compress(whole_numbers(), tmp_path / "net.dcz", plan, force=True)
 
 
 def test_the_refusal_names_what_makes_a_weight_of_the_largest_tensor(tmp_path):
@@ -121,17 +121,17 @@ def test_the_refusal_names_what_makes_a_weight_of_the_largest_tensor(tmp_path):
     bias = models.tensor("bias", models.normal(64, 64))
     proto = models.model(nodes, {"x": [64, 64]}, {"y": [64, 64]}, [bias])
     with pytest.raises(InvalidArgument, match="have none: .*; or --include 'bias' makes a weight of that"):
-        dcz.compress(proto, tmp_path / "net.dcz", Settings(bits=4))
-    dcz.compress(proto, tmp_path / "net.dcz", Plan(Settings(bits=4), include=("bias",)))
+        dcz.compress(proto, tmp_path / "net.dcz", Settings(bits=4), force=True)
+    dcz.compress(proto, tmp_path / "net.dcz", Plan(Settings(bits=4), include=("bias",)), force=True)
     assert dcz.inspect(tmp_path / "net.dcz").rows[0].entries == 16
 
 
 def test_a_size_that_integers_do_not_meet_is_refused_with_the_size_that_they_take(tmp_path):
-    exactly = dcz.compress(whole_numbers(), tmp_path / "exact.dcz", LOSSLESS).stat().st_size
+    exactly = dcz.compress(whole_numbers(), tmp_path / "exact.dcz", LOSSLESS, force=True).stat().st_size
     with pytest.raises(InvalidArgument, match=rf"exactly it takes {exactly // 1000:,}[,\d]*; allow"):
-        dcz.compress_to_size(whole_numbers(), tmp_path / "net.dcz", exactly - 100)
+        dcz.compress_to_size(whole_numbers(), tmp_path / "net.dcz", exactly - 100, force=True)
     trials = []
-    dcz.compress_to_size(whole_numbers(), tmp_path / "net.dcz", exactly, trial=trials.append)
+    dcz.compress_to_size(whole_numbers(), tmp_path / "net.dcz", exactly, trial=trials.append, force=True)
     assert (tmp_path / "net.dcz").stat().st_size == exactly and len(trials) == 1
 
 
@@ -151,7 +151,7 @@ def test_the_default_adapts_to_the_network_and_a_quality_that_is_given_does_not(
     by_rule = jobs.settings_of(tensors, Plan(rules=rules))
     assert [by_rule[n].quality for n in (1, 2)] == pytest.approx([26 + margin, 26], abs=0.01)
 
-    dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz")
+    dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz", force=True)
     said = dcz.inspect(tmp_path / "net.dcz").metadata["settings"]
     assert said == f"quality={round(SAFE_QUALITY + margin, 2)}"  # what it was made with
 

@@ -33,7 +33,7 @@ def net(tmp_path) -> Path:
 @pytest.fixture
 def whole(net, tmp_path) -> bytes:
     """What comes of it without an interruption."""
-    return dcz.compress(net, tmp_path / "whole.dcz", SETTINGS).read_bytes()
+    return dcz.compress(net, tmp_path / "whole.dcz", SETTINGS, force=True).read_bytes()
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def encoded(monkeypatch) -> list[str]:
 
 def again(net: Path, **changes) -> bytes:
     options = {"plan": SETTINGS, "resume": True} | changes
-    return dcz.compress(net, net.with_suffix(".dcz"), **options).read_bytes()
+    return dcz.compress(net, net.with_suffix(".dcz"), **options, force=True).read_bytes()
 
 
 def test_the_same_command_goes_on_after_a_kill_to_the_same_bytes(net, whole, partial, encoded):
@@ -135,10 +135,10 @@ def test_a_plan_that_folds_another_layer_begins_anew(tmp_path, one, other):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dcz.compress(proto, tmp_path / "net.dcz", plans[0], resume=True, threads=1, progress=stop)
+        dcz.compress(proto, tmp_path / "net.dcz", plans[0], resume=True, threads=1, progress=stop, force=True)
     assert (tmp_path / "net.dcz.partial").exists()
-    found = dcz.compress(proto, tmp_path / "net.dcz", plans[1], resume=True)
-    assert found.read_bytes() == dcz.compress(proto, tmp_path / "whole.dcz", plans[1]).read_bytes()
+    found = dcz.compress(proto, tmp_path / "net.dcz", plans[1], resume=True, force=True)
+    assert found.read_bytes() == dcz.compress(proto, tmp_path / "whole.dcz", plans[1], force=True).read_bytes()
 
 
 def test_not_to_resume_begins_anew_and_leaves_nothing(net, whole, partial, encoded):

@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture
 def packed(tmp_path) -> Path:
-    return dcz.compress(perceptron(), tmp_path / "net.dcz")
+    return dcz.compress(perceptron(), tmp_path / "net.dcz", force=True)
 
 
 def run(script: str, *arguments) -> str:
@@ -39,7 +39,9 @@ def test_onnxruntime_takes_the_model_from_memory(packed):
 
 def test_the_plan_is_valid_and_does_what_its_comments_say(tmp_path):
     rules = plan.load(EXAMPLES / "03_plan.toml")
-    rows = {row.name: row for row in dcz.inspect(dcz.compress(perceptron(), tmp_path / "net.dcz", rules)).rows}
+    rows = {
+        row.name: row for row in dcz.inspect(dcz.compress(perceptron(), tmp_path / "net.dcz", rules, force=True)).rows
+    }
     assert rows["fc1.weight"].kept == round(0.2 * rows["fc1.weight"].elements)
     assert rows["fc1.weight"].layout.startswith("4-bit gaps") and rows["fc1.weight"].entries == 16
     assert rows["fc1.bias"].encoding == "stored"

@@ -84,7 +84,9 @@ def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(t
     y[[3, 43]] = (y[[3, 43]] + 1) % 10
     np.savez(tmp_path / "x.npz", x=x, y=y)
     output = tmp_path / "net.dcz"
-    found = dcz.tune(NET, output, tmp_path / "x.npz", labels="y", max_drop=0.1, threads=1, trial=tried.append)
+    found = dcz.tune(
+        NET, output, tmp_path / "x.npz", labels="y", max_drop=0.1, threads=1, trial=tried.append, force=True
+    )
     after = models.run(dcz.load(output), x=x)[0].argmax(1)
     assert found.accuracy == 18 / 20 and found.kept.agreement is None
     assert found.kept.accuracy == (after == y)[3::4].mean() >= 0.8
@@ -92,16 +94,16 @@ def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(t
 
     np.save(tmp_path / "y.npy", y)
     for inputs, labels in (({"x": x}, y), ({"x": x}, tmp_path / "y.npy")):
-        dcz.tune(NET, tmp_path / "again.dcz", inputs, labels=labels, max_drop=0.1, threads=1)
+        dcz.tune(NET, tmp_path / "again.dcz", inputs, labels=labels, max_drop=0.1, threads=1, force=True)
         assert (tmp_path / "again.dcz").read_bytes() == output.read_bytes()
 
 
 def test_labels_want_a_drop_to_judge_and_are_no_output(tmp_path):
     with pytest.raises(BadPlan, match="labels judge a drop"):
-        dcz.tune(perceptron(), tmp_path / "net.dcz", {"x": X}, labels="y", ratio=5)
+        dcz.tune(perceptron(), tmp_path / "net.dcz", {"x": X}, labels="y", ratio=5, force=True)
     np.save(tmp_path / "y.npy", np.zeros(3))
     with pytest.raises(dcz.FileAccess, match="is the input itself"):
-        dcz.tune(perceptron(), tmp_path / "y.npy", {"x": X}, labels=tmp_path / "y.npy")
+        dcz.tune(perceptron(), tmp_path / "y.npy", {"x": X}, labels=tmp_path / "y.npy", force=True)
 
 
 def test_a_drop_of_numbers_that_are_no_classes_is_by_their_own_measure(monkeypatch):
