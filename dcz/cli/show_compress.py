@@ -81,7 +81,13 @@ def _answers(made: "Made") -> str:
 
 
 def _exact(report: Report, made: "Made") -> str:
-    """What stayed exact, and where it matters why."""
+    """What stayed exact, and where it matters why; and that normalizations became part of layers."""
+    count = int(report.metadata.get("folded", 0))
+    folded = f"; {count} {'BatchNormalization' if count == 1 else 'BatchNormalizations'} folded into layers"
+    return _stayed_exact(report, made) + (folded if count else "")
+
+
+def _stayed_exact(report: Report, made: "Made") -> str:
     if made.exact:
         return safe(made.exact)
     if not report.rows:

@@ -57,9 +57,9 @@ def _of_dcz(path: str | os.PathLike[str], plan: Plan | None) -> list[Limit]:
     settings = report.metadata.get("settings", "")
     rows = []
     for row in report.rows:
-        reason, options = _coded(row, settings) if row.compressed else _stored(row, found.get(row.name, ()),
+        cause, options = _coded(row, settings) if row.compressed else _stored(row, found.get(row.name, ()),
                                                                               settings)  # fmt: skip
-        rows.append(Limit(row.name, row.huffman, _by_plan(row.name, plan) + reason, options))
+        rows.append(Limit(row.name, row.huffman, _by_plan(row.name, plan) + cause, options))
     return rows
 
 
@@ -70,12 +70,12 @@ def _of_onnx(path: str | os.PathLike[str], plan: Plan | None) -> list[Limit]:
     for tensor in model.load(path).tensors:
         operators = tuple(sorted({operator for operator, _ in tensor.uses}))
         if tensor.is_weight and tensor.dtype.real:
-            reason = f"{tensor.dtype.name}, {tensor.dtype.bits} bits a weight of {_names(operators)}"
+            cause = f"{tensor.dtype.name}, {tensor.dtype.bits} bits a weight of {_names(operators)}"
             options = "--preset safe"
         else:
-            reason, options = _exact(tensor.name, tensor.dtype.name, tensor.dtype.real, operators)
-            reason = f"would stay exact: {tensor.exact_because}" if tensor.exact_because else reason
-        rows.append(Limit(tensor.name, tensor.nbytes, _by_plan(tensor.name, plan) + reason, options))
+            cause, options = _exact(tensor.name, tensor.dtype.name, tensor.dtype.real, operators)
+            cause = f"would stay exact: {tensor.exact_because}" if tensor.exact_because else cause
+        rows.append(Limit(tensor.name, tensor.nbytes, _by_plan(tensor.name, plan) + cause, options))
     return rows
 
 
