@@ -52,7 +52,8 @@ class Recipe:
     left, retrained before the next, the last twice as long (Han et al., "Learning both Weights and Connections", 2015).
     The weights with the least `score` go first: "magnitude", "gradient" (w^2 times the running mean of the squared
     gradient: the saliency of LeCun et al., "Optimal Brain Damage", 1990, with the mean squared gradient for the
-    diagonal of the Hessian), a function of both tensors, or None: magnitude with a rate that is found, which suits
+    diagonal of the Hessian; in a table whose rows are looked up, the mean over the rows that were read), a function of
+    both tensors, or None: magnitude with a rate that is found, which suits
     layers that are normalized, gradient with one that is given. Pruned weights stay pruned, unless `regrow`.
     `pattern` prunes whole "rows", "columns" or "channels" (input channels) by their mean score, or all but N of each M
     neighbours along the input channels, "2:4", which makes the sparsity 1 - N/M where none is given (see patterns).

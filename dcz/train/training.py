@@ -166,7 +166,8 @@ class Training:
             self.pruner.sample(self.network, self.task.loss, first_batches(self.task, SAMPLED))
         trained = self.task.settings.keys() - {each.name for layer in self._scalable for each in layer.others}
         settings = {name: self.task.settings[name] for name in trained}
-        sharing.share_network(self.network, settings, movable, self.pruner.squares, self.recipe.price)
+        importance = {w.name: found for w in self.network if (found := self.pruner.importance(w)) is not None}
+        sharing.share_network(self.network, settings, movable, importance, self.recipe.price)
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer = None

@@ -48,7 +48,8 @@ class Weight(torch.nn.Module):
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (flat positions, int64, ascending). `mask` (bool, flat, None: all) says which weights are kept.
     With `regrow` pruned weights are zero in the network and yet get gradients, so that a later mask may choose them
-    again. `rows` says which axes number its rows (see tensor.Tensor). `dtype` is the type that the tensor has in the
+    again. `rows` says which axes number its rows (see tensor.Tensor); `is_table`: its rows are looked up, and a batch
+    reads some of them (see tables). `dtype` is the type that the tensor has in the
     model; it is computed in float32, or in float64 where it is that. `latent` are the weights behind the centroids
     where they may change their codes, and `free` (bool, one for each of `places`, None: none) those that the network
     uses as they are, not bound to a centroid yet. `scales` (None: ones), one for each place along an axis, of length 1
@@ -66,7 +67,7 @@ class Weight(torch.nn.Module):
         super().__init__()
         self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
         self.rows = rows
-        self.regrow = False
+        self.regrow = self.is_table = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
         for buffer in ("mask", "codes", "places", "free", "scales"):
