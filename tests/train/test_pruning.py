@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 
 from dcz.errors import BadPlan
-from tests.models import model, normal, tensor
 from tests.train.samples import clusters, perceptron
 
 torch = pytest.importorskip("torch")
@@ -18,9 +16,7 @@ from dcz.train import (
     Recipe,
     Weight,
     keep_largest,
-    tables,
 )
-from dcz.train.steps import backward
 
 
 def weights(*rows) -> list[Weight]:
@@ -159,44 +155,3 @@ def test_bound_fractions_ascend_to_all():
             Recipe(stages=wrong)
     with pytest.raises(BadPlan, match="stages or reassign"):
         Recipe(stages=(0.5, 1.0), reassign=0.1)
-
-
-# -- tables ------------------------------------------------------------------------------------------------------------
-
-
-def embedding(second: bool = False):
-    """ids [n, 3] -> the rows of `table` [20, 8], added up -> MatMul (w) -> y; `second`: it is read by a MatMul too."""
-    nodes = [
-        helper.make_node("Gather", ["table", "ids"], ["e"]),
-        helper.make_node("ReduceSum", ["e", "axes"], ["s"], keepdims=0),
-        helper.make_node("MatMul", ["s", "w"], ["y"]),
-        *([helper.make_node("Transpose", ["table"], ["t"]), helper.make_node("MatMul", ["s", "t"], ["z"])] * second),
-    ]
-    weights = [tensor("table", 9 * normal(20, 8)), tensor("w", 9 * normal(8, 5)), tensor("axes", np.array([1]))]
-    outputs = {"y": ["n", 5]} | ({"z": ["n", 20]} if second else {})
-    return model(nodes, {"ids": (TensorProto.INT64, ["n", 3])}, outputs, weights)
-
-
-def test_what_is_looked_up_is_a_table():
-    assert Network(embedding())["table"].is_table and not Network(embedding())["w"].is_table
-    assert not Network(embedding(second=True))["table"].is_table
-
-
-def test_rows_that_no_sample_reads_are_pruned_as_others_are():
-    network = Network(embedding())
-    table, labels = network["table"], torch.tensor([0, 1, 2, 3])
-    pruner = Pruner([Group((table,), 0.5)], Recipe(score="gradient"))
-    backward(network, CrossEntropy(network), np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4], [0, 0, 4]]), labels)
-    pruner.observe()
-    assert not pruner.squares["table"].view(20, 8)[5:].any()  # their own say that they do not matter
-    pruner.prune_to(lambda target: target)
-    kept = table.mask.view(20, 8).float().mean(1)
-    assert kept[5:].mean() == pytest.approx(float(kept[:5].mean()), abs=0.2)
-    assert float(pruner.importance(table).view(20, 8).std(0).max()) == 0
-    assert pruner.importance(network["w"]) is None
-
-
-def test_a_table_that_was_not_read_at_all_is_pruned_by_magnitude():
-    ones = tables.over_rows(torch.zeros(6), (3, 2))
-    assert torch.equal(ones, torch.ones(6))
-    assert torch.equal(tables.over_rows(torch.tensor([0.0, 0, 2, 4, 4, 0]), (3, 2)), torch.tensor([3.0, 2] * 3))
