@@ -161,7 +161,7 @@ def test_fitting_a_codebook_leaves_zero_where_it_is():
     weight = weight_of()
     share_weights(weight, Settings(rate=2.0), movable=True)
     fit_codebook(weight, 0.01)
-    assert (weight.values == 0).any() and (weight.numpy() == 0).mean() > 0.3
+    assert (weight.values == 0).sum() == 1 and (weight.numpy() == 0).mean() > 0.1
 
 
 @pytest.mark.parametrize("seed", range(20))
