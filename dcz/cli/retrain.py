@@ -246,8 +246,11 @@ def command(
 
 
 def _text(result: "Retrained") -> str:
-    parts = [f"{result.sparsity:.2%} of the pruned tensors' weights are zero"] if result.sparsity else []
-    scores = [result.before, result.pruned, result.decoded]
+    if result.is_plain:  # what training came to is none of this file's
+        parts = ["made by compress, without training"]
+    else:
+        parts = [f"{result.sparsity:.2%} of the pruned tensors' weights are zero"] if result.sparsity else []
+    scores = [result.before, None if result.is_plain else result.pruned, result.decoded]
     stages = [(name, score) for name, score in zip(("before", "pruned", "in the file"), scores, strict=True) if score]
     if not stages:
         return "; ".join([*parts, "nothing was measured: there were no validation samples"])

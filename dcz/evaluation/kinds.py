@@ -86,6 +86,18 @@ class GraphKinds:
         self._copies = {name for name in names if graph.is_copy(name)}
         self._meanings = {name: graph.meaning(name) for name in names}
 
+    @property
+    def embeddings(self) -> frozenset[str]:
+        """The names of the outputs that are embeddings, where their shapes are those of vectors."""
+        return frozenset(
+            name for name, meaning in self._meanings.items() if meaning is not None and not meaning.classes
+        )
+
+    @property
+    def copies(self) -> frozenset[str]:
+        """The names of the outputs that are inputs, as they came or in another shape."""
+        return frozenset(self._copies)
+
     def measures(self, names: Sequence[str], outputs: Sequence[object], samples: int | None = None) -> list[Measure]:
         """The measure of each output, from the graph and from its values for one batch of `samples`."""
         found: list[Measure] = []
@@ -185,7 +197,7 @@ class _Graph:
             elif op == "Transpose":
                 perm = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), [])
                 kept, turned = False, turned or not perm or perm[-1] != len(perm) - 1
-            elif op not in SAME and op not in AFFINE:
+            elif not _keeps_places(node) and op not in AFFINE:
                 return Meaning(False) if pooled else None
             name = next((source for source in node.input if source and source not in self._shapes), "")
         return None
@@ -235,7 +247,7 @@ class _Graph:
         for _ in range(MAX_STEPS):
             yield name, axis
             node = self._makers.get(name)
-            if node is None or node.op_type not in SAME | RESHAPING or not node.input:
+            if node is None or not (_keeps_places(node) or node.op_type in RESHAPING) or not node.input:
                 return
             if node.op_type in RESHAPING:
                 axis = None
@@ -327,6 +339,11 @@ class _Graph:
             sizes = [math.prod(self._shapes.get(each, ())) for each in node.input]
             name = node.input[int(np.argmax(sizes))] if node.op_type in AFFINE else node.input[0]
         return None
+
+
+def _keeps_places(node: "NodeProto") -> bool:
+    """Whether the entries of an output are those of its only input: of a Concat too, if it is of one value."""
+    return node.op_type in SAME or (node.op_type == "Concat" and len(node.input) == 1)
 
 
 def _axis_of_sums(output: np.ndarray, logarithms: bool) -> int | None:

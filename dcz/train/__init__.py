@@ -77,6 +77,7 @@ _HOMES = {
     "outcome": (),
     "range_test": (),
     "steps": (),
+    "tables": (),
     "training": (),
     "validation": (),
 }

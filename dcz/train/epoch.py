@@ -14,7 +14,7 @@ from .pruning import Pruner
 from .pytorch import torch
 from .recipe import MIN_UPDATES
 from .state import State
-from .steps import backward, decay, is_finite
+from .steps import backward, decay, is_finite, set_rate
 from .task import TrainingTask
 
 Report = Callable[[int, int, float, bool], None]  # batches done, of how many, the loss, and whether the epoch has ended
@@ -54,8 +54,7 @@ class EpochOfTraining:
         for count, (inputs, labels) in enumerate(self.task.epoch(state.epoch), 1):
             done = min(1.0, (state.epoch + ((count - 1) / batches if batches else 0)) / self.epochs)
             rate = self.recipe.rate(state.rate, done)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            set_rate(optimizer, rate)
             if state.phase == "share":
                 self._bind_due(done)
             value = backward(network, self.task.loss, inputs, labels)
@@ -81,9 +80,7 @@ class EpochOfTraining:
         if self.state.phase == "prune" and (self.recipe.regrow or not self.state.pruned):
             self._prune(done)
         elif self.state.phase == "share" and self.recipe.price is not None:
-            for weight in self.network:
-                if weight.latent is not None:
-                    sharing.reassign(weight, self.recipe.price)
+            sharing.reassign_all(self.network, self.recipe.price, self.task.on_grid)
 
     def _bind_due(self, done: float) -> None:
         """Bind weights to centroids, step by step: several steps at once where there are few batches."""

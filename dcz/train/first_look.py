@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arguments import as_percent
+from ..evaluation.kinds import GraphKinds
 from .batches import BatchStream, Labels
 from .data import Data
 from .device import moved
@@ -47,6 +48,7 @@ class _Look:
     pixels: list[tuple[float, float]] = field(default_factory=list)
     classes: int = 0
     samples: int = 0
+    embeddings: frozenset[str] = frozenset()  # outputs whose largest entries are no answers
 
     def joined(self) -> tuple[np.ndarray, np.ndarray]:
         """`answers` and `truths`, int64 [n] each; the second is empty without labels."""
@@ -83,7 +85,7 @@ def doubts(network: Network, data: Data) -> list[str]:
 
 def _look(network: Network, data: Data, count: int = MAX_SAMPLES, change: Change = lambda name, x: x) -> _Look:
     """The answers to the first `count` samples or a few more, with `change` made to their images."""
-    look, images = _Look(), image_axes(network)
+    look, images = _Look(embeddings=GraphKinds(network.source.proto).embeddings), image_axes(network)
     with torch.no_grad():
         for inputs, labels in data.epoch(0):
             tensors = network.as_inputs(inputs)
@@ -98,7 +100,7 @@ def _look(network: Network, data: Data, count: int = MAX_SAMPLES, change: Change
 
 def _add_answers(look: _Look, network: Network, outputs: Tensors, labels: Tensors) -> None:
     """Add the top classes of outputs with labels; without any labels, of the first output where it has classes."""
-    for name in labels or network.outputs[:1]:
+    for name in labels or [name for name in network.outputs[:1] if name not in look.embeddings]:
         output = outputs[name]
         if output.dim() < 2 or not output.is_floating_point() or not (labels or is_class_like(output)):
             rows = truth = None

@@ -9,10 +9,21 @@ LabelledOutputs({"digit": ..., "angle": ...})     several outputs, each against 
 from collections.abc import Callable, Mapping
 
 from ..errors import InvalidArgument
+from ..evaluation.kinds import GraphKinds
 from .batches import Labels
 from .network import Network
 from .pytorch import Tensor, functional, torch
-from .targets import IGNORED, Tensors, as_classes, as_values, by_output, class_rows, is_class_like, is_shares
+from .targets import (
+    IGNORED,
+    Tensors,
+    as_classes,
+    as_values,
+    by_output,
+    class_rows,
+    is_class_like,
+    is_shares,
+    is_vectors,
+)
 
 MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")  # often follow the last Softmax
 MIN_PROBABILITY = 1e-12  # the floor of probabilities before their logarithm
@@ -51,9 +62,11 @@ class Distillation:
     both outputs' logits divided by `temperature` T (Hinton et al., "Distilling the Knowledge in a Neural Network",
     2015, section 2). With labels, `weight` times that plus 1 - weight times the cross-entropy; the labels are those of
     the first output, or of several by name. Logits have no floor; for an output of a Softmax node they are the
-    logarithms of probabilities not below MIN_PROBABILITY. For outputs of other shapes, the mean squared error over the
+    logarithms of probabilities not below MIN_PROBABILITY. For embeddings, vectors behind a pooling or a normalization
+    (see evaluation.kinds), 1 less the mean cosine. For outputs of other shapes, the mean squared error over the
     teacher's mean square. Several outputs are averaged, by `weights` (output -> number; those that it does not name
-    have none) where they are given; `output` chooses one. Raises InvalidArgument as CrossEntropy does.
+    have none) where they are given, but for those that are inputs or whole numbers; `output` chooses one. Raises
+    InvalidArgument as CrossEntropy does.
     """
 
     def __init__(
@@ -71,6 +84,8 @@ class Distillation:
         names = network.outputs if output is None else (output,)
         self.outputs = [output_of(network, name) for name in names if weights is None or weights.get(name)]
         self.network, self.weights = network, weights
+        kinds = GraphKinds(network.source.proto)
+        self.embeddings, self.copies = kinds.embeddings, kinds.copies
 
     def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
         """The loss of a batch, a scalar."""
@@ -78,13 +93,17 @@ class Distillation:
             targets = self.teacher(inputs)
         given = dict(by_output(self.network, labels))
         terms = {
-            name: self._term(outputs[name], targets[name], producer, given.get(name)) for name, producer in self.outputs
+            name: self._term(name, outputs[name], targets[name], producer, given.get(name))
+            for name, producer in self.outputs
+            if outputs[name].is_floating_point() and name not in self.copies
         }
+        if not terms and self.weights is None:  # without a gradient, which the step tells in words
+            return torch.zeros((), device=self.network.device)
         return _mean(terms, self.weights)
 
-    def _term(self, output: Tensor, target: Tensor, producer: str, labels: Tensor | None) -> Tensor:
-        if not output.is_floating_point():
-            return torch.zeros((), device=output.device)
+    def _term(self, name: str, output: Tensor, target: Tensor, producer: str, labels: Tensor | None) -> Tensor:
+        if name in self.embeddings and labels is None and is_vectors(target):
+            return cosine_distance(*(class_rows(x) for x in (output, target)))
         if not is_class_like(target):
             return functional.mse_loss(output, target) / target.square().mean().clamp_min(MIN_MEAN_SQUARE)
         student, teacher = (log_probabilities(class_rows(x), producer) for x in (output, target))

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import model as onnx_model
 from ..errors import InvalidArgument, UnsuitableModel
-from . import normalization
+from . import normalization, tables
 from .batches import as_tensor
 from .graph import Graph, Observer
 from .pytorch import torch
@@ -59,7 +59,7 @@ class Network(torch.nn.Module):
         self.source = onnx_model.open_model(model)
         self.program = onnx_model.read_program(self.source, self.place)
         self.graph = Graph(self.program)
-        tensors = {tensor.name: tensor for tensor in self.source.tensors}
+        tensors, looked_up = {tensor.name: tensor for tensor in self.source.tensors}, tables.find(self.program)
         self._by_value: dict[str, Weight] = {}  # by the graph's name of the trained value
         self._by_name: dict[str, Weight] = {}  # by the tensor's name in the model
         for value, name in self.program.weights.items():
@@ -68,6 +68,7 @@ class Network(torch.nn.Module):
                 continue
             if name not in self._by_name:
                 self._by_name[name] = Weight(name, array, tensor.is_weight, tensor.dtype.name, tensor.rows)
+                self._by_name[name].is_table = value in looked_up and array.ndim > 1
             self._by_value[value] = self._by_name[name]
         self.weights = torch.nn.ModuleList(self._by_name.values())
         self.norms = torch.nn.ModuleList(normalization.find(self.program, self.graph.fixed, frozen))

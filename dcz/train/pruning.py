@@ -12,7 +12,7 @@ import numpy as np
 
 from ..codec.stages import prune
 from ..errors import InvalidArgument
-from . import patterns
+from . import patterns, tables
 from .losses import Loss
 from .network import Network
 from .pytorch import torch
@@ -66,6 +66,12 @@ class Pruner:
                 self._observe()
         network.zero_grad(set_to_none=True)
 
+    def importance(self, weight: Weight) -> torch.Tensor | None:
+        """The running means of a tensor's squared gradients (flat), where there are some; in tables (see tables), of
+        one row as of another."""
+        squares = self.squares.get(weight.name)
+        return squares if squares is None or not weight.is_table else tables.over_rows(squares, weight.shape)
+
     def prune(self, progress: float) -> None:
         """Prune every group to what the schedule keeps when `progress` (0 to 1) of the epochs is done."""
         self.prune_to(lambda target: self.recipe.kept(progress, target))
@@ -86,7 +92,7 @@ class Pruner:
     def _scores(self, weight: Weight) -> np.ndarray:
         """float32, flat; zero for what is pruned already, else above zero, so that what is pruned goes first."""
         values = weight.values.detach()
-        squares = self.squares.get(weight.name)
+        squares = self.importance(weight)
         score = self.recipe.scored_by
         if score == "magnitude" or (squares is None and not callable(score)):
             scores = values.abs()

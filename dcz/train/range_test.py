@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .steps import backward, is_finite, make_optimizer
+from .steps import backward, is_finite, make_optimizer, set_rate
 
 if TYPE_CHECKING:
     from .task import TrainingTask
@@ -88,11 +88,10 @@ def _loss_after(
     task: "TrainingTask", name: str, rate: float, momentum: float, report: Callable[[int, float], None]
 ) -> float:
     """The mean loss of the last third of the batches that a run at this rate takes; infinity where it is lost."""
-    optimizer = make_optimizer(task.network, name, rate, momentum)
+    optimizer = make_optimizer(task.network, name, rate, momentum, task.on_grid)
     losses: list[float] = []
     for number, (inputs, labels) in enumerate(first_batches(task, BATCHES), 1):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, number / (BATCHES / 10))
+        set_rate(optimizer, rate * min(1.0, number / (BATCHES / 10)))
         loss = backward(task.network, task.loss, inputs, labels)
         if not loss <= MAX_RISE * abs((losses or [loss])[0]) + 1:
             return math.inf

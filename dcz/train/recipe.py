@@ -52,24 +52,25 @@ class Recipe:
     left, retrained before the next, the last twice as long (Han et al., "Learning both Weights and Connections", 2015).
     The weights with the least `score` go first: "magnitude", "gradient" (w^2 times the running mean of the squared
     gradient: the saliency of LeCun et al., "Optimal Brain Damage", 1990, with the mean squared gradient for the
-    diagonal of the Hessian), a function of both tensors, or None: magnitude with a rate that is found, which suits
-    layers that are normalized, gradient with one that is given. Pruned weights stay pruned, unless `regrow`.
-    `pattern` prunes whole "rows", "columns" or "channels" (input channels) by their mean score, or all but N of each M
-    neighbours along the input channels, "2:4", which makes the sparsity 1 - N/M where none is given (see patterns).
-    `prune_biases` has biases compete with the weights under the one threshold. `drop_idle`: at the end of the phase,
-    weights that change no output on the training data are removed.
+    diagonal of the Hessian; in a table whose rows are looked up, the mean over the rows that were read), a function of
+    both tensors, or None: magnitude with a rate that is found, which suits layers that are normalized, gradient with
+    one that is given. Pruned weights stay pruned, unless `regrow`. `pattern` prunes whole "rows", "columns" or
+    "channels" (input channels) by their mean score, or all but N of each M neighbours along the input channels, "2:4",
+    which makes the sparsity 1 - N/M where none is given (see patterns). `prune_biases` has biases compete with the
+    weights under the one threshold. `drop_idle`: at the end of the phase, weights that change no output on the training
+    data are removed.
 
     Sharing: each tensor's kept weights become 2^`bits` centroids (or what the plan says), and `share_epochs` train the
     centroids with Adam at `share_rate` (None: found too, or 0.0015 where the learning rate is given). `reassign` lets
     weights change their codes every `prune_every` batches, by the squared distance, in mean squares of the tensor, plus
-    this much for each bit of the code, from the codebook that costs least (None: 0.01 with a rate that is found and no
-    stages given, else codes stay). `stages`: fractions of the weights, one for each equal part of
-    these epochs, that are bound to the centroids from its start, while the others still train on their own (Zhou et
-    al., "Incremental Network Quantization", 2017); the last is 1 (default: 0.5, 0.75, 0.9, 1; where codes change,
-    all at once). Weights with a normalization behind them are shared as they are before it, and it trains beside them;
-    folded, it becomes scales of their rows and biases (see scaling). `bias_bits`: 16 rounds biases to float16, and
-    those that a normalization makes to a fraction of what their outputs vary; 1 to 8 share 2^n values among the biases
-    of a tensor, None leaves them as trained.
+    this much for each bit of the code (on a grid: what a bit is worth at its step), from the codebook that costs least
+    (None: 0.01 with a rate that is found and no stages given, else codes stay). `stages`: fractions of the weights, one
+    for each equal part of these epochs, that are bound to the centroids from its start, while the others still train on
+    their own (Zhou et al., "Incremental Network Quantization", 2017); the last is 1 (default: 0.5, 0.75, 0.9, 1; where
+    codes change, all at once). Weights with a normalization behind them are shared as they are before it, and it trains
+    beside them; folded, it becomes scales of their rows and biases (see scaling). `bias_bits`: 16 rounds biases to
+    float16, and those that a normalization makes to a fraction of what their outputs vary; 1 to 8 share 2^n values
+    among the biases of a tensor, None leaves them as trained.
 
     `pixels` says what numbers the network takes for pixels of 0 to 255, as a text such as "0..1" or "imagenet" (see
     pixels.Pixels); None: the data have them already, as folders of images never do.

@@ -4,12 +4,12 @@ kept weights -> centroids and codes -> train the centroids, now and then update 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from ..codec import sharing
-from ..codec.stages import entropy, share
+from ..codec.stages import entropy, grid, share
 from ..errors import InvalidArgument
 from ..plan import LOSSLESS, Settings
 from .network import Network
@@ -58,15 +58,25 @@ def reassign(weight: Weight, price: float) -> int:
         counts = torch.bincount(before, minlength=len(centroids)).double()
         bits = -torch.log2(counts.clamp_min(0.5) / counts.sum())
         unit = values.square().mean().clamp_min(1e-30)
-        best = torch.full_like(values, math.inf)
-        codes = torch.zeros_like(before)
-        for code, centroid in enumerate(centroids):
-            cost = (values - centroid) ** 2 / unit + price * bits[code]
-            closer = cost < best
-            best, codes = torch.where(closer, cost, best), torch.where(closer, code, codes)
+        codes = cheapest_codes(values, centroids, price * unit * bits)
         changed = int((codes != before).sum())
         weight.codes = codes.to(weight.codes.device)
     return changed
+
+
+def price_on_grid(weight: Weight) -> float:
+    """The price for `reassign` of a weight that is shared on a grid: the slope of the rate-distortion curve there, for
+    which its codes were chosen."""
+    gaps = np.diff(np.sort(weight.values.detach().cpu().double().numpy()))
+    square = float(_latent(weight).detach().double().square().mean())
+    return grid.rate_slope(float(np.median(gaps))) / square if len(gaps) and square else 0.0
+
+
+def reassign_all(network: Network, price: float, on_grid: Collection[str]) -> None:
+    """Reassign the codes of all movable tensors: at `price`, or of those in `on_grid` (names) at that of their grid."""
+    for weight in network:
+        if weight.latent is not None:
+            reassign(weight, price_on_grid(weight) if weight.name in on_grid else price)
 
 
 def fit_codebook(weight: Weight, price: float) -> None:
@@ -83,9 +93,37 @@ def fit_codebook(weight: Weight, price: float) -> None:
             sums = torch.bincount(weight.codes, latent.double(), count)
             sizes = torch.bincount(weight.codes, minlength=count)
             means = torch.where(sizes > 0, sums / sizes.clamp_min(1), weight.values.double())
+            means[weight.values == 0] = 0  # files leave out what it codes
             weight.values.copy_(means.to(weight.values))
         if not changed:
             break
+
+
+def cheapest_codes(values: torch.Tensor, centroids: torch.Tensor, costs: torch.Tensor | None = None) -> torch.Tensor:
+    """The code of least (value - centroid)^2 + cost for each of `values`, int64; costs: one a code, None: zero.
+
+    Two such parabolas cross once, so that codes are intervals of values: those of the lower envelope.
+    """
+    points = centroids.double().tolist()
+    extra = [0.0] * len(points) if costs is None else costs.double().tolist()
+    chosen: list[int] = []
+    limits: list[float] = []  # above limits[i], chosen[i + 1] is cheaper than chosen[i]
+    for code in sorted(range(len(points)), key=lambda code: (points[code], extra[code])):
+        if chosen and points[chosen[-1]] == points[code]:
+            continue
+        limit = -math.inf
+        while chosen:
+            last = chosen[-1]
+            apart = points[code] - points[last]
+            limit = (points[code] + points[last]) / 2 + (extra[code] - extra[last]) / (2 * apart)
+            if not limits or limit > limits[-1]:
+                break
+            chosen.pop(), limits.pop()
+        if chosen:
+            limits.append(limit)
+        chosen.append(code)
+    places = torch.bucketize(values, torch.tensor(limits).to(values))
+    return torch.tensor(chosen, device=values.device)[places]
 
 
 def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator) -> None:
@@ -99,8 +137,7 @@ def bind_to_centroids(weight: Weight, share: float, random: np.random.Generator)
     with torch.no_grad():
         free = torch.ones_like(weight.codes, dtype=torch.bool) if weight.free is None else weight.free
         at = torch.nonzero(free).ravel()
-        distance = (latent[at, None] - weight.values[None, :]).abs()
-        weight.codes = weight.codes.index_copy(0, at, distance.argmin(1))
+        weight.codes = weight.codes.index_copy(0, at, cheapest_codes(latent[at], weight.values))
         left = len(free) - round(share * len(free))
         stay = at[torch.from_numpy(random.permutation(len(at))[:left]).to(at.device)]
         weight.free = torch.zeros_like(free).index_fill(0, stay, True)
@@ -139,12 +176,13 @@ def share_network(
     price: float | None = None,
 ) -> None:
     """Share each tensor that is not shared yet as its settings (by name) say, but those that share nothing, and those
-    that have none; see share_weights, and with a `price` and movable codes, fit_codebook."""
+    that have none; see share_weights, and with a `price` and movable codes, fit_codebook, but for grids, whose levels
+    are where they should be."""
     for weight in network:
         chosen = settings.get(weight.name, LOSSLESS)
         if not weight.shared and not chosen.lossless and not chosen.shares_nothing:
             share_weights(weight, chosen, movable, importance.get(weight.name))
-            if price is not None and weight.latent is not None:
+            if price is not None and weight.latent is not None and chosen.bits is not None:
                 fit_codebook(weight, price)
 
 

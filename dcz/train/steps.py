@@ -7,6 +7,7 @@ optimizer.step()
 """
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from ..errors import InvalidArgument
@@ -16,13 +17,31 @@ from .losses import Loss
 from .network import Network
 from .pytorch import torch
 
+# A level of a grid lies where the rate-distortion curve wants it, and is that of many weights, which a step of Adam
+# moves all together: at the rate of the weights, the levels of a transformer undid what these learned.
+LEVEL_RATE = 0.05
 
-def make_optimizer(network: Network, name: str, rate: float, momentum: float) -> torch.optim.Optimizer:
-    """The optimizer of all parameters: "adam", or "sgd" with Nesterov's momentum, if any."""
-    parameters = list(network.parameters())
+
+def make_optimizer(
+    network: Network, name: str, rate: float, momentum: float, on_grid: Collection[str] = ()
+) -> torch.optim.Optimizer:
+    """The optimizer of all parameters: "adam", or "sgd" with Nesterov's momentum, if any.
+
+    The levels of the tensors in `on_grid` (names) that are shared move at LEVEL_RATE of the rate.
+    """
+    levels = [weight.values for weight in network if weight.shared and weight.name in on_grid]
+    numbers = {id(values) for values in levels}
+    groups: list[dict[str, Any]] = [{"params": [each for each in network.parameters() if id(each) not in numbers]}]
+    groups += [{"params": levels, "factor": LEVEL_RATE}] if levels else []
     if name == "adam":
-        return torch.optim.Adam(parameters, rate)
-    return torch.optim.SGD(parameters, rate, momentum=momentum, nesterov=momentum > 0)
+        return torch.optim.Adam(groups, rate)
+    return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters, each by its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def backward(network: Network, loss: Loss, inputs: Any, labels: Labels | None) -> float:

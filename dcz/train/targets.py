@@ -23,6 +23,12 @@ def is_class_like(output: Tensor) -> bool:
     return output.dim() >= 2 and output.shape[1] > 1 and output[0].numel() == output.shape[1]
 
 
+def is_vectors(output: Tensor) -> bool:
+    """Whether an output is vectors, of a sample or of each place of a sequence: [n, width], [n, t, width] or [n, width,
+    1, 1]."""
+    return is_class_like(output) or (output.dim() in (2, 3) and output.shape[-1] > 1)
+
+
 def class_rows(output: Tensor) -> Tensor:
     """An output as rows of classes: [n, classes, 1, 1] as [n, classes], [n, t, classes] as [n * t, classes].
 

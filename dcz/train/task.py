@@ -122,6 +122,11 @@ class TrainingTask:
         """Whether any tensor's weights are shared."""
         return any(map(self._is_shared, self.network))
 
+    @property
+    def on_grid(self) -> frozenset[str]:
+        """The tensors (names) that are shared by levels of a grid, not by as many centroids as some bits number."""
+        return frozenset(w.name for w in self.network if self._is_shared(w) and self.settings[w.name].bits is None)
+
     def scalable(self) -> list[ScalableLayer]:
         """The layers whose weights are shared beside their normalizations, if these may be folded in the end."""
         shared = {weight.name for weight in self.network if weight.is_weight and self._is_shared(weight)}

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import InvalidArgument
-from . import folding, scaling, sharing
+from . import folding, scaling, sharing, tables
 from .dead_units import drop_dead_units
 from .device import on_cpu
 from .epoch import EpochOfTraining
@@ -166,7 +166,9 @@ class Training:
             self.pruner.sample(self.network, self.task.loss, first_batches(self.task, SAMPLED))
         trained = self.task.settings.keys() - {each.name for layer in self._scalable for each in layer.others}
         settings = {name: self.task.settings[name] for name in trained}
-        sharing.share_network(self.network, settings, movable, self.pruner.squares, self.recipe.price)
+        tables.scale_rows(self.network, self.task.settings, self.task.training.epoch(0))
+        importance = {w.name: found for w in self.network if (found := self.pruner.importance(w)) is not None}
+        sharing.share_network(self.network, settings, movable, importance, self.recipe.price)
         state.phase, state.epoch, state.stale = "share", 0, 0
         state.best, state.best_weights = math.inf, None
         self._optimizer = None
@@ -185,10 +187,14 @@ class Training:
         return self.recipe.optimizer if self.state.phase == "prune" else "adam"
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        return make_optimizer(self.network, self._optimizer_name, self.state.rate, self.recipe.momentum)
+        name, rate = self._optimizer_name, self.state.rate
+        return make_optimizer(self.network, name, rate, self.recipe.momentum, self.task.on_grid)
 
     def _train_phase(self) -> None:
         state, epochs = self.state, self.task.epochs[self.state.phase]
+        if epochs and not len(self.task.training) and not state.batches:
+            # What does not tell its length is gone through once: else the first epoch would stay at its first rate.
+            state.batches = sum(1 for _ in self.task.training.epoch(0))
         optimizer = self._optimizer or self._new_optimizer()
         while state.epoch < epochs and not state.halted and not self._is_out_of_patience():
             last, squares = self.network.state(), {name: mean.clone() for name, mean in self.pruner.squares.items()}

@@ -6,12 +6,14 @@
 The gradient of a centroid is the sum of the gradients of its weights (Deep Compression, section 3.3).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..codec.stages import scale, share
+from ..encoded import step_scales
 from ..errors import InvalidArgument
 from ..tensor import ValueGrid
 from .pytorch import Tensor, torch
@@ -26,7 +28,7 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, centroids: Tensor, codes: Tensor, places: Tensor, size: int) -> Tensor:
         ctx.save_for_backward(codes, places)
-        ctx.count = len(centroids)
+        ctx.count, ctx.zeros = len(centroids), centroids == 0
         dense = centroids.new_zeros(size)
         dense[places] = centroids[codes]
         return dense
@@ -36,6 +38,7 @@ class _Lookup(torch.autograd.Function):
         codes, places = ctx.saved_tensors
         wide = gradient[places].to(torch.float32 if gradient.device.type == "mps" else torch.float64)
         sums = torch.bincount(codes, wide, ctx.count)  # in a fixed order, whatever the threads
+        sums[ctx.zeros] = 0  # a centroid that is zero stays zero: files leave out what it codes
         return sums.to(gradient.dtype), None, None, None
 
 
@@ -48,11 +51,12 @@ class Weight(torch.nn.Module):
     `values` is its parameter: all weights, flat, until it is shared; then the centroids, with `codes` (int64) for the
     weights at `places` (flat positions, int64, ascending). `mask` (bool, flat, None: all) says which weights are kept.
     With `regrow` pruned weights are zero in the network and yet get gradients, so that a later mask may choose them
-    again. `rows` says which axes number its rows (see tensor.Tensor). `dtype` is the type that the tensor has in the
-    model; it is computed in float32, or in float64 where it is that. `latent` are the weights behind the centroids
-    where they may change their codes, and `free` (bool, one for each of `places`, None: none) those that the network
-    uses as they are, not bound to a centroid yet. `scales` (None: ones), one for each place along an axis, of length 1
-    along the others, are what its centroids are multiplied with (spec, section 8.1).
+    again. `rows` says which axes number its rows (see tensor.Tensor); `is_table`: its rows are looked up, and a batch
+    reads some of them (see tables). `dtype` is the type that the tensor has in the model; it is computed in float32, or
+    in float64 where it is that. `latent` are the weights behind the centroids where they may change their codes, and
+    `free` (bool, one for each of `places`, None: none) those that the network uses as they are, not bound to a centroid
+    yet. `scales` (None: ones), one for each place along an axis, of length 1 along the others, are what its values, the
+    centroids or all weights, are multiplied with (spec, section 8.1).
     """
 
     mask: Tensor | None
@@ -66,7 +70,7 @@ class Weight(torch.nn.Module):
         super().__init__()
         self.name, self.shape, self.is_weight, self.dtype = name, values.shape, is_weight, dtype
         self.rows = rows
-        self.regrow = False
+        self.regrow = self.is_table = False
         self.values = torch.nn.Parameter(torch.tensor(values.ravel()))
         self.kept = self.count  # weights that are not pruned
         for buffer in ("mask", "codes", "places", "free", "scales"):
@@ -134,6 +138,20 @@ class Weight(torch.nn.Module):
         self.values = torch.nn.Parameter(torch.from_numpy(found.centroids).to(dense.dtype).to(dense.device))
         self.latent = torch.nn.Parameter(dense[places].clone()) if movable else None
 
+    def in_units(self, steps: np.ndarray, axis: int) -> None:
+        """Divide the weights, which are not shared yet, by scales, one for each place along an axis: the product stays.
+
+        `steps` (uint8) are their symbols in a file (see encoded.step_scales); the scales are a power of two times what
+        these mean, about 1 in the middle. Optimizers must be made anew. Raises InvalidArgument where it is shared.
+        """
+        if self.shared:
+            raise InvalidArgument(f"{self.name}: its weights are shared already; scale them before that")
+        scales = step_scales(steps)
+        scales *= 2.0 ** -round(float(np.log2(scales).mean()))
+        shape = [-1 if each == axis else 1 for each in range(len(self.shape))]
+        self.scales = torch.as_tensor(scales).to(self.values).view(shape)
+        self.values = torch.nn.Parameter((self.values.detach().view(self.shape) / self.scales).reshape(-1))
+
     def scale(self, scales: np.ndarray, axis: int) -> None:
         """Multiply the centroids by `scales` (all above 0), one for each place along an axis; codes stay from now on.
 
@@ -153,6 +171,7 @@ class Weight(torch.nn.Module):
             return None
         axis = int(np.argmax(self.scales.shape))
         scales = self.scales.cpu().double().numpy().ravel()
+        scales = scales * 2.0 ** (3 - math.floor(math.log2(scales.min())))  # 8 or more, as in a file
         return ValueGrid(axis, scales, scale.nearest_steps(scales))
 
     def numpy(self) -> np.ndarray:
@@ -204,7 +223,7 @@ class Weight(torch.nn.Module):
         sizes = fits(latent, kept, values.dtype) and fits(values, len(values) if shared else self.count, values.dtype)
         rank = len(self.shape)
         lengths = lengths and (scales is None or (scales.dim() == rank and scales.numel() in self.shape))
-        is_plain = latent is free is scales is None
+        is_plain = latent is free is None
         if not lengths or not sizes or shared != (places is not None) or not (shared or is_plain):
             raise ValueError(f"{self.name}: parts of a state that do not go together")
         if codes is not None and places is not None:
@@ -214,6 +233,6 @@ class Weight(torch.nn.Module):
                 raise ValueError(f"{self.name}: codes that do not fit the mask or the codebook")
 
     def kept_values(self) -> np.ndarray:
-        """The weights that are kept (flat), in the tensor's order."""
-        flat = self.numpy().ravel()
+        """The weights that are kept (flat), in the tensor's order; in units of their scales, if it has any."""
+        flat = self.numpy().ravel() if self.scales is None else self.values.detach().cpu().numpy()
         return flat if self.mask is None else flat[self.mask.cpu().numpy()]

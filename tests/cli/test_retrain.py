@@ -55,6 +55,16 @@ def test_it_says_what_came_of_it(run):
     assert not Path("net.dcz.checkpoint").exists()
 
 
+def test_of_a_file_made_without_training_nothing_of_the_training_is_said():
+    from dcz.cli.retrain import _text
+    from dcz.train import Retrained
+
+    made = Retrained(
+        "net.dcz", 10, 100, 0.3, (0.0, None), (0.4, None), (), (), (0.3, None), (0.25, None), is_plain=True
+    )
+    assert _text(made) == "made by compress, without training; validation loss 0.0000 before, 0.2500 in the file"
+
+
 def test_json_has_everything_and_is_alone_on_stdout(run):
     code, out, _ = run(*LEARN, "--validation", "test.npz", "--json", "-o", "small.dcz")
     found = json.loads(out)

@@ -63,6 +63,9 @@ def measures(nodes, names="y", **inputs) -> list[str]:
                 node("ReduceMean", ["m", "AXES"], ["y"], keepdims=0)]),
     ("cosine", [node("Conv", ["images", "KERNEL"], ["c"]), node("Sigmoid", ["c"], ["s"]),
                 node("GlobalAveragePool", ["s"], ["y"])]),
+    ("cosine", [node("MatMul", ["x", "SQUARE"], ["m"]), node("LayerNormalization", ["m", "ONES"], ["n"]),
+                node("Concat", ["n"], ["y"], axis=1)]),
+    ("relative error", [node("LpNormalization", ["x"], ["n"]), node("Concat", ["n", "x"], ["y"], axis=1)]),
     ("relative error", [node("MatMul", ["x", "W"], ["m"]), node("Relu", ["m"], ["y"])]),
     ("relative error", [node("MatMul", ["x", "W"], ["m"]), node("Sigmoid", ["m"], ["y"])]),
     ("relative error", [node("Conv", ["images", "KERNEL"], ["y"])]),
@@ -148,3 +151,14 @@ def test_a_copy_of_an_input_is_no_answer(tmp_path):
     result = dcz.verify(packed, against=path, inputs=tmp_path / "x.npz")
     assert [each.output for each in differences.judged(result.outputs)] == ["memory"]
     assert "tells nothing" in result.outputs[0].describe()
+
+
+def test_outputs_that_are_embeddings_or_inputs_are_told_without_values():
+    nodes = [
+        node("LpNormalization", ["x"], ["y"]),
+        node("MatMul", ["x", "W"], ["z"]),
+        node("Concat", ["x"], ["c"], axis=1),
+    ]
+    proto = models.model(nodes, {"x": (FLOAT, ["n", 8])}, dict.fromkeys("yzc"), [tensor("W", W)])
+    graph = GraphKinds(proto)
+    assert (graph.embeddings, graph.copies) == ({"y"}, {"c"})

@@ -106,6 +106,15 @@ def test_a_model_that_always_gives_one_class_is_told():
     assert of(always(3), X[:20], None) == []  # too few to tell
 
 
+def test_an_embedding_has_no_class_that_could_always_be_the_same():
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("Add", ["m", "b"], ["a"])]
+    weights = [tensor("w", normal(8, 5)), tensor("b", np.array([0, 0, 99, 0, 0], np.float32))]
+    data = Batches({"x": normal(200, 8)})
+    for last, count in (("Identity", 1), ("LpNormalization", 0)):
+        proto = model([*nodes, helper.make_node(last, ["a"], ["y"])], {"x": ["n", 8]}, {"y": ["n", 5]}, weights)
+        assert len(doubts(Network(proto), data)) == count
+
+
 @pytest.mark.parametrize("y, words", [
     (np.full(200, 4), "all of the first 200 labels are the class 4: there is nothing to tell apart"),
     (np.eye(CLASSES)[np.full(200, 2)], "all of the first 200 labels are the class 2"),

@@ -127,6 +127,32 @@ def test_outputs_that_are_no_classes_are_compared_by_squares(shape):
     assert float(loss({"y": wanted * 1.5}, {}, None)) == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("shape", [(6, 4), (6, 3, 4)])
+def test_embeddings_are_compared_by_their_directions(shape):
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"]), helper.make_node("LpNormalization", ["m"], ["y"])]
+    network = Network(model(nodes, {"x": [None] * len(shape)}, {"y": None}, [tensor("w", normal(4, 4))]))
+    wanted, found = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    loss = Distillation(network, lambda inputs: {"y": wanted})
+    assert float(loss({"y": 3 * wanted}, {}, None)) == pytest.approx(0, abs=1e-6)
+    expected = 1 - functional.cosine_similarity(found, wanted, dim=-1).mean()
+    assert float(loss({"y": found}, {}, None)) == pytest.approx(float(expected))
+
+
+def test_outputs_that_are_inputs_or_whole_numbers_do_not_count():
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+        helper.make_node("Identity", ["x"], ["same"]),
+        helper.make_node("ArgMax", ["y"], ["top"], axis=1),
+    ]
+    outputs = {"same": ["n", 8], "y": ["n", 5], "top": (TensorProto.INT64, None)}
+    proto = model(nodes, {"x": ["n", 8]}, outputs, [tensor("w", normal(8, 5))])
+    network, wanted = Network(proto), torch.tensor([[1.0, 0, 0, 0, 0]])
+    answers = {"same": torch.ones(1, 8), "y": 0 * wanted, "top": torch.zeros(1, 1, dtype=torch.int64)}
+    loss = Distillation(network, lambda inputs: answers | {"y": wanted})
+    divergence = functional.kl_div(answers["y"].log_softmax(1), wanted.softmax(1), reduction="batchmean")
+    assert float(loss(answers, {}, None)) == pytest.approx(float(divergence), rel=1e-5)
+
+
 def two_outputs() -> Network:
     """x [n, 8] -> y [n, 5] and z [n, 3]."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("MatMul", ["x", "v"], ["z"])]

@@ -1,5 +1,7 @@
 """Whole runs: what comes out, what is kept, what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -332,6 +334,17 @@ def test_streams_of_batches_train_as_arrays_do(tmp_path):
         assert found.after is None and found.sparsity >= 0.9
     found = retrain(perceptron(), tmp_path / "net.dcz", batches, validation=batches, recipe=recipe, force=True)
     assert found.after[1] < 0.5
+
+
+@pytest.mark.parametrize("learning_rate", [None, 0.003])
+def test_batches_of_an_unknown_number_train_at_the_same_rates(learning_rate, tmp_path):
+    x, y = clusters(200)
+    batches = [(x[i : i + 50], y[i : i + 50]) for i in range(0, 200, 50)]
+    recipe, made = Recipe(**QUICK | {"epochs": 1, "learning_rate": learning_rate}), []
+    for data in (batches, lambda epoch: (batch for batch in batches)):
+        found = retrain(perceptron(), tmp_path / f"{len(made)}.dcz", data, recipe=recipe)
+        made.append(Path(found.path).read_bytes())
+    assert made[0] == made[1]
 
 
 def test_files_that_would_be_lost_are_refused(tmp_path):

@@ -21,6 +21,7 @@ from dcz.train import (
     settle,
     share_weights,
 )
+from dcz.train.sharing import cheapest_codes, price_on_grid
 
 
 def weight_of(count: int = 3000) -> Weight:
@@ -140,6 +141,42 @@ def test_the_projected_size_is_about_that_of_the_file(tmp_path):
             share_weights(weight, settings[weight.name])
     assert projected_bytes(network, settings) == before  # it foresaw the sharing
     assert before == pytest.approx(save_network(network, tmp_path / "net.dcz", force=True).stat().st_size, rel=0.25)
+
+
+def test_on_a_grid_codes_stay_at_the_price_that_they_were_chosen_for():
+    weight = weight_of()
+    share_weights(weight, Settings(rate=2.0), movable=True)
+    price = price_on_grid(weight)
+    before = weight.codes
+    assert (
+        reassign(weight, price) < 0.02 * weight.count
+    )  # the frequencies of codes are estimated by a histogram at first
+    weight.codes = before
+    assert reassign(weight, 0.0) > 0.05 * weight.count
+    weight.codes = before
+    assert reassign(weight, 4 * price) > 0.05 * weight.count
+
+
+def test_fitting_a_codebook_leaves_zero_where_it_is():
+    weight = weight_of()
+    share_weights(weight, Settings(rate=2.0), movable=True)
+    fit_codebook(weight, 0.01)
+    assert (weight.values == 0).sum() == 1 and (weight.numpy() == 0).mean() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_cheapest_codes_are_those_of_all_pairs(seed):
+    random = np.random.default_rng(seed)
+    count = int(random.integers(1, 30))
+    values, centroids = torch.from_numpy(random.normal(size=500)), torch.from_numpy(random.normal(size=count))
+    centroids[count // 2] = centroids[0]
+    costs = torch.from_numpy(random.exponential(random.choice([0, 0.01, 0.1, 3]), count))
+    codes = cheapest_codes(values, centroids, costs)
+    found = (values - centroids[codes]) ** 2 + costs[codes]
+    least = ((values[:, None] - centroids) ** 2 + costs).amin(1)
+    assert torch.allclose(found, least, rtol=0, atol=1e-12)
+    nearest = (values[:, None] - centroids).abs().amin(1)
+    assert torch.equal((values - centroids[cheapest_codes(values, centroids)]).abs(), nearest)
 
 
 def test_binding_takes_ever_more_weights_each_to_its_nearest_centroid():

@@ -10,9 +10,9 @@ from tests.train.samples import clusters, perceptron
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import CrossEntropy, Network, Recipe, retrain
+from dcz.train import CrossEntropy, Network, Recipe, retrain, share_weights
 from dcz.train.range_test import BATCHES, FACTOR, best_rate, first_batches, fitting_rate
-from dcz.train.steps import backward, decay, make_optimizer
+from dcz.train.steps import LEVEL_RATE, backward, decay, make_optimizer, set_rate
 from dcz.train.task import TrainingTask
 
 
@@ -43,6 +43,19 @@ def test_of_rates_that_are_nearly_as_good_the_highest_is_taken():
     for tolerance, best in ((1.0, -1), (1.15, 0), (1.3, 1)):
         found = best_rate(1.0, lambda rate: losses.get(round(math.log(rate, FACTOR)), 9.0), tolerance)
         assert found == pytest.approx(FACTOR**best)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_levels_of_a_grid_move_less_than_the_weights_behind_them(name):
+    network = Network(perceptron())
+    for weight, settings in (("fc1.weight", dcz.Settings(rate=2.0)), ("fc2.weight", dcz.Settings(bits=3))):
+        share_weights(network[weight], settings, movable=True)
+    optimizer = make_optimizer(network, name, 0.5, 0.9, {"fc1.weight"})
+    set_rate(optimizer, 0.1)
+    rates = {id(each): group["lr"] for group in optimizer.param_groups for each in group["params"]}
+    assert rates[id(network["fc1.weight"].values)] == pytest.approx(0.1 * LEVEL_RATE)
+    others = [each for each in network.parameters() if each is not network["fc1.weight"].values]
+    assert {rates[id(each)] for each in others} == {0.1} and len(rates) == len(others) + 1
 
 
 def test_a_rate_that_spoils_the_network_is_not_taken():
