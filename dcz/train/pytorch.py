@@ -13,10 +13,7 @@ try:
     from torch import Tensor
     from torch.nn import functional
 except ImportError as error:
-    raise MissingBackend(
-        "training needs PyTorch, which is not installed: pip install 'dcz[train]'; before that, for the much "
-        "smaller build without CUDA, pip install torch --index-url https://download.pytorch.org/whl/cpu"
-    ) from error
+    raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
 
 __all__ = ["Tensor", "functional", "torch", "torch_threads"]
 

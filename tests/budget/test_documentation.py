@@ -52,4 +52,4 @@ def test_the_reference_has_every_limit_key_format_and_option(monkeypatch, capsys
     run("dcz check --help", monkeypatch)
     options = set(re.findall(r"(--[a-z][a-z0-9-]+)", capsys.readouterr().out))
     told = {f"--{name}" for name in (*KINDS, *config._KEYS)} | set(re.findall(r"(--[a-z][a-z0-9-]+)", PAGE))
-    assert options - told <= {"--threads", "--quiet", "--help"}
+    assert options - told <= {"--threads", "--quiet", "--verbose", "--help"}
