@@ -77,6 +77,7 @@ def load(
     """
     from .. import model
 
+    parse_limit(max_bytes)  # raises where it is none
     with Archive(path) as archive:
         proto, references, _ = skeleton_within(archive, max_bytes)
         number = 0

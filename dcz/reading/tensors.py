@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..arguments import parse_limit
 from ..errors import CorruptFile, DczError, UnsuitableModel
 from ..format.container import Archive, Entry
 from ..tensor import Dtype, transpose, values
@@ -33,6 +34,7 @@ class Tensors(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, max_bytes: float | str | None = None):
+        parse_limit(max_bytes)  # raises where it is none
         self._archive, self._max_bytes = Archive(path), max_bytes
         try:
             check_directory(self._archive, max_bytes)

@@ -51,7 +51,7 @@ def _compress(source: str, output: str, threads=None, resume=None, **settings) -
 def _decompress(source: str, output: str, threads=None) -> dict:
     import dcz
 
-    dcz.decompress(source, output, external_data="always", threads=threads, force=True)
+    dcz.decompress(source, output, data_name=f"{os.path.basename(output)}.data", threads=threads, force=True)
     return {"bytes": os.path.getsize(output) + os.path.getsize(f"{output}.data")}
 
 

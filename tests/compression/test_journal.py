@@ -177,7 +177,7 @@ def test_from_a_size_on_a_journal_is_kept_unasked(net, whole, encoded, monkeypat
         again(net, resume=None, threads=1, progress=stop)
     assert stopped.value.__notes__ == ["the same command goes on from net.dcz.partial"]
     encoded.clear()
-    assert again(net, resume=None) == whole and 0 < len(encoded) < LAYERS
+    assert again(net, resume=None) == whole and 0 < len(set(encoded)) < LAYERS  # a thread ends what it has in hand
 
 
 def test_a_full_disk_keeps_what_was_made_and_the_old_output(net, whole, encoded, tmp_path, monkeypatch):
