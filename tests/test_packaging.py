@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from email.parser import Parser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ CONFIG.read(ROOT / "setup.cfg")
 def built(tmp_path_factory) -> Path:
     """A folder with the source distribution and the wheel, both made of a copy of the tree."""
     pytest.importorskip("setuptools", reason="environments of Python 3.12 and later come without setuptools")
+    if int(metadata.version("setuptools").split(".")[0]) < 71:  # older ones need the package wheel to build one
+        pytest.importorskip("wheel")
     folder = tmp_path_factory.mktemp("built")
     ignored = shutil.ignore_patterns(
         ".git", ".venv", ".nncodec", ".docs", "build", "dist", "*.egg-info", ".*_cache", "__pycache__"

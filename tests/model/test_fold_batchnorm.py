@@ -412,7 +412,7 @@ def test_the_plans_file_says_so_too():
 def test_the_command_says_how_many_and_leaves_them_if_told_to(source, tmp_path):
     path = str(tmp_path / "net.dcz")
     command = ["compress", str(source), "-f", "-o", path]
-    told = CliRunner().invoke(cli, command).stdout
+    told = " ".join(CliRunner().invoke(cli, command).stdout.split())
     assert "3 BatchNormalizations folded into layers" in told and norms(path) == 0
     shown = CliRunner().invoke(cli, ["verify", path, "--against", str(source)]).stdout
     assert "3 BatchNormalizations of it folded likewise" in shown
