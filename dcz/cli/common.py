@@ -188,3 +188,15 @@ min_agreement = click.option(
     help="Fail below this percentage of equal answers, such as 98%; of embeddings it is the mean cosine, of other "
     "numbers 100% less the relative error.",
 )
+
+
+def beside(path: str, suffix: str) -> str:
+    """The name of an output that was given none: that of the input, with another suffix. Raises FileAccess where the
+    input has no name, as where a shell's variable was empty."""
+    from pathlib import Path
+
+    from ..errors import FileAccess
+
+    if not Path(path).name:
+        raise FileAccess(f"{path!r}: is no file: give the path of one")
+    return str(Path(path).with_suffix(suffix))

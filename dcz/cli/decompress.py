@@ -1,10 +1,24 @@
 """`dcz decompress`"""
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import FILE, as_json, force, is_quiet, max_bytes_option, print_json, printable, progress, size, threads
+from .common import (
+    FILE,
+    as_json,
+    beside,
+    force,
+    is_quiet,
+    max_bytes_option,
+    print_json,
+    printable,
+    progress,
+    size,
+    threads,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +64,7 @@ def command(
 
     from ..reading.decompress import decompress
 
-    output = output or str(Path(file).with_suffix(".onnx"))
+    output = output or beside(file, ".onnx")
     before = _identities(Path(output), data_name)
     with progress("decoding") as report:
         decompress(
@@ -73,8 +87,7 @@ def command(
 
 def _identities(output: "Path", data_name: str | None) -> dict["Path", tuple[int, int]]:
     """The files that decoding may write, and what changes when one is replaced: a stale one must not be listed."""
-    from glob import escape
-
-    name = escape(output.name) + ".????????????.data" if data_name is None else escape(data_name)
-    found = [output, *sorted({each for end in ("", "_*") for each in output.parent.glob(f"{name}{end}")})]
+    name = rf"{re.escape(output.name)}\..{{12}}\.data" if data_name is None else re.escape(data_name)
+    names = os.listdir(output.parent) if os.access(output.parent, os.R_OK) and output.parent.is_dir() else []
+    found = [output, *(output.with_name(each) for each in sorted(names) if re.fullmatch(rf"{name}(_\d+)?", each))]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found if path.is_file()}

@@ -2,7 +2,7 @@
 
 import click
 
-from .common import FILE, as_json, force, is_quiet, print_json, printable, progress, size, threads
+from .common import FILE, as_json, beside, force, is_quiet, print_json, printable, progress, size, threads
 
 
 @click.command("report")
@@ -34,7 +34,7 @@ def command(
 
     from ..reporting import report
 
-    output = output or str(Path(file).with_suffix(".html"))
+    output = output or beside(file, ".html")
     with progress("measuring") as callback:
         report(file, output, against=against, data=data, threads=threads, progress=callback, force=force)
     nbytes = Path(output).stat().st_size

@@ -10,6 +10,7 @@ from .common import (
     FILE,
     SHARE,
     as_json,
+    beside,
     force,
     is_quiet,
     is_verbose,
@@ -190,7 +191,6 @@ def command(
       dcz retrain model.onnx --data train.npz --labels y --distill --sparsity 97% --bits 3 -o model.dcz
     """
     import os
-    from pathlib import Path
 
     from .. import train
     from ..errors import InvalidArgument
@@ -200,7 +200,7 @@ def command(
     from .retrain_data import data_of, labels_of, loss_of, validation_of
 
     training, chosen_loss = data_of(data, batches, labels), loss_of(loss, distill)
-    output = output or str(Path(model).with_suffix(".dcz"))
+    output = output or beside(model, ".dcz")
     if checkpoint and no_checkpoint:
         raise InvalidArgument("give --checkpoint or --no-checkpoint, not both")
     if validation_labels and not validation:

@@ -152,8 +152,9 @@ class DifferenceSums:
             moved = (np.moveaxis(each, self.measure.axis, -1) for each in (x, y))
             rows, others = (each.reshape(-1, each.shape[-1]) for each in moved)
             answers, other_answers = top_class(rows), top_class(others)
-            other_answers[has_top_class(rows) != has_top_class(others)] = -1  # an answer on one side, none on the other
-            self._add_answers(answers, other_answers)
+            other_answers[~(has_top_class(rows) & has_top_class(others))] = -1  # what is no answer agrees with nothing
+            blank = np.isneginf(rows).all(1) & np.isneginf(others).all(1)  # but a place that both mask out is none
+            self._add_answers(answers[~blank], other_answers[~blank])
         elif self.measure.is_share:
             self._add_answers(x.reshape(-1), y.reshape(-1))
         elif self.measure == COSINE:

@@ -578,3 +578,16 @@ def test_repeating_tensors_are_deflated_whole_and_the_user_is_told(run, tmp_path
     code, out, err = run("compress", tmp_path / "net.onnx", "--include", "w*")
     assert code == 0 and "deflated whole" in err
     assert (tmp_path / "net.dcz").stat().st_size < (tmp_path / "net.onnx").stat().st_size / 20
+
+
+@pytest.mark.parametrize("command", [("compress", ""), ("decompress", ""), ("decompress", "."), ("report", "")])
+def test_an_input_without_a_name_is_said_to_be_none(command, refuses):
+    refuses(command, 6, "is no file: give the path of one")
+
+
+@pytest.mark.parametrize("name", ["", ".", "/data", "../data"])
+def test_a_name_for_data_that_is_a_path_is_refused(name, run, refuses, model):
+    packed = model.with_suffix(".dcz")
+    assert run("compress", model)[0] == 0
+    refuses(("decompress", packed, "-o", model.with_name("out.onnx"), "--data-name", name), 2, "a name without folders")
+    assert not model.with_name("out.onnx").exists()

@@ -5,7 +5,7 @@ import pytest
 
 from dcz.evaluation.channel_groups import MAX_CHANNELS, ChannelSums
 from dcz.evaluation.differences import DifferenceSums
-from dcz.evaluation.metrics import RELATIVE
+from dcz.evaluation.metrics import RELATIVE, TOP_CLASS
 
 
 def boxes(scores: float = 0.5) -> np.ndarray:
@@ -69,3 +69,11 @@ def test_groups_are_named_in_words():
     sums = ChannelSums()
     sums.add(x[:, 1:3], np.array([[1, 0.1]]))
     assert sums.worst().describe() == "entry 1 of axis 1"
+
+
+def test_an_answer_that_is_no_number_agrees_with_nothing_and_a_place_without_one_is_left_out():
+    rows = np.array([[1.0, 2], [np.nan, 1], [-np.inf, -np.inf], [3, 1]])
+    sums = DifferenceSums(TOP_CLASS)
+    sums.add(rows, rows.copy())
+    found = sums.difference("logits")
+    assert (found.samples, found.score) == (3, pytest.approx(2 / 3))
