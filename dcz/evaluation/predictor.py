@@ -80,7 +80,7 @@ class Predictor:
             raise UnsuitableModel(f"{path}: its inputs have fixed batches of {sorted(fixed)}, which no samples fill")
         self.fixed_batch: int | None = fixed.pop() if fixed else None
         for model_input in self._inputs:
-            _check_shape(path, model_input, self.samples)
+            runtime.check_shape(path, model_input, self.samples)
 
     def answers(self, start: int, stop: int) -> np.ndarray:
         """The output for samples start to stop: float64 [stop - start, classes]. See `rows`."""
@@ -156,21 +156,6 @@ def first_samples(output: Any, count: int, size: int) -> Any:
     if not hasattr(output, "__len__") or getattr(output, "ndim", 1) == 0 or isinstance(output, dict):
         return output
     return output[: len(output) // size * count] if len(output) % size == 0 else output
-
-
-def _check_shape(path: str, model_input: runtime.ModelInput, samples: Samples) -> None:
-    """Raise InvalidArgument where an array cannot be batches of what the model wants; [] is what it says for any
-    shape."""
-    array, shape = samples.arrays[model_input.name], model_input.shape
-    fits = len(shape) == array.ndim and all(
-        not isinstance(dim, int) or dim in (0, length) for dim, length in zip(shape[1:], array.shape[1:], strict=True)
-    )
-    if shape and not fits:
-        dims = ", ".join("?" if dim is None else str(dim) for dim in shape)
-        raise InvalidArgument(
-            f"{samples.path}: input {model_input.name!r} of {path} wants the shape [{dims}], the file has "
-            f"{list(array.shape)}; save it with the model's axes in their order"
-        )
 
 
 def _cast(array: np.ndarray, model_input: runtime.ModelInput, path: str, samples_path: str) -> np.ndarray:

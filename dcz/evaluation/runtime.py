@@ -1,6 +1,6 @@
 """The only home of `import onnxruntime`: sessions, and runs.
 
-run(session("a.onnx"), load_inputs("x.npz"))  ->  one array an output
+run(session("a.onnx"), {"x": x})  ->  one array an output
 """
 
 import os
@@ -11,7 +11,7 @@ import onnxruntime
 
 from ..errors import InvalidArgument, UnsuitableModel
 from ..files import mapped
-from .samples import NAMELESS, open_samples
+from .samples import Samples
 
 BATCH = 32  # samples a run, where a model leaves its batch open
 TYPES = {
@@ -72,12 +72,19 @@ def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
         raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
 
 
-def load_inputs(path: str | os.PathLike[str]) -> Inputs:
-    """The arrays of an .npz file, by input name, mapped where they can be; raises FileAccess or InvalidArgument."""
-    arrays = open_samples(path).arrays
-    if NAMELESS in arrays:
-        raise InvalidArgument(f"{path}: not an .npz file of plain arrays, one for each input, by name")
-    return dict(arrays)
+def check_shape(path: str, model_input: ModelInput, samples: Samples) -> None:
+    """Raise InvalidArgument where an array cannot be batches of what the model wants; [] is what it says for any
+    shape."""
+    array, shape = samples.arrays[model_input.name], model_input.shape
+    fits = len(shape) == array.ndim and all(
+        not isinstance(dim, int) or dim in (0, length) for dim, length in zip(shape[1:], array.shape[1:], strict=True)
+    )
+    if shape and not fits:
+        dims = ", ".join("?" if dim is None else str(dim) for dim in shape)
+        raise InvalidArgument(
+            f"{samples.path}: input {model_input.name!r} of {path} wants the shape [{dims}], the file has "
+            f"{list(array.shape)}; save it with the model's axes in their order"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -71,19 +71,22 @@ class Samples:
 
     def of(self, names: Iterable[str]) -> "Samples":
         """Only the arrays of these inputs, as many samples of each; an .npy's array is that of the only input."""
-        names = list(names)
-        if NAMELESS in self.arrays and len(names) == 1 and names[0] not in self.arrays:
-            selected = Samples(self.path, {names[0]: self.arrays[NAMELESS]})
-        else:
-            for name in names:
-                if name not in self.arrays:
-                    raise InvalidArgument(
-                        f"{self.path}: has no array for the input {name!r}: it has {self.listing()}; "
-                        "give an .npz with one array for each input, by name"
-                    )
-            selected = Samples(self.path, {name: self.arrays[name] for name in names})
+        selected = self.named(names)
         _ = selected.count  # raises where there are not as many samples of each
         return selected
+
+    def named(self, names: Iterable[str]) -> "Samples":
+        """Only the arrays of these inputs; an .npy's array is that of the only input."""
+        names = list(names)
+        if NAMELESS in self.arrays and len(names) == 1 and names[0] not in self.arrays:
+            return Samples(self.path, {names[0]: self.arrays[NAMELESS]})
+        for name in names:
+            if name not in self.arrays:
+                raise InvalidArgument(
+                    f"{self.path}: has no array for the input {name!r}: it has {self.listing()}; "
+                    "give an .npz with one array for each input, by name"
+                )
+        return Samples(self.path, {name: self.arrays[name] for name in names})
 
     def listing(self) -> str:
         """The names of the arrays, for messages."""

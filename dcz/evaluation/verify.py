@@ -241,9 +241,9 @@ def _compare_outputs(
     """How the outputs differ, or why they were not compared."""
     from .compare import compare
 
-    arrays_by_input = dict(as_samples(inputs).arrays) if inputs is not None else None
+    samples = as_samples(inputs) if inputs is not None else None
     try:
-        return compare(against, restored, arrays_by_input, kinds), ""
+        return compare(against, restored, samples, kinds), ""
     except UnsuitableModel as error:
         if inputs is not None:
             raise

@@ -8,13 +8,14 @@ from onnx import TensorProto, helper, numpy_helper
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.evaluation import runtime
 from dcz.evaluation.compare import compare as compare_models
-
-
-def compare(*arguments):
-    return compare_models(*arguments).outputs
-
-
+from dcz.evaluation.differences import DifferenceSums
+from dcz.evaluation.samples import Samples, open_samples
 from tests.networks import perceptron
+
+
+def compare(first, second, arrays=None):
+    return compare_models(first, second, None if arrays is None else Samples("x.npz", arrays)).outputs
+
 
 CHOICE = helper.make_node("ArgMax", ["y"], ["choice"], axis=1)  # nobody reads it, but it says that y holds classes
 
@@ -73,14 +74,17 @@ def test_a_fixed_batch_is_filled_piece_by_piece(tmp_path):
 
 
 def test_inputs_that_do_not_fit_are_refused_by_name(net):
-    with pytest.raises(BadPlan, match="lack 'x'"):
+    with pytest.raises(BadPlan, match="x.npz: has no array for the input 'x': it has 'y'"):
         compare(net, net, {"y": np.zeros((1, 64), np.float32)})
-    with pytest.raises(UnsuitableModel, match="cannot run"):
-        compare(net, net, {"x": np.zeros((1, 63), np.float32)})
+    for shape in ([1, 63], [64], [1, 1, 64]):
+        with pytest.raises(BadPlan, match=r"x.npz: input 'x' of .* wants the shape .*, the file has"):
+            compare(net, net, {"x": np.zeros(shape, np.float32)})
+    with pytest.raises(BadPlan, match="x.npz: holds no samples"):
+        compare(net, net, {"x": np.zeros((0, 64), np.float32)})
 
 
-def test_nothing_to_compare_is_not_equal(net):
-    (found,) = compare(net, net, {"x": np.zeros((0, 64), np.float32)})
+def test_nothing_to_compare_is_not_equal():
+    found = DifferenceSums().difference("y")
     assert found.samples == 0 and np.isnan(found.decibels) and found.agreement is None
 
 
@@ -123,9 +127,9 @@ def test_strings_are_compared_and_not_taken_for_equal(tmp_path):
 def test_a_damaged_npz_is_refused(tmp_path, damage):
     (tmp_path / "x.npz").write_bytes(damage)
     with pytest.raises(BadPlan, match="x.npz"):
-        runtime.load_inputs(tmp_path / "x.npz")
+        open_samples(tmp_path / "x.npz")
     with pytest.raises(FileAccess):
-        runtime.load_inputs(tmp_path / "missing.npz")
+        open_samples(tmp_path / "missing.npz")
 
 
 def test_a_model_that_onnxruntime_cannot_load_is_refused(tmp_path):
