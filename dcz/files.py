@@ -6,6 +6,7 @@ with replacing("model.dcz") as file:
 
 import contextlib
 import hashlib
+import io
 import mmap
 import os
 import tempfile
@@ -18,6 +19,8 @@ from .parts import Part
 
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
+COPIED_FROM = 64 << 20  # bytes from which what is read of a file lies in a copy, where the disk has room for one
+_COPY = 8 << 20  # bytes copied at a time
 
 
 class FileRange(NamedTuple):
@@ -153,17 +156,38 @@ def read_range(path: str | os.PathLike[str], offset: int, length: int) -> memory
     """`length` bytes at `offset` of a file, read and not mapped: a file that is cut off meanwhile must not end the
     process.
 
-    Raises OSError or ValueError where the file does not hold them.
+    From COPIED_FROM on they are a temporary copy, mapped: the system takes that memory back when it needs it. Raises
+    OSError or ValueError where the file does not hold them.
     """
-    found, done = bytearray(length), 0
     with open(path, "rb", buffering=0) as file:
+        if length >= COPIED_FROM:
+            with contextlib.suppress(OSError):  # a disk without room: memory may have some
+                return _copied(file, offset, length)
+        found, done = bytearray(length), 0
         file.seek(offset)
         while done < length:
-            count = file.readinto(memoryview(found)[done : done + _READ])
-            if not count:
-                raise ValueError(f"{length} bytes wanted at offset {offset}, {done} are there")
-            done += count
+            done += _at_least_one(file.readinto(memoryview(found)[done : done + _READ]), offset, length, done)
     return memoryview(found).toreadonly()
+
+
+def _copied(file: io.FileIO, offset: int, length: int) -> memoryview:
+    """The same, in a file without a name, which goes with the last view of it."""
+    with tempfile.TemporaryFile(prefix="dcz-") as copy:
+        buffer, done = memoryview(bytearray(_COPY)), 0
+        file.seek(offset)
+        while done < length:
+            count = _at_least_one(file.readinto(buffer[: length - done]), offset, length, done)
+            copy.write(buffer[:count])
+            done += count
+        copy.flush()
+        return memoryview(mmap.mmap(copy.fileno(), length, access=mmap.ACCESS_READ))
+
+
+def _at_least_one(count: int | None, offset: int, length: int, done: int) -> int:
+    """The bytes of one read; raises ValueError at the end of the file."""
+    if not count:
+        raise ValueError(f"{length} bytes wanted at offset {offset}, {done} are there")
+    return count
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -71,7 +71,7 @@ def _answers(made: "Made") -> str:
             return weights
     kept = None if made.tuned is None else made.tuned.kept
     if kept is None or made.tuned is None:
-        return f"{weights}; agreement not measured: give --data"
+        return f"{weights}; agreement not measured: verify with samples"
     if kept.accuracy is not None and kept.drop is not None:
         of = f"of {made.tuned.held_out} held-out samples"
         return f"{weights}; top-1 accuracy {kept.accuracy:.2%} {of}, {100 * kept.drop:.2f} points less than before"

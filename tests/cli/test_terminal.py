@@ -80,7 +80,7 @@ def test_after_compressing_six_lines_say_what_matters(run, tmp_path, monkeypatch
     assert [line.split()[0] for line in lines] == ["size", "answers", "exact", "largest", "verify", "then"]
     assert f"{before:,} -> {after:,} bytes, {before / after:.2f} times smaller: net.dcz" in lines[0]
     rows = {row.name: row.decibels for row in dcz.verify("net.dcz", against="net.onnx").tensors}
-    assert re.search(r"weights (\d+\.\d) dB SQNR; agreement not measured: give --data", lines[1])
+    assert re.search(r"weights (\d+\.\d) dB SQNR; agreement not measured: verify with samples", lines[1])
     assert min(rows.values()) - 0.1 <= float(re.search(r"weights ([\d.]+)", lines[1])[1]) <= 50
     assert "fc1.weight" in lines[3] and "dcz verify net.dcz --against net.onnx --data samples.npz" in lines[4]
     assert re.search(r"dcz check net.dcz --max-size \S+; dcz decompress net.dcz", lines[5])
