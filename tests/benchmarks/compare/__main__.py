@@ -12,16 +12,14 @@ left out, and told.
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
-import time
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 for each in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(each, "1")
+
+from tests.benchmarks.machine import described
 
 from . import tables
 from .measuring import Judge, measure
@@ -49,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
             result = measure(network, WAYS[way], judge)
             entry["results"][way] = {key: _rounded(value) for key, value in asdict(result).items()}
             print(f"{name}, {way}: {result}", file=sys.stderr, flush=True)
-            known["machine"] = _machine()
+            known["machine"] = described("numpy", "onnx", "onnxruntime", "onnxslim", "onnxsim", "zstandard")
             _write(path, known)
     (given.out / "RESULTS.md").write_text(tables.page(known))
     print(tables.summary(known))
@@ -65,25 +63,6 @@ def _write(path: Path, known: dict) -> None:
 
 def _rounded(value: object) -> object:
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _machine() -> dict[str, str]:
-    names = ("numpy", "onnx", "onnxruntime", "onnxslim", "onnxsim", "zstandard")
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in names},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":

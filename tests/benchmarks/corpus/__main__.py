@@ -14,15 +14,14 @@ its own, on one core.
 import argparse
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests import ROOT
+from tests.benchmarks.machine import described
 
 from . import tables
 from .packages import Missing
@@ -104,22 +103,8 @@ def _row(name: str, variants: list[str]) -> Row:
 
 
 def _machine() -> dict[str, str]:
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return {
-        "command": shlex.join(["python", "-m", "tests.benchmarks.corpus", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in ("numpy", "onnx", "onnxruntime", "zstandard", "pillow")},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+    command = shlex.join(["python", "-m", "tests.benchmarks.corpus", *sys.argv[1:]])
+    return {"command": command} | described("numpy", "onnx", "onnxruntime", "zstandard", "pillow")
 
 
 def _say(message: str) -> None:

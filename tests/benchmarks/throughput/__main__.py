@@ -12,18 +12,17 @@ the way it needs 4 GB of disk or, with --work /dev/shm, of memory.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 import dcz
+from tests.benchmarks.machine import platform_of
 
 from . import rows, subjects, tables
 from .rows import Measured
@@ -117,19 +116,10 @@ def _machine(divisor: int) -> dict[str, str]:
         "command": " ".join(["python -m tests.benchmarks.throughput", *sys.argv[1:]]),
         "divisor": str(divisor),
         "cores": str(os.cpu_count()),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
         "load": " ".join(f"{each:.1f}" for each in os.getloadavg()) if hasattr(os, "getloadavg") else "",
-        **{name: _version(name) for name in ("numpy", "isal", "zstandard", "bitarray", "scikit-learn")},
+        **platform_of("numpy", "isal", "zstandard", "bitarray", "scikit-learn"),
         "nncodec": "2.1.3" if rows.NNCODEC.exists() else "not installed",
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 if __name__ == "__main__":
