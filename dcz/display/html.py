@@ -4,26 +4,25 @@ page("net.dcz", [("size", "990,827 bytes")], ["tensor", "bytes"], [["fc1.weight"
 """
 
 from collections.abc import Iterable, Sequence
-from html import escape
+
+from .elements import Html, tag
 
 
 def page(
     title: str, facts: Iterable[tuple[str, str]], header: Sequence[str] = (), rows: Iterable[Sequence[str]] = ()
 ) -> str:
     """A title, facts by name, and a table whose first column is text and whose others are figures."""
-    parts = ["<div>", f"<strong>{escape(title)}</strong>", "<table>"]
-    parts += [f"<tr>{_cell(name, True, 'th')}{_cell(value, True)}</tr>" for name, value in facts]
-    parts.append("</table>")
+    told = [tag("tr", _cell(name, True, "th"), _cell(value, True)) for name, value in facts]
+    figures = None
     if header:
-        parts += ["<table>", f"<thead><tr>{_cells(header, 'th')}</tr></thead>", "<tbody>"]
-        parts += [f"<tr>{_cells(row)}</tr>" for row in rows]
-        parts.append("</tbody></table>")
-    return "".join([*parts, "</div>"])
+        body = [tag("tr", _cells(row)) for row in rows]
+        figures = tag("table", tag("thead", tag("tr", _cells(header, "th"))), tag("tbody", body))
+    return tag("div", tag("strong", title), tag("table", told), figures)
 
 
-def _cells(texts: Sequence[str], tag: str = "td") -> str:
-    return "".join(_cell(text, number == 0, tag) for number, text in enumerate(texts))
+def _cells(texts: Sequence[str], name: str = "td") -> list[Html]:
+    return [_cell(text, number == 0, name) for number, text in enumerate(texts)]
 
 
-def _cell(text: str, is_text: bool, tag: str = "td") -> str:
-    return f'<{tag} style="text-align: {"left" if is_text else "right"}">{escape(text)}</{tag}>'
+def _cell(text: str, is_text: bool, name: str = "td") -> Html:
+    return tag(name, text, style=f"text-align: {'left' if is_text else 'right'}")

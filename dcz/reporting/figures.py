@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from ..display.elements import Html, tag
 from ..reading.distributions import Distribution, Histogram
 from ..reading.inspect import TensorReport
 from ..reading.prefixes import Node
 from ..text import shorten
 from ..text import size as size_of
-from .html import Html, tag
 from .treemap import Rect, Size, Tile, tiles
 
 WIDTH, HEIGHT = 960.0, 440.0  # of a treemap, in units of its own: it is scaled to the page

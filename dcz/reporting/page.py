@@ -4,8 +4,8 @@ import base64
 import hashlib
 from importlib import resources
 
+from ..display.elements import Html, tag
 from .gather import Facts
-from .html import Html, tag
 from .sections import answers, cards, details, errors, maps, metadata, storage, tensors
 
 

@@ -1,7 +1,7 @@
 """The samples whose answers changed."""
 
+from ..display.elements import Html, tag
 from .gather import Facts
-from .html import Html, tag
 from .thumbnails import data_url
 
 

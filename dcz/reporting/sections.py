@@ -2,12 +2,12 @@
 
 import math
 
+from ..display.elements import Html, tag
 from ..reading.distributions import Distribution
 from ..reading.inspect import PURPOSES, TensorReport
 from ..text import size
 from .figures import count_chart, stacked, treemap, value_chart
 from .gather import MOST_DRAWN, Facts
-from .html import Html, tag
 from .samples import changed_list
 
 FLOAT32 = 4  # bytes

@@ -13,11 +13,11 @@ import onnx
 import pytest
 
 import dcz
+from dcz.display.elements import EMPTY, Html, tag
 from dcz.evaluation.changed import changed_samples
 from dcz.format.container import Archive
 from dcz.reading.distributions import distribution, entropy, histogram
 from dcz.reporting import page, thumbnails
-from dcz.reporting.html import EMPTY, Html, tag
 from tests import models
 from tests.networks import perceptron
 
