@@ -14,7 +14,7 @@ __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",
     "check", "compress", "compress_all", "compress_to_size", "decompress", "diff", "evaluate", "inspect", "load",
-    "open", "report", "retrain", "sensitivity", "tune", "verify",
+    "open", "report", "retrain", "sensitivity", "session", "tune", "verify",
 ]  # fmt: skip
 
 _HOMES = {
@@ -30,6 +30,7 @@ _HOMES = {
     "budget.judge": ("check",),
     "comparison.diff": ("diff",),
     "evaluation.evaluate": ("evaluate",),
+    "evaluation.sessions": ("session",),
     "reporting.report": ("report",),
     "evaluation.verify": ("verify",),
     "tuning.sensitivity": ("sensitivity",),
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         UnsupportedFile,
     )
     from .evaluation.evaluate import evaluate
+    from .evaluation.sessions import session
     from .evaluation.verify import verify
     from .plan import PRESETS, Plan, Rule, Settings
     from .reading.decompress import decompress, load

@@ -5,16 +5,14 @@ python examples/02_load_into_onnxruntime.py model.dcz
 
 import sys
 
-import onnxruntime
-
 import dcz
 
 
 def main() -> None:
     path = sys.argv[1]
 
-    # The decoded model goes straight from memory into onnxruntime.
-    session = onnxruntime.InferenceSession(dcz.load(path).SerializeToString(), providers=["CPUExecutionProvider"])
+    # The tensors go straight from memory into onnxruntime, as they are decoded.
+    session = dcz.session(path)
     print("inputs: ", ", ".join(f"{value.name} {value.shape}" for value in session.get_inputs()))
     print("outputs:", ", ".join(f"{value.name} {value.shape}" for value in session.get_outputs()))
 

@@ -4,13 +4,15 @@ run(session("a.onnx"), {"x": x})  ->  one array an output
 """
 
 import os
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
 
 from ..errors import InvalidArgument, UnsuitableModel
 from ..files import mapped
+from ..tensor import Dtype
 from .samples import Samples
 
 BATCH = 32  # samples a run, where a model leaves its batch open
@@ -20,6 +22,8 @@ TYPES = {
     "tensor(uint64)": np.uint64, "tensor(uint32)": np.uint32, "tensor(uint16)": np.uint16, "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }  # fmt: skip
+
+_NAMES = {"float32": "float", "float64": "double"}  # of element types, where onnxruntime has others
 
 Inputs = dict[str, np.ndarray]
 Session: TypeAlias = onnxruntime.InferenceSession
@@ -43,6 +47,49 @@ def session(
         if (linked := None if isinstance(path, bytes) else _linked_session(path, options)) is not None:
             return linked
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+
+
+def session_of(
+    model: bytes,
+    tensors: Mapping[str, tuple[Dtype, tuple[int, ...], np.ndarray]],
+    name: str,
+    providers: Sequence[Any] | None = None,
+    options: onnxruntime.SessionOptions | None = None,
+    threads: int | None = None,
+) -> Session:
+    """A session of a serialized model some of whose initializers are external data: `tensors`, by name their type,
+    shape and bytes (uint8, flat). `options` are changed: they get the tensors.
+
+    They are given to onnxruntime before its optimizers run, which may read and replace them. (`add_initializer` would
+    put them in at the end, in the place of what an optimizer has made under their names.) `name` is what messages call
+    the model. Raises UnsuitableModel where onnxruntime refuses it, InvalidArgument for providers that it does not know.
+    """
+    known, chosen = onnxruntime.get_available_providers(), list(providers or ["CPUExecutionProvider"])
+    unknown = [each for each in chosen if (each if isinstance(each, str) else next(iter(each), None)) not in known]
+    if unknown:
+        raise InvalidArgument(f"onnxruntime has no provider {unknown[0]!r} here, but {', '.join(known)}")
+    if options is None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # refusals reach the caller as exceptions
+        options.intra_op_num_threads = threads or 0
+    try:
+        values = [_value(dtype, shape, data) for dtype, shape, data in tensors.values()]
+        options.add_external_initializers(list(tensors), values)
+        made = onnxruntime.InferenceSession(model, options, providers=chosen)
+    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+    made.dcz_tensors = values  # alive as long as the session: onnxruntime may refer to them, and does not own them
+    return made
+
+
+def is_numeric(dtype: Dtype) -> bool:
+    """Whether tensors of a type can be handed to onnxruntime as arrays."""
+    return f"tensor({_NAMES.get(dtype.name, dtype.name)})" in TYPES
+
+
+def _value(dtype: Dtype, shape: tuple[int, ...], data: np.ndarray) -> onnxruntime.OrtValue:
+    """A tensor's bytes for onnxruntime, without a copy."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(data.view(np.dtype(dtype.name)).reshape(shape))
 
 
 def _linked_session(path: str | os.PathLike[str], options: onnxruntime.SessionOptions) -> Session | None:

@@ -14,8 +14,9 @@ from ..deflate import crc32, deflate, inflate
 from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
 from ..tensor import DTYPES, Dtype, is_valid_shape
-from . import record
+from . import record, sources
 from .fields import Reader, string, u8, u32, varint
+from .sources import Source
 
 MAGIC = b"\x89DCZ\r\n\x1a\n"
 MAJOR, MINOR = 1, 1
@@ -60,17 +61,16 @@ class Directory:
     file_size: int = field(default=0, compare=False)
 
 
-def is_dcz(path: str | os.PathLike[str]) -> bool:
+def is_dcz(source: Source) -> bool:
     """Whether a file starts like a `.dcz`, even one damaged by a transfer in text mode, or has its suffix.
 
     True also for files that cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            head = file.read(len(MAGIC))
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+        head = sources.starts(source, len(MAGIC))
+    except (OSError, ValueError, FileAccess):
         return True  # opening it as an archive says what is wrong
-    return head[1:4] == MAGIC[1:4] or os.fspath(path).endswith(".dcz")
+    return head[1:4] == MAGIC[1:4] or sources.label(source).endswith(".dcz")
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------
@@ -128,26 +128,25 @@ def _may_inflate(stored: int, plain: int, expansion: tuple[int, int]) -> bool:
 class Archive:
     """An open `.dcz` file: its directory, and its graph and records on demand. Threads may share it.
 
-    Raises FileAccess, and CorruptFile for a header or directory that breaks the format.
+    `source`: its path; its bytes; or an open file, whose position is moved, and which stays open. `path` is what
+    messages call it. Raises FileAccess, and CorruptFile for a header or directory that breaks the format.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = os.fspath(path)
+    def __init__(self, source: Source):
+        self.path = sources.label(source)
         self._lock = threading.Lock()
-        try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close(); a buffer would read more)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise FileAccess(f"{self.path}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+        self._file, self._is_ours = sources.opened(source)
         try:
             self.directory = read_directory(self._file)
         except CorruptFile as error:
             self.close()
-            if error.reason == "not-dcz" and (found := file_kinds.instead_of_dcz(path)) is not None:
+            is_path = isinstance(source, (str, os.PathLike))
+            if is_path and error.reason == "not-dcz" and (found := file_kinds.instead_of_dcz(self.path)) is not None:
                 error.detail = f"not a .dcz file but {found}"
             raise error.within(self.path) from error.__cause__
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a file that is closed
             self.close()
-            raise FileAccess(f"{self.path}: cannot be read: {error.strerror or error}") from error
+            raise FileAccess(f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
     def __enter__(self) -> "Archive":
         return self
@@ -156,8 +155,9 @@ class Archive:
         self.close()
 
     def close(self) -> None:
-        """Close the file; reading from it is then an error."""
-        self._file.close()
+        """Close the file, unless it was given open; reading from it is then an error."""
+        if self._is_ours:
+            self._file.close()
 
     def graph(self) -> bytes:
         """The serialized ModelProto, without the tensors that have records. Raises CorruptFile, FileAccess."""
@@ -208,7 +208,8 @@ class Archive:
 
 def read_directory(file: BinaryIO) -> Directory:
     """The directory of a seekable file; raises CorruptFile for what the spec's sections 2 and 3 refuse."""
-    file_size = file.seek(0, os.SEEK_END)
+    file.seek(0, os.SEEK_END)
+    file_size = file.tell()  # what `seek` returns not every file says
     file.seek(0)
     head = file.read(HEADER)
     _check_magic(head)

@@ -55,6 +55,15 @@ def load(path: str | os.PathLike[str]) -> Model:
     return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
 
 
+def from_bytes(data: bytes, label: str) -> Model:
+    """A model from its bytes, which messages call `label`; it may not have external data. Raises UnsuitableModel."""
+    if (found := file_kinds.mistaken(label, data[: file_kinds.HEAD])) is not None:
+        raise UnsuitableModel(f"{label}: not an ONNX model but {found}")
+    proto = _parse(data, label)
+    tensors = list(find_tensors(proto, None, label))
+    return Model(proto, tensors, len(data), hashlib.sha256(data).hexdigest(), None)
+
+
 def from_proto(proto: ModelProto) -> Model:
     """A model from memory, which is copied; it may not have external data. Raises UnsuitableModel as `load` does."""
     if not isinstance(proto, ModelProto):

@@ -19,6 +19,7 @@ from ..display.progress import Progress, shown
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
 from ..format.container import Archive, Entry
+from ..format.sources import Source
 from ..parallel import in_order, map_over_parts, thread_count, thread_pool
 from .data_files import DataFiles, content_name, remove_all, replacing_all
 from .limits import Limit
@@ -67,10 +68,9 @@ def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference
     return proto, references
 
 
-def load(
-    path: str | os.PathLike[str], *, threads: int | None = None, max_bytes: float | str | None = None
-) -> "ModelProto":
-    """The model in a `.dcz` file as an onnx.ModelProto, all its tensors inside.
+def load(file: Source, *, threads: int | None = None, max_bytes: float | str | None = None) -> "ModelProto":
+    """The model in a `.dcz` file (its path, its bytes, or the file opened in binary) as an onnx.ModelProto, all its
+    tensors inside.
 
     A file that would decode to more than `max_bytes` (a number, or text such as "1MB"; default: see limits) is refused
     before anything is decoded. Raises DczError.
@@ -78,7 +78,7 @@ def load(
     from .. import model
 
     parse_limit(max_bytes)  # raises where it is none
-    with Archive(path) as archive:
+    with Archive(file) as archive:
         proto, references, _ = skeleton_within(archive, max_bytes)
         number = 0
         for _, data in decode_all(archive, threads):

@@ -17,8 +17,9 @@ import numpy as np
 
 from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns, entry_values
 from ..errors import InvalidArgument
-from ..format import record
+from ..format import record, sources
 from ..format.container import Archive, Entry, is_dcz
+from ..format.sources import Source
 from ..tensor import Dtype, values
 
 if TYPE_CHECKING:
@@ -112,18 +113,19 @@ class Report:
 _SUMMED = ("elements", "original", "prune", "share", "huffman")
 
 
-def inspect(path: str | os.PathLike[str]) -> Report:
-    """Measure a `.dcz` file, or an `.onnx` model before it is compressed. Raises DczError."""
-    return _inspect_dcz(path) if is_dcz(path) else _inspect_onnx(path)
+def inspect(file: Source) -> Report:
+    """Measure a `.dcz` file, or an `.onnx` model before it is compressed: by its path, its bytes, or the file opened in
+    binary. Raises DczError."""
+    return _inspect_dcz(file) if is_dcz(file) else _inspect_onnx(file)
 
 
-def _inspect_dcz(path: str | os.PathLike[str]) -> Report:
-    with Archive(path) as archive:
+def _inspect_dcz(file: Source) -> Report:
+    with Archive(file) as archive:
         directory = archive.directory
         rows = tuple(_row(archive, entry) for entry in directory.entries)
     source = directory.metadata.get("source-bytes", "")
     return Report(
-        path=os.fspath(path),
+        path=archive.path,
         kind="dcz",
         file_bytes=directory.file_size,
         source_bytes=int(source) if source.isascii() and source.isdigit() and len(source) < 19 else None,
@@ -182,10 +184,12 @@ def code_width(codebook: Codebook) -> int:
     return max(1, (codebook.count - 1).bit_length()) + codebook.low_bits
 
 
-def _inspect_onnx(path: str | os.PathLike[str]) -> Report:
+def _inspect_onnx(file: Source) -> Report:
     from .. import model
 
-    loaded = model.load(path)
+    label = sources.label(file)
+    is_path = isinstance(file, (str, os.PathLike))
+    loaded = model.load(label) if is_path else model.from_bytes(sources.content(file), label)
     rows = []
     for tensor in loaded.tensors:
         elements = tensor.nbytes * 8 // tensor.dtype.bits
@@ -197,7 +201,7 @@ def _inspect_onnx(path: str | os.PathLike[str]) -> Report:
         )
     total = sum(row.original for row in rows)
     size = loaded.source_bytes
-    return Report(os.fspath(path), "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))
+    return Report(label, "onnx", size, None, None, {}, 0, max(0, size - total), tuple(rows))
 
 
 def _nonzero(tensor: "ModelTensor", elements: int) -> int:

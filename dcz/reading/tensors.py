@@ -13,6 +13,7 @@ import numpy as np
 from ..arguments import parse_limit
 from ..errors import CorruptFile, DczError, UnsuitableModel
 from ..format.container import Archive, Entry
+from ..format.sources import Source
 from ..tensor import Dtype, transpose, values
 from .decompress import check_directory, decode_all, decode_tensor, skeleton_within
 
@@ -23,19 +24,20 @@ MAX_AXES = 64  # of a numpy array; the format has up to 255
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """The tensors of an open `.dcz` file by name, each decoded when it is asked for and not kept.
+    """The tensors of a `.dcz` file by name, each decoded when it is asked for and not kept.
 
-    Looking one up reads its record and nothing else; a big one is decoded by several threads. `items()` and `values()`
-    decode a few tensors ahead on all cores, at most parallel.MAX_BYTES_IN_FLIGHT of them. Small tensors live in the
-    graph, and so do the further names of a tensor that is written once; the graph is read when a name is not in the
-    directory, or when names are listed. bfloat16 comes as float32, of the same values; types that numpy lacks come as
-    their packed bytes. A context manager; threads may share it. A file whose tensors would take more than `max_bytes`
-    in all (see dcz.load), each counted under all its names, is refused.
+    `file`: its path, its bytes, or the file opened in binary. Looking one up reads its record and nothing else; a big
+    one is decoded by several threads. `items()` and `values()` decode a few tensors ahead on all cores, at most
+    parallel.MAX_BYTES_IN_FLIGHT of them. Small tensors live in the graph, and so do the further names of a tensor that
+    is written once; the graph is read when a name is not in the directory, or when names are listed. bfloat16 comes as
+    float32, of the same values; types that numpy lacks come as their packed bytes. A context manager; threads may share
+    it. A file whose tensors would take more than `max_bytes` in all (see dcz.load), each counted under all its names,
+    is refused.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, max_bytes: float | str | None = None):
+    def __init__(self, file: Source, *, max_bytes: float | str | None = None):
         parse_limit(max_bytes)  # raises where it is none
-        self._archive, self._max_bytes = Archive(path), max_bytes
+        self._archive, self._max_bytes = Archive(file), max_bytes
         try:
             check_directory(self._archive, max_bytes)
         except DczError:
@@ -51,7 +53,7 @@ class Tensors(Mapping[str, np.ndarray]):
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, unless it was given open."""
         self._archive.close()
 
     @property

@@ -24,6 +24,7 @@ BENCHMARKS = [
     ("The published Deep Compression SqueezeNet", ["published.py"], DATA / "nets"),
     ("Models that packages ship", ["packages.py"], None),
     ("Speed", ["speed.py"], None),
+    ("Memory of a session", ["session_memory.py"], None),
 ]  # fmt: skip
 KEPT = "\n## Bytes at equal agreement"
 HEAD = """# Measured
@@ -48,7 +49,10 @@ def main() -> None:
             page += "Left out: its data is not at hand (set DCZ_DATA).\n"
             continue
         print(title, "...", file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, HERE / command[0], *command[1:]], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, HERE / command[0], *command[1:]], capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
+        )  # fmt: skip
         if done.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
         page += done.stdout

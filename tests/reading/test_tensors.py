@@ -10,7 +10,7 @@ import pytest
 import dcz
 from dcz import parallel
 from dcz.codec.stages import huffman
-from dcz.format import container
+from dcz.format import sources
 from dcz.format.container import HEADER, Archive
 from dcz.reading import decompress
 from tests import models
@@ -36,7 +36,7 @@ def reads(monkeypatch) -> list[tuple[int, int]]:
             found.append((at, len(data)))
             return data
 
-    monkeypatch.setattr(container, "open", lambda path, mode, buffering: Counting(path, mode), raising=False)
+    monkeypatch.setattr(sources, "open", lambda path, mode, buffering: Counting(path, mode), raising=False)
     return found
 
 

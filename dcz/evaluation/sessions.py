@@ -1,0 +1,40 @@
+"""From a `.dcz` file straight into onnxruntime.
+
+dcz.session("net.dcz").run(None, {"x": x})
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..parallel import thread_count
+from ..reading.apart import load_apart
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    from ..format.sources import Source
+
+
+def session(
+    file: "Source",
+    *,
+    providers: Sequence[Any] | None = None,
+    options: "SessionOptions | None" = None,
+    threads: int | None = None,
+    max_bytes: float | str | None = None,
+) -> "InferenceSession":
+    """An onnxruntime session of the model in a `.dcz` file: its path, its bytes, or the file opened in binary.
+
+    It is decoded in memory, tensor by tensor, and each goes to onnxruntime as it is: no file is written, and models of
+    more than 2 GB are none too large. `providers`: as onnxruntime has them; default: the CPU. `options`: a
+    SessionOptions for this session alone: it is changed, and keeps the weights. `threads`: that decode, and, without
+    `options`, run the model; default: all cores. `max_bytes`: what the file may decode to, see dcz.load. Raises
+    DczError.
+    """
+    from .. import model
+    from . import runtime
+
+    thread_count(threads)  # raises where it is none
+    apart = load_apart(file, runtime.is_numeric, threads, max_bytes)
+    data = model.serialize(apart.proto, apart.label)
+    return runtime.session_of(data, apart.tensors, apart.label, providers, options, threads)
