@@ -4,12 +4,13 @@ Reason("fc1.weight", 401_202, change=12_300, limited_by="8.1 bits a weight, none
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..reading.inspect import Report, TensorReport
+from ..reading.inspect import TensorReport
+from ..reading.why import INLINE
 from .baseline import TensorWeight, Weight
-from .evidence import INLINE, REAL, Evidence
+from .evidence import Evidence
 from .limits import Limit
 
 LARGEST = 5  # tensors that are named under a miss
@@ -29,44 +30,6 @@ class Reason:
     limited_by: str = ""
 
 
-# -- what limits a tensor ----------------------------------------------------------------------------------------------
-
-
-def limited_by(row: TensorReport, evidence: Evidence) -> str:
-    """What keeps a tensor from being smaller, in words."""
-    if not evidence.is_dcz:
-        return f"{row.dtype}, not compressed yet" if row.encoding == "weight" else f"{row.dtype}, no weight of a layer"
-    if row.encoding == "stored":
-        return f"{row.dtype}, kept exact: {_why_exact(row, evidence)}"
-    bits = f"{8 * row.huffman / row.elements:.2f} bits a weight" if row.elements else "empty"
-    kept = "" if row.kept is None else _kept(row)
-    values = "exact values" if row.encoding == "pruned" else f"{row.entries or 0:,} shared values"
-    return ", ".join(part for part in (bits, kept, values) if part)
-
-
-def _kept(row: TensorReport) -> str:
-    return "none pruned" if row.kept == row.elements else f"{100 * (row.kept or 0) / max(row.elements, 1):.3g} % kept"
-
-
-def _why_exact(row: TensorReport, evidence: Evidence) -> str:
-    if row.dtype not in REAL:
-        return "whole numbers and other types are"
-    readers = evidence.readers().get(row.name, ())
-    layers = [operator for operator, is_weight in readers if is_weight]
-    if layers:
-        return f"{_by_settings(evidence.report)} says so of a weight of {', '.join(layers)}"
-    users = ", ".join(operator for operator, _ in readers) or "no operator"
-    return f"read by {users}, not as a weight"
-
-
-def _by_settings(report: Report) -> str:
-    settings = report.metadata.get("settings", "")
-    return "--lossless" if settings == "lossless=True" else "its plan, its size or its use"
-
-
-# -- which tensors -----------------------------------------------------------------------------------------------------
-
-
 def reasons(limit: Limit, evidence: Evidence) -> tuple[Reason, ...]:
     """The tensors that make a file miss a limit, those that weigh most first."""
     rows = evidence.report.rows
@@ -75,25 +38,32 @@ def reasons(limit: Limit, evidence: Evidence) -> tuple[Reason, ...]:
         small = [Reason(t.name, t.nbytes, None, f"{t.dtype} {_shape(t.shape)}") for t in evidence.decoded.in_graph]
         return _largest([*decoded, *small])
     if limit.name == "max-exact":
-        found = [_reason(row, evidence, row.original) for row in rows if not evidence.is_touched(row)]
+        exact = _first((row for row in rows if not evidence.is_touched(row)), lambda row: row.original)
+        found = [_reason(row, evidence, row.original) for row in exact]
         return _largest(
             [*found, *(Reason(t.name, t.nbytes, None, f"{t.dtype}, {SMALL}") for t in evidence.decoded.in_graph)]
         )
     if limit.name == "max-tensor-size":
-        above = [_reason(row, evidence) for row in rows if row.huffman > limit.value]
+        large = _first((row for row in rows if row.huffman > limit.value), lambda row: row.huffman)
+        above = [_reason(row, evidence) for row in large]
         in_graph = [Reason(name, size, None, SMALL) for size, name in evidence.in_graph() if size > INLINE]
         return _largest([*above, *(reason for reason in in_graph if reason.bytes > limit.value)])
     if limit.name in ("min-agreement", "min-top1"):  # errors are where few bits were spent on many weights
         lossy = [row for row in rows if evidence.is_touched(row) and row.elements]
         coarse = sorted(lossy, key=lambda row: row.huffman / row.elements)[: max(LARGEST, len(lossy) // 2)]
-        return _largest([_reason(row, evidence) for row in coarse])
+        return tuple(_reason(row, evidence) for row in _first(coarse, lambda row: row.huffman))
     if evidence.old is not None and (grown := _grown(evidence, evidence.old)):
         return grown
-    return _largest([_reason(row, evidence) for row in sorted(rows, key=lambda row: -row.huffman)[:LARGEST]])
+    return tuple(_reason(row, evidence) for row in _first(rows, lambda row: row.huffman))
+
+
+def _first(rows: Iterable[TensorReport], nbytes: Callable[[TensorReport], int]) -> list[TensorReport]:
+    """The largest of some rows: what limits the others need not be looked up."""
+    return sorted(rows, key=lambda row: (-nbytes(row), row.name))[:LARGEST]
 
 
 def _reason(row: TensorReport, evidence: Evidence, nbytes: int | None = None) -> Reason:
-    return Reason(row.name, row.huffman if nbytes is None else nbytes, None, limited_by(row, evidence))
+    return Reason(row.name, row.huffman if nbytes is None else nbytes, None, evidence.explained.limit(row).reason)
 
 
 def _largest(found: Iterable[Reason]) -> tuple[Reason, ...]:
@@ -122,7 +92,7 @@ def _grown(evidence: Evidence, old: Weight) -> tuple[Reason, ...]:
     grown = []
     for change, row, before in found[:LARGEST]:
         was = "new: " if before is None else f"was {before.encoding}: " if before.encoding != row.encoding else ""
-        grown.append(Reason(row.name, row.huffman, change, was + limited_by(row, evidence)))
+        grown.append(Reason(row.name, row.huffman, change, was + evidence.explained.limit(row).reason))
     rest = evidence.report.file_bytes - sum(row.huffman for row in evidence.report.rows)
     rest_change = rest - (old.bytes - sum(tensor.bytes for tensor in old.tensors.values()))
     growth = rest_change + sum(change for change, _, _ in found)

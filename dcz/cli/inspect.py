@@ -23,7 +23,7 @@ SECTIONS = {
 @click.option("--tree", "as_tree", is_flag=True, help="In a tree by the prefixes of their names, as far as 1 % goes.")
 @click.option("--paper", is_flag=True, help="The paper's table: P, P+Q and P+Q+H.")
 @click.option("--histogram", metavar="PATTERN", help="Draw the shared values of the tensors whose names match.")
-@click.option("--why", is_flag=True, help="What limits each large tensor, and the options that would shrink it.")
+@click.option("--why", is_flag=True, help="What limits each large tensor, and the command that would shrink it.")
 @plan_option
 @click.option("--energy", is_flag=True, help="The energy of fetching all weights once, before and after.")
 @click.option("--on-chip", metavar="SIZE", help="With --energy: the memory on the chip, such as 8MB.")
@@ -40,7 +40,7 @@ def command(
     on_chip: str | None,
     as_json: bool,
 ) -> None:
-    """Show where the bytes of FILE (.dcz or .onnx) go. Nothing is decoded.
+    """Show where the bytes of FILE (.dcz or .onnx) go. Nothing is decoded, but by --why what stays exact.
 
     The largest tensors come first: how many values each has, how many of them are kept (not zero), the bits that each
     value takes in the file, and the bytes. --why names what limits each (of a plan, give that with --plan).

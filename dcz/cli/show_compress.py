@@ -2,17 +2,15 @@
 
 import math
 import os
-import shlex
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from .. import shell
 from ..compression.many import Outcome
 from ..errors import message
 from ..reading.inspect import Report
 from ..text import size
 from . import show_inspect
-from .terminal import Column, console, labelled, safe, shorten, table
+from .terminal import Column, console, labelled, print_commands, safe, shorten, table
 
 if TYPE_CHECKING:
     from .compress_modes import Made
@@ -53,7 +51,7 @@ def summary(report: Report, model: str, made: "Made", verbose: bool = False) -> 
     ]:
         screen.print(labelled(label, text, screen.width, LABEL), soft_wrap=True)
     for label, commands in _next(report, model, made):
-        _print_commands(screen, label, commands)
+        print_commands(screen, label, commands, LABEL)
 
 
 def _change(report: Report) -> str:
@@ -111,19 +109,19 @@ def _largest(report: Report, room: int) -> str:
 
 def _next(report: Report, model: str, made: "Made") -> list[tuple[str, list[str]]]:
     """The commands that come next."""
-    path = _word(report.path)
-    data = _word(made.samples) if made.samples else "samples.npz"
+    path = shell.path(_near(report.path))
+    data = _near(made.samples) if made.samples else "samples.npz"
     limit = _rounded_up(report.file_bytes)
     return [
-        ("verify", [f"dcz verify {path} --against {_word(model)} --data {data}"]),
+        ("verify", [f"dcz verify {path} {shell.option('--against', _near(model))} {shell.option('--data', data)}"]),
         ("then", [f"dcz check {path} --max-size {limit}", f"dcz decompress {path}"]),
     ]
 
 
-def _word(path: str) -> str:
-    """A path as a shell takes it, the shorter of what it is and what it is from here."""
+def _near(path: str) -> str:
+    """The shorter of a path and of what it is from here."""
     near = os.path.relpath(path) if os.path.isabs(path) else path
-    return shlex.quote(near if len(near) < len(path) else path)
+    return near if len(near) < len(path) else path
 
 
 def _rounded_up(nbytes: int) -> str:
@@ -134,25 +132,6 @@ def _rounded_up(nbytes: int) -> str:
         if rounded >= unit:
             return f"{rounded / unit:g}{name}"
     return f"{rounded}B"
-
-
-def _print_commands(screen: Console, label: str, commands: list[str]) -> None:
-    """Commands that can be pasted: on one line where there is room, else one a line, and those broken at options."""
-    room = screen.width - LABEL
-    whole = "; ".join(commands)
-    for command in [whole] if len(safe(whole)) <= room else commands:
-        first, *options = safe(command).split(" --")
-        parts = [first, *(f"--{option}" for option in options)]
-        lines = [parts[0]]
-        for part in parts[1:]:
-            if len(lines[-1]) + 1 + len(part) <= room - 2:
-                lines[-1] += f" {part}"
-            else:
-                lines.append(f"  {part}")
-        for number, line in enumerate(lines):
-            end = " \\" if number + 1 < len(lines) else ""
-            screen.print(f"{label:<{LABEL}}{shorten(line, room - len(end))}{end}", soft_wrap=True)
-            label = ""
 
 
 COLUMNS = (

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from ..reading import remake
 from ..reading.energy import DRAM, SRAM, Energy
 from ..reading.inspect import PURPOSES, Report, TensorReport
 from ..reading.prefixes import Node, tree
 from ..reading.why import Limit
 from ..text import size
 from .show_paper import layers, stages
-from .terminal import Column, bar, console, labelled, safe, shorten, table
+from .terminal import Column, bar, console, labelled, print_commands, safe, shorten, table
 
 LARGEST = 20  # tensors that are shown, unless all are asked for
 MIN_SHARE = 0.01  # of a file, below which a branch of the tree is one of the others
@@ -153,14 +154,18 @@ def _purposes(report: Report, width: int) -> Table:
 def explained(limits: Sequence[Limit], report: Report, show_all: bool = False) -> None:
     """`--why`: what limits each large tensor, and the options that would make it smaller."""
     screen = console()
+    if not limits:
+        screen.print(f"{safe(report.path)}: no tensor has a record of its own; all lie in the graph, deflated with it")
     shown = limits if show_all else limits[:LARGEST]
+    source, told = remake.source(report) if limits else "", set[str]()
     for limit in shown:
         figures = f"  {limit.nbytes:,} bytes, {_percent(limit.nbytes, report.file_bytes)}"
         screen.print(shorten(limit.name, screen.width - len(figures)) + figures)
-        screen.print(labelled("", safe(limit.reason), screen.width, INDENT), soft_wrap=True)
-        if limit.options:
-            text = f"smaller by: dcz compress MODEL.onnx {safe(limit.options)}"
-            screen.print(labelled("", text, screen.width, INDENT), soft_wrap=True)
+        remedy = "" if not limit.options else "; smaller by the same" if limit.options in told else "; smaller by:"
+        screen.print(labelled("", safe(limit.reason) + remedy, screen.width, INDENT), soft_wrap=True)
+        if limit.options and limit.options not in told:
+            print_commands(screen, "", [remake.command(report, source, limit.options)], 2 * INDENT)
+            told.add(limit.options)
     if others := limits[len(shown) :]:
         screen.print(f"{len(others)} others  {sum(limit.nbytes for limit in others):,} bytes")
 

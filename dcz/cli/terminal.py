@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..shell import broken
 from ..text import printable
 from ..text import shorten as shorten_text
 from .text import encodable, is_unicode
@@ -115,3 +116,13 @@ def labelled(label: str, text: str, width: int, label_width: int = 10) -> str:
     return "\n".join(
         f"{label if not number else '':<{label_width}}{shorten(line, room)}" for number, line in enumerate(lines)
     )
+
+
+def print_commands(screen: Console, label: str, commands: Sequence[str], label_width: int) -> None:
+    """Commands to be pasted: on one line where there is room, else one a line, and those broken before options."""
+    room = screen.width - label_width
+    whole = "; ".join(commands)
+    for command in [whole] if cell_len(whole) <= room else commands:
+        for line in broken(command, room):
+            screen.print(f"{label:<{label_width}}{safe(line)}", soft_wrap=True)
+            label = ""

@@ -46,9 +46,9 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
     """
     if not tensor.dtype.real or not len(tensor.data):
         return [candidates.store(tensor.data, tensor.dtype)]
-    weights = LazyValues(tensor.patterns, tensor.dtype)
-    if settings.lossless or not tensor.is_finite or not _squares_fit(weights):
+    if settings.lossless or not can_round(tensor):
         return _keep(tensor, run_parts)
+    weights = LazyValues(tensor.patterns, tensor.dtype)
     if _has_scales(tensor) and settings.shares_nothing and settings.sparsity is settings.threshold is None:
         return _keep(tensor, run_parts, settings.index_bits)
     mask = _prune(weights, settings)
@@ -61,6 +61,13 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
     if mask is not None:
         return candidates.of_pruned(tensor, mask, settings.index_bits, run_parts)
     return fine.round_and_store(tensor, settings) or _keep(tensor, run_parts)
+
+
+def can_round(tensor: Tensor) -> bool:
+    """Whether settings can ask for anything but the exact numbers of a tensor: see `encodings`."""
+    if not tensor.dtype.real or not len(tensor.data):
+        return False
+    return tensor.is_finite and _squares_fit(LazyValues(tensor.patterns, tensor.dtype))
 
 
 def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:

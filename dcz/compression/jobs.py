@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .. import shell
 from ..codec import quality
+from ..codec.encode import can_round
 from ..codec.stages import prune
 from ..errors import InvalidArgument
 from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
@@ -149,7 +151,8 @@ def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
         largest = max(floats, key=lambda tensor: tensor.nbytes).name if floats else ""
         raise InvalidArgument(
             f"{plan.default} acts on floating-point weights, and layers of this model have none: leave the option out, "
-            "and it is compressed exactly" + (f"; or --include '{largest}' makes a weight of that" if largest else "")
+            "and it is compressed exactly"
+            + (f"; or {shell.include(largest)} makes a weight of that" if largest else "")
         )
 
 
@@ -173,7 +176,7 @@ def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None])
     # Reasons for a small part of it, such as biases, are left out: their tensors are not worth an option either.
     main = sorted((r for r in sizes if sizes[r] > MENTIONED * sum(sizes.values())), key=lambda r: (-sizes[r], r))
     exact = sorted((tensor for reason in main for tensor in reasons[reason]), key=lambda tensor: -tensor.nbytes)
-    included = [tensor.name for tensor in exact if tensor.dtype.real]
+    included = [tensor.name for tensor in exact if tensor.dtype.real and can_round(tensor.tensor())]
     remedy = f"; {_include(included, [job.first.name for job in jobs])}" if included else ""
     if len(exact) == 1:
         warn(ExactNote(f"{exact[0].name}: {exact[0].nbytes} bytes stay exact, being {main[0]}{remedy}"))
@@ -206,8 +209,8 @@ def _include(names: Sequence[str], all_names: Sequence[str]) -> str:
         pattern = f"{_common_start(names)}*{_common_start([name[::-1] for name in names])[::-1]}"
         is_plain = not set("*?[") & set(pattern.replace("*", "", 1))
         if is_plain and {name for name in all_names if fnmatchcase(name, pattern)} == set(names):
-            return f"--include '{pattern}' compresses them"
-    options = " ".join(f"--include '{name}'" for name in names[:MAX_INCLUDED])
+            return f"{shell.option('--include', pattern)} compresses them"
+    options = " ".join(map(shell.include, names[:MAX_INCLUDED]))
     what = "it" if len(names) == 1 else "them" if len(names) <= MAX_INCLUDED else f"the {MAX_INCLUDED} largest"
     return f"{options} compresses {what}"
 

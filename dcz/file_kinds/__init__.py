@@ -7,11 +7,11 @@ signatures: the first bytes of files, and what to do about each.
 
 import contextlib
 import os
-import shlex
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
+from .. import shell
 from .signatures import Kind, kind_of
 
 HEAD = 4096  # bytes of a file that are looked at
@@ -55,7 +55,7 @@ def instead_of_dcz(path: str | os.PathLike[str]) -> str | None:
     except (OSError, ValueError):
         return None
     if (found := mistaken(path, head)) is None and is_onnx(head):
-        return f"an ONNX model: `dcz compress {shlex.quote(os.fspath(path))}` makes a .dcz file"
+        return f"an ONNX model: `dcz compress {shell.path(path)}` makes a .dcz file"
     return found
 
 
@@ -73,7 +73,7 @@ def _filled(kind: Kind, path: str) -> str:
     )
     if kind.code:
         code = kind.code.format(path=repr(path), new=repr(str(new)))
-        quoted = shlex.quote(code) if set('"$`\\!') & set(code) else f'"{code}"'
+        quoted = shell.word(code) if set('"$`\\!') & set(code) else f'"{code}"'
         return f"`python -c {quoted}` makes an ONNX model"
     words = {"path": path, "name": name.name, "folder": str(name.parent), "new": str(new), "plain": str(plain)}
-    return kind.remedy.format(**{key: shlex.quote(word) for key, word in words.items()}, new_text=repr(str(new)))
+    return kind.remedy.format(**{key: shell.path(word) for key, word in words.items()}, new_text=repr(str(new)))

@@ -1,13 +1,12 @@
 """External data: tensors whose bytes lie in a file beside the model (ONNX, "External Data")."""
 
 import os
-import shlex
 from collections.abc import Sequence
 
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
-from .. import file_kinds
+from .. import file_kinds, shell
 from ..errors import FileAccess, UnsuitableModel
 from ..files import read_range
 
@@ -75,7 +74,7 @@ def _within(location: str, folders: Sequence[str], label: str) -> str:
     if not inside and not leads_out and os.path.exists(names[0]):
         raise UnsuitableModel(
             f"{label}: external data {location!r} is a link to {paths[0]}, outside the model's folder: put the file "
-            f"itself there, `cp --remove-destination {shlex.quote(paths[0])} {shlex.quote(names[0])}`"
+            f"itself there, `cp --remove-destination {shell.path(paths[0])} {shell.path(names[0])}`"
         )
     if not inside:
         raise UnsuitableModel(f"{label}: external data {location!r} lies outside the model's folder; move it there")

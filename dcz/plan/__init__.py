@@ -26,9 +26,10 @@ from .settings import (
     Settings,
     overlay,
 )
-from .toml import load, parse
+from .toml import load, parse, quoted
 
 __all__ = [
     "ANY_SIZE", "BEST_QUALITY", "CODEBOOKS", "DEFAULT", "DROPS", "LOSSLESS", "PRESETS", "PRUNING", "SAFE_QUALITY",
     "SHARED_QUALITY", "SHARING", "STARTS", "WORST_QUALITY", "Plan", "Rule", "Settings", "load", "overlay", "parse",
+    "quoted",
 ]  # fmt: skip

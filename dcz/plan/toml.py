@@ -1,9 +1,10 @@
 """Plans in files: plan.toml, see dcz.plan.
 
-load("plan.toml")   ->   Plan(...)
+load("plan.toml")   ->   Plan(...)        quoted('a "b"')   ->   '"a \\"b\\""'
 """
 
 import codecs
+import json
 import os
 import re
 import tomllib
@@ -77,3 +78,8 @@ def _patterns(value: object) -> tuple[str, ...]:
     if not isinstance(patterns, list) or not is_texts(tuple(patterns)):
         raise InvalidArgument("patterns are strings")
     return tuple(patterns)
+
+
+def quoted(text: str) -> str:
+    """A TOML string: JSON's, but for surrogates, which TOML has not, and the control character that JSON lets pass."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,10 +13,11 @@ from ..evaluation.samples import open_samples
 from ..evaluation.verify import TensorDifference, Verification, verify
 from ..evaluation.weight_errors import WeightError, weight_error
 from ..format.container import Archive
+from ..reading import remake
 from ..reading.distributions import Distribution, Histogram, distribution, histogram
 from ..reading.inspect import Report, inspect
 from ..reading.prefixes import Node, tree
-from ..reading.why import Limit, limits
+from ..reading.why import Explained, Limit
 
 if TYPE_CHECKING:
     from ..reading.inspect import TensorReport
@@ -30,12 +31,14 @@ Progress = Callable[[str, int, int], None]
 class Facts:
     """What a report shows. Empty or None where it was not asked for: `differences` by tensor and `weights` with a model
     to compare with, `verified` and `changes` with samples too, `pictures` where these look like images. `originals`:
-    histograms of the model's own values."""
+    histograms of the model's own values. `limits` and `remedies`: what limits the largest tensors, and the
+    commands that would make these smaller."""
 
     report: Report
     tree: "Node[TensorReport]"
     distributions: Mapping[str, Distribution]
     limits: Mapping[str, Limit]
+    remedies: Mapping[str, str]
     originals: Mapping[str, Histogram] = field(default_factory=dict)
     against: str | None = None
     data: str | None = None
@@ -61,9 +64,11 @@ def gather(
         raise InvalidArgument(f"{path}: only a .dcz file is compared with the model that it was made from")
     largest = [row.name for row in sorted(report.rows, key=lambda row: -row.huffman)][:MOST_DRAWN]
     found = _distributions(path, largest, progress) if report.kind == "dcz" else {}
-    why = {limit.name: limit for limit in limits(path)}
+    explained, source = Explained(report), remake.source(report, [against])
+    why = {row.name: explained.limit(row) for row in report.rows if row.name in set(largest)}
+    remedies = {name: remake.command(report, source, limit.options) for name, limit in why.items() if limit.options}
     if against is None:
-        return Facts(report, tree(report.rows), found, why)
+        return Facts(report, tree(report.rows), found, why, remedies)
     # Before all else: samples that do not fit are told in words.
     changes = None if data is None else changed_samples(path, against, data, threads=threads)
     verified = verify(path, against=against, inputs=data, threads=threads)
@@ -72,6 +77,7 @@ def gather(
         tree(report.rows),
         found,
         why,
+        remedies,
         originals=_originals(against, found),
         against=os.fspath(against),
         data=None if data is None else os.fspath(data),

@@ -261,7 +261,7 @@ def _details(facts: Facts, number: int, row: TensorReport, found: Distribution) 
     limit = facts.limits.get(row.name)
     why = None
     if limit is not None:
-        remedy = [" Smaller by ", tag("code", f"dcz compress {limit.options}"), "."] if limit.options else []
+        remedy = [" Smaller by ", tag("code", facts.remedies[row.name]), "."] if row.name in facts.remedies else []
         why = tag("p", f"{limit.reason[:1].upper()}{limit.reason[1:]}.", remedy)
     head = tag("summary", f"{row.name}: {row.huffman:,} bytes, {_shape(row)}, {row.encoding}")
     return tag("details", head, why, tag("div", charts, class_="charts"), id=f"d{number}")

@@ -26,7 +26,7 @@ from ..evaluation.batches import SampleBatches
 from ..evaluation.given import Data
 from ..files import check_output, replacing
 from ..parallel import thread_count
-from ..plan import Plan, Settings
+from ..plan import Plan, Settings, quoted
 from .session import TuningSession
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Sensitivity:
         """A plan.toml with a rule for each tensor, to edit and to pass to compress."""
         lines = [f"# {self.rate:g} bits a weight, spent where they change the answers least; steps are in deviations."]
         if self.plan.exclude:
-            lines.append(f"exclude = [{', '.join(map(_quoted, self.plan.exclude))}]")
+            lines.append(f"exclude = [{', '.join(map(quoted, self.plan.exclude))}]")
         if self.plan.min_weights != Plan.min_weights:
             lines.append(f"min_weights = {self.plan.min_weights}")
         if not self.plan.fold:
@@ -85,12 +85,12 @@ class Sensitivity:
             lines += [
                 "",
                 "[[rule]]",
-                f"match = [{', '.join(map(_quoted, rule.match))}]",
+                f"match = [{', '.join(map(quoted, rule.match))}]",
                 *_setting_lines(rule.settings),
             ]
         for row in self.rows:
             lines += ["", f"# {row.elements:,} weights, about {row.bits_suggested:.1f} bits each", "[[rule]]"]
-            lines += [f"match = {_quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
+            lines += [f"match = {quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
         return "\n".join(lines) + "\n"
 
     def write(self, path: str | os.PathLike[str], force: bool = False) -> None:
@@ -98,11 +98,6 @@ class Sensitivity:
         check_output(path, force)
         with replacing(path) as file:
             file.write(self.to_toml().encode())
-
-
-def _quoted(text: str) -> str:
-    """A TOML string: JSON's, but for surrogates, which TOML has not, and the control character that JSON lets pass."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _setting_lines(settings: Settings) -> list[str]:

@@ -1,6 +1,7 @@
 """What limits a tensor, and that the commands which would mend a miss do mend it."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_quotes_in_names_of_files_and_tensors(folder, monkeypatch):
 
 def test_the_source_is_named_only_where_it_is_that_to_the_bit(folder):
     def source():
-        return missed("net.dcz", max_size=1).remedies[0].command.split()[3]
+        return missed("net.dcz", max_size=5000).remedies[0].command.split()[3]
 
     assert source() == "net.onnx"
     with open("net.onnx", "ab") as file:
@@ -81,20 +82,20 @@ def limited(path, name, **limits):
 
 
 def test_what_limits_each_encoding(folder):
-    assert limited("net.onnx", "fc1.weight") == "float32, not compressed yet"
-    assert limited("net.onnx", "fc1.bias") == "float32, no weight of a layer"
+    assert limited("net.onnx", "fc1.weight") == "float32 weights of Gemm, not compressed yet"
+    assert limited("net.onnx", "fc1.bias") == "would stay exact: no weight of a layer, read by Gemm"
     row = next(row for row in dcz.inspect("net.dcz").rows if row.name == "fc1.weight")
-    bits = f"{8 * row.huffman / row.elements:.2f} bits a weight"
+    bits = f"{8 * row.huffman / row.elements:.1f} bits a weight"
     assert limited("net.dcz", "fc1.weight").startswith(bits) and "shared values" in limited("net.dcz", "fc1.weight")
-    assert limited("net.dcz", "fc1.bias") == "float32, kept exact: read by Gemm, not as a weight"
+    assert limited("net.dcz", "fc1.bias") == "exact, being no weight of a layer: read by Gemm"
     dcz.compress("net.onnx", "sparse.dcz", dcz.Settings(sparsity=0.9, bits=3), force=True)
-    assert "10 % kept, 8 shared values" in limited("sparse.dcz", "fc1.weight")
+    assert "10.0% kept: " in limited("sparse.dcz", "fc1.weight")
     dcz.compress("net.onnx", "pruned.dcz", dcz.Settings(sparsity=0.9), force=True)
-    assert "10 % kept, exact values" in limited("pruned.dcz", "fc1.weight")
+    assert "10.0% kept, with all bits of their float32" in limited("pruned.dcz", "fc1.weight")
     dcz.compress("net.onnx", "exact.dcz", dcz.Plan(exclude=("fc1.*",)), force=True)
-    assert "of a weight of Gemm" in limited("exact.dcz", "fc1.weight")
+    assert "weights of Gemm, exact: a plan" in limited("exact.dcz", "fc1.weight")
     dcz.compress("net.onnx", "lossless.dcz", dcz.PRESETS["lossless"], force=True)
-    assert "--lossless says so of a weight of Gemm" in limited("lossless.dcz", "fc1.weight")
+    assert "weights of Gemm, exact as everything is (--lossless)" in limited("lossless.dcz", "fc1.weight")
 
 
 def test_whole_numbers_have_no_remedy(folder):
@@ -108,7 +109,7 @@ def test_whole_numbers_have_no_remedy(folder):
             assert budget.reasons[0].name == "ids"
             if limits.keys() == {"max_exact"} or not has_record:
                 assert budget.remedies[0].command == "" and "int64" in budget.remedies[0].what
-    assert "int64, kept exact" in limited("ids.dcz", "ids")
+    assert "int64 of no operator: whole numbers stay exact" in limited("ids.dcz", "ids")
 
 
 def test_what_lies_in_the_graph_counts_as_exact_and_by_its_size(folder):
@@ -126,3 +127,44 @@ def test_no_more_than_five_tensors_are_named_the_largest_first(folder):
     reasons = missed("many.onnx", max_size=1).reasons
     assert [reason.name for reason in reasons] == ["w8", "w7", "w6", "w5", "w4"]
     assert reasons[0].bytes == 4 * 28 * 64
+
+
+@pytest.mark.parametrize("name", ["-dash [w*]", "line\nbreak \x1b", "it's `ls` \\", "op:MatMul"])
+def test_remedies_of_names_that_a_shell_would_misread_work(folder, monkeypatch, name):
+    tensors = [models.tensor(name, models.normal(64, 64)), models.tensor("w", models.normal(64, 64, seed=1))]
+    onnx.save(models.bag(*tensors), "-net.onnx")
+    dcz.compress("-net.onnx", "-net.dcz", dcz.Plan(include=("w",)), force=True)
+    budget = missed("-net.dcz", max_exact="1%")
+    assert [reason.name for reason in budget.reasons] == [name]
+    words = in_bash(budget.remedies[0].command)
+    monkeypatch.setattr(sys, "argv", words)
+    assert cli._run() == 0, words
+    assert next(row for row in dcz.inspect("-net.dcz").rows if row.name == name).compressed
+
+
+def in_bash(command: str) -> list[str]:
+    script = "import sys; sys.stdout.write(chr(0).join(sys.argv[1:]))"
+    line = f'"{sys.executable}" -c "{script}" {command}'
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout.split("\0")
+
+
+@pytest.mark.parametrize("limits", [{"max_size": 900}, {"min_ratio": 100}, {"max_growth": 0, "baseline": "tiny.onnx"}])
+def test_no_size_is_proposed_that_no_quality_reaches(folder, limits):
+    onnx.save(models.bag(models.tensor("w", models.normal(4, 4))), "tiny.onnx")
+    for file in ("net.dcz", "net.onnx") if "max_size" in limits else ("net.dcz",):
+        (remedy, *_) = missed(file, **limits).remedies
+        assert remedy.command == "" and "none by rounding alone" in remedy.what and "dcz retrain" in remedy.what
+
+
+def test_numbers_that_are_not_finite_get_no_advice(folder, monkeypatch):
+    bad = models.normal(64, 64)
+    bad[3, 3] = np.nan
+    tensors = [models.tensor("bad", bad), models.tensor("w", models.normal(64, 64, seed=1))]
+    onnx.save(models.bag(*tensors), "nan.onnx")
+    dcz.compress("nan.onnx", "nan.dcz", dcz.Plan(include=("w",)))
+    budget = missed("nan.dcz", max_exact="1%")
+    assert "not all of them are finite" in budget.reasons[0].limited_by
+    assert budget.remedies[0].command == "" and "not finite" in budget.remedies[0].what
+    assert missed("nan.dcz", max_tensor_size=6000).remedies[0].command == ""
+    dcz.compress("nan.onnx", "none.dcz", dcz.Plan(include=("*",)), force=True)  # indeed no option helps
+    assert not next(row for row in dcz.inspect("none.dcz").rows if row.name == "bad").compressed

@@ -137,13 +137,13 @@ def test_why_names_what_limits_each_tensor_and_the_option_that_would_shrink_it(r
     found = why(run, "net.dcz")
     assert re.search(r"bits a weight, \d+ shared values", found["w"]["reason"])
     assert found["w"]["options"].startswith("--quality ")
-    assert found["scale"]["reason"] == "exact, for it is no weight of a layer: Mul reads it"
+    assert found["scale"]["reason"] == "exact, being no weight of a layer: read by Mul"
     assert found["scale"]["options"] == "--include scale"
     assert found["ids"] == {"name": "ids", "nbytes": found["ids"]["nbytes"], "options": "",
                             "reason": "int64 of Gather: whole numbers stay exact"}  # fmt: skip
     assert found["small"]["reason"] == "fewer than 256 weights stay exact"
     _, out, _ = run("inspect", "net.dcz", "--why")
-    assert "smaller by: dcz compress MODEL.onnx --include scale" in out
+    assert "read by Mul; smaller by:\n    dcz compress -f net.onnx -o net.dcz --include scale\n" in out
 
 
 def test_the_options_that_it_names_make_the_tensor_smaller(run, mixed):
@@ -177,7 +177,7 @@ def test_the_plans_rules_are_named(run, mixed):
 
 def test_why_of_a_model_says_what_would_become_of_it(run, mixed):
     found = why(run, "net.onnx")
-    assert found["w"]["reason"] == "float32, 32 bits a weight of MatMul"
+    assert found["w"]["reason"] == "float32 weights of MatMul, not compressed yet"
     assert found["scale"]["options"] == "--include scale" and "whole numbers" in found["ids"]["reason"]
 
 
