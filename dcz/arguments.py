@@ -37,11 +37,6 @@ def expect(condition: bool, message: str) -> None:
         raise InvalidArgument(message)
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """A number and what it counts, as "1 bias" and "2,000 biases"; `many` is `one` with an s where it is left out."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether `value` is a real number from `low` to `high`; bool and NaN are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and low <= cast(float, value) <= high

@@ -23,6 +23,18 @@ def size(nbytes: float) -> str:
     return f"{nbytes:.2f} GB"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and what it counts, as "1 bias" and "2,000 biases"; `many` is `one` with an s where it is left out."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def times(before: int, after: int) -> str:
+    """How a file changed in size, in words: 5.05 times smaller, or 1.20 times larger."""
+    if not before or not after:
+        return "not comparable"
+    return f"{before / after:.2f} times smaller" if before >= after else f"{after / before:.2f} times larger"
+
+
 def cells(text: str) -> int:
     """Columns of a terminal that printable text takes: characters of East Asia are two wide, accents none."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)

@@ -7,7 +7,7 @@ from onnx import helper
 
 import dcz
 from dcz import arguments
-from dcz.arguments import counted, is_number, is_whole, parse_limit, parse_size, size_at_ratio
+from dcz.arguments import is_number, is_whole, parse_limit, parse_size, size_at_ratio
 from dcz.compression.target_size import SizeTrial, seek
 from dcz.errors import InvalidArgument
 from tests import models
@@ -135,8 +135,3 @@ def test_a_ratio_to_check_is_a_number(tmp_path):
     dcz.compress(perceptron(), tmp_path / "net.dcz")
     with pytest.raises(InvalidArgument, match="min-ratio is a number"):
         dcz.check(tmp_path / "net.dcz", min_ratio="3")
-
-
-def test_one_is_said_in_the_singular():
-    assert [counted(n, "bias", "biases") for n in (0, 1, 2000)] == ["0 biases", "1 bias", "2,000 biases"]
-    assert counted(1, "sample") == "1 sample" and counted(2, "sample") == "2 samples"

@@ -1,6 +1,6 @@
 import pytest
 
-from dcz.text import cells, markdown_code, printable, shorten, size, wrapped
+from dcz.text import cells, counted, markdown_code, printable, shorten, size, times, wrapped
 
 
 @pytest.mark.parametrize("text, shown", [
@@ -55,3 +55,13 @@ def test_lines_are_no_wider_than_asked_and_lose_no_word_but_long_ones(width):
     assert all(cells(line) <= width for line in lines) and len(lines) > 2
     words = [word for line in lines for word in line.split()]
     assert words[:4] == ["some", "words", "and", "重み重み"] and len(words) == len(text.split()) and words[-1] == "end"
+
+
+def test_one_is_said_in_the_singular():
+    assert [counted(n, "bias", "biases") for n in (0, 1, 2000)] == ["0 biases", "1 bias", "2,000 biases"]
+    assert counted(1, "sample") == "1 sample" and counted(2, "sample") == "2 samples"
+
+
+def test_a_file_that_grew_is_not_said_to_be_smaller():
+    assert times(500, 100) == "5.00 times smaller" and times(100, 120) == "1.20 times larger"
+    assert times(100, 100) == "1.00 times smaller" and times(0, 5) == "not comparable"

@@ -3,6 +3,7 @@
 from ..display.progress import Progress
 from ..errors import InvalidArgument
 from ..evaluation.evaluate import Evaluation, evaluate
+from ..text import counted
 from .config import Budgeted
 
 
@@ -21,5 +22,5 @@ def evaluated(path: str, entry: Budgeted, threads: int | None, progress: Progres
 def describe(name: str, result: Evaluation) -> str:
     """What a figure is of, in words: by which measure, of how many answers."""
     if name == "min-top1":
-        return f"of {result.samples:,} samples"
+        return f"of {counted(result.samples, 'sample')}"
     return f"by {result.measure} of {result.answers or result.samples:,}"

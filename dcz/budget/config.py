@@ -73,8 +73,20 @@ def expand(pattern: str) -> list[str]:
         return [pattern]
     found = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
     if not found:
+        _check_readable(pattern)
         raise FileAccess(f"{pattern}: matches no file")
     return found
+
+
+def _check_readable(pattern: str) -> None:
+    """Raise FileAccess where a folder in which a pattern looks cannot be read: glob takes it for an empty one."""
+    for folder in glob.glob(os.path.dirname(pattern) or ".", recursive=True):
+        try:
+            os.scandir(folder).close()
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            raise FileAccess(f"{folder}: this folder cannot be read: {error.strerror}") from error
 
 
 def find(folder: str | os.PathLike[str] = ".") -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..arguments import as_percent, is_number, parse_share, parse_size
 from ..errors import InvalidArgument
+from ..text import counted
 
 FAIL, WARN = "fail", "warn"
 LEVELS = (FAIL, WARN)
@@ -94,5 +95,5 @@ def _share(name: str, value: Any) -> float:
 def write(figure: float, unit: str) -> str:
     """A figure in its unit, for people."""
     if unit == BYTES:
-        return f"{figure:,.0f} bytes"
+        return counted(round(figure), "byte")
     return f"{100 * figure:.4g}%" if unit == SHARE else f"{figure:.4g}"

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..text import counted
 from .common import FILE, SHARE, printable, progress, quiet_option, threads
+from .sections import sectioned
 
 if TYPE_CHECKING:
     from ..budget.config import Budgeted
@@ -35,12 +37,19 @@ class Growth(click.ParamType):
         return value
 
 
-@click.command("check")
+SECTIONS = {
+    "Limits on size": ("max_size", "min_ratio", "max_tensor_size", "max_memory", "max_exact"),
+    "Limit on growth": ("max_growth", "baseline", "update_baseline"),
+    "Limits on answers": ("min_agreement", "against", "min_top1", "labels", "data"),
+    "Limits of a project": ("config",),
+    "Run": ("threads",),
+}
+
+
+@click.command("check", cls=sectioned(SECTIONS))
 @click.argument("files", type=FILE, nargs=-1, metavar="[FILE]...")
 @click.option("--max-size", metavar="SIZE", help=SIZES["max_size"])
-@click.option(
-    "--min-ratio", type=click.FloatRange(min=0, max=1e9), metavar="R", help="How many times smaller than its source."
-)
+@click.option("--min-ratio", type=float, metavar="R", help="How many times smaller than its source.")
 @click.option("--max-tensor-size", metavar="SIZE", help=SIZES["max_tensor_size"])
 @click.option("--max-memory", metavar="SIZE", help=SIZES["max_memory"])
 @click.option(
@@ -180,7 +189,7 @@ def _update(entries: list["Budgeted"], verdicts: list["Verdict"], whole: bool) -
         named = {file for entry in entries if entry.baseline == place for file in _existing(entry)}
         new = {file: weight for file, weight in weights.items() if file in named}
         baseline.write(old.with_files(new, only_these=whole))
-        click.echo(f"{printable(place)}: {len(new)} files written", err=True)
+        click.echo(f"{printable(place)}: {counted(len(new), 'file')} written", err=True)
     return [
         replace(verdict, budgets=tuple(b for b in verdict.budgets if b.name != "max-growth")) for verdict in verdicts
     ]

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from ..arguments import counted
-from ..text import size
+from ..text import counted, size
 from .common import is_quiet, is_verbose, print_json, printable, warn
 from .work import Work, say, shown
 

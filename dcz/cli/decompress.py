@@ -19,12 +19,20 @@ from .common import (
     size,
     threads,
 )
+from .sections import sectioned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command("decompress")
+SECTIONS = {
+    "Result": ("output", "force"),
+    "External data": ("external_data", "data_name", "part_size"),
+    "Run": ("max_bytes", "threads"),
+}
+
+
+@click.command("decompress", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The ONNX file; default: FILE with the suffix .onnx.")
 @click.option(
@@ -58,7 +66,7 @@ def command(
     \b
     Example:
       dcz decompress model.dcz -o model.onnx
-      dcz decompress model.dcz -o model.onnx --data-name model.onnx_data --part-size 2GB
+      dcz decompress model.dcz --data-name model.onnx_data --part-size 2GB
     """
     from pathlib import Path
 

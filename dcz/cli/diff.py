@@ -3,9 +3,16 @@
 import click
 
 from .common import FILE, print_json, progress, quiet_option, threads
+from .sections import sectioned
+
+SECTIONS = {
+    "What is compared": ("data", "exit_code"),
+    "What is shown": ("largest", "form"),
+    "Run": ("threads",),
+}
 
 
-@click.command("diff")
+@click.command("diff", cls=sectioned(SECTIONS))
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @click.option(

@@ -1,9 +1,11 @@
 """`dcz evaluate`"""
 
+import math
 from typing import TYPE_CHECKING
 
 import click
 
+from ..text import counted
 from .common import (
     FILE,
     SHARE,
@@ -20,6 +22,7 @@ from .common import (
     threads,
     warn,
 )
+from .sections import sectioned
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -27,7 +30,15 @@ if TYPE_CHECKING:
 NAME = 40  # columns of a path, at most
 
 
-@click.command("evaluate")
+SECTIONS = {
+    "Samples": ("data", "labels", "batch_size"),
+    "Comparison": ("against", "output"),
+    "Limits": ("min_top1", "min_agreement"),
+    "Run": ("max_bytes", "threads"),
+}
+
+
+@click.command("evaluate", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
 @data_option
 @labels_option
@@ -88,7 +99,8 @@ def command(
     print_json(result.to_dict()) if as_json else click.echo(_text(result))
     if result.unanswered:
         warn(
-            f"{result.path}: no finite answer for {result.unanswered} of {result.samples} samples; they count as wrong"
+            f"{result.path}: no finite answer for {result.unanswered} of "
+            f"{counted(result.samples, 'sample')}; they count as wrong"
         )
     measured = [(name, getattr(result, fields[name]), minimum) for name, _, _, minimum in gates if minimum is not None]
     missed = [(name, share, minimum) for name, share, minimum in measured if share < minimum]
@@ -99,6 +111,7 @@ def command(
 
 
 def _text(result: "Evaluation") -> str:
+    from ..evaluation.metrics import distance
     from .terminal import shorten
 
     against = shorten(result.against or "", NAME)
@@ -107,11 +120,8 @@ def _text(result: "Evaluation") -> str:
         rows.append(("top 1", _share(result.top1, result.errors, "errors")))
         if result.top5_errors is not None:
             rows.append(("top 5", _share(result.top5, result.top5_errors, "errors")))
-        rows.append(("loss", f"{result.loss:.4f} nats"))
+        rows.append(("loss", _nats(result.loss, ".4f")))
     if result.against is not None:
-        far = {float("inf"): "equal", float("-inf"): "other shapes or no numbers"}.get(
-            result.decibels or 0.0, f"{result.decibels:.1f} dB"
-        )
         if result.disagreements is None:
             assert result.score is not None  # it is there wherever there is a reference
             figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
@@ -120,13 +130,20 @@ def _text(result: "Evaluation") -> str:
         else:
             share = _share(result.agreement, result.disagreements, f"differ from {against}")
             rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))
-        rows += [] if result.divergence is None else [("divergence", f"{result.divergence:.3g} nats")]
-        rows.append(("difference", far))
-    of = f" of {result.classes:,} classes" if result.classes else ""
-    head = f"{shorten(result.path, NAME)}: {result.samples:,} samples, output {shorten(result.output, NAME // 2)}{of}"
+        rows += [] if result.divergence is None else [("divergence", _nats(result.divergence, ".3g"))]
+        rows.append(("difference", distance(float("nan") if result.decibels is None else result.decibels)))
+    of = f" of {counted(result.classes, 'class', 'classes')}" if result.classes else ""
+    output = shorten(result.output, NAME // 2)
+    head = f"{shorten(result.path, NAME)}: {counted(result.samples, 'sample')}, output {output}{of}"
     if is_quiet():
         return f"{rows[0][0].strip()} {printable(rows[0][1])}"
     return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
+
+
+def _nats(mean: float | None, form: str) -> str:
+    """A mean over all samples; in words where there is none."""
+    assert mean is not None  # asked for where it was measured
+    return f"{mean:{form}} nats" if math.isfinite(mean) else "no figure, for some answers are no numbers"
 
 
 def _share(share: float | None, others: int | None, word: str) -> str:

@@ -3,9 +3,16 @@
 import click
 
 from .common import FILE, as_json, beside, force, is_quiet, print_json, printable, progress, size, threads
+from .sections import sectioned
+
+SECTIONS = {
+    "Result": ("output", "force"),
+    "What is measured": ("against", "data"),
+    "Run": ("threads",),
+}
 
 
-@click.command("report")
+@click.command("report", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: FILE with the suffix .html.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="The model that FILE was made from: errors by layer.")

@@ -188,7 +188,8 @@ def command(
 
     \b
     Example:
-      dcz retrain model.onnx --data train.npz --labels y --distill --sparsity 97% --bits 3 -o model.dcz
+      dcz retrain model.onnx --data train.npz --labels y --distill \\
+        --sparsity 97% --bits 3 -o model.dcz
     """
     import os
 

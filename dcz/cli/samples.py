@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import FILE, as_json, force, print_json, progress, quiet_option, threads, warn
+from .sections import sectioned
 
 if TYPE_CHECKING:
     from ..evaluation.preprocessing import Preprocessing
@@ -14,7 +15,16 @@ PRESETS = ("imagenet", "0..1", "-1..1", "0..255", "caffe", "clip", "yolo")  # of
 TEXT, SOUND = ("length",), ("rate", "seconds")  # options of these alone
 
 
-@click.command("samples")
+SECTIONS = {
+    "Result": ("model", "output", "force", "limit"),
+    "Images": ("preset", "range_", "mean", "std", "bgr", "layout", "resize", "crop", "fit"),
+    "Text": ("tokenizer", "length"),
+    "Sound": ("rate", "seconds"),
+    "Run": ("threads",),
+}
+
+
+@click.command("samples", cls=sectioned(SECTIONS))
 @click.argument("source", type=FILE)
 @click.option("--for", "model", type=FILE, required=True, metavar="MODEL", help="The .onnx or .dcz that takes them.")
 @click.option("-o", "--output", type=FILE, default="samples.npz", show_default=True, help="The .npz file.")
@@ -69,7 +79,7 @@ def command(
 
     \b
     Presets:
-      imagenet   0..1, less 0.485,0.456,0.406, over 0.229,0.224,0.225; the centre of 7/8
+      imagenet   0..1, less 0.485,0.456,0.406, over 0.229,0.224,0.225; 7/8 cut
       0..1, -1..1, 0..255   these ranges alone
       caffe      0..255, blue first, less 104,117,123
       clip       0..1, less 0.481,0.458,0.408, over 0.269,0.261,0.276; bicubic
@@ -79,7 +89,7 @@ def command(
     Example:
       dcz samples images/ --for model.onnx -o samples.npz
       dcz samples images/ --for model.onnx --preset caffe --limit 300
-      dcz samples images/ --for model.onnx --mean 0.5 --std 0.25 --resize 256 --crop 224
+      dcz samples images/ --for model.onnx --mean 0.5 --std 0.25 --resize 256
       dcz samples sentences.txt --for model.onnx --tokenizer tokenizer.json
       dcz samples sounds/ --for model.onnx --rate 16000
     """

@@ -20,16 +20,26 @@ class SectionedCommand(click.Command):
 
     sections: ClassVar[Sections] = {}
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse a command line; a value that is empty, as that of a shell's variable may be, is wrong usage."""
+        rest = super().parse_args(ctx, args)
+        for param in self.params:
+            value = ctx.params.get(param.name or "")
+            if "" in (value if isinstance(value, tuple) else (value,)):
+                raise click.UsageError(f"the value of {param.get_error_hint(ctx)} is empty", ctx)
+        return rest
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, section by section."""
         options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
         pairs = [(param.name, param.get_help_record(ctx)) for param in options]
-        records = {name: record for name, record in pairs if record is not None}
+        records = [(name, record) for name, record in pairs if record is not None]
         for title, names in self.sections.items():
-            with formatter.section(title):
-                formatter.write_dl([records.pop(name) for name in names])
+            with formatter.section(title):  # several options may have one name: --json and --csv, say
+                formatter.write_dl([record for name in names for known, record in records if known == name])
+        known = {name for names in self.sections.values() for name in names}
         with formatter.section("Output"):
-            formatter.write_dl(list(records.values()))
+            formatter.write_dl([record for name, record in records if name not in known])
 
 
 def sectioned(sections: Sections) -> type[SectionedCommand]:

@@ -6,11 +6,21 @@ from typing import TypeVar
 import click
 
 from .common import FILE, as_json, force, no_fold_option, option_with_aliases, print_json, progress, threads, warn
+from .sections import sectioned
 
 Number = TypeVar("Number", int, float)
 
 
-@click.command("sensitivity")
+SECTIONS = {
+    "Samples": ("data", "samples"),
+    "What is tried": ("bits", "sparsity"),
+    "The plan": ("output", "force", "rate", "config"),
+    "Which tensors": ("exclude", "no_fold"),
+    "Run": ("threads",),
+}
+
+
+@click.command("sensitivity", cls=sectioned(SECTIONS))
 @click.argument("model", type=FILE)
 @option_with_aliases(
     "--data",
@@ -21,13 +31,25 @@ Number = TypeVar("Number", int, float)
     help="Samples without labels, some dozens: an array for each input by name.",
 )
 @click.option(
-    "--bits", default="2,3,4,6", show_default=True, help="Numbers of bits to share each tensor to, by k-means."
+    "--bits",
+    default="2,3,4,6",
+    metavar="B,B",
+    show_default=True,
+    help="Numbers of bits to share each tensor to, by k-means.",
 )
 @click.option(
-    "--sparsity", default="50%,70%,90%", show_default=True, help="Percentages of weights to prune in each tensor."
+    "--sparsity",
+    default="50%,70%,90%",
+    metavar="P%,P%",
+    show_default=True,
+    help="Percentages of weights to prune in each tensor.",
 )
-@click.option("--samples", type=click.IntRange(1), default=64, show_default=True, help="How many inputs to use.")
-@click.option("--rate", type=float, default=4.0, show_default=True, help="Bits a weight that the plan spends.")
+@click.option(
+    "--samples", type=click.IntRange(1), default=64, metavar="N", show_default=True, help="How many inputs to use."
+)
+@click.option(
+    "--rate", type=float, default=4.0, metavar="B", show_default=True, help="Bits a weight that the plan spends."
+)
 @click.option(
     "-o", "--output", type=FILE, metavar="PLAN.TOML", help="Write a rule for each tensor, for `compress --plan`."
 )

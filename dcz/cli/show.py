@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ..arguments import counted
+from ..evaluation.metrics import distance
 from ..evaluation.verify import Verification
+from ..text import counted
 from .terminal import Column, console, safe, shorten, table
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def sensitivity(result: "Sensitivity") -> None:
     for row in sorted(result.rows, key=_largest_change, reverse=True):
         changes = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
         cells.append([row.name, f"{row.elements:,}", *changes, f"{row.bits_suggested:.1f}"])
-    title = f"nats that the answers move, each tensor alone ({result.samples} samples)"
+    title = f"nats that the answers move, each tensor alone ({counted(result.samples, 'sample')})"
     screen.print(table(columns, cells, screen.width, title))
 
 
@@ -79,7 +80,9 @@ def _tensor_differences(rows: "list[TensorDifference]", width: int, show_all: bo
         [*("" if each is None else f"{each:.1f}" for each in (row.decibels, row.typical, row.worst_row)), row.name]
         for row in shown
     ]
-    cells += [["", "", "", f"{len(rows) - len(shown)} others (-v shows them)"]] if len(shown) < len(rows) else []
+    cells += (
+        [["", "", "", f"{counted(len(rows) - len(shown), 'other')} (-v shows them)"]] if len(shown) < len(rows) else []
+    )
     return table(columns, cells, width, "signal to error, in dB; worst first, by the lower of two")
 
 
@@ -87,8 +90,8 @@ def _difference(output: "OutputDifference", kind: str) -> str:
     """How an output differs; `kind` is that of the samples."""
     if not output.samples:
         return "nothing to compare"
-    if output.decibels == math.inf:
-        return f"equal; {output.describe(kind)}"
+    if output.decibels == math.inf or math.isnan(output.decibels):
+        return f"{distance(output.decibels)}; {output.describe(kind)}"
     if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
         return output.describe(kind)
     return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"

@@ -8,7 +8,7 @@ from .. import shell
 from ..compression.many import Outcome
 from ..errors import message
 from ..reading.inspect import Report
-from ..text import size
+from ..text import counted, size, times
 from . import show_inspect
 from .terminal import Column, console, labelled, print_commands, safe, shorten, table
 
@@ -55,8 +55,7 @@ def summary(report: Report, model: str, made: "Made", verbose: bool = False) -> 
 
 
 def _change(report: Report) -> str:
-    ratio = report.ratio or 0
-    return f"{ratio:.2f} times smaller" if ratio >= 1 or not ratio else f"{1 / ratio:.2f} times larger than before"
+    return times(report.source_bytes or 0, report.file_bytes)
 
 
 def _answers(made: "Made") -> str:
@@ -81,7 +80,7 @@ def _answers(made: "Made") -> str:
 def _exact(report: Report, made: "Made") -> str:
     """What stayed exact, and where it matters why; and that normalizations became part of layers."""
     count = int(report.metadata.get("folded", 0))
-    folded = f"; {count} {'BatchNormalization' if count == 1 else 'BatchNormalizations'} folded into layers"
+    folded = f"; {counted(count, 'BatchNormalization')} folded into layers"
     return _stayed_exact(report, made) + (folded if count else "")
 
 
@@ -92,7 +91,7 @@ def _stayed_exact(report: Report, made: "Made") -> str:
         return "all, deflated whole" if report.kind == "dcz" and report.metadata else "all"
     exact = [row for row in report.rows if not row.compressed]
     share = sum(row.huffman for row in exact) / report.file_bytes if report.file_bytes else 0.0
-    return f"{len(exact)} of {len(report.rows)} tensors, {100 * share:.1f} % of the file"
+    return f"{len(exact)} of {counted(len(report.rows), 'tensor')}, {100 * share:.1f} % of the file"
 
 
 def _largest(report: Report, room: int) -> str:
@@ -155,5 +154,5 @@ def outcomes(rows: list[Outcome], quiet: bool = False) -> None:
         screen.print(table(COLUMNS, cells, screen.width))
     done = [row for row in rows if row.error is None]
     before, after = sum(row.before or 0 for row in done), sum(row.after or 0 for row in done)
-    change = f": {before:,} bytes before, {after:,} after, {before / after:.2f} times smaller" if done else ""
-    screen.print(f"{len(done)} of {len(rows)} models compressed{change}")
+    change = f": {before:,} bytes before, {after:,} after, {times(before, after)}" if done else ""
+    screen.print(f"{len(done)} of {counted(len(rows), 'model')} compressed{change}")

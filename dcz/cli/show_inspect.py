@@ -10,7 +10,7 @@ from ..reading.energy import DRAM, SRAM, Energy
 from ..reading.inspect import PURPOSES, Report, TensorReport
 from ..reading.prefixes import Node, tree
 from ..reading.why import Limit
-from ..text import size
+from ..text import counted, size, times
 from .show_paper import layers, stages
 from .terminal import Column, bar, console, labelled, print_commands, safe, shorten, table
 
@@ -58,14 +58,16 @@ def tables(report: Report, screen: Console, show_all: bool = True) -> None:
 def summary_line(report: Report) -> None:
     """A file's size in one line."""
     screen = console()
-    ratio = f", {report.ratio:.2f} times smaller" if report.ratio else ""
-    figures = f": {report.file_bytes:,} bytes in {len(report.rows)} tensors{ratio}"
+    ratio = f", {times(report.source_bytes, report.file_bytes)}" if report.source_bytes else ""
+    figures = f": {report.file_bytes:,} bytes in {counted(len(report.rows), 'tensor')}{ratio}"
     screen.print(shorten(report.path, screen.width - len(figures)) + figures)
 
 
 def _head(report: Report, screen: Console) -> None:
     kind = f".dcz format {report.version}" if report.kind == "dcz" else "ONNX"
-    figures = f": {kind}, {size(report.file_bytes)} ({report.file_bytes:,} bytes), {len(report.rows)} tensors"
+    figures = (
+        f": {kind}, {size(report.file_bytes)} ({report.file_bytes:,} bytes), {counted(len(report.rows), 'tensor')}"
+    )
     screen.print(shorten(report.path, max(20, screen.width - len(figures))) + figures)
     for key, value in report.metadata.items():
         name = shorten(key, 20)
@@ -103,7 +105,7 @@ def _tensors(report: Report, width: int, show_all: bool) -> Table:
     shown, others = (rows, []) if show_all or len(rows) <= LARGEST + 1 else (rows[:LARGEST], rows[LARGEST:])
     cells: list[list[str]] = [[row.name, *_figures([row], report.file_bytes)] for row in shown]
     if others:
-        cells.append([f"{len(others)} others", *_figures(others, report.file_bytes)])
+        cells.append([counted(len(others), "other"), *_figures(others, report.file_bytes)])
     rest = report.file_bytes - sum(map(_bytes, rows))
     what = "graph, directory" if report.kind == "dcz" else "graph"
     blank = [""] * (len(FIGURES) - 2)
@@ -127,7 +129,7 @@ def _tree(report: Report, width: int, show_all: bool) -> Table:
                 add(child, depth + 1, safe(child.label) or "(itself)")
         if small:
             rows = [row for child in small for row in child.rows]
-            name = " " * INDENT * (depth + 1) + f"{len(rows)} others"
+            name = " " * INDENT * (depth + 1) + counted(len(rows), "other")
             cells.append([name, *_figures(rows, report.file_bytes)])
 
     if report.rows:
@@ -167,7 +169,7 @@ def explained(limits: Sequence[Limit], report: Report, show_all: bool = False) -
             print_commands(screen, "", [remake.command(report, source, limit.options)], 2 * INDENT)
             told.add(limit.options)
     if others := limits[len(shown) :]:
-        screen.print(f"{len(others)} others  {sum(limit.nbytes for limit in others):,} bytes")
+        screen.print(f"{counted(len(others), 'other')}  {sum(limit.nbytes for limit in others):,} bytes")
 
 
 def energies(found: Energy) -> None:
@@ -202,7 +204,7 @@ def histograms(shares: dict[str, list[tuple[float, float]]]) -> None:
         screen.print("none of these tensors has shared values")
     room = min(BAR, screen.width - 24)
     for name, pairs in shares.items():
-        figures = f": {len(pairs)} shared values from {pairs[0][0]:.4g} to {pairs[-1][0]:.4g}"
+        figures = f": {counted(len(pairs), 'shared value')} from {pairs[0][0]:.4g} to {pairs[-1][0]:.4g}"
         screen.print(shorten(name, screen.width - len(figures)) + figures)
         step = -(-len(pairs) // MAX_BARS)
         groups = [pairs[start : start + step] for start in range(0, len(pairs), step)]

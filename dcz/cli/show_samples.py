@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..evaluation.image_samples import ImageSamples
 from ..evaluation.sound_samples import SoundSamples
 from ..evaluation.text_samples import TextSamples
+from ..text import counted
 from .common import printable, size
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def told(made: Made, output: str, quiet: bool) -> str:
 def _array(name: str, array: "np.ndarray") -> str:
     shape = " x ".join(map(str, array.shape[1:]))
     what = " ".join(filter(None, (str(array.dtype), shape)))
-    return f"{len(array):,} samples of {printable(name)!r}, {what}, {size(array.nbytes)}"
+    return f"{counted(len(array), 'sample')} of {printable(name)!r}, {what}, {size(array.nbytes)}"
 
 
 def _channels(made: ImageSamples) -> list[str]:

@@ -1,5 +1,7 @@
 """`dcz verify`"""
 
+import re
+
 import click
 
 from .common import (
@@ -16,9 +18,16 @@ from .common import (
     threads,
     warn,
 )
+from .sections import sectioned
+
+SECTIONS = {
+    "How deep": ("deep", "sha256"),
+    "Comparison": ("against", "data", "min_agreement", "output"),
+    "Run": ("max_bytes", "threads"),
+}
 
 
-@click.command("verify")
+@click.command("verify", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
 @click.option("--deep", is_flag=True, help="Decode with a second Huffman engine too, and have onnx.checker look.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="Compare tensors and outputs with this model.")
@@ -56,7 +65,9 @@ def command(
     \b
     Example:
       dcz verify model.dcz
-      dcz verify model.dcz --deep --against model.onnx --data samples.npz --min-agreement 98%
+      dcz verify model.dcz --deep --against model.onnx --data samples.npz
+      dcz verify model.dcz --against model.onnx --data samples.npz \\
+        --min-agreement 98%
     """
     from ..arguments import as_percent
     from ..errors import InvalidArgument
@@ -70,6 +81,8 @@ def command(
     if sha256 is not None:
         from ..files import sha256 as digest
 
+        if not re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", sha256):
+            raise InvalidArgument(f"--sha256 is 64 hexadecimal digits, as `sha256sum FILE` prints them, not {sha256!r}")
         found = digest(file)
         if found != sha256.strip().lower():
             click.echo(f"dcz: {printable(file)}: has the SHA-256 {found}, not the one given", err=True)

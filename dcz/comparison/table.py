@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from ..display.html import page
 from ..evaluation.evaluate import Evaluation
-from ..text import cells, markdown_code, printable, shorten, wrapped
+from ..evaluation.metrics import distance
+from ..text import cells, counted, markdown_code, printable, shorten, wrapped
 from .changes import Diff, Side, TensorChange
 
 LARGEST = 20  # rows that are shown, unless more are asked for
@@ -36,7 +37,7 @@ def headline(diff: Diff) -> str:
     changed = sum(row.kind != "same" for row in diff.tensors)
     return (
         f"{printable(old.path)} -> {printable(new.path)}: {old.file_bytes:,} -> {new.file_bytes:,} bytes ({change}), "
-        f"{changed} of {len(diff.tensors)} tensors changed"
+        f"{changed} of {counted(len(diff.tensors), 'tensor')} changed"
     )
 
 
@@ -133,16 +134,16 @@ def _total(diff: Diff) -> TensorChange:
 
 def _shown(diff: Diff, largest: int | None) -> list[TensorChange]:
     shown, others = _rows(diff, largest)
-    return [*shown, *([_sum(others, f"{len(others)} others")] if others else []), _total(diff)]
+    return [*shown, *([_sum(others, counted(len(others), "other"))] if others else []), _total(diff)]
 
 
 def notes(diff: Diff) -> list[str]:
     """What has to be known to read it, and what the answers did."""
     found = []
     if diff.folded:
-        found.append(f"values are compared with {diff.folded} BatchNormalizations folded on both sides")
+        found.append(f"values are compared with {counted(diff.folded, 'BatchNormalization')} folded on both sides")
     if diff.snapped:
-        found.append(f"values are compared with {diff.snapped} weights on the grids of their QuantizeLinear")
+        found.append(f"values are compared with {counted(diff.snapped, 'weight')} on the grids of their QuantizeLinear")
     if not diff.differs:
         found.append("nothing differs")
     if diff.answers is not None:
@@ -152,13 +153,13 @@ def notes(diff: Diff) -> list[str]:
 
 def answers(result: Evaluation) -> str:
     """How the answers changed, in a sentence."""
-    far = "equal" if result.decibels == math.inf else f"{result.decibels:.1f} dB"
+    far = distance(math.nan if result.decibels is None else result.decibels)
     if result.disagreements is not None and result.agreement is not None:
         same = f"{100 * result.agreement:.2f}% of {result.answers or result.samples:,} agree by {result.measure}"
         same += f", {result.disagreements:,} changed"
     else:
         same = f"{result.measure} {result.score or 0:.6g}"
-    return f"answers on {result.samples:,} samples, output {printable(result.output)}: {same}; {far}"
+    return f"answers on {counted(result.samples, 'sample')}, output {printable(result.output)}: {same}; {far}"
 
 
 # -- text --------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 from ..arguments import check_flag, check_metadata
 from ..display.progress import Progress, shown
 from ..errors import CorruptFile
+from ..file_kinds import check_onnx
 from ..files import check_output, replacing
 from ..format.container import Archive
 from ..parallel import thread_count
@@ -91,6 +92,7 @@ def compress_known(
     check_flag(resume, "resume")
     check_metadata(metadata)
     chosen, threads = as_plan(plan, options), thread_count(threads)
+    check_onnx(model)
     check_output(output, force)
     packing, notes = Packing(model, chosen, grids), Notes(warn)
     check_output(output, force, inputs=packing.files)

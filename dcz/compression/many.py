@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import SEVERAL, FileAccess, InvalidArgument, exit_code, message
 from ..format.container import Archive
+from ..text import counted
 from .compress import compress as compress_one
 
 SUFFIX = ".onnx"  # of the models in a folder
@@ -80,7 +81,7 @@ def compress_all(
         try:
             outcomes.append(_outcome(model, output, compress))
         except KeyboardInterrupt as error:
-            error.add_note(f"{len(outcomes)} of {len(targets)} models were dealt with before it")
+            error.add_note(f"{len(outcomes)} of {counted(len(targets), 'model')} were dealt with before it")
             raise
         if done is not None:
             done(outcomes[-1])

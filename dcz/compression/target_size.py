@@ -21,6 +21,7 @@ from ..codec.quality import DECIBELS_PER_BIT
 from ..display.progress import Progress, shown
 from ..encoded import Record, RecordInfo
 from ..errors import InvalidArgument
+from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, overlay
@@ -112,6 +113,7 @@ def compress_to_size(
     quality meets the budget, with the size of the smallest file; an older `output` stays as it was.
     """
     is_file = isinstance(model, (str, os.PathLike)) and os.path.exists(model)
+    check_onnx(model)
     check_output(output, force, inputs=[model] if is_file else [])
     check_flag(resume, "resume")
     budget = _budget(model, parse_limit(max_bytes), ratio)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InvalidArgument, UnsuitableModel
+from ..text import counted
 from . import drawn, runtime
 from .differences import Comparison, DifferenceSums
 from .samples import Samples
@@ -83,7 +84,8 @@ def batches(path: str | os.PathLike[str], model: runtime.Session, samples: Sampl
         yield {name: np.array(array) for name, array in arrays.items()}  # inputs without a batch axis belong together
         return
     if fixed and length % size:
-        raise InvalidArgument(f"{samples.path}: {length} samples do not fill the model's batches of {size}")
+        found = counted(length, "sample does", "samples do")
+        raise InvalidArgument(f"{samples.path}: {found} not fill the model's batches of {size}")
     for start in range(0, length, size):
         part = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
         yield {name: np.array(array[part] if array.ndim else array) for name, array in arrays.items()}

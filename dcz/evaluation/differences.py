@@ -41,7 +41,7 @@ class OutputDifference:
     """How one output of two models differs over all samples.
 
     `decibels`: the mean square of the first over that of the difference; inf where equal, nan where there was nothing
-    to compare. `largest`: the largest absolute difference. `measure`: the name of the measure that fits the output.
+    to compare, or no number. `largest`: the largest absolute difference. `measure`: the name of what fits the output.
     `score`: 1 where nothing changed: the share of equal answers, the mean cosine, or 1 less the relative error;
     `agreement`: the same where it is a share, else None. Both are None where the inputs were drawn and the original's
     answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one. `worst_channels`:
@@ -76,6 +76,8 @@ class OutputDifference:
             return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}"
         if self.measure == COSINE.name:
             return f"mean cosine {self.score:.6f} over {count}"
+        if math.isnan(self.decibels):
+            return f"{self.measure}: no figure, for the answers are no numbers"
         where = "" if self.worst_channels is None else f" in {self.worst_channels.describe()}"
         return f"{self.measure} {100 * self.relative_error:.3g} %{where} over {count}"
 
@@ -127,6 +129,7 @@ class DifferenceSums:
         self.first: np.ndarray | None = None
         self.answer_counts: Counter[Any] = Counter()
         self.channels = ChannelSums()
+        self.entries, self.numbers = 0, 0  # that were compared, and those that are numbers in one model at least
 
     def add(self, x: Any, y: Any, samples: int | None = None) -> None:
         """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
@@ -168,7 +171,9 @@ class DifferenceSums:
 
     def _add_distance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Add to the sums of squares; how far each entry of float64 arrays is from the other's."""
-        equal = (x == y) | (np.isnan(x) & np.isnan(y))
+        blank = np.isnan(x) & np.isnan(y)
+        equal = (x == y) | blank
+        self.entries, self.numbers = self.entries + x.size, self.numbers + x.size - int(blank.sum())
         distance = np.zeros(x.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             distance[~equal] = np.abs(x[~equal] - y[~equal])
@@ -259,14 +264,15 @@ class DifferenceSums:
         if not self.answers and not self.rows and not self.reshaped:
             return OutputDifference(output, np.nan, np.nan, None, 0)
         measure = self.measure or RELATIVE
-        decibels, worst = sqnr(self.signal, self.noise), None
+        are_numbers = not self.entries or self.numbers > 0
+        decibels, worst = sqnr(self.signal, self.noise) if are_numbers else np.nan, None
         if self.reshaped or measure == ROWS:
             measure, samples = ROWS, round(self.rows)
             score = self.matched / self.rows if self.rows else 0.0
         elif measure in (RELATIVE, COPY):
             worst = self.channels.worst() if measure == RELATIVE else None
             lowest = decibels if worst is None else worst.decibels
-            samples, score = self.answers, max(0.0, 1 - 10 ** (-lowest / 20))
+            samples, score = self.answers, max(0.0, 1 - 10 ** (-lowest / 20)) if are_numbers else 0.0
         else:
             samples, score = self.answers, self.score / self.answers
         varies = self._varies(measure)

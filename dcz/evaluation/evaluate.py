@@ -21,6 +21,7 @@ import numpy as np
 from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..parallel import thread_count
+from ..text import counted
 from . import differences, metrics, runtime
 from .channel_groups import ChannelGroup
 from .given import Data, Labels, as_samples, with_labels
@@ -145,7 +146,7 @@ def _evaluate(
     count = predictor.samples.count
     if reference is not None and reference.samples.count != count:
         raise InvalidArgument(
-            f"{samples.path}: has {count} samples for {predictor.path}, and {reference.samples.count} for "
+            f"{samples.path}: has {counted(count, 'sample')} for {predictor.path}, and {reference.samples.count} for "
             f"{reference.path}"
         )
     size = batch_size or predictor.fixed_batch or runtime.BATCH
@@ -253,9 +254,9 @@ class _AgreementMetrics:
         """Both models' answers for the same samples; raises InvalidArgument where their classes differ in number."""
         if rows.shape != reference_rows.shape:
             raise InvalidArgument(
-                f"{self.predictor.path} has {rows.shape[1]} classes in output {self.predictor.output!r}, "
-                f"{self.reference.path} {reference_rows.shape[1]} in {self.reference.output!r}; give two models of the "
-                "same classes, or name an output"
+                f"{self.predictor.path} has {counted(rows.shape[1], 'class', 'classes')} in output "
+                f"{self.predictor.output!r}, {self.reference.path} {reference_rows.shape[1]} in "
+                f"{self.reference.output!r}; give two models of the same classes, or name an output"
             )
         answered = metrics.has_top_class(rows) & metrics.has_top_class(reference_rows)
         self.disagreements += int((~(metrics.same_top_class(rows, reference_rows) & answered)).sum())

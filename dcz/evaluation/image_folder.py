@@ -112,6 +112,7 @@ def _decoded(file: Path, channels: int) -> Iterator[Any]:
 def _files(folder: Path) -> list[Path]:
     """The images below a folder, by their paths."""
     try:
+        os.scandir(folder).close()  # rglob takes one that is not there, or cannot be read, for an empty one
         files = sorted(each for each in folder.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
     except OSError as error:
         raise FileAccess(f"{folder}: cannot be read: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..text import counted
 from . import metrics, runtime
 from .predictor import Predictor
 from .preprocessing import PRESETS, Preprocessing
@@ -106,8 +107,8 @@ def doubts(answers: Mapping[str, Answers], count: int, path: str) -> Iterator[st
     tells_more |= answers[best].confidence > own.confidence + SURER
     if own.one_class >= ONE_CLASS:
         yield (
-            f"{path} gives class {own.frequent} to {own.one_class:.0%} of {count} images: the preprocessing may be "
-            "wrong, or all of them show the same"
+            f"{path} gives class {own.frequent} to {own.one_class:.0%} of {counted(count, 'image')}: the preprocessing "
+            "may be wrong, or all of them show the same"
         )
     if best and tells_more:
         other = answers[best]

@@ -121,6 +121,13 @@ def sqnr(signal: float, noise: float) -> float:
         return float(10 * np.log10(signal / noise))
 
 
+def distance(decibels: float) -> str:
+    """How far answers are from others, in words."""
+    if np.isnan(decibels):
+        return "no numbers to compare"
+    return f"{decibels:.1f} dB" if np.isfinite(decibels) else "equal" if decibels > 0 else "other shapes or no numbers"
+
+
 @dataclass(frozen=True)
 class Measure:
     """What a kind of output is judged by: a name for people and JSON, and for classes the axis along which they lie.

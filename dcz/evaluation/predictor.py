@@ -16,6 +16,7 @@ from .. import files
 from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import is_dcz
 from ..reading.decompress import decompress
+from ..text import counted
 from . import runtime
 from .compare import graph_kinds
 from .kinds import GraphKinds
@@ -106,7 +107,8 @@ class Predictor:
             which = "no output is" if self.output is None else f"output {self.output!r} is not"
             shapes = ", ".join(f"{name!r} {_dtype_and_shape(value)}" for name, value in outputs.items())
             raise InvalidArgument(
-                f"{self.path}: {which} one row of two or more floats a sample; for {size} samples it gives {shapes}"
+                f"{self.path}: {which} one row of two or more floats a sample; for {counted(size, 'sample')} it gives "
+                f"{shapes}"
             )
         return rows[: len(indices)].astype(np.float64)
 

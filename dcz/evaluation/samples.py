@@ -26,6 +26,7 @@ import numpy as np
 from .. import file_kinds
 from ..errors import FileAccess, InvalidArgument
 from ..files import check_output, replacing
+from ..text import counted
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
 _NPY = b"\x93NUMPY"
@@ -60,7 +61,7 @@ class Samples:
         for name, length in lengths.items():
             if length != lengths[first]:
                 raise InvalidArgument(
-                    f"{self.path}: {lengths[first]} samples of {first!r} and {length} of {name!r}; "
+                    f"{self.path}: {counted(lengths[first], 'sample')} of {first!r} and {length} of {name!r}; "
                     "arrays must have the same length along their first axis"
                 )
         if not lengths[first]:
@@ -225,7 +226,9 @@ def read_labels(
         )
     array = array.reshape(-1)
     if len(array) != count:
-        raise InvalidArgument(f"{where}: {len(array)} labels for {count} samples of {samples.path}")
+        raise InvalidArgument(
+            f"{where}: {counted(len(array), 'label')} for {counted(count, 'sample')} of {samples.path}"
+        )
     last = np.iinfo(np.int64).max if classes is None else classes - 1
     misfits = (array < 0) | (array > last)
     if misfits.any():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from .. import shell
+from ..errors import UnsuitableModel
 from .signatures import Kind, kind_of
 
 HEAD = 4096  # bytes of a file that are looked at
@@ -25,6 +26,15 @@ def mistaken(path: str | os.PathLike[str], head: bytes | None = None) -> str | N
     `head`: its first HEAD bytes or more, read from it where they are not given. None also where it cannot be read.
     """
     return _told(path, head, lambda kind: True)
+
+
+def check_onnx(model: object) -> None:
+    """Raise UnsuitableModel where `model` is the path of a file of another kind: before a command looks at its output,
+    and before any work."""
+    if not isinstance(model, (str, os.PathLike)) or not os.path.isfile(model):  # of a pipe nothing is read twice
+        return
+    if (found := mistaken(model)) is not None:
+        raise UnsuitableModel(f"{os.fspath(model)}: not an ONNX model but {found}")
 
 
 def instead_of_data(path: str | os.PathLike[str]) -> str | None:
@@ -53,6 +63,8 @@ def instead_of_dcz(path: str | os.PathLike[str]) -> str | None:
         with open(path, "rb") as file:
             head = file.read(HEAD)
     except (OSError, ValueError):
+        return None
+    if head.startswith(b"\x89DCZ"):  # a damaged one
         return None
     if (found := mistaken(path, head)) is None and is_onnx(head):
         return f"an ONNX model: `dcz compress {shell.path(path)}` makes a .dcz file"

@@ -102,6 +102,7 @@ _KINDS: tuple[tuple[Callable[[bytes], bool], Kind], ...] = (
             stands_in=True,
         ),
     ),
+    (_starts(b"\x89DCZ"), Kind("a .dcz file already", "`dcz decompress {path}` gives the ONNX model of it")),
     (_flatbuffer(b"ORTM"), Kind("a model in ONNX Runtime's own format (.ort)", code=_ORT_TO_ONNX)),
     (
         _flatbuffer(b"TFL3"),

@@ -20,6 +20,7 @@ MIN_SYMMETRIC = 16
 MAX_DENSITY = 0.5  # of a bank of filters that rise once and fall once
 MAX_BAND_DENSITY = 1 / 8  # of one whose filters have any form
 MIN_MOVES = 0.7  # of a bank's filters, which begin elsewhere than the one before
+FLAT = 1e-5  # of the greatest magnitude: numbers that differ by less are constant
 LOBE = 3  # half the width of the main lobe of a common window, in bins of a DFT of its length
 
 
@@ -69,11 +70,12 @@ def _mostly(sample: np.ndarray, is_such: Callable[[np.ndarray], bool], least: in
 
 
 def _is_sinusoid(row: np.ndarray) -> bool:
-    """Whether a filter's energy lies in one lobe of its spectrum, as that of a sinusoid under a window does."""
+    """Whether a filter's energy, but for its mean, lies in one lobe of its spectrum: that of a windowed sinusoid."""
     (there,) = np.nonzero(np.abs(row) > 1e-3)
     row = row[there[0] : there[-1] + 1]
-    if len(row) < MIN_PERIODIC:
+    if len(row) < MIN_PERIODIC or np.ptp(row) <= FLAT:
         return False
+    row = row - row.mean()  # weights about one value are no oscillation
     size = 4 * len(row)
     power = np.square(np.abs(np.fft.rfft(row, size)))
     peak, half = int(power.argmax()), math.ceil(LOBE * size / len(row))
@@ -82,7 +84,7 @@ def _is_sinusoid(row: np.ndarray) -> bool:
 
 def _is_symmetric(row: np.ndarray) -> bool:
     """Whether a filter is its own mirror image, as filters of linear phase are, and is not constant."""
-    return bool(np.abs(row - row[::-1]).max() <= 1e-5 and np.ptp(row) > 1e-5)
+    return bool(np.abs(row - row[::-1]).max() <= FLAT and np.ptp(row) > FLAT)
 
 
 def _is_bank(filters: np.ndarray, sample: np.ndarray) -> bool:

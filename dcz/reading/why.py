@@ -1,6 +1,6 @@
 """What keeps the tensors of a file as large as they are, and the options that would make each smaller.
 
-    limits("net.dcz")[0]   ->   Limit("fc1.weight", 9_120, "5.3 bits a weight, 32 shared values, none of them zero",
+    limits("net.dcz")[0]   ->   Limit("fc1.weight", 9_120, "5.3 bits a weight, 32 shared values, none zero",
                                       "--quality 30")
 
 Who reads a tensor is in the graph, how it is coded in its record. Decoded is only what stays exact and might not:
@@ -19,6 +19,7 @@ from ..format.container import Archive
 from ..plan import Plan, Settings
 from ..plan import load as load_plan
 from ..tensor import Tensor
+from ..text import counted
 from .decompress import decode_tensor, skeleton
 from .inspect import Report, TensorReport, inspect
 
@@ -172,9 +173,12 @@ class Explained:
             more = row.parts.get("index", 0) > MUCH_INDEX * row.huffman or share < DENSE
             return f"{share:.1%} kept: {width}", _sparser(1 - share) if more else _coarser(self._settings)
         if row.parts.get("codebook", 0) + row.parts.get("tables", 0) > row.parts.get("weights", 0):
-            return f"its codebook takes more than its codes: {row.entries:,} shared values", "--codebook float16"
-        zeros = "" if row.kept is None else ", none of them zero"
-        return f"{bits:.1f} bits a weight, {row.entries:,} shared values{zeros}", _coarser(self._settings)
+            return (
+                f"its codebook takes more than its codes: {counted(row.entries or 0, 'shared value')}",
+                "--codebook float16",
+            )
+        zeros = "" if row.kept is None else ", none zero"
+        return f"{bits:.2f} bits a weight, {counted(row.entries or 0, 'shared value')}{zeros}", _coarser(self._settings)
 
 
 def _whole(dtype: str, operators: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from ..display import html
 from ..encoded import ENCODINGS
 from ..format.container import Archive
+from ..text import counted, times
 
 SHOWN = 10  # tensors in a notebook
 
@@ -66,11 +67,14 @@ class WrittenFile:
 
     def __repr__(self) -> str:
         found = "".join(f", {name} {_figure(value)}" for name, value in self.measured.items())
-        return f"<{self.path}: {self.file_bytes:,} bytes, {self.ratio:.2f} times smaller{found}>"
+        return f"<{self.path}: {self.file_bytes:,} bytes, {times(self.source_bytes, self.file_bytes)}{found}>"
 
     def _repr_html_(self) -> str:
         facts = [
-            ("file", f"{self.file_bytes:,} bytes, {self.ratio:.2f} times smaller than {self.source_bytes:,}"),
+            (
+                "file",
+                f"{self.file_bytes:,} bytes, {times(self.source_bytes, self.file_bytes)} than {self.source_bytes:,}",
+            ),
             ("settings", self.settings),
             *((name, _figure(value)) for name, value in self.measured.items()),
             *(("note", note) for note in self.notes),
@@ -79,7 +83,7 @@ class WrittenFile:
         rows = [_row(tensor) for tensor in largest[:SHOWN]]
         if rest := largest[SHOWN:]:
             nbytes, file_bytes = (sum(getattr(each, name) for each in rest) for name in ("nbytes", "file_bytes"))
-            rows.append([f"{len(rest)} others", "", f"{nbytes:,}", f"{file_bytes:,}", ""])
+            rows.append([counted(len(rest), "other"), "", f"{nbytes:,}", f"{file_bytes:,}", ""])
         return html.page(str(self.path), facts, ["tensor", "shape", "bytes", "in the file", "encoding"], rows)
 
 

@@ -6,7 +6,7 @@ from ..display.elements import Html, tag
 from ..reading.distributions import Distribution, Histogram
 from ..reading.inspect import TensorReport
 from ..reading.prefixes import Node
-from ..text import shorten
+from ..text import counted, shorten
 from ..text import size as size_of
 from .treemap import Rect, Size, Tile, tiles
 
@@ -100,9 +100,11 @@ def value_chart(values: Histogram, found: Distribution, of_model: bool) -> Html:
     kind = "of the model" if of_model else "as decoded"
     words = f"Weights {kind}, from {values.low:.4g} to {values.high:.4g}"
     if found.entries:
-        words += f"; {len(found.entries)} shared values" + (", before the scales of rows" if found.has_scales else "")
+        words += f"; {counted(len(found.entries), 'shared value')}" + (
+            ", before the scales of rows" if found.has_scales else ""
+        )
     if values.outside:
-        words += f"; {values.outside} are not finite"
+        words += f"; {counted(values.outside, 'is', 'are')} not finite"
     parts = [
         tag("path", d=_bars(values.counts, 0, CHART_WIDTH, base, base - 4), class_="bars"),
         tag("path", d=ticks, class_="ticks") if ticks else None,

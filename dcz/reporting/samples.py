@@ -1,6 +1,7 @@
 """The samples whose answers changed."""
 
 from ..display.elements import Html, tag
+from ..text import counted
 from .gather import Facts
 from .thumbnails import data_url
 
@@ -11,7 +12,7 @@ def changed_list(facts: Facts) -> Html | None:
     if changes is None:
         return None
     if not changes.count:
-        return tag("p", f"None of {changes.samples:,} samples has another answer in {changes.output}.")
+        return tag("p", f"None of {counted(changes.samples, 'sample')} has another answer in {changes.output}.")
     shown = []
     for change in changes.changed:
         picture = None
@@ -24,5 +25,6 @@ def changed_list(facts: Facts) -> Html | None:
         shown.append(tag("li", picture, words))
     more = f" The first {len(shown)} are shown." if changes.count > len(shown) else ""
     where = f"in {changes.output}, by {changes.measure}.{more}"
-    intro = f"{changes.count:,} of {changes.samples:,} samples have another answer {where}"
+    have = "has" if changes.count == 1 else "have"
+    intro = f"{changes.count:,} of {counted(changes.samples, 'sample')} {have} another answer {where}"
     return Html(tag("p", intro) + tag("ol", shown, class_="samples"))

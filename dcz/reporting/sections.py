@@ -3,9 +3,10 @@
 import math
 
 from ..display.elements import Html, tag
+from ..evaluation.metrics import distance
 from ..reading.distributions import Distribution
 from ..reading.inspect import PURPOSES, TensorReport
-from ..text import size
+from ..text import counted, size
 from .figures import count_chart, stacked, treemap, value_chart
 from .gather import MOST_DRAWN, Facts
 from .samples import changed_list
@@ -44,7 +45,7 @@ def cards(facts: Facts) -> Html:
     found = [_card("Size", size(report.file_bytes), f"{report.file_bytes:,} bytes")]
     if report.ratio:
         found.append(_card("Times smaller", f"{report.ratio:.2f}", f"than {report.source_bytes or 0:,} bytes"))
-    found.append(_card("Tensors", f"{len(report.rows):,}", f"{report.total.elements:,} values"))
+    found.append(_card("Tensors", f"{len(report.rows):,}", counted(report.total.elements, "value")))
     if facts.weights is not None:
         same = facts.weights.decibels == math.inf
         found.append(_card("Weights", "the same" if same else f"{facts.weights.decibels:.1f} dB", "signal to error"))
@@ -120,13 +121,7 @@ def answers(facts: Facts) -> Html | None:
         return None
     rows = []
     for output in facts.verified.outputs:
-        far = (
-            "equal"
-            if output.decibels == math.inf
-            else f"{output.decibels:.1f} dB"
-            if math.isfinite(output.decibels)
-            else ""
-        )
+        far = distance(output.decibels)
         words = output.describe() if output.samples else "nothing to compare"
         rows.append(tag("tr", tag("td", output.output), tag("td", words, class_="l w"), tag("td", far)))
     head = tag("tr", [tag("th", "Output", scope="col"), tag("th", "Answers", scope="col", class_="l"),
@@ -150,9 +145,10 @@ def errors(facts: Facts) -> Html | None:
     names = ("Tensor", "", "All weights, dB", "Typical ones", "Worst row")
     head = tag("tr", [tag("th", name, scope="col") if name else tag("td", "") for name in names])
     table = _wide(tag("table", tag("thead", head), tag("tbody", rows)), "Error by layer")
-    same = len(facts.differences) - len(changed)
     more = f" The {WORST} worst are shown, the table below has all." if len(changed) > WORST else ""
-    intro = f"Signal to error of {len(changed)} tensors, the worst first; {same} are bit for bit the same.{more}"
+    others = counted(len(facts.differences) - len(changed), "is", "are")
+    shown = counted(len(changed), "tensor")
+    intro = f"Signal to error of {shown}, the worst first; {others} bit for bit the same.{more}"
     return section("Error by layer", tag("p", intro, class_="soft"), table)
 
 
@@ -251,7 +247,7 @@ def _details(facts: Facts, number: int, row: TensorReport, found: Distribution) 
     original = facts.originals.get(row.name)
     charts = [value_chart(original or found.decoded, found, original is not None)]
     if found.code_counts and found.code_entropy is not None:
-        words = f"Codes: {len(found.entries)} shared values, by value; entropy {found.code_entropy:.2f} bits"
+        words = f"Codes: {counted(len(found.entries), 'shared value')}, by value; entropy {found.code_entropy:.2f} bits"
         if row.weight_bits_huffman is not None:
             words += f", coded in {row.weight_bits_huffman:.2f}"
         charts.append(count_chart(found.code_counts, words, f"{found.entries[0]:.3g}", f"{found.entries[-1]:.3g}"))

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import DczError, InvalidArgument
+from ..text import counted
 from .pytorch import torch
 
 
@@ -62,7 +63,7 @@ class Batches:
         count = lengths.pop()
         for each in labels.values() if isinstance(labels, Mapping) else [labels]:
             if each is not None and (each.ndim == 0 or len(each) != count):
-                raise InvalidArgument(f"{len(each) if each.ndim else 'no'} labels for {count} samples")
+                raise InvalidArgument(f"{len(each) if each.ndim else 'no'} labels for {counted(count, 'sample')}")
         if size < 1:
             raise InvalidArgument(f"a batch holds one sample at least, not {size}")
         self.arrays, self.labels, self.size, self.seed, self.shuffle = arrays, labels, size, seed, shuffle

@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..evaluation import image_folder
 from ..evaluation.samples import Samples, find_labels, open_samples, read_labels
+from ..text import counted
 from .batches import Batches, BatchStream
 from .images import image_axes
 from .network import Network
@@ -139,7 +140,7 @@ def _read_targets(labels: str | os.PathLike[str], samples: Samples, count: int) 
     if array.dtype.kind not in "iuf":
         raise InvalidArgument(f"{where}: labels are numbers, not {array.dtype}")
     if array.ndim == 0 or len(array) != count:
-        raise InvalidArgument(f"{where}: {len(array) if array.ndim else 'no'} labels for {count} samples")
+        raise InvalidArgument(f"{where}: {len(array) if array.ndim else 'no'} labels for {counted(count, 'sample')}")
     return array
 
 

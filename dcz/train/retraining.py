@@ -23,6 +23,7 @@ from ..compression.options import AnyPlan, Notes
 from ..display import progress as display
 from ..errors import InvalidArgument
 from ..evaluation.given import Batch, Data, Labels
+from ..file_kinds import check_onnx
 from ..files import check_output, remove
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from ..reading.written import OfFile, WrittenFile, written
@@ -142,6 +143,7 @@ def retrain(
     recipe, plan = _with_options(recipe, plan, options)
     warn = Notes(warn)
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
+    check_onnx(model)
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
     with torch_threads(recipe.threads), _shown(progress) as report:
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)

@@ -23,6 +23,7 @@ from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
+from ..text import counted
 from .criteria import Criterion
 from .session import TuningSession
 from .trials import CalibratedTrial, CalibratedValues
@@ -104,8 +105,8 @@ def _nearer(session: TuningSession, best: CalibratedValues, found: DataFree, ind
         return None
     return replace(
         found,
-        reason=f"without calibration the answers to {len(indices)} samples are nearer to the original's (divergence "
-        f"{data_free:.3g}, calibrated {calibrated:.3g}): that file was kept",
+        reason=f"without calibration the answers to {counted(len(indices), 'sample')} are nearer to the original's "
+        f"(divergence {data_free:.3g}, calibrated {calibrated:.3g}): that file was kept",
     )
 
 

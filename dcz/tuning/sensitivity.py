@@ -27,6 +27,7 @@ from ..evaluation.given import Data
 from ..files import check_output, replacing
 from ..parallel import thread_count
 from ..plan import Plan, Settings, quoted
+from ..text import counted
 from .session import TuningSession
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Sensitivity:
                 *_setting_lines(rule.settings),
             ]
         for row in self.rows:
-            lines += ["", f"# {row.elements:,} weights, about {row.bits_suggested:.1f} bits each", "[[rule]]"]
+            lines += ["", f"# {counted(row.elements, 'weight')}, about {row.bits_suggested:.1f} bits each", "[[rule]]"]
             lines += [f"match = {quoted(glob.escape(row.name))}", f"step = {row.step:.5g}"]
         return "\n".join(lines) + "\n"
 

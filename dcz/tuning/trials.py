@@ -16,6 +16,7 @@ from ..calibrate import allocate
 from ..errors import InvalidArgument
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.given import Labels, with_labels
+from ..text import counted
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, measure_file
 from .session import TuningSession
@@ -73,8 +74,8 @@ def check_sample_count(session: TuningSession) -> None:
     """Raise InvalidArgument where there are too few samples to calibrate with."""
     if session.sample_count < MIN_SAMPLES:
         raise InvalidArgument(
-            f"{session.predictor.samples.path}: {session.sample_count} samples; calibration wants {MIN_SAMPLES} at "
-            "least, better hundreds"
+            f"{session.predictor.samples.path}: {counted(session.sample_count, 'sample')}; calibration wants "
+            f"{MIN_SAMPLES} at least, better hundreds"
         )
 
 

@@ -22,6 +22,7 @@ from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
 from ..evaluation.given import Data, Labels
+from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
@@ -114,6 +115,7 @@ def tune(
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
     _check(max_bytes, ratio, max_drop, labels)
+    check_onnx(model)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
     with shown(progress, "calibrating", "tensors") as report:
         session = TuningSession(model, inputs, _check_default(as_plan(plan, options)), thread_count(threads))

@@ -44,7 +44,7 @@ def test_sentences(folder):
     )
     size, ratio = verdict.file_bytes, dcz.inspect("net.dcz").ratio
     assert [words.sentence(budget) for budget in verdict.budgets] == [
-        f"{size:,} bytes, {size - 1:,} bytes over the limit of 1 bytes",
+        f"{size:,} bytes, {size - 1:,} bytes over the limit of 1 byte",
         f"{ratio:.4g}, under the limit of 99",
         f"{size:,} bytes, limit 1,000,000 bytes",
     ]

@@ -85,7 +85,7 @@ def test_what_limits_each_encoding(folder):
     assert limited("net.onnx", "fc1.weight") == "float32 weights of Gemm, not compressed yet"
     assert limited("net.onnx", "fc1.bias") == "would stay exact: no weight of a layer, read by Gemm"
     row = next(row for row in dcz.inspect("net.dcz").rows if row.name == "fc1.weight")
-    bits = f"{8 * row.huffman / row.elements:.1f} bits a weight"
+    bits = f"{8 * row.huffman / row.elements:.2f} bits a weight"
     assert limited("net.dcz", "fc1.weight").startswith(bits) and "shared values" in limited("net.dcz", "fc1.weight")
     assert limited("net.dcz", "fc1.bias") == "exact, being no weight of a layer: read by Gemm"
     dcz.compress("net.onnx", "sparse.dcz", dcz.Settings(sparsity=0.9, bits=3), force=True)

@@ -580,12 +580,12 @@ def test_repeating_tensors_are_deflated_whole_and_the_user_is_told(run, tmp_path
     assert (tmp_path / "net.dcz").stat().st_size < (tmp_path / "net.onnx").stat().st_size / 20
 
 
-@pytest.mark.parametrize("command", [("compress", ""), ("decompress", ""), ("decompress", "."), ("report", "")])
+@pytest.mark.parametrize("command", ["compress", "decompress", "report"])
 def test_an_input_without_a_name_is_said_to_be_none(command, refuses):
-    refuses(command, 6, "is no file: give the path of one")
+    refuses((command, ""), 2, "is empty")
 
 
-@pytest.mark.parametrize("name", ["", ".", "/data", "../data"])
+@pytest.mark.parametrize("name", [".", "/data", "../data"])
 def test_a_name_for_data_that_is_a_path_is_refused(name, run, refuses, model):
     packed = model.with_suffix(".dcz")
     assert run("compress", model)[0] == 0

@@ -139,7 +139,7 @@ def test_every_failure_has_its_code_and_says_why(refuses, arguments, code, words
 def test_a_dcz_file_is_no_model_to_retrain(run):
     dcz.compress("net.onnx", "small.dcz")
     code, _, err = run("small.dcz", "--data", "train.npz", "--bits", "3", "-o", "out.dcz")
-    assert code == 3 and "small.dcz: is a .dcz file" in err and "decompress" in err
+    assert code == 3 and "small.dcz: not an ONNX model but a .dcz file" in err and "decompress" in err
 
 
 def test_few_samples_are_told_to_measure_nothing_and_idle_weights_may_stay(run):

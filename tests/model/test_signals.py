@@ -129,3 +129,11 @@ def test_cosines_behind_the_logarithm_are_signal_processing_too():
 def test_learned_filters_before_a_logarithm_are_weights():
     weights = {tensor.name for tensor in front_end(basis=models.normal(66, 1, 64)) if tensor.is_weight}
     assert weights == {"basis", "w"}
+
+
+@pytest.mark.parametrize("matrix", [
+    np.ones((64, 64)), np.full((64, 64), 0.3),
+    1 + 0.02 * np.random.default_rng(0).normal(size=(64, 64)),
+])  # fmt: skip
+def test_constants_and_weights_about_one_value_are_no_sinusoids(matrix):
+    assert signals.kind(matrix.astype(np.float32)) == ""

@@ -704,7 +704,7 @@ def test_a_graph_that_is_no_model_is_refused():
 
 def test_a_dcz_file_given_as_a_model_is_called_what_it_is(tmp_path):
     packed = dcz.compress(perceptron(), tmp_path / "net.dcz")
-    with pytest.raises(UnsuitableModel, match="net.dcz: is a .dcz file.*decompress"):
+    with pytest.raises(UnsuitableModel, match="net.dcz: not an ONNX model but a .dcz file.*decompress"):
         dcz.compress(packed, tmp_path / "again.dcz")
 
 
