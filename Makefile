@@ -19,6 +19,8 @@
 # make reproduce-large  AlexNet and VGG-16 at the paper's densities and bits, weights drawn (ten minutes; see examples/large/)
 # make large-model  a 6 GB transformer, drawn on the spot, compressed and decoded in 3 GB (see examples/streaming/; 16 GB of disk)
 # make scaling  time and memory from 1 M to 1 B weights, with a figure (see examples/streaming/; 10 GB of disk)
+# make browser  the reader in JavaScript and its page, by Node, and Chromium where there is one (two minutes; see
+#              examples/browser/); MODEL=net.onnx MODEL_OPTIONS='--labels net.txt' has it show another network
 # Each sets up what it needs in .venv. TORCH names the PyTorch to install, such as torch==2.13.0: `reproduce` needs it, and
 # with it `test` runs the tests of training, which are skipped otherwise.
 
@@ -30,8 +32,11 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
 DOCS ?= .docs
+JS = examples/browser
+MODEL ?=
+MODEL_OPTIONS ?=
 
-.PHONY: demo test lint format golden bench bench-accuracy bench-sentences corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling clean
+.PHONY: demo test lint format golden bench bench-accuracy bench-sentences corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling browser clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -104,6 +109,12 @@ large-model: $(VENV)/.test
 scaling: $(VENV)/.test
 	$(BIN)/python -m examples.streaming.scaling
 
+browser: $(VENV)/.test $(JS)/node_modules/.package-lock.json
+	$(BIN)/python -m examples.browser.prepare $(if $(MODEL),--model $(MODEL)) $(MODEL_OPTIONS)
+	cd $(JS) && npm run --silent check
+	cd $(JS) && DCZ_FILE=$(CURDIR)/build/browser/model.dcz DCZ_FLIPS=10000 npm test --silent
+	@echo 'to see it: node $(JS)/server.js --models build/browser'
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -134,9 +145,14 @@ $(DOCS)/.installed: setup.cfg
 	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -e '.[docs]'
 	touch $@
 
+$(JS)/node_modules/.package-lock.json: $(JS)/package-lock.json
+	@command -v npm > /dev/null || { echo 'no Node here, which make browser needs: install nodejs and npm, 20.12 or later'; exit 1; }
+	cd $(JS) && npm ci --silent
+	touch $@
+
 $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	$(PIP) install $(or $(TORCH),torch) && $(PIP) install -e '.[reproduce]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNCODEC) $(DOCS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(NNCODEC) $(DOCS) $(JS)/node_modules $(JS)/types build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
