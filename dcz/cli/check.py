@@ -1,6 +1,7 @@
 """`dcz check`"""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ import click
 from ..text import counted
 from .common import FILE, SHARE, printable, progress, quiet_option, threads
 from .sections import sectioned
+from .several import EITHER, PACKED, found, recursive_option
 
 if TYPE_CHECKING:
     from ..budget.config import Budgeted
@@ -38,6 +40,7 @@ class Growth(click.ParamType):
 
 
 SECTIONS = {
+    "Which files": ("recursive",),
     "Limits on size": ("max_size", "min_ratio", "max_tensor_size", "max_memory", "max_exact"),
     "Limit on growth": ("max_growth", "baseline", "update_baseline"),
     "Limits on answers": ("min_agreement", "against", "min_top1", "labels", "data"),
@@ -48,6 +51,7 @@ SECTIONS = {
 
 @click.command("check", cls=sectioned(SECTIONS))
 @click.argument("files", type=FILE, nargs=-1, metavar="[FILE]...")
+@recursive_option
 @click.option("--max-size", metavar="SIZE", help=SIZES["max_size"])
 @click.option("--min-ratio", type=float, metavar="R", help="How many times smaller than its source.")
 @click.option("--max-tensor-size", metavar="SIZE", help=SIZES["max_tensor_size"])
@@ -81,6 +85,7 @@ SECTIONS = {
 @quiet_option
 def command(
     files: tuple[str, ...],
+    recursive: bool,
     config: str | None,
     formats: tuple[str, ...],
     as_json: bool,
@@ -92,12 +97,14 @@ def command(
     """Hold FILEs (.dcz or .onnx, wildcards too) against budgets: exit code 0 where all hold, 1 where one is missed.
 
     Limits are those of the options, or those that dcz.toml or [tool.dcz] in pyproject.toml has for the files; without
-    FILEs, for all of its files. Under a miss stand the tensors that cause it, what limits each, and the command that
-    would mend it. In a GitHub workflow misses are annotated too, and a table goes into the job's summary.
+    FILEs, for all of its files. A folder stands for its .dcz files, or where it has none its models. Under a miss stand
+    the tensors that cause it, what limits each, and the command that would mend it. In a GitHub workflow misses are
+    annotated too, and a table goes into the job's summary.
 
     \b
     Example:
       dcz check model.dcz --max-size 7MB --min-ratio 30
+      dcz check models/ -r --max-size 7MB
       dcz check 'models/*.dcz' --max-growth 2% --baseline dcz-baseline.json
       dcz check --format text --format junit=report.xml
     """
@@ -105,6 +112,7 @@ def command(
     from . import check_output
 
     outputs = check_output.parse((*formats, *(["json"] if as_json else [])))
+    files = tuple(each for file in files for each in _models(file, recursive))
     entries = _entries(files, config, options, update_baseline)
     with progress("evaluating", quiet or not sys.stderr.isatty()) as report:
         verdicts = judge_all(entries, threads, report)
@@ -112,6 +120,12 @@ def command(
         verdicts = _update(entries, verdicts, whole=not files)
     check_output.publish(verdicts, outputs, quiet, single=len(files) == 1 and len(verdicts) == 1)
     raise click.exceptions.Exit(common_exit_code(verdicts))
+
+
+def _models(path: str, recursive: bool) -> list[str]:
+    """The files that an argument stands for: of a folder its .dcz files, or where it has none its models."""
+    files = list(found([path], EITHER, recursive))
+    return [file for file in files if Path(file).suffix.lower() in PACKED] or files
 
 
 def _entries(

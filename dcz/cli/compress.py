@@ -18,6 +18,7 @@ from .common import (
     threads,
 )
 from .sections import sectioned
+from .several import is_many, recursive_option
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and more for small and depthwise networks"
 
@@ -36,7 +37,7 @@ SECTIONS = {
 @click.argument("models", type=FILE, nargs=-1, required=True, metavar="MODEL...")
 @click.option("-o", "--output", type=FILE, help="The .dcz file of one MODEL; default: MODEL with the suffix .dcz.")
 @click.option("--output-dir", type=FILE, metavar="OUT", help="The folder of the .dcz files; made where it is missing.")
-@click.option("-r", "--recursive", is_flag=True, help="Of a folder MODEL: its subfolders, too.")
+@recursive_option
 @click.option("--preset", type=click.Choice(tuple(PRESETS)), help="A starting point: see above.")
 @click.option("--lossless", is_flag=True, help="Keep every tensor bit for bit.")
 @click.option(
@@ -189,7 +190,7 @@ def command(
         mode = modes.ByPlan(executor | common)
     else:
         mode = modes.ToBudget(goal | executor | common)
-    if len(models) > 1 or output_dir is not None or modes.is_folder(models[0]):
+    if is_many(models, output_dir):
         modes.compress_several(models, output, output_dir, recursive, mode, as_json)
     else:
         modes.compress_one(models[0], output or _beside(models[0]), mode, as_json)

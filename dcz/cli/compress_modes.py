@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from ..text import counted, size
-from .common import is_quiet, is_verbose, print_json, printable, warn
+from .common import is_quiet, is_verbose, print_json, warn
+from .several import tell_of_failure
 from .work import Work, say, shown
 
 if TYPE_CHECKING:
-    from ..compression.many import Outcome
     from ..compression.target_size import SizeTrial
     from ..evaluation.weight_errors import WeightError
+    from ..files.several import Outcome
     from ..tuning.distill import Distilled
     from ..tuning.trials import CalibratedTrial
     from ..tuning.tune import Tuned
@@ -152,11 +153,6 @@ def _trial(trial: "CalibratedTrial") -> str:
     return ", ".join(parts)
 
 
-def is_folder(path: ModelPath) -> bool:
-    """Whether a path is that of a folder."""
-    return os.path.isdir(path)
-
-
 def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
     """Compress one model, and print what became of it."""
     from ..reading.inspect import inspect
@@ -217,8 +213,9 @@ def compress_several(
     models: tuple[str, ...], output: str | None, output_dir: str | None, recursive: bool, mode: Mode, as_json: bool
 ) -> None:
     """Compress several models, print a table of their outcomes, and exit with the code of the failures."""
-    from ..compression.many import common_exit_code, compress_all, outputs
+    from ..compression.many import compress_all, outputs
     from ..errors import InvalidArgument
+    from ..files.several import common_exit_code
     from . import show_compress
 
     if output is not None:
@@ -236,7 +233,7 @@ def compress_several(
 
     def done(outcome: "Outcome") -> None:
         finished.append(outcome)
-        _tell_of_failure(outcome)
+        tell_of_failure(outcome)
 
     with shown(Work(mode.verb, mode.passes), is_quiet()) as work:
         work.set_parts([os.path.getsize(model) if model.is_file() else 0 for model in targets])
@@ -247,17 +244,3 @@ def compress_several(
     else:
         show_compress.outcomes(outcomes, is_quiet())
     raise click.exceptions.Exit(code)
-
-
-def _tell_of_failure(outcome: "Outcome") -> None:
-    """Print on stderr at once what went wrong with a model."""
-    import traceback
-
-    from ..errors import INTERNAL, message
-
-    if outcome.error is None:
-        return
-    if outcome.exit_code == INTERNAL and (is_verbose() or os.environ.get("DCZ_TRACEBACK")):
-        traceback.print_exception(outcome.error)
-    text, model = message(outcome.error), str(outcome.model)
-    say(f"dcz: error: {printable(text if model in text else f'{model}: {text}')}")

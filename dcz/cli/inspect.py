@@ -6,11 +6,13 @@ import click
 
 from .common import FILE, as_json, is_quiet, is_verbose, plan_option, print_json
 from .sections import sectioned
+from .several import EITHER, found, recursive_option
 
 if TYPE_CHECKING:
     from ..reading.inspect import Report
 
 SECTIONS = {
+    "Which files": ("recursive",),
     "What is shown": ("show_all", "as_tree", "paper", "histogram"),
     "Why so many bytes": ("why", "plan"),
     "Energy": ("energy", "on_chip"),
@@ -19,6 +21,7 @@ SECTIONS = {
 
 @click.command("inspect", cls=sectioned(SECTIONS))
 @click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@recursive_option
 @click.option("--all", "show_all", is_flag=True, help="All tensors, not the 20 largest.")
 @click.option("--tree", "as_tree", is_flag=True, help="In a tree by the prefixes of their names, as far as 1 % goes.")
 @click.option("--paper", is_flag=True, help="The paper's table: P, P+Q and P+Q+H.")
@@ -30,6 +33,7 @@ SECTIONS = {
 @as_json
 def command(
     files: tuple[str, ...],
+    recursive: bool,
     show_all: bool,
     as_tree: bool,
     paper: bool,
@@ -40,10 +44,11 @@ def command(
     on_chip: str | None,
     as_json: bool,
 ) -> None:
-    """Show where the bytes of FILE (.dcz or .onnx) go. Nothing is decoded, but by --why what stays exact.
+    """Show where the bytes of FILE (.dcz or .onnx; or a folder of them) go.
 
     The largest tensors come first: how many values each has, how many of them are kept (not zero), the bits that each
-    value takes in the file, and the bytes. --why names what limits each (of a plan, give that with --plan).
+    value takes in the file, and the bytes. --why names what limits each (of a plan, give that with --plan). Nothing
+    is decoded, but by --why what stays exact.
 
     \b
     Example:
@@ -63,18 +68,19 @@ def command(
     if histogram is not None:
         _histogram(files, histogram, as_json)
         return
+    files = tuple(found(files, EITHER, recursive))
     reports = [inspect(file) for file in files]
-    found: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for number, report in enumerate(reports):
         extra = _extra(report, plan if why else None, why, on_chip, energy)
         if as_json:
-            found.append(report.to_dict() | {key: _plain(value) for key, value in extra.items()})
+            told.append(report.to_dict() | {key: _plain(value) for key, value in extra.items()})
             continue
         if number and not is_quiet():
             click.echo()
         _show(report, extra, show_all or is_verbose(), as_tree, paper)
     if as_json:
-        print_json(found[0] if len(found) == 1 else {"files": found})
+        print_json(told[0] if len(told) == 1 else {"files": told})
 
 
 def _extra(report: "Report", plan: str | None, why: bool, on_chip: str | None, energy: bool) -> dict[str, Any]:

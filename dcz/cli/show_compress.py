@@ -5,8 +5,8 @@ import os
 from typing import TYPE_CHECKING
 
 from .. import shell
-from ..compression.many import Outcome
 from ..errors import message
+from ..files.several import Outcome
 from ..reading.inspect import Report
 from ..text import counted, size, times
 from . import show_inspect
@@ -142,8 +142,8 @@ COLUMNS = (
 )
 
 
-def outcomes(rows: list[Outcome], quiet: bool = False) -> None:
-    """`dcz compress` of several models: the sizes of each, and the errors of those that failed."""
+def outcomes(rows: list[Outcome], quiet: bool = False, done_to: str = "compressed") -> None:
+    """`dcz compress` or `decompress` of several models: the sizes of each, and the errors of those that failed."""
     screen = console()
     cells = []
     for row in rows:
@@ -155,4 +155,4 @@ def outcomes(rows: list[Outcome], quiet: bool = False) -> None:
     done = [row for row in rows if row.error is None]
     before, after = sum(row.before or 0 for row in done), sum(row.after or 0 for row in done)
     change = f": {before:,} bytes before, {after:,} after, {times(before, after)}" if done else ""
-    screen.print(f"{len(done)} of {counted(len(rows), 'model')} compressed{change}")
+    screen.print(f"{len(done)} of {counted(len(rows), 'model')} {done_to}{change}")

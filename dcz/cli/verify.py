@@ -1,9 +1,13 @@
 """`dcz verify`"""
 
+import os
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import DczError
 from .common import (
     FILE,
     as_json,
@@ -19,8 +23,13 @@ from .common import (
     warn,
 )
 from .sections import sectioned
+from .several import PACKED, found, is_many, recursive_option, tell_of_error
+
+if TYPE_CHECKING:
+    from ..evaluation.verify import Verification
 
 SECTIONS = {
+    "Which files": ("recursive",),
     "How deep": ("deep", "sha256"),
     "Comparison": ("against", "data", "min_agreement", "output"),
     "Run": ("max_bytes", "threads"),
@@ -28,7 +37,8 @@ SECTIONS = {
 
 
 @click.command("verify", cls=sectioned(SECTIONS))
-@click.argument("file", type=FILE)
+@click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@recursive_option
 @click.option("--deep", is_flag=True, help="Decode with a second Huffman engine too, and have onnx.checker look.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="Compare tensors and outputs with this model.")
 @option_with_aliases(
@@ -49,7 +59,8 @@ SECTIONS = {
 @click.pass_context
 def command(
     ctx: click.Context,
-    file: str,
+    files: tuple[str, ...],
+    recursive: bool,
     deep: bool,
     against: str | None,
     data: str | None,
@@ -60,39 +71,91 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Check every checksum of the .dcz file FILE, and decode all of it.
+    """Check every checksum of the .dcz file FILE, or of each of several, and decode all of it.
+
+    A folder stands for the .dcz files in it. With several, MODEL.ONNX may be a folder too, with a model of each file's
+    name in the same place; the exit code is that of the failures, or 8 where these differ.
 
     \b
     Example:
       dcz verify model.dcz
+      dcz verify packed/ -r --against models/
       dcz verify model.dcz --deep --against model.onnx --data samples.npz
       dcz verify model.dcz --against model.onnx --data samples.npz \\
         --min-agreement 98%
     """
-    from ..arguments import as_percent
     from ..errors import InvalidArgument
-    from ..evaluation.differences import judged
-    from ..evaluation.verify import verify
-    from . import show
+    from ..files.several import common_code
 
     if against is None and (data is not None or min_agreement is not None):
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
     check_minimum("--min-agreement", min_agreement)
+    if sha256 is not None and not re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", sha256):
+        raise InvalidArgument(f"--sha256 is 64 hexadecimal digits, as `sha256sum FILE` prints them, not {sha256!r}")
+    if sha256 is not None and is_many(files):
+        raise InvalidArgument("--sha256 is that of one file: give one")
+    options: dict[str, Any] = {"deep": deep, "inputs": data, "threads": threads, "max_bytes": max_bytes}
+    results: list[dict[str, Any]] = []
+    codes = []
+    for number, (file, place) in enumerate(found(files, PACKED, recursive).items()):
+        original = _original(against, file, place)
+        if number and not as_json and not is_quiet():
+            click.echo()
+        try:
+            codes.append(_verify(file, results, as_json, sha256, min_agreement, output, against=original, **options))
+        except DczError as error:
+            if not is_many(files):
+                raise
+            codes.append(tell_of_error(error, file))
+            results.append({"path": file, "error": str(error)})
+    if as_json and results:
+        print_json({"files": results} if is_many(files) else results[0])
+    ctx.exit(common_code(codes))
+
+
+def _original(against: str | None, file: str, place: Path) -> str | None:
+    """The model to compare a file with: in a folder, the one of the file's name, in its place."""
+    if against is None or not os.path.isdir(against):
+        return against
+    return str(Path(against, place if place.parts else Path(file).name).with_suffix(".onnx"))
+
+
+def _verify(
+    file: str,
+    results: list[dict[str, Any]],
+    as_json: bool,
+    sha256: str | None,
+    min_agreement: float | None,
+    output: str | None,
+    **options: Any,
+) -> int:
+    """Verify one file, tell of it, or add it to the results, and return the exit code."""
+    from ..evaluation.verify import verify
+    from . import show
+
     if sha256 is not None:
         from ..files import sha256 as digest
 
-        if not re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", sha256):
-            raise InvalidArgument(f"--sha256 is 64 hexadecimal digits, as `sha256sum FILE` prints them, not {sha256!r}")
-        found = digest(file)
-        if found != sha256.strip().lower():
-            click.echo(f"dcz: {printable(file)}: has the SHA-256 {found}, not the one given", err=True)
-            ctx.exit(1)
-    result = verify(file, deep=deep, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
-    print_json(result.to_dict()) if as_json else show.verified(result, is_quiet(), is_verbose())
+        seen = digest(file)
+        if seen != sha256.strip().lower():
+            click.echo(f"dcz: {printable(file)}: has the SHA-256 {seen}, not the one given", err=True)
+            return 1
+    result = verify(file, **options)
+    if as_json:
+        results.append(result.to_dict())
+    else:
+        show.verified(result, is_quiet(), is_verbose())
     if result.note:
         warn(result.note)
-    if min_agreement is None:
-        return
+    return 0 if min_agreement is None or _agrees(result, min_agreement, output) else 1
+
+
+def _agrees(result: "Verification", minimum: float, output: str | None) -> bool:
+    """Whether the answers agree as often as they must; tells where they do not. Raises InvalidArgument."""
+    from ..arguments import as_percent
+    from ..errors import InvalidArgument
+    from ..evaluation.differences import judged
+
     compared = judged([row for row in result.outputs if output in (None, row.output)])
     if not compared:
         raise InvalidArgument("--min-agreement: the model has no output of that name with answers to compare")
@@ -104,9 +167,10 @@ def command(
     if result.drawn:
         warn("--min-agreement judges by drawn inputs, which are no real samples: give these with --data")
     score, worst = min(scores, key=lambda pair: pair[0])
-    if score < min_agreement:
-        shares = f"{as_percent(score)} is below {as_percent(min_agreement)}"
-        inputs = "drawn" if result.drawn else "given"
-        where = f"{worst.measure} of output {worst.output!r}, {worst.samples} on {inputs} inputs"
-        click.echo(f"dcz: failed: agreement {shares}: {printable(where)}", err=True)
-        ctx.exit(1)
+    if score >= minimum:
+        return True
+    shares = f"{as_percent(score)} is below {as_percent(minimum)}"
+    inputs = "drawn" if result.drawn else "given"
+    where = f"{worst.measure} of output {worst.output!r}, {worst.samples} on {inputs} inputs"
+    click.echo(f"dcz: failed: agreement {shares}: {printable(where)}", err=True)
+    return False

@@ -9,6 +9,7 @@ import pytest
 import dcz
 from dcz import errors
 from dcz.compression import many
+from dcz.files import several
 from tests.networks import perceptron
 
 
@@ -93,6 +94,6 @@ def test_a_folder_that_cannot_be_made_is_refused_before_any_work(models):
 @pytest.mark.parametrize("failed, code", [((), 0), ((3,), 3), ((3, 3), 3), ((3, 6), errors.SEVERAL)])
 def test_the_exit_code_is_that_of_failures_that_are_alike(failed, code):
     by_code = {3: dcz.UnsuitableModel("no"), 6: dcz.FileAccess("no")}
-    outcomes = [many.Outcome(Path("a"), Path("b"), 2, 1)]
-    outcomes += [many.Outcome(Path("a"), Path("b"), error=by_code[each]) for each in failed]
-    assert many.common_exit_code(outcomes) == code
+    outcomes = [several.Outcome(Path("a"), Path("b"), 2, 1)]
+    outcomes += [several.Outcome(Path("a"), Path("b"), error=by_code[each]) for each in failed]
+    assert several.common_exit_code(outcomes) == code

@@ -17,6 +17,7 @@ SUMMARY = {  # rows of the README's table, and the ways that they are
     "the same + xz": "onnxruntime dynamic uint8 + xz -9e",
     "onnxruntime static int8": "onnxruntime static int8",
     "the same + xz ": "onnxruntime static int8 + xz -9e",
+    "nncodec (its default)": "nncodec, qp -38",
     "`dcz --lossless`": "dcz --lossless",
     "**`dcz`**, default": "dcz",
     "**`dcz`**, calibrated": "dcz --calibrate --ratio 7",
@@ -31,7 +32,9 @@ both are milliseconds of processor on one thread, the best of several, on a mach
 onnxruntime's dynamic quantizers have a scale for a tensor; its static one has a scale for a channel, and activations
 calibrated on other inputs than those that are scored, as is dcz where it is calibrated. float16 is
 `onnxruntime.transformers.float16`, with inputs and outputs as they were. nncodec codes the tensors that dcz compresses,
-qp -38 is its default, and the rest of the model is added, deflated. Its decoding runs in a process of its own.
+qp -38 is its default, and the rest of the model is added, deflated. Its decoding runs in a process of its own. Its
+rows, and some of the transformer's, were measured on another day, when the machine had more to do: what runs there is a
+float32 model, which takes the original's time whatever the row says.
 """
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from .errors import FileAccess
-from .parts import Part
+from ..errors import FileAccess
+from ..parts import Part
 
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
