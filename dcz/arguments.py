@@ -29,6 +29,7 @@ UNITS = {
     "GIB": 2**30,
 }
 MAX_SIZE = 2**63 - 1  # bytes; no file system holds more
+MAX_METADATA = 1 << 12  # names, which any file may have (spec, section 3)
 
 
 def expect(condition: bool, message: str) -> None:
@@ -117,6 +118,7 @@ def check_metadata(metadata: Mapping[str, str] | None) -> None:
     if metadata is None:
         return
     expect(isinstance(metadata, Mapping), f"metadata maps names to texts; it is no {type(metadata).__name__}")
+    expect(len(metadata) <= MAX_METADATA, f"metadata has at most {MAX_METADATA} names, not {len(metadata)}")
     for key, value in metadata.items():
         for text in (key, value):
             expect(isinstance(text, str), f"metadata maps names to texts, not {key!r} to {value!r}")

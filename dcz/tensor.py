@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import FileAccess
-from .files import FileRange, read_range
+from .files import FileRange
 
 MAX_BITS = 1 << 63  # of a tensor: fewer
 _BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
@@ -127,7 +127,7 @@ class Tensor:
         if isinstance(self.source, np.ndarray):
             return self.source
         try:
-            return np.frombuffer(read_range(*self.source), np.uint8)
+            return np.frombuffer(self.source.read(), np.uint8)
         except (OSError, ValueError) as error:
             path = self.source.path
             raise FileAccess(f"{path}: the data of tensor {self.name!r} cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 shorten("encoder.layer.11.attention.query.weight", 24)   ->   "encoder.la...uery.weight"
 """
 
+import functools
 import unicodedata
 from collections.abc import Iterator
 
@@ -11,7 +12,12 @@ ELLIPSIS = "..."  # ASCII: as wide in every encoding
 
 def printable(text: str) -> str:
     """Text from a file without what a terminal would obey: control characters are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def size(nbytes: float) -> str:

@@ -107,11 +107,12 @@ def decode(data: bytes) -> Model:
     """Decodes a whole file, or raises Refused."""
     file = Part(data, "file")
     directory = Part(read_directory(file), "directory")
+    most = 2**12 + (file.at - 24) // 8  # of metadata, and of tensors
     graph_stored, graph_plain, graph_crc = directory.varint(), directory.varint(), directory.u32()
     most_plain = min(2**31 - 1, 2**26 + 64 * graph_stored)
     directory.check(graph_stored <= graph_plain <= most_plain, "graph-size")
-    metadata = read_metadata(directory)
-    entries = read_entries(directory)
+    metadata = read_metadata(directory, most)
+    entries = read_entries(directory, most)
     directory.check(directory.left() == 0, "directory-trailing")
     size = graph_stored + sum(entry.length for entry in entries)
     file.check(file.left() >= size, "truncated")
@@ -166,18 +167,24 @@ class Entry(NamedTuple):
     tensor_crc: int
 
 
-def read_metadata(part: Part) -> dict[str, str]:
+def read_metadata(part: Part, most: int) -> dict[str, str]:
     metadata: dict[str, str] = {}
-    for _ in range(part.varint()):
+    for _ in range(read_count(part, most)):
         key = part.string()
         part.check(key not in metadata, "duplicate-name")
         metadata[key] = part.string()
     return metadata
 
 
-def read_entries(part: Part) -> list[Entry]:
+def read_count(part: Part, most: int) -> int:
+    count = part.varint()
+    part.check(count <= most, "directory-size")
+    return count
+
+
+def read_entries(part: Part, most: int) -> list[Entry]:
     entries: dict[str, Entry] = {}
-    for _ in range(part.varint()):
+    for _ in range(read_count(part, most)):
         entry = read_entry(part)
         part.check(entry.name not in entries, "duplicate-name")
         entries[entry.name] = entry

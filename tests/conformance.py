@@ -35,6 +35,12 @@ def by_dcz(path: str | os.PathLike, engine=huffman.decode) -> Tensors:
         return {entry.name: (entry.dtype.code, entry.shape, data.tobytes()) for entry, data in tensors}
 
 
+def decoded_bytes(path: str | os.PathLike) -> int:
+    """What all tensors of a file take, by its directory."""
+    with Archive(path) as archive:
+        return sum(entry.nbytes for entry in archive.directory.entries)
+
+
 def by_dcz_slowly(path: str | os.PathLike) -> Tensors:
     return by_dcz(path, huffman.decode_slowly)
 

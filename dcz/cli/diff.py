@@ -2,13 +2,13 @@
 
 import click
 
-from .common import FILE, print_json, progress, quiet_option, threads
+from .common import FILE, max_bytes_option, print_json, progress, quiet_option, threads
 from .sections import sectioned
 
 SECTIONS = {
     "What is compared": ("data", "exit_code"),
     "What is shown": ("largest", "form"),
-    "Run": ("threads",),
+    "Run": ("threads", "max_bytes"),
 }
 
 
@@ -23,6 +23,7 @@ SECTIONS = {
 @click.option("--json", "form", flag_value="json", help="Print the result as JSON, all rows.")
 @click.option("--markdown", "form", flag_value="markdown", help="Print a Markdown table.")
 @click.option("--csv", "form", flag_value="csv", help="Print all rows as CSV.")
+@max_bytes_option
 @threads
 @quiet_option
 def command(
@@ -32,6 +33,7 @@ def command(
     data: str | None,
     exit_code: bool,
     form: str | None,
+    max_bytes: str | None,
     threads: int | None,
     quiet: bool,
 ) -> None:
@@ -51,7 +53,7 @@ def command(
     from .check_output import width
 
     with progress("comparing", quiet) as report:
-        found = diff(old, new, data=data, threads=threads, progress=report)
+        found = diff(old, new, data=data, threads=threads, progress=report, max_bytes=max_bytes)
     shown = largest or None
     if form == "json":
         print_json(found.to_dict())

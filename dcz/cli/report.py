@@ -2,13 +2,25 @@
 
 import click
 
-from .common import FILE, as_json, beside, force, is_quiet, print_json, printable, progress, size, threads
+from .common import (
+    FILE,
+    as_json,
+    beside,
+    force,
+    is_quiet,
+    max_bytes_option,
+    print_json,
+    printable,
+    progress,
+    size,
+    threads,
+)
 from .sections import sectioned
 
 SECTIONS = {
     "Result": ("output", "force"),
     "What is measured": ("against", "data"),
-    "Run": ("threads",),
+    "Run": ("threads", "max_bytes"),
 }
 
 
@@ -17,6 +29,7 @@ SECTIONS = {
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: FILE with the suffix .html.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="The model that FILE was made from: errors by layer.")
 @click.option("--data", type=FILE, metavar="X.NPZ", help="Samples: what the answers are worth, and which changed.")
+@max_bytes_option
 @threads
 @as_json
 @force
@@ -25,6 +38,7 @@ def command(
     output: str | None,
     against: str | None,
     data: str | None,
+    max_bytes: str | None,
     threads: int | None,
     as_json: bool,
     force: bool,
@@ -43,7 +57,10 @@ def command(
 
     output = output or beside(file, ".html")
     with progress("measuring") as callback:
-        report(file, output, against=against, data=data, threads=threads, progress=callback, force=force)
+        report(
+            file, output, against=against, data=data, threads=threads, progress=callback, max_bytes=max_bytes,
+            force=force,
+        )  # fmt: skip
     nbytes = Path(output).stat().st_size
     if as_json:
         print_json({"output": output, "bytes": nbytes})

@@ -15,6 +15,7 @@ from .show_paper import layers, stages
 from .terminal import Column, bar, console, labelled, print_commands, safe, shorten, table
 
 LARGEST = 20  # tensors that are shown, unless all are asked for
+MOST_TOLD = 40  # metadata that are shown, unless all are asked for: dcz itself writes ten at most
 MIN_SHARE = 0.01  # of a file, below which a branch of the tree is one of the others
 BAR = 40  # columns of the longest bar
 MAX_BARS = 33  # of a histogram
@@ -37,7 +38,7 @@ def inspected(report: Report, show_all: bool = False, as_tree: bool = False, pap
     """One file: its metadata, its largest tensors (or all, or as a tree, or the paper's tables), and what bytes
     serve."""
     screen = console()
-    _head(report, screen)
+    _head(report, screen, show_all)
     if paper and report.kind == "dcz":
         screen.print(layers(report, screen.width))
         screen.print(stages(report, screen.width))
@@ -63,15 +64,18 @@ def summary_line(report: Report) -> None:
     screen.print(shorten(report.path, screen.width - len(figures)) + figures)
 
 
-def _head(report: Report, screen: Console) -> None:
+def _head(report: Report, screen: Console, show_all: bool) -> None:
     kind = f".dcz format {report.version}" if report.kind == "dcz" else "ONNX"
     figures = (
         f": {kind}, {size(report.file_bytes)} ({report.file_bytes:,} bytes), {counted(len(report.rows), 'tensor')}"
     )
     screen.print(shorten(report.path, max(20, screen.width - len(figures))) + figures)
-    for key, value in report.metadata.items():
+    told = list(report.metadata.items())
+    for key, value in told if show_all else told[:MOST_TOLD]:
         name = shorten(key, 20)
         screen.print(f"  {name}: {shorten(value, screen.width - len(name) - 4)}")
+    if len(told) > MOST_TOLD and not show_all:
+        screen.print(f"  {len(told) - MOST_TOLD} others")
 
 
 def _bytes(row: TensorReport) -> int:

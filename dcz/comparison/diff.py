@@ -32,20 +32,21 @@ def diff(
     data: Data | None = None,
     threads: int | None = None,
     progress: Progress = None,
+    max_bytes: float | str | None = None,
 ) -> Diff:
     """What changed from one `.dcz` or `.onnx` model to another, tensor by tensor. Raises DczError.
 
     Tensors of one name belong together, and those of the same bytes, which were renamed. Values are compared where type
     and shape allow it. With `data`, samples as `evaluate` takes them, onnxruntime runs both models, and `answers` says
     how often these agree; both are then in its memory. `progress` is called with a tensor's name, the bytes of tensors
-    done, and those in all; True shows a bar.
+    done, and those in all; True shows a bar. `max_bytes`: what each `.dcz` may decode to, see dcz.load.
     """
     threads = thread_count(threads)
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(open_model(old, threads))
+        first = stack.enter_context(open_model(old, threads, max_bytes))
         if not is_dcz(new) and first.model is not None:
             first.let_go(stack.enter_context(files.temporary_folder("dcz-diff-")))
-        second = stack.enter_context(open_model(new, threads))
+        second = stack.enter_context(open_model(new, threads, max_bytes))
         folded, snapped = _align(first, second)
         pairs = pair(first, second)
         total, done = sum(_bytes(each) for each in pairs), 0
@@ -56,7 +57,7 @@ def diff(
             done += _bytes(each)
             report(changes[-1].name, done, total)
         rest = _rest(first, second)
-    answers = None if data is None else evaluate(new, data, against=old, threads=threads)
+    answers = None if data is None else evaluate(new, data, against=old, threads=threads, max_bytes=max_bytes)
     tensors = tuple(sorted(changes, key=by_change))
     return Diff(_file(first), _file(second), tensors, rest, folded, snapped, answers)
 

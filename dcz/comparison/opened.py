@@ -18,6 +18,7 @@ from .. import files
 from ..deflate import crc32
 from ..encoded import ENCODINGS
 from ..errors import CorruptFile, FileAccess, UnsuitableModel
+from ..files import FileRange
 from ..format.container import Archive, Entry, is_dcz
 from ..reading.decompress import decode_tensor, skeleton_within
 from ..tensor import Dtype
@@ -100,37 +101,39 @@ class Opened:
         path = str(Path(folder, "tensors"))
         with files.temporary(folder, total), open(path, "wb") as file:
             for tensor in self.model.tensors:
-                place = tensor.external or (path, file.tell(), tensor.nbytes)
+                place = tensor.external or FileRange(path, file.tell(), tensor.nbytes)
                 if tensor.external is None:
                     file.write(tensor.read().data)
-                self._readers[tensor.name] = _Mapped(*place, tensor.name)
+                self._readers[tensor.name] = _Elsewhere(place, tensor.name)
         self.model = None  # nothing refers to its protobuf any more, which goes as a whole
 
 
 @dataclass(frozen=True)
-class _Mapped:
-    """A reader of bytes that lie in a temporary file."""
+class _Elsewhere:
+    """A reader of bytes that lie in a file: our own, which is mapped, or external data, which others may cut off."""
 
-    path: str
-    offset: int
-    length: int
+    place: FileRange
     name: str
 
     def __call__(self) -> np.ndarray:
+        path, offset, length, stamp = self.place
         try:
-            return np.frombuffer(files.mapped(self.path, self.offset, self.length), np.uint8)
+            return np.frombuffer(self.place.read() if stamp else files.mapped(path, offset, length), np.uint8)
         except (OSError, ValueError) as error:
-            raise FileAccess(f"{self.path}: tensor {self.name!r} cannot be read: {error}") from error
+            raise FileAccess(f"{path}: tensor {self.name!r} cannot be read: {error}") from error
 
 
 @contextlib.contextmanager
-def open_model(path: str | os.PathLike[str], threads: int = 1) -> Iterator[Opened]:
-    """A `.dcz` or `.onnx` model. Raises DczError."""
+def open_model(
+    path: str | os.PathLike[str], threads: int = 1, max_bytes: float | str | None = None
+) -> Iterator[Opened]:
+    """A `.dcz` or `.onnx` model; a `.dcz` that would decode to more than `max_bytes` (see dcz.load) is refused. Raises
+    DczError."""
     if not is_dcz(path):
         yield _open_onnx(os.fspath(path))
         return
     with Archive(path) as archive:
-        yield _open_dcz(archive, threads)
+        yield _open_dcz(archive, threads, max_bytes)
 
 
 def _open_onnx(path: str) -> Opened:
@@ -146,11 +149,11 @@ def _open_onnx(path: str) -> Opened:
     return opened
 
 
-def _open_dcz(archive: Archive, threads: int) -> Opened:
+def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> Opened:
     from .. import model
 
     directory = archive.directory
-    graph, references, _ = skeleton_within(archive, None)
+    graph, references, _ = skeleton_within(archive, max_bytes)
     rows, readers, crcs = [], {}, {}
     used = 0
     for number, entry in enumerate(directory.entries):

@@ -8,6 +8,7 @@ Workers need the same dcz, numpy and zlib as this machine: others could make oth
 
 import contextlib
 import platform
+import re
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor
 from typing import Any
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..arguments import expect
 from ..deflate import ZLIB
 from ..errors import LostWorkers, MissingBackend
 
-PROTOCOL = 2  # of tasks, which are pickled by the names of modules and classes: another number where these change
+PROTOCOL = 3  # of tasks, which are pickled by the names of modules and classes: another number where these change
 PATIENCE = 20  # seconds to wait for the scheduler's answer, and for a first worker
+# A scheme, a host and a port: Dask itself takes a minute to refuse others, and then prints a traceback.
+_ADDRESS = re.compile(r"([a-z]+://)?(\[[0-9A-Fa-f:.%]+\]|[\w.-]+):[0-9]{1,5}", re.ASCII)
 RETRIES = 2  # of a task that failed by its worker's fault; Dask itself retries one whose worker died three times
 
 
@@ -27,14 +31,18 @@ RETRIES = 2  # of a task that failed by its worker's fault; Dask itself retries 
 def connected(address: str) -> Iterator[tuple[Executor, int]]:
     """An executor on the cluster whose scheduler is at `address`, and the threads of all its workers.
 
-    Raises MissingBackend without dask.distributed; LostWorkers where no scheduler answers, where it has no workers or
-    unsuitable ones, where the cluster is lost, or where a task kills its workers.
+    Raises MissingBackend without dask.distributed; InvalidArgument for what is no address; LostWorkers where no
+    scheduler answers, where it has no workers or unsuitable ones, where the cluster is lost, or where a task kills its
+    workers.
     """
     try:
         import distributed
     except ImportError as error:
         raise MissingBackend("a cluster wants Dask: pip install 'dcz[cluster]', here and on its workers") from error
 
+    expect(
+        _ADDRESS.fullmatch(address) is not None, f"{address!r} is no address of a scheduler, as tcp://10.0.0.1:8786 is"
+    )
     try:
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError

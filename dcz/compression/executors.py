@@ -27,7 +27,8 @@ class WorkerPool:
 
     `prefetch`: tasks to submit before the first result is waited for; `max_bytes`: of tensors in flight together;
     `threads`: those that each task may use. `folder`: where to put weights for workers that do not share this process's
-    memory, None for those that do; tasks for such workers carry ranges of files instead of weights.
+    memory, None for those that do; tasks for such workers carry ranges of files instead of weights. `is_local`: whether
+    they are on this machine.
     """
 
     executor: Executor
@@ -35,6 +36,7 @@ class WorkerPool:
     threads: int = 1
     max_bytes: int = MAX_BYTES_IN_FLIGHT
     folder: str | None = None
+    is_local: bool = True
 
 
 @contextlib.contextmanager
@@ -64,7 +66,7 @@ def open_pool(
             yield WorkerPool(pool, workers, max(1, threads // workers), MAX_BYTES_IN_FLIGHT * workers, folder)
     elif cluster is not None:
         with dask.connected(cluster) as (pool, cores):
-            yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder)  # one running, one queued
+            yield WorkerPool(pool, 2 * cores, 1, MAX_BYTES_IN_FLIGHT * cores, folder, False)  # one running, one queued
     else:
         with thread_pool(threads) as pool:
             yield WorkerPool(pool, threads, threads)

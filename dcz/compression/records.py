@@ -31,7 +31,7 @@ from ..tensor import ValueGrid
 from .executors import WorkerPool
 from .foldable import fold, noted, snap
 from .jobs import Job, adapted, check_lossy, jobs
-from .task import encode_task
+from .task import check_made, encode_task, encode_there
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -182,7 +182,7 @@ class Packing:
         stamps = zip(self._outside, self._stamps, strict=True)
         stats = [(os.path.basename(path), size, mtime) for path, (_, _, size, mtime) in stamps]
         asked = [
-            (job.first.name, job.first.dtype.code, job.first.shape, job.first.rows, (job.first.external or ("",))[1:],
+            (job.first.name, job.first.dtype.code, job.first.shape, job.first.rows, (job.first.external or ("",))[1:3],
              repr(job.settings), repr(job.first.grid))
             for job in pending
         ]  # fmt: skip
@@ -208,31 +208,47 @@ def _encoded(
     pending: Sequence[Job], records: RecordStore, pool: WorkerPool
 ) -> Generator[tuple[RecordInfo, str], None, None]:
     """Have the pool make each record, add it to `records`, and yield what the directory says of it, and its warning."""
-    with contextlib.ExitStack() as stack:
-        ranges: dict[int, FileRange] = {}
-        if pool.folder is not None:
-            ranges = stack.enter_context(_laid_out([job.first for job in pending], pool.folder))
-        tasks = (
-            (None, (job.first.tensor(ranges.get(id(job.first))), job.settings, pool.threads), job.first.nbytes)
-            for job in pending
-        )
-        for _, record in in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes):
+    made = _made_here(pending, pool) if pool.folder is None else _made_elsewhere(pending, pool, pool.folder)
+    with contextlib.closing(made):
+        for record in made:
             records.add(record)
             known = record.info, record.warning
             del record  # before the next one is made
             yield known
 
 
+def _made_here(pending: Sequence[Job], pool: WorkerPool) -> Generator[Record, None, None]:
+    """The records, in order, by workers that share this process's memory."""
+    tasks = ((None, (job.first.tensor(), job.settings, pool.threads), job.first.nbytes) for job in pending)
+    for _, record in in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes):
+        yield record
+        del record
+
+
+def _made_elsewhere(pending: Sequence[Job], pool: WorkerPool, folder: str) -> Generator[Record, None, None]:
+    """The same by other processes, which read the tensors from files; each record is held against its tensor's file."""
+    with _laid_out([job.first for job in pending], folder, pool.is_local) as ranges:
+        sources = [ranges[id(job.first)] for job in pending]
+        folders = tuple({os.path.dirname(source.path) for source in sources})
+        tasks = (
+            ((job, source), (job.first.tensor(source), job.settings, pool.threads, folders), job.first.nbytes)
+            for job, source in zip(pending, sources, strict=True)
+        )
+        for (job, source), made in in_order(pool.executor, encode_there, tasks, pool.prefetch, pool.max_bytes):
+            yield check_made(made, source, job.settings, job.first.name)
+            del made
+
+
 @contextlib.contextmanager
-def _laid_out(tensors: Iterable["ModelTensor"], folder: str) -> Iterator[dict[int, FileRange]]:
+def _laid_out(tensors: Iterable["ModelTensor"], folder: str, is_local: bool) -> Iterator[dict[int, FileRange]]:
     """Where other processes can read the bytes of each tensor, by its id: external data where it is, the rest in a file
-    in `folder` that goes at the end."""
+    in `folder` that goes at the end. Other machines (not `is_local`) may see a file's number and time otherwise."""
     ranges = {}
     with scratch(folder) as file:
         with writing(file.name):
             for tensor in tensors:
                 if tensor.external:
-                    ranges[id(tensor)] = FileRange(os.path.realpath(tensor.external[0]), *tensor.external[1:])
+                    ranges[id(tensor)] = tensor.external if is_local else tensor.external._replace(stamp=None)
                 else:
                     ranges[id(tensor)] = FileRange(file.name, file.tell(), tensor.nbytes)
                     file.write(tensor.read().data)

@@ -5,15 +5,72 @@
 Such a tensor is a few hundred bytes, whatever it weighs, so that any executor, elsewhere too, can be given it.
 """
 
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
 from ..codec.encode import encode
+from ..deflate import crc32
 from ..encoded import Record
+from ..errors import FileAccess, LostWorkers
+from ..files import FileRange
 from ..format import record
 from ..parallel import map_over_parts
 from ..plan import Settings
 from ..tensor import Tensor
 
 
+class Made(NamedTuple):
+    """A record that was made elsewhere, and the CRC-32 of the bytes that it was made from."""
+
+    record: Record
+    source_crc: int
+
+
 def encode_task(tensor: Tensor, settings: Settings, threads: int = 1) -> Record:
     """The smallest record of `tensor`. Executors of any kind can run it. Raises FileAccess."""
     with map_over_parts(len(tensor.data) // max(1, tensor.dtype.bits // 8), threads) as run_parts:
         return encode(tensor, settings, record.parts, run_parts)
+
+
+def encode_there(tensor: Tensor, settings: Settings, threads: int, folders: Sequence[str]) -> Made:
+    """`encode_task` in another process, perhaps on another machine, which reads the tensor from a file.
+
+    That lies below one of the `folders` (real paths), in which the model's data may be: no other file is opened.
+    Raises FileAccess.
+    """
+    if isinstance(tensor.source, FileRange):
+        path = os.path.realpath(tensor.source.path)
+        if not any(os.path.commonpath([path, folder]) == folder for folder in folders):
+            raise FileAccess(
+                f"{path}: tensor {tensor.name!r}: lies outside the folders of the model, and is not opened"
+            )
+    return Made(encode_task(tensor, settings, threads), crc32(tensor.data))
+
+
+def check_made(made: Made, source: FileRange, settings: Settings, name: str) -> Record:
+    """The record of a tensor that was made elsewhere, if it can be that of `source`, which is read once more.
+
+    Raises LostWorkers, or FileAccess where the source cannot be read, or has changed.
+    """
+    try:
+        expected = crc_of(source.chunks())
+    except (OSError, ValueError) as error:
+        raise FileAccess(f"{source.path}: the data of tensor {name!r} cannot be read: {error}") from error
+    info = made.record.info
+    is_whole = len(made.record.data) == info.length and crc32(made.record.data) == info.record_crc
+    if made.source_crc != expected:
+        raise LostWorkers(
+            f"{name}: a worker read other data than {source.path} has here: do workers see the same files?"
+        )
+    if not is_whole or (settings.lossless and info.tensor_crc != expected):
+        raise LostWorkers(f"{name}: a worker sent a record that is not this tensor's: look after its machine")
+    return made.record
+
+
+def crc_of(chunks: Iterable[memoryview]) -> int:
+    """The CRC-32 of chunks, one behind the other."""
+    crc = 0
+    for chunk in chunks:
+        crc = crc32(chunk, crc)
+    return crc

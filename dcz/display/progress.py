@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from ..errors import InvalidArgument
+from ..text import printable, shorten
 
 Report: TypeAlias = Callable[[str, int, int], None]
 Progress: TypeAlias = bool | Report | None
@@ -44,7 +45,6 @@ def _nothing(name: str, done: int, total: int) -> None:
 @contextlib.contextmanager
 def _bar(verb: str, unit: str) -> Iterator[Report]:
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -52,10 +52,11 @@ def _bar(verb: str, unit: str) -> Iterator[Report]:
         yield _Lines(verb)
         return
     count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = (TextColumn(verb), BarColumn(), count, TimeRemainingColumn(), TextColumn("{task.fields[name]}"))
+    name = TextColumn("{task.fields[name]}", markup=False)  # nothing in a name is interpreted
+    columns = (TextColumn(verb), BarColumn(), count, TimeRemainingColumn(), name)
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(verb, total=None, name="")
-        yield lambda name, done, total: bar.update(task, completed=done, total=total, name=escape(_plain(name)))
+        yield lambda name, done, total: bar.update(task, completed=done, total=total, name=_plain(name))
 
 
 class _Lines:
@@ -73,5 +74,4 @@ class _Lines:
 
 def _plain(name: str) -> str:
     """A name of a model as a terminal may have it: without control characters, and cut in the middle."""
-    text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
-    return text if len(text) <= NAME else f"{text[: NAME // 2 - 1]}…{text[-NAME // 2 :]}"
+    return shorten(printable(name), NAME)

@@ -53,6 +53,7 @@ def changed_samples(
     *,
     output: str | None = None,
     threads: int | None = None,
+    max_bytes: float | str | None = None,
 ) -> Changes | None:
     """Run both models on all samples of a data file, and list those whose answers differ.
 
@@ -61,8 +62,8 @@ def changed_samples(
     """
     samples = open_samples(data)
     with contextlib.ExitStack() as stack:
-        first = stack.enter_context(open_predictor(against, samples, output, threads))
-        second = stack.enter_context(open_predictor(model, samples, output, threads))
+        first = stack.enter_context(open_predictor(against, samples, output, threads, max_bytes))
+        second = stack.enter_context(open_predictor(model, samples, output, threads, max_bytes))
         count = first.samples.count
         size = first.fixed_batch or BATCH
         measure = first.choose_output(min(size, count))

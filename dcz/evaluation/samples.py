@@ -1,12 +1,12 @@
-"""Arrays of samples from .npz and .npy files, mapped into memory: a file may be larger than memory.
+"""Arrays of samples from .npz and .npy files; a file may be larger than memory.
 
 samples = open_samples("test.npz").of(["x"])
-samples.arrays["x"][32:64]                        the second batch of 32, read from the file just then
+samples.arrays["x"][32:64]                        the second batch of 32
 read_labels("y", open_samples("test.npz"), 10000, classes=10)  ->  int64 [10000], each from 0 to 9
 
-Members that np.savez stores as they are get mapped where they lie in the file, and their checksums are not looked at;
-those of np.savez_compressed are read and checked. What a file declares is compared with its bytes before anything
-is allocated for it.
+Large arrays that np.savez stores as they are become temporary copies, mapped into memory: the file itself may be cut
+off meanwhile, which would end a process that maps it. Their checksums are not looked at; arrays of np.savez_compressed
+are read and checked. What a file declares is compared with its bytes before anything is allocated for it.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import IO
 
 import numpy as np
 
 from .. import file_kinds
 from ..errors import FileAccess, InvalidArgument
-from ..files import check_output, replacing
+from ..files import check_output, read_open, replacing, stamp
 from ..text import counted
 
 NAMELESS = ""  # the key of an .npy's array: it belongs to whichever input the model has
@@ -45,7 +45,7 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The arrays of one data file by name, of any shape and dtype but objects and records; read-only where mapped."""
+    """The arrays of one data file by name, of any shape and dtype but objects and records; read-only."""
 
     path: str
     arrays: Mapping[str, np.ndarray]
@@ -100,23 +100,31 @@ def open_samples(path: str | os.PathLike[str]) -> Samples:
     Raises FileAccess, or InvalidArgument for a file that is neither, is damaged or holds Python objects.
     """
     path = os.fspath(path)
-    with _reading(path), open(path, "rb") as file:
-        head, size = file.read(len(_NPY)), os.fstat(file.fileno()).st_size
-        if head == _NPY:
-            file.seek(0)
-            start, shape, fortran, dtype = _header(file, size)
-            return Samples(path, {NAMELESS: _map(file, start, shape, fortran, dtype)})
-        with zipfile.ZipFile(file) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
-            _check_sizes(members, size)
-            arrays = {info.filename.removesuffix(".npy"): _member(file, archive, info) for info in members}
-        if not arrays:
-            raise ValueError("it holds no arrays")
+    with _reading(path), open(path, "rb", buffering=0) as file:
+        before = stamp(file.fileno())
+        arrays = _arrays(file, os.fstat(file.fileno()).st_size)
+        if stamp(file.fileno()) != before:
+            raise FileAccess(f"{path}: changed while it was read; try again")
         return Samples(path, arrays)
 
 
+def _arrays(file: io.FileIO, size: int) -> dict[str, np.ndarray]:
+    """The arrays of an open file of `size` bytes."""
+    if file.read(len(_NPY)) == _NPY:
+        file.seek(0)
+        start, shape, fortran, dtype = _header(file, size)
+        return {NAMELESS: _read(file, start, shape, fortran, dtype)}
+    with zipfile.ZipFile(file) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        _check_sizes(members, size)
+        arrays = {info.filename.removesuffix(".npy"): _member(file, archive, info) for info in members}
+    if not arrays:
+        raise ValueError("it holds no arrays")
+    return arrays
+
+
 def write_samples(path: str | os.PathLike[str], samples: Samples, force: bool = False) -> None:
-    """Write arrays into an .npz file that open_samples can map, the same bytes for the same arrays.
+    """Write arrays into an .npz file that open_samples reads at once, the same bytes for the same arrays.
 
     `force` replaces a file that exists. Raises FileAccess.
     """
@@ -169,8 +177,8 @@ def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
         raise ValueError(f"its arrays, such as {members[0].filename}, lie over one another; {advice}")
 
 
-def _member(file: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
-    """One array of an .npz: mapped where it is stored as it is, else read."""
+def _member(file: io.FileIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """One array of an .npz."""
     with archive.open(info) as member:
         start, shape, fortran, dtype = _header(member, info.file_size, info.filename)
     if info.compress_type != zipfile.ZIP_STORED:
@@ -180,7 +188,7 @@ def _member(file: BinaryIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> 
         return np.asarray(values)
     file.seek(info.header_offset)
     _, name, extra = _LOCAL.unpack(file.read(_LOCAL.size))
-    return _map(file, info.header_offset + _LOCAL.size + name + extra + start, shape, fortran, dtype)
+    return _read(file, info.header_offset + _LOCAL.size + name + extra + start, shape, fortran, dtype)
 
 
 def _header(file: IO[bytes], size: int, name: str = "its array") -> tuple[int, tuple[int, ...], bool, np.dtype]:
@@ -201,10 +209,11 @@ def _header(file: IO[bytes], size: int, name: str = "its array") -> tuple[int, t
     return start, shape, fortran, dtype
 
 
-def _map(file: BinaryIO, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
-    if not math.prod(shape) * dtype.itemsize:  # there is nothing to map
+def _read(file: io.FileIO, offset: int, shape: tuple[int, ...], fortran: bool, dtype: np.dtype) -> np.ndarray:
+    if not math.prod(shape):
         return np.empty(shape, dtype)
-    return np.memmap(file, dtype, "r", offset, shape, "F" if fortran else "C")
+    data = read_open(file, offset, math.prod(shape) * dtype.itemsize)
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def read_labels(

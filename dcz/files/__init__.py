@@ -20,15 +20,41 @@ from ..parts import Part
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 COPIED_FROM = 64 << 20  # bytes from which what is read of a file lies in a copy, where the disk has room for one
-_COPY = 8 << 20  # bytes copied at a time
+_COPY = 1 << 20  # bytes copied at a time
+
+
+Stamp = tuple[int, int, int, int]  # what changes when a file is replaced or written to: see stamp
 
 
 class FileRange(NamedTuple):
-    """`length` bytes from `offset` on in the file `path`."""
+    """`length` bytes from `offset` on in the file `path`, which is to have this `stamp` still when it is read."""
 
     path: str
     offset: int
     length: int
+    stamp: Stamp | None = None
+
+    def read(self) -> memoryview:
+        """The bytes, read and not mapped: a file that is cut off meanwhile must not end the process.
+
+        From COPIED_FROM on they are a temporary copy, mapped: the system takes that memory back when it needs it.
+        Raises OSError or ValueError where the file does not hold them, or is another one.
+        """
+        with self._opened() as file:
+            return read_open(file, self.offset, self.length)
+
+    def chunks(self) -> Iterator[memoryview]:
+        """The bytes one after another, each in the memory of the one before it; raises as `read` does."""
+        with self._opened() as file:
+            yield from _chunks(file, self.offset, self.length)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[io.FileIO]:
+        # Opened once and looked at then: what its name means may have changed since the name was found to be good.
+        with open(self.path, "rb", buffering=0) as file:
+            if self.stamp is not None and stamp(file.fileno()) != self.stamp:
+                raise ValueError("it has changed since it was found")
+            yield file
 
 
 def check_output(
@@ -152,35 +178,34 @@ def mapped(path: str | os.PathLike[str], offset: int, length: int) -> memoryview
     return memoryview(found)[offset - start :]
 
 
-def read_range(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:
-    """`length` bytes at `offset` of a file, read and not mapped: a file that is cut off meanwhile must not end the
-    process.
-
-    From COPIED_FROM on they are a temporary copy, mapped: the system takes that memory back when it needs it. Raises
-    OSError or ValueError where the file does not hold them.
-    """
-    with open(path, "rb", buffering=0) as file:
-        if length >= COPIED_FROM:
-            with contextlib.suppress(OSError):  # a disk without room: memory may have some
-                return _copied(file, offset, length)
-        found, done = bytearray(length), 0
-        file.seek(offset)
-        while done < length:
-            done += _at_least_one(file.readinto(memoryview(found)[done : done + _READ]), offset, length, done)
+def read_open(file: io.FileIO, offset: int, length: int) -> memoryview:
+    """`length` bytes at `offset` of a file that is open, without a buffer: see FileRange.read."""
+    if length >= COPIED_FROM:
+        with contextlib.suppress(OSError):  # a disk without room: memory may have some
+            return _copied(file, offset, length)
+    found, done = bytearray(length), 0
+    file.seek(offset)
+    while done < length:
+        done += _at_least_one(file.readinto(memoryview(found)[done : done + _READ]), offset, length, done)
     return memoryview(found).toreadonly()
 
 
 def _copied(file: io.FileIO, offset: int, length: int) -> memoryview:
     """The same, in a file without a name, which goes with the last view of it."""
     with tempfile.TemporaryFile(prefix="dcz-") as copy:
-        buffer, done = memoryview(bytearray(_COPY)), 0
-        file.seek(offset)
-        while done < length:
-            count = _at_least_one(file.readinto(buffer[: length - done]), offset, length, done)
-            copy.write(buffer[:count])
-            done += count
+        for chunk in _chunks(file, offset, length):
+            copy.write(chunk)
         copy.flush()
         return memoryview(mmap.mmap(copy.fileno(), length, access=mmap.ACCESS_READ))
+
+
+def _chunks(file: io.FileIO, offset: int, length: int) -> Iterator[memoryview]:
+    buffer, done = memoryview(bytearray(_COPY)), 0
+    file.seek(offset)
+    while done < length:
+        count = _at_least_one(file.readinto(buffer[: length - done]), offset, length, done)
+        yield buffer[:count]
+        done += count
 
 
 def _at_least_one(count: int | None, offset: int, length: int, done: int) -> int:
@@ -199,12 +224,15 @@ def sha256(path: str | os.PathLike[str]) -> str:
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def stamp(path: str | os.PathLike[str]) -> tuple[int, int, int, int]:
-    """What changes when a file is replaced or written to: device, inode, size, and time in nanoseconds.
-
-    Raises OSError.
+def stamp(file: str | os.PathLike[str] | int) -> Stamp:
+    """What changes when a file (by its path, or open) is replaced or written to: device, inode, size, and time in
+    nanoseconds. Raises OSError.
     """
-    status = os.stat(path)
+    return as_stamp(os.stat(file))
+
+
+def as_stamp(status: os.stat_result) -> Stamp:
+    """The same of what the system has said of a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 

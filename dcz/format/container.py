@@ -26,6 +26,8 @@ GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
 # What may be inflated: so many bytes in any file, and so many more for each byte that is stored.
 DIRECTORY_EXPANSION = 1 << 20, 1 << 4
 GRAPH_EXPANSION = 1 << 26, 1 << 6
+# How much a directory may list, of metadata and of tensors: so many in any file, and one for so many stored bytes.
+MOST_LISTED = 1 << 12, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,8 @@ def write_head(
         plain += b"".join(varint(dim) for dim in entry.shape)
         info = entry.info
         plain += u8(info.encoding) + varint(info.length) + u32(info.record_crc) + u32(info.tensor_crc)
-    stored = _deflated(bytes(plain), DIRECTORY_EXPANSION)
+    least = MOST_LISTED[1] * max(0, max(len(metadata), len(entries)) - MOST_LISTED[0])  # which the plain bytes have
+    stored = _deflated(bytes(plain), DIRECTORY_EXPANSION, least)
     minor = max([minor, *(entry.info.minor for entry in entries)])
     head = MAGIC + u8(MAJOR) + u8(minor) + b"\0\0" + u32(len(stored)) + u32(len(plain))
     return head + u32(crc32(stored, crc32(head))) + stored + stored_graph
@@ -255,13 +258,14 @@ def _parse(plain: bytes, graph_offset: int, version: tuple[int, int], file_size:
     if graph_stored > graph_plain or graph_plain > GRAPH_LIMIT or not may_inflate:
         raise CorruptFile("graph-size", f"a graph of {graph_stored} bytes said to hold {graph_plain}")
     offset = graph_offset + graph_stored
+    most = MOST_LISTED[0] + (graph_offset - HEADER) // MOST_LISTED[1]
     metadata: dict[str, str] = {}
-    for _ in range(reader.varint()):
+    for _ in range(_count(reader, most)):
         key = reader.string()
         _check_unique(key, metadata)
         metadata[key] = reader.string()
     entries: dict[str, Entry] = {}
-    for _ in range(reader.varint()):
+    for _ in range(_count(reader, most)):
         entry = _parse_entry(reader, offset)
         _check_unique(entry.name, entries)
         entries[entry.name] = entry
@@ -271,6 +275,12 @@ def _parse(plain: bytes, graph_offset: int, version: tuple[int, int], file_size:
         metadata, graph_offset, graph_stored, graph_plain, graph_crc, tuple(entries.values()), version, file_size
     )
     return directory, offset
+
+
+def _count(reader: Reader, most: int) -> int:
+    if (count := reader.varint()) > most:
+        raise CorruptFile("directory-size", f"a directory that lists {count}, where its bytes allow {most}")
+    return count
 
 
 def _check_unique(name: str, known: Container[str]) -> None:

@@ -1,6 +1,7 @@
 """External data: tensors whose bytes lie in a file beside the model (ONNX, "External Data")."""
 
 import os
+import stat
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from onnx import AttributeProto, TensorProto
 
 from .. import file_kinds, shell
 from ..errors import FileAccess, UnsuitableModel
-from ..files import read_range
+from ..files import FileRange, as_stamp
 
 ALIGNMENT = 4096  # bytes; the offset of each tensor that dcz writes is a multiple, so that runtimes can map it
 
@@ -29,8 +30,8 @@ def location_of(proto: TensorProto | AttributeProto) -> str:
     return next((entry.value for entry in proto.external_data if entry.key == "location"), "")
 
 
-def locate(proto: TensorProto, nbytes: int, folders: Sequence[str] | None, label: str) -> tuple[str, int, int]:
-    """The (path, offset, length) of a tensor's external data; `folders` are the model's, None for a model in memory.
+def locate(proto: TensorProto, nbytes: int, folders: Sequence[str] | None, label: str) -> FileRange:
+    """Where a tensor's external data is; `folders` are the model's, None for a model in memory.
 
     `nbytes` is what the tensor's type and shape need, `label` what messages call the tensor. Raises UnsuitableModel
     where the data is not within a folder, not within its file, or not of that length; FileAccess where the file cannot
@@ -46,13 +47,15 @@ def locate(proto: TensorProto, nbytes: int, folders: Sequence[str] | None, label
     try:
         path = _within(location, folders, label)
         offset, length = _number(entries.get("offset", ""), 0), _number(entries.get("length", ""), nbytes)
-        size = os.stat(path).st_size
+        file = os.stat(path, follow_symlinks=False)
     except (ValueError, TypeError, AttributeError) as error:  # TypeError: a location that is not UTF-8 comes as bytes
         raise UnsuitableModel(f"{label}: malformed location, offset or length of external data: {error}") from error
     except OSError as error:
         raise FileAccess(
             f"{label}: external data {path} cannot be read: {error.strerror}; put the model's own file there"
         ) from error
+    size = file.st_size
+    _check_kind(file, path, location, label)
     misfits = length != nbytes or offset + length > size
     if (misfits or size < file_kinds.LFS_BYTES) and (found := file_kinds.instead_of_data(path)) is not None:
         raise UnsuitableModel(f"{label}: its external data {location!r} is not there, but {found}")
@@ -60,7 +63,7 @@ def locate(proto: TensorProto, nbytes: int, folders: Sequence[str] | None, label
         there = f"{length} bytes at offset {offset} of {location!r}, which has {size}"
         remedy = ": fetch or export the file again" if offset + length > size else ""
         raise UnsuitableModel(f"{label}: external data of {there}; {nbytes} are needed{remedy}")
-    return path, offset, length
+    return FileRange(path, offset, length, as_stamp(file))
 
 
 def _within(location: str, folders: Sequence[str], label: str) -> str:
@@ -81,16 +84,28 @@ def _within(location: str, folders: Sequence[str], label: str) -> str:
     return next((path for path in inside if os.path.exists(path)), inside[0])
 
 
+def _check_kind(file: os.stat_result, path: str, location: str, label: str) -> None:
+    """Raise UnsuitableModel for what is no file, and for one that has other names, which may be those of secrets."""
+    if not stat.S_ISREG(file.st_mode):
+        raise UnsuitableModel(f"{label}: external data {location!r} is no file: put the model's own file there")
+    if file.st_nlink > 1:
+        quoted, copy = shell.path(path), shell.path(f"{path}.copy")
+        raise UnsuitableModel(
+            f"{label}: external data {location!r} is a hard link, and may be a file from outside the model's folder: "
+            f"make it one of its own, `cp {quoted} {copy} && mv {copy} {quoted}`"
+        )
+
+
 def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath([folder, path]) == folder
 
 
-def read_bytes(name: str, path: str, offset: int, length: int) -> np.ndarray:
+def read_bytes(name: str, place: FileRange) -> np.ndarray:
     """The external data of tensor `name` as uint8; raises FileAccess."""
     try:
-        return np.frombuffer(read_range(path, offset, length), np.uint8)
+        return np.frombuffer(place.read(), np.uint8)
     except (OSError, ValueError) as error:
-        raise FileAccess(f"{path}: external data of tensor {name!r} cannot be read: {error}") from error
+        raise FileAccess(f"{place.path}: external data of tensor {name!r} cannot be read: {error}") from error
 
 
 def _number(text: str, default: int) -> int:

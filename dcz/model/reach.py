@@ -4,10 +4,12 @@
     list(reached.of("c"))     ->  ["C"]           list(reached.of("a"))     ->  ["A", "B", "C"], in some fixed order
 
 Nodes on one cycle reach the same; what a node reaches that adds nothing to its only successor is the successor's own
-answer, not a copy. So a chain of n nodes takes n steps, from however many of them it is asked.
+answer, not a copy. So a chain of n nodes takes n steps, from however many of them it is asked. Answers are tuples: a
+dict of as many labels takes five times the memory, and a graph of n nodes may have n different ones.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 Node = TypeVar("Node", bound=Hashable)
@@ -29,20 +31,20 @@ class Reached(Generic[Node, Label]):
         most: int = MAX_LABELS,
     ):
         self._successors, self._labels, self._most = successors, labels, most
-        self._found: dict[Node, dict[Label, None]] = {}
+        self._found: dict[Node, tuple[Label, ...]] = {}
 
-    def of(self, node: Node) -> Collection[Label]:
-        """The labels, in an order that depends on the graph alone."""
+    def of(self, node: Node) -> tuple[Label, ...]:
+        """The labels, each once, in an order that depends on the graph alone."""
         if node not in self._found:
             self._search(node)
-        return self._found[node].keys()
+        return self._found[node]
 
     def _search(self, start: Node) -> None:
         """Tarjan's algorithm for strongly connected components (1972), without recursion."""
         number: dict[Node, int] = {start: 0}
         lowest = {start: 0}
         open_nodes = [start]  # of components that are not complete
-        parts: dict[Node, list[dict[Label, None]]] = {start: []}  # what an open node's finished successors reach
+        parts: dict[Node, list[tuple[Label, ...]]] = {start: []}  # what an open node's finished successors reach
         path: list[tuple[Node, Iterator[Node]]] = [(start, iter(self._successors(start)))]
         while path:
             node, rest = path[-1]
@@ -68,26 +70,31 @@ class Reached(Generic[Node, Label]):
                     else:
                         lowest[above] = min(lowest[above], lowest[node])
 
-    def _complete(self, root: Node, open_nodes: list[Node], parts: dict[Node, list[dict[Label, None]]]) -> None:
+    def _complete(self, root: Node, open_nodes: list[Node], parts: dict[Node, list[tuple[Label, ...]]]) -> None:
         """Note the answer of a component, whose nodes are the open ones from `root` on."""
         members = [open_nodes.pop()]
         while members[-1] != root:
             members.append(open_nodes.pop())
         members.reverse()
-        own = dict.fromkeys(label for member in members for label in self._labels(member))
+        own = self._first(label for member in members for label in self._labels(member))
         reached = {id(part): part for member in members for part in parts.pop(member)}
         answer = self._union([own, *reached.values()])
         for member in members:
             self._found[member] = answer
 
-    def _union(self, parts: list[dict[Label, None]]) -> dict[Label, None]:
+    def _union(self, parts: list[tuple[Label, ...]]) -> tuple[Label, ...]:
         largest = max(parts, key=len)
-        union = largest
-        for part in parts:
-            for label in part:
-                if label not in union:
-                    if len(union) >= self._most:
-                        return union
-                    union = dict(largest) if union is largest else union
-                    union[label] = None
-        return union
+        others = [part for part in parts if part and part is not largest]
+        if not others or len(largest) >= self._most:
+            return largest
+        union = self._first(itertools.chain(largest, *others))
+        return union if len(union) > len(largest) else largest
+
+    def _first(self, labels: Iterable[Label]) -> tuple[Label, ...]:
+        """The first different ones, as many as an answer may have."""
+        found: dict[Label, None] = {}
+        for label in labels:
+            found[label] = None
+            if len(found) >= self._most:
+                break
+        return tuple(found)

@@ -29,7 +29,7 @@ class ModelTensor:
     nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
-    (see grids). `external` is (path, offset, length) where the data lies in another file.
+    (see grids). `external`: where the data lies in another file.
     """
 
     name: str
@@ -37,13 +37,13 @@ class ModelTensor:
     dtype: Dtype
     shape: tuple[int, ...]
     field: str
-    uses: frozenset[tuple[str, int]] = frozenset()
+    uses: tuple[tuple[str, int], ...] = ()
     rows: int = 0
-    external: tuple[str, int, int] | None = None
+    external: FileRange | None = None
     is_weight: bool = False
     exact_because: str = ""
     grid: ValueGrid | None = None
-    nodes: frozenset[str] = frozenset()
+    nodes: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -56,7 +56,7 @@ class ModelTensor:
         Raises UnsuitableModel where raw_data has another length than the shape needs; FileAccess for external data.
         """
         if self.external is not None:
-            return external_data.read_bytes(self.name, *self.external)
+            return external_data.read_bytes(self.name, self.external)
         data = read_field(self.proto, self.field, self.dtype)
         if self.field == "raw_data":
             _check_length(f"tensor {self.name!r}", self.dtype, self.shape, len(data))
@@ -68,8 +68,7 @@ class ModelTensor:
 
     def tensor(self, source: FileRange | None = None) -> Tensor:
         """The same as a value, with its bytes, or the range of a file that holds them: `source` or external data."""
-        source = source or (FileRange(*self.external) if self.external else None)
-        return Tensor(self.name, self.dtype, self.shape, source or self.read(), self.rows, self.grid)
+        return Tensor(self.name, self.dtype, self.shape, source or self.external or self.read(), self.rows, self.grid)
 
     def replace_with_reference(self, record: int, transposed: bool = False) -> None:
         """Change `proto`: replace the data by a reference to a record, or to its transpose (spec, section 4)."""
@@ -107,11 +106,10 @@ def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -
     nodes_of = uses.reached(lambda read: [node_name(read.node)])
     for value, tensor in slots:
         if tensor is not None:
-            operands = frozenset(operands_of(value))
             role = found[value] if value else Role()
             yield replace(
-                tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight, exact_because=role.reason,
-                nodes=frozenset(nodes_of(value)),
+                tensor, uses=operands_of(value), rows=uses.rows_of(value), is_weight=role.is_weight,
+                exact_because=role.reason, nodes=nodes_of(value),
             )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ What follows for a tensor is in roles.
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Optional, TypeVar
 
@@ -139,7 +139,7 @@ class TensorUses:
             self._add_graph(training.initialization, self.main)
             self._add_graph(training.algorithm, self.main)
 
-    def reached(self, labels: Callable[[Read], Iterable[Label]]) -> "Callable[[Value | None], Collection[Label]]":
+    def reached(self, labels: Callable[[Read], Iterable[Label]]) -> "Callable[[Value | None], tuple[Label, ...]]":
         """A function that gives the labels of all that reads a value, or what whatever only moves it makes of it.
 
         What enters a function by a call leaves it by the same call; what a function holds itself leaves by all calls.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from onnx import ModelProto
 
 MAX_DEPTH = 100  # messages within one another: what protobuf itself allows
-MAX_MESSAGES = 1 << 17, 4  # of any graph, and for each byte that it takes in its file
+MAX_MESSAGES = 1 << 15, 4  # of any graph, and for each byte that it takes in its file
 MAX_FIELDS = 1 << 19, 16
 _SMALL = 2 * MAX_MESSAGES[0]  # bytes that hold no more messages than any graph may have: one takes two bytes or more
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types

@@ -14,6 +14,7 @@ from ..evaluation.verify import TensorDifference, Verification, verify
 from ..evaluation.weight_errors import WeightError, weight_error
 from ..format.container import Archive
 from ..reading import remake
+from ..reading.decompress import check_directory
 from ..reading.distributions import Distribution, Histogram, distribution, histogram
 from ..reading.inspect import Report, inspect
 from ..reading.prefixes import Node, tree
@@ -55,6 +56,7 @@ def gather(
     data: str | os.PathLike[str] | None,
     threads: int | None,
     progress: Progress,
+    max_bytes: float | str | None = None,
 ) -> Facts:
     """Measure everything. Raises DczError."""
     if data is not None and against is None:
@@ -63,15 +65,15 @@ def gather(
     if against is not None and report.kind != "dcz":
         raise InvalidArgument(f"{path}: only a .dcz file is compared with the model that it was made from")
     largest = [row.name for row in sorted(report.rows, key=lambda row: -row.huffman)][:MOST_DRAWN]
-    found = _distributions(path, largest, progress) if report.kind == "dcz" else {}
+    found = _distributions(path, largest, progress, max_bytes) if report.kind == "dcz" else {}
     explained, source = Explained(report), remake.source(report, [against])
     why = {row.name: explained.limit(row) for row in report.rows if row.name in set(largest)}
     remedies = {name: remake.command(report, source, limit.options) for name, limit in why.items() if limit.options}
     if against is None:
         return Facts(report, tree(report.rows), found, why, remedies)
     # Before all else: samples that do not fit are told in words.
-    changes = None if data is None else changed_samples(path, against, data, threads=threads)
-    verified = verify(path, against=against, inputs=data, threads=threads)
+    changes = None if data is None else changed_samples(path, against, data, threads=threads, max_bytes=max_bytes)
+    verified = verify(path, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
     return Facts(
         report,
         tree(report.rows),
@@ -89,9 +91,12 @@ def gather(
     )
 
 
-def _distributions(path: str | os.PathLike[str], names: list[str], progress: Progress) -> dict[str, Distribution]:
+def _distributions(
+    path: str | os.PathLike[str], names: list[str], progress: Progress, max_bytes: float | str | None
+) -> dict[str, Distribution]:
     found = {}
     with Archive(path) as archive:
+        check_directory(archive, max_bytes)
         entries = [entry for entry in archive.directory.entries if entry.name in set(names) and entry.dtype.real]
         for number, entry in enumerate(entries):
             found[entry.name] = distribution(archive, entry)

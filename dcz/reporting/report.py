@@ -17,6 +17,7 @@ def report(
     data: str | os.PathLike[str] | None = None,
     threads: int | None = None,
     progress: Progress = None,
+    max_bytes: float | str | None = None,
     force: bool = False,
 ) -> Path:
     """Write a page on the `.dcz` or `.onnx` file `path` into the HTML file `output`, and return its path.
@@ -24,14 +25,14 @@ def report(
     It shows where the bytes are, how weights, codes and gaps are distributed, and with `against`, the model that the
     file was made from, the error of each tensor; with `data`, samples as evaluate takes them, also how much the answers
     changed, and which. The page stands alone: it fetches nothing, and can be read without JavaScript. `progress` gets a
-    tensor's name, how many are done, and how many there are; True shows a bar. `force` replaces an `output` that
-    exists. Raises DczError.
+    tensor's name, how many are done, and how many there are; True shows a bar. `max_bytes`: what a `.dcz` may
+    decode to, see dcz.load. `force` replaces an `output` that exists. Raises DczError.
     """
     check_output(
         output, force, inputs=[each for each in (path, against, data) if each is not None and os.path.exists(each)]
     )
     with shown(progress, "measuring", "tensors") as callback:
-        text = page(gather(path, against, data, threads, callback))
+        text = page(gather(path, against, data, threads, callback, max_bytes))
     with replacing(output) as file:
         file.write(text.encode("utf-8"))
     return Path(output)

@@ -133,7 +133,10 @@ def directories() -> Invalid:
         ("truncated", seal(no_tensors[:-1]), "the directory ends before the tensor count"),
         ("truncated", seal(head + b"\x81"), "the directory ends within a varint"),
         ("truncated", seal(head + b"\1" + varint(2**62) + b"key"), "a string of 2^62 bytes"),
-        ("truncated", seal(head + b"\0" + varint(2**62)), "2^62 tensors, and none there"),
+        ("truncated", seal(head + b"\0" + varint(2**12)), "2^12 tensors, and none there"),
+        ("directory-size", seal(head + varint(2**12 + 2) + b"\0" * 2), "2^12 + D / 8 + 1 metadata, and none there"),
+        ("directory-size", seal(head + b"\0" + varint(2**12 + 2)), "2^12 + D / 8 + 1 tensors, and none there"),
+        ("directory-size", seal(head + b"\0" + varint(2**62)), "2^62 tensors, and none there"),
         ("truncated", seal(listing([entry(W)[:-1]]), W.record), "the directory ends within an entry"),
         ("varint", seal(head + b"\x80\0" + b"\0"), "a last byte of zero"),
         ("varint", seal(head + b"\xff" * 9 + b"\1"), "ten bytes"),
@@ -207,9 +210,9 @@ def graphs() -> Invalid:
     nothing = TensorProto(name="v", data_type=FLOAT, dims=[0, 2**62, 2**62])
 
     def crowded(most: int, each: int, two: bytes, *around: bytes) -> bytes:
-        """A graph of one message or field of two bytes more than most + each * G, within messages of these keys."""
-        stored, head = b"", b""
-        for _ in range(4):  # until the number fits the length of what it deflates to
+        """A graph of more than most + each * G messages or fields of two bytes, within messages of these keys."""
+        stored, head, count = b"", b"", 0
+        while count < most + each * len(stored) + 1:  # a few too many, as what they deflate to grows in leaps
             count = most + each * len(stored) + 1
             size, head = 2 * count, b""
             for key in reversed(around):
@@ -254,8 +257,8 @@ def graphs() -> Invalid:
         (reason, holding(nothing), "a tensor without a record, whose dims overflow though it has no elements"),
         (reason, holding(TensorProto(name="v", data_type=8, dims=[-1])), "a negative dim of a tensor of text"),
         (reason, holding(TensorProto(name="v", data_type=FLOAT, dims=[1] * 256)), "256 dims"),
-        (reason, crowded(2**17 - 2, 4, b"\x2a\0", b"\x3a"), "2^17 + 4 G + 1 messages"),
-        (reason, crowded(2**19 - 2, 16, b"\x08\1", b"\x3a", b"\x2a"), "2^19 + 16 G + 1 fields"),
+        (reason, crowded(2**15 - 2, 4, b"\x2a\0", b"\x3a"), "more than 2^15 + 4 G messages"),
+        (reason, crowded(2**19 - 2, 16, b"\x08\1", b"\x3a", b"\x2a"), "more than 2^19 + 16 G fields"),
         (reason, nested(101), "messages nested 101 deep"),
     ]
 

@@ -5,16 +5,21 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
 import dcz
-from dcz.compression import records
+from dcz.compression import records, task
 from dcz.errors import BadPlan, LostWorkers, MissingBackend
+from dcz.files import FileRange
 from dcz.plan import Settings
+from dcz.tensor import FLOAT32, Tensor
 from tests import ROOT, models
 
 LOSSY = Settings(quality=30.0)
@@ -70,12 +75,13 @@ def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
     def note(pool, function, jobs, *limits):
         for key, arguments, _ in jobs:
             sent.append(arguments[0].source)
+            assert {os.path.dirname(sent[-1].path)} <= set(arguments[3])
             yield key, function(*arguments)
 
     monkeypatch.setattr(records, "in_order", note)
     dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=1, force=True)
     assert len(sent) >= 8 and all(isinstance(data, tuple) for data in sent)
-    files = {os.path.basename(path) for path, _, _ in sent}
+    files = {os.path.basename(source.path) for source in sent}
     assert len(files) == 2 and "net.data" in files  # external data is read where it lies
 
 
@@ -92,9 +98,53 @@ def _die(*_) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _reads_another_file(tensor, settings, threads, folders):
+    """What a worker makes of a file that is another one on its machine."""
+    other = tensor.data.copy()
+    other[0] ^= 1
+    return task.encode_there(replace(tensor, source=other), settings, threads, folders)
+
+
+def _sends_another_record(tensor, settings, threads, folders):
+    """A whole record, of another tensor, with a claim to be of this one."""
+    made = task.encode_there(replace(tensor, source=np.zeros_like(tensor.data)), settings, threads, folders)
+    return made._replace(source_crc=task.encode_there(tensor, settings, threads, folders).source_crc)
+
+
+def _sends_a_damaged_record(tensor, settings, threads, folders):
+    made = task.encode_there(tensor, settings, threads, folders)
+    return made._replace(record=replace(made.record, data=made.record.data[:-1] + b"?"))
+
+
+@pytest.mark.parametrize("worker, words", [
+    (_reads_another_file, "w0: a worker read other data than .* has here"),
+    (_sends_another_record, "w0: a worker sent a record that is not this tensor's"),
+    (_sends_a_damaged_record, "w0: a worker sent a record that is not this tensor's"),
+])  # fmt: skip
+def test_what_workers_send_is_held_against_the_source(worker, words, net, tmp_path, monkeypatch):
+    (tmp_path / "net.dcz").write_bytes(b"old")
+    monkeypatch.setattr(records, "encode_there", worker)
+    with pytest.raises(LostWorkers, match=words):
+        dcz.compress(net, tmp_path / "net.dcz", dcz.PRESETS["lossless"], workers=1, force=True)
+    assert (tmp_path / "net.dcz").read_bytes() == b"old" and os.listdir(tmp_path) == ["net.dcz"]
+
+
+def test_workers_open_no_file_outside_the_folders_of_the_model(net, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(bytes(16))
+    (tmp_path / "model").mkdir()
+    link = tmp_path / "model" / "net.data"
+    link.symlink_to(secret)
+    for path in (secret, link, tmp_path / "model" / ".." / "secret"):
+        tensor = Tensor("w", FLOAT32, (4,), FileRange(str(path), 0, 16))
+        with pytest.raises(dcz.FileAccess, match="secret: tensor 'w': lies outside the folders of the model"):
+            task.encode_there(tensor, dcz.PRESETS["lossless"], 1, [str(tmp_path / "model")])
+    assert task.encode_there(tensor, dcz.PRESETS["lossless"], 1, [str(tmp_path)]).source_crc == zlib.crc32(bytes(16))
+
+
 def test_a_process_that_dies_is_told_and_the_old_file_stays(net, tmp_path, monkeypatch):
     (tmp_path / "net.dcz").write_bytes(b"old")
-    monkeypatch.setattr(records, "encode_task", _die)
+    monkeypatch.setattr(records, "encode_there", _die)
     with pytest.raises(LostWorkers, match="a worker process died.*fewer --workers"):
         dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=2, force=True)
     assert (tmp_path / "net.dcz").read_bytes() == b"old" and os.listdir(tmp_path) == ["net.dcz"]
@@ -131,14 +181,14 @@ def test_a_cluster_gives_the_same_bytes(cluster, net, expected, tmp_path):
     assert len(told) >= 8 and told[-1][1] == told[-1][2] and os.listdir(tmp_path) == ["net.dcz"]
 
 
-def _slowly(tensor, settings, threads):
+def _slowly(tensor, settings, threads, folders):
     """Tell who is at work, and take long enough to be killed."""
     import time
 
     folder = Path(tensor.source.path).parent
     (folder / f"{os.getpid()}.pid").touch()
     time.sleep(0.5)
-    return records.encode_task(tensor, settings, threads)
+    return records.encode_there(tensor, settings, threads, folders)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -153,14 +203,14 @@ def test_a_worker_killed_in_the_middle_costs_nothing(cluster, net, expected, tmp
                 killed.append(pid)
             stop.wait(0.02)
 
-    stop, plain = threading.Event(), records.encode_task
-    monkeypatch.setattr(records, "encode_task", _slowly)
+    stop, plain = threading.Event(), records.encode_there
+    monkeypatch.setattr(records, "encode_there", _slowly)
     killer = threading.Thread(target=kill)
     killer.start()
     try:
         path = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address, force=True)
     finally:
-        monkeypatch.setattr(records, "encode_task", plain)
+        monkeypatch.setattr(records, "encode_there", plain)
         killed.append(None)
         killer.join()
     assert path.read_bytes() == expected
@@ -186,6 +236,13 @@ def test_no_scheduler_is_told(net, tmp_path, monkeypatch):
     monkeypatch.setattr("dcz.compression.dask_cluster.PATIENCE", 1)
     with pytest.raises(LostWorkers, match="tcp://127.0.0.1:9: no Dask scheduler answers there"):
         dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster="tcp://127.0.0.1:9", force=True)
+
+
+@pytest.mark.parametrize("address", ["tcp://a\nb:1", "tcp://[red]:1", "somewhere", "tcp://:1", "\x1b]0;x\x07:1", ""])
+def test_what_is_no_address_is_refused_at_once(address, net, tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(BadPlan, match="is no address of a scheduler"):
+        dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=address, force=True)
 
 
 def test_without_dask_it_is_told_how_to_install_it(net, tmp_path, monkeypatch):

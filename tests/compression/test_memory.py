@@ -10,7 +10,7 @@ import pytest
 
 import dcz
 from dcz import arrays, parallel
-from dcz.files import read_range
+from dcz.files import FileRange
 from dcz.plan import LOSSLESS, Settings
 from dcz.tensor import FLOAT16, FLOAT32
 from examples.streaming import models
@@ -162,9 +162,11 @@ def test_a_file_that_is_too_short_is_not_read(copied_from, tmp_path, monkeypatch
     monkeypatch.setattr(dcz.files, "COPIED_FROM", copied_from)
     path = tmp_path / "data"
     path.write_bytes(bytes(range(100)))
-    assert bytes(read_range(path, 90, 10)) == bytes(range(90, 100)) and bytes(read_range(path, 100, 0)) == b""
+    found = FileRange(path, 90, 10)
+    assert bytes(found.read()) == b"".join(found.chunks()) == bytes(range(90, 100))
+    assert bytes(FileRange(path, 100, 0).read()) == b""
     with pytest.raises((OSError, ValueError)):
-        read_range(path, 90, 11)
+        FileRange(path, 90, 11).read()
 
 
 def test_without_room_for_a_copy_what_is_read_lies_in_memory(tmp_path, monkeypatch):
@@ -175,4 +177,4 @@ def test_without_room_for_a_copy_what_is_read_lies_in_memory(tmp_path, monkeypat
     monkeypatch.setattr(dcz.files.tempfile, "TemporaryFile", full)
     path = tmp_path / "data"
     path.write_bytes(bytes(range(100)))
-    assert bytes(read_range(path, 90, 10)) == bytes(range(90, 100))
+    assert bytes(FileRange(path, 90, 10).read()) == bytes(range(90, 100))

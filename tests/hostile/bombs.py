@@ -82,7 +82,7 @@ def fields(nbytes: int = 20_000_000) -> bytes:
     return of_graph(message(7, message(5, b"\x08\0" * (nbytes // 2))))
 
 
-def allowed(nbytes: int = 262_000) -> bytes:
+def allowed(nbytes: int = 65_000) -> bytes:
     """As many tensors as any graph may hold."""
     return of_graph(message(7, message(5, b"") * (nbytes // 2)))
 
@@ -120,7 +120,7 @@ def entries(count: int = 100_000) -> bytes:
     return sealed(listing(EMPTY_GRAPH, EMPTY_GRAPH, made), EMPTY_GRAPH)
 
 
-def allowed_entries(count: int = 50_000) -> bytes:
+def allowed_entries(count: int = 5_000) -> bytes:
     """About as many as any directory may list."""
     return entries(count)
 
@@ -129,6 +129,11 @@ def metadata(count: int = 100_000) -> bytes:
     """A hundred thousand keys."""
     pairs = varint(count) + b"".join(b"\6" + b"%06x" % i + b"\0" for i in range(count))
     return sealed(listing(EMPTY_GRAPH, EMPTY_GRAPH, [], pairs), EMPTY_GRAPH)
+
+
+def allowed_metadata(count: int = 5_000) -> bytes:
+    """About as many as any directory may list."""
+    return metadata(count)
 
 
 def long_text(nbytes: int = 20_000_000) -> bytes:
@@ -167,7 +172,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     make.__name__: make
     for make in (
         references, initializers, nodes, attributes, tensors_of_an_attribute, functions, fields, allowed, zeros,
-        hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata, long_text, record_of_zeros,
-        constant_codes,
+        hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata, allowed_metadata, long_text,
+        record_of_zeros, constant_codes,
     )
 }  # fmt: skip

@@ -111,3 +111,26 @@ def test_an_output_that_is_no_file_is_refused_before_any_work(command, model, tm
 def test_data_is_what_was_there_when_nothing_changes(model):
     packed = dcz.compress(model, model.with_name("net.dcz"), LOSSLESS, force=True)
     assert np.array_equal(models.arrays(dcz.load(packed))["a"], models.normal(64, 64, seed=0))
+
+
+def test_external_data_with_another_name_is_refused(model, tmp_path):
+    """A hard link may be a file from anywhere."""
+    os.link(model.with_name("net.data"), tmp_path / "other")
+    with pytest.raises(dcz.UnsuitableModel, match="is a hard link.*`cp .* && mv "):
+        dcz.compress(model, model.with_name("net.dcz"), force=True)
+
+
+def test_what_a_checked_name_comes_to_mean_is_not_read(model, tmp_path):
+    """A link to a file outside takes the place of the data after it was found to be good, and is gone in the end."""
+    from dcz.model import open_model
+
+    data, secret, kept = model.with_name("net.data"), tmp_path.parent / "secret", tmp_path / "kept"
+    secret.write_bytes(bytes(data.stat().st_size))
+    tensor = open_model(model).tensors[0]
+    data.rename(kept)
+    data.symlink_to(secret)
+    with pytest.raises(dcz.FileAccess, match="has changed since it was found"):
+        tensor.read()
+    data.unlink()
+    kept.rename(data)
+    assert tensor.read().any()

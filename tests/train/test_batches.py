@@ -42,10 +42,10 @@ def test_a_split_that_leaves_nothing_on_one_side_is_none(share):
     assert Batches({"x": X}).split(share)[1] is None
 
 
-def test_mapped_files_and_odd_types_are_read(tmp_path):
+def test_files_and_odd_types_are_read(tmp_path):
     np.savez(tmp_path / "d.npz", x=X.astype(">f4"), y=np.arange(25, dtype=np.uint16))
     samples = data.open_samples(tmp_path / "d.npz").arrays
-    assert isinstance(samples["x"], np.memmap)
+    assert not samples["x"].flags.writeable
     batches = Batches({"x": samples["x"]}, samples["y"], size=100, shuffle=False)
     ((inputs, labels),) = batches.epoch(0)
     assert torch.equal(inputs["x"], torch.from_numpy(X)) and labels.tolist() == list(range(25))

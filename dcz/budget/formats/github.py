@@ -32,7 +32,7 @@ def _command(budget: Budget) -> str:
 
 def _annotation(command: str, verdict: Verdict, title: str, text: str) -> str:
     file, line = words.place(verdict)
-    properties = {"file": file, "line": str(line), "title": title}
+    properties = {"file": printable(file), "line": str(line), "title": title}
     listed = ",".join(f"{name}={escape_property(value)}" for name, value in properties.items())
     return f"::{command} {listed}::{escape(text)}"
 
