@@ -44,19 +44,24 @@ export async function readDirectory(source) {
 
 /** @param {Bytes} data @param {number} offset where the graph begins */
 export function parseDirectory(data, offset) {
-  const part = new Part(data, "directory");
+  const part = new Part(data, "directory"), most = 2 ** 12 + Math.floor((offset - 24) / 8);
+  const counted = () => {
+    const count = part.varint();
+    part.check(count <= most, "directory-size");
+    return count;
+  };
   const stored = part.varint(), size = part.varint(), crc = part.u32();
   part.check(stored <= size && size < 2 ** 31 && size <= 2 ** 26 + 64 * stored, "graph-size");
   const graph = { offset, stored, size, crc };
   offset += stored;
   /** @type {Map<string, string>} */ const metadata = new Map();
-  for (let left = part.varint(); left > 0; left--) {
+  for (let left = counted(); left > 0; left--) {
     const key = part.string();
     part.check(!metadata.has(key), "duplicate-name");
     metadata.set(key, part.string());
   }
   /** @type {Map<string, Entry>} */ const entries = new Map();
-  for (let left = part.varint(); left > 0; left--) {
+  for (let left = counted(); left > 0; left--) {
     const entry = parseEntry(part, offset);
     part.check(!entries.has(entry.name), "duplicate-name");
     entries.set(entry.name, entry);

@@ -34,7 +34,7 @@ export class Wire {
 
   /** The fields of a message, `depth` others being around it. @param {number} from @param {number} to @param {number} depth */
   message(from, to, depth) {
-    need(++this.#messages <= 2 ** 17 + 4 * this.stored && depth <= 100, "the graph holds too many messages");
+    need(++this.#messages <= 2 ** 15 + 4 * this.stored && depth <= 100, "the graph holds too many messages");
     const fields = this.fields(from, to);
     need((this.#fields += fields.length) <= 2 ** 19 + 16 * this.stored, "the graph holds too many fields");
     return fields;
