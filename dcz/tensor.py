@@ -111,7 +111,9 @@ class Tensor:
     `source` is its bytes as ONNX's raw_data has them (uint8, flat), or the range of a file that holds them: then the
     tensor takes a few hundred bytes itself and can be sent to other processes and machines.
     `rows` says which elements its layer sums for one output, a row: its first `rows` axes number the rows, or, for -1,
-    its last axis does. 0: not known. `grid` is the one that all its values lie on, if that is known.
+    its last axis does. 0: not known. `grid` is the one that all its values lie on, if that is known. `inputs` are the
+    means of what the weights of a row meet, if they are known to differ (float64[groups, channels]): the rows fall into
+    equal groups one after another, and the weights of a row into equal runs, one for each channel.
     """
 
     name: str
@@ -120,6 +122,7 @@ class Tensor:
     source: np.ndarray | FileRange
     rows: int = 0
     grid: ValueGrid | None = None
+    inputs: np.ndarray | None = None
 
     @functools.cached_property
     def data(self) -> np.ndarray:

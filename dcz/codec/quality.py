@@ -25,13 +25,16 @@ MAX_FINER, MAX_COARSER = 36.0, 9.0
 # EfficientNet-Lite0.
 FULL_SIZE, PER_HALVING, MAX_SMALL = 1 << 20, 1.5, 12.0
 DEPTHWISE, DEPTHWISE_SHARE = 6.0, 0.2
+# The same where the means of the inputs of KNOWN_SHARE of the weights or more are known: errors of a row are made to
+# cancel (stages.balance), which is worth 4 to 9 dB at the outputs of MobileNetV1, PP-LCNet and PicoDet.
+DEPTHWISE_KNOWN, KNOWN_SHARE = 2.0, 0.6
 
 
-def margin(shapes: Sequence[tuple[int, ...]]) -> float:
+def margin(shapes: Sequence[tuple[int, ...]], known: float = 0.0) -> float:
     """How much finer (decibels) than an ordinary network one with weights of these shapes has to be.
 
     Errors average out over the inputs of a row, and over layers: a small network has few, and a depthwise convolution
-    sums up nine weights or so.
+    sums up nine weights or so. `known` is the share of the weights of which the means of their inputs are known.
     """
     weights = sum(map(math.prod, shapes))
     if not weights:
@@ -39,7 +42,8 @@ def margin(shapes: Sequence[tuple[int, ...]]) -> float:
     small = min(MAX_SMALL, max(0.0, PER_HALVING * math.log2(FULL_SIZE / weights)))
     # The first layer of a network for images of one channel has such a shape too.
     depthwise = sum(len(shape) > 2 and shape[0] > 1 and shape[1] == 1 for shape in shapes) - 1
-    return small + DEPTHWISE * min(1.0, max(0, depthwise) / (DEPTHWISE_SHARE * len(shapes)))
+    most = DEPTHWISE - (DEPTHWISE - DEPTHWISE_KNOWN) * min(1.0, known / KNOWN_SHARE)
+    return small + most * min(1.0, max(0, depthwise) / (DEPTHWISE_SHARE * len(shapes)))
 
 
 def by_size(sizes: Sequence[int], squares: Sequence[float], quality: float) -> list[float]:

@@ -86,7 +86,7 @@ def unscaled(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales | 
     divided = np.empty(len(weights), "<f4")
     for block in arrays.blocks(len(weights), arrays.BLOCK):
         divided[block] = weights[block] / row_scales.at(block)
-    return Tensor(tensor.name, FLOAT32, tensor.shape, divided.view(np.uint8), tensor.rows)
+    return Tensor(tensor.name, FLOAT32, tensor.shape, divided.view(np.uint8), tensor.rows, inputs=tensor.inputs)
 
 
 def short_entries(coded: Coded) -> Coded:

@@ -52,7 +52,7 @@ def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings, square: flo
 def row_index(tensor: Tensor, kept: LazyValues) -> balance.RowIndex | None:
     """The row of each of the `kept` weights, None where the tensor has no rows."""
     if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        return balance.RowIndex(tensor.shape, tensor.rows, kept.positions)
+        return balance.RowIndex(tensor.shape, tensor.rows, kept.positions, tensor.inputs)
     return None
 
 

@@ -1,6 +1,7 @@
 """Which BatchNormalizations are folded into the layers before them (model.fold_batchnorm), and which weights are put on
 the grids that the model itself rounds them to (model.grids): those that a plan allows.
 
+    prepare(loaded, Plan())        ->  both
     fold(loaded, Plan())           ->  35, the nodes that `loaded` has lost
     fold(loaded, Plan(LOSSLESS))   ->  0
 
@@ -10,6 +11,7 @@ that would change. Weights that are shared already are not touched.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..codec.encode import is_shared
@@ -19,6 +21,24 @@ if TYPE_CHECKING:
     from ..model import Model, ModelTensor
 
 
+def prepare(loaded: "Model", plan: Plan) -> tuple[int, int]:
+    """`fold` and `snap` in place, and note what is known of each weight's inputs (see model.expected_inputs).
+
+    Raises UnsuitableModel, FileAccess for tensors that cannot be read.
+    """
+    from .. import model as onnx_model
+
+    means = {} if _shares_nothing(plan) else onnx_model.expected_inputs(loaded)
+    counts = fold(loaded, plan), snap(loaded, plan)
+    if means:
+        loaded.tensors = [replace(tensor, inputs=means.get(tensor.name)) for tensor in loaded.tensors]
+    return counts
+
+
+def _shares_nothing(plan: Plan) -> bool:
+    return all(settings.shares_nothing for settings in (plan.default, *(rule.settings for rule in plan.rules)))
+
+
 def fold(loaded: "Model", plan: Plan) -> int:
     """Fold in place what `plan` allows of a model that the caller owns, and return how many.
 
@@ -26,7 +46,7 @@ def fold(loaded: "Model", plan: Plan) -> int:
     """
     from .. import model as onnx_model
 
-    if not plan.fold or all(settings.shares_nothing for settings in (plan.default, *(r.settings for r in plan.rules))):
+    if not plan.fold or _shares_nothing(plan):
         return 0
 
     def may_fold(weight: "ModelTensor", names: tuple[str, ...]) -> bool:

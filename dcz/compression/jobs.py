@@ -118,7 +118,10 @@ def adapted(settings: Settings, tensors: Sequence["ModelTensor"]) -> Settings:
     """
     if not settings.adapt or settings.quality is None:
         return settings
-    margin = quality.margin([tensor.shape for tensor in tensors if tensor.is_weight and tensor.dtype.real])
+    weights = [tensor for tensor in tensors if tensor.is_weight and tensor.dtype.real]
+    sizes = [math.prod(tensor.shape) for tensor in weights]
+    known = sum(size for size, tensor in zip(sizes, weights, strict=True) if tensor.inputs is not None)
+    margin = quality.margin([tensor.shape for tensor in weights], known / max(1, sum(sizes)))
     return replace(settings, quality=round(min(BEST_QUALITY, settings.quality + margin), 2), adapt=False)
 
 

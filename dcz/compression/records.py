@@ -29,7 +29,7 @@ from ..parallel import in_order
 from ..plan import Plan
 from ..tensor import ValueGrid
 from .executors import WorkerPool
-from .foldable import fold, noted, snap
+from .foldable import noted, prepare
 from .jobs import Job, adapted, check_lossy, jobs
 from .task import check_made, encode_task, encode_there
 
@@ -125,7 +125,7 @@ class Packing:
         self._is_packed = True
         loaded, plan = self._loaded, self.plan
         plan.check_names(tensor.name for tensor in loaded.tensors)
-        folded, snapped = fold(loaded, plan), snap(loaded, plan)
+        folded, snapped = prepare(loaded, plan)
         check_lossy(loaded.tensors, plan)
         pending = jobs(loaded.tensors, plan, warn)
         metadata = {

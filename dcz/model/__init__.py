@@ -7,6 +7,7 @@
     with_values(model, {name: array})             a copy with new values in some tensors
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
     insert_batchnorms(model)                      and behind layers that have none
+    expected_inputs(model)                        the means of what layers read, as normalizations tell
     snap_to_grids(model)                          weights that QuantizeLinear rounds, on their grids
     read_program(model, path)                     the graph without onnx's types, for code that executes it
     extract_subgraph(proto, inputs, outputs)      the part of a model between some values and others
@@ -22,13 +23,15 @@ data_fields     protobuf fields of data                external_data         dat
 constants       arithmetic of constants before a layer   insert_batchnorm   the reverse of folding
 wire            messages counted before they are parsed    reach        what can be reached in a graph
 selectors       tensors named by what uses them
-readers         which operators read a tensor
+readers         which operators read a tensor          input_means       means of the inputs of weights
+moments         means and variances, by channel
 """
 
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
 from .grids import snap_to_grids
+from .input_means import expected_inputs
 from .insert_batchnorm import insert_batchnorms
 from .model_file import (
     PROTOBUF_LIMIT,
@@ -53,8 +56,8 @@ from .wire import least_stored
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "by_name", "check_model", "data_locations", "extract_subgraph", "find_references", "fold_batchnorms", "from_bytes",
-    "from_proto", "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
+    "by_name", "check_model", "data_locations", "expected_inputs", "extract_subgraph", "find_references",
+    "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
     "linked_data", "load", "make_external", "open_model",
     "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
     "with_values",

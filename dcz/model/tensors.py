@@ -29,7 +29,8 @@ class ModelTensor:
     nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
-    (see grids). `external`: where the data lies in another file.
+    (see grids). `inputs`: what is known of those of its layer (see input_means and tensor.Tensor). `external`: where
+    the data lies in another file.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelTensor:
     exact_because: str = ""
     grid: ValueGrid | None = None
     nodes: tuple[str, ...] = ()
+    inputs: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
@@ -68,7 +70,8 @@ class ModelTensor:
 
     def tensor(self, source: FileRange | None = None) -> Tensor:
         """The same as a value, with its bytes, or the range of a file that holds them: `source` or external data."""
-        return Tensor(self.name, self.dtype, self.shape, source or self.external or self.read(), self.rows, self.grid)
+        data = source or self.external or self.read()
+        return Tensor(self.name, self.dtype, self.shape, data, self.rows, self.grid, self.inputs)
 
     def replace_with_reference(self, record: int, transposed: bool = False) -> None:
         """Change `proto`: replace the data by a reference to a record, or to its transpose (spec, section 4)."""

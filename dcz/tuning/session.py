@@ -21,7 +21,7 @@ from .. import model as onnx_model
 from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..codec.stages.scale import RowScales
-from ..compression.foldable import fold, snap
+from ..compression.foldable import prepare
 from ..compression.options import as_plan
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
@@ -60,8 +60,7 @@ class TuningSession:
         self.path = self.source.path or "the model"
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
         original = onnx_model.with_values(self.source, {})
-        self.folded = fold(self.source, self.plan)
-        self.snapped = snap(self.source, self.plan)
+        self.folded, self.snapped = prepare(self.source, self.plan)
         self.unfolded = original if self.folded or self.snapped else None
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]

@@ -2,12 +2,16 @@
 
     row 0.4 0.4 0.4 0.9, levels 0 and 1:   to nearest 0 0 0 1, sum 1   here 0 0 1 1, sum 2 (exactly 2.1)
 
-Inputs of most layers have a mean that is not zero: after a ReLU none is negative. Rounding errors that add up in a row
-then shift all outputs of that row alike (Nagel et al., "Data-free quantization through weight equalization and bias
-correction", 2019, section 4.2, corrects that shift in the bias). Rounding to nearest is not the best rounding (Nagel et
-al., "Up or down? Adaptive rounding for post-training quantization", 2020): here a few weights of the row, those nearest
-to the threshold between two levels, are rounded the other way, which hardly adds any error, until the sum is right.
-SQuant (Guo et al., 2022) flips roundings by the same criterion, without the price in bits.
+    the same, if the first input is 0 on average and the second 5:   to nearest 0 0 0 1   here 0 1 0 1
+
+Inputs of most layers have a mean that is not zero: after a ReLU none is negative. Rounding errors that add up in a row,
+each times the mean of its input where that is known, then shift all outputs of that row alike (Nagel et al., "Data-free
+quantization through weight equalization and bias correction", 2019, section 4.2, corrects that shift in the bias).
+Rounding to nearest is not the best rounding (Nagel et al., "Up or down? Adaptive rounding for post-training
+quantization", 2020): here a few weights of the row, those nearest to the threshold between two levels, are rounded the
+other way, which hardly adds any error, until the sum is right. Where means are known, those come first that add least
+for what they take away from the sum. SQuant (Guo et al., 2022) flips roundings by the same criterion, without the price
+in bits.
 """
 
 import math
@@ -26,13 +30,20 @@ CANDIDATES = 2.0
 
 
 class RowIndex:
-    """The row of each weight (see Tensor.rows).
+    """The row of each weight, and the mean of its input (see Tensor.rows, Tensor.inputs).
 
     `positions` (integers, flat, or arrays.KeptPositions) are those of the weights in the tensor, None for all of it.
     """
 
-    def __init__(self, shape: tuple[int, ...], rows: int, positions: np.ndarray | arrays.KeptPositions | None = None):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        rows: int,
+        positions: np.ndarray | arrays.KeptPositions | None = None,
+        inputs: np.ndarray | None = None,
+    ):
         self._positions = positions
+        self._inputs = None if inputs is None else _relative(inputs)
         self._last_axis = rows < 0  # the last axis numbers the rows
         self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
         self._inner = self.count if rows < 0 else math.prod(shape[rows:])
@@ -44,12 +55,36 @@ class RowIndex:
         shape, axis = ((1, self._inner), 1) if self._last_axis else ((self.count, self._inner), 0)
         return arrays.places(shape, axis, block)
 
+    def factors(self, block: slice) -> np.ndarray | None:
+        """The mean of each weight's input (float64), in units of the mean magnitude of its row's; None where it is not
+        known."""
+        if self._inputs is None:
+            return None
+        positions = np.arange(block.start, block.stop) if self._positions is None else self._positions[block]
+        groups, channels = self._inputs.shape
+        if self._last_axis:
+            column = positions // self._inner
+            factors: np.ndarray = self._inputs[0].take(column)
+            return factors
+        row, column = np.divmod(positions, self._inner)
+        column //= self._inner // channels
+        column += row // (self.count // groups) * channels
+        return self._inputs.ravel().take(column)
+
+
+def _relative(inputs: np.ndarray) -> np.ndarray:
+    """The means of each group in units of their mean magnitude; all 0 where that is 0."""
+    sizes = np.array([[math.fsum(row) / len(row)] for row in np.abs(inputs).tolist()])  # fsum: exact in any order
+    relative: np.ndarray = np.divide(inputs, sizes, out=np.zeros_like(inputs), where=sizes > 0)
+    return relative
+
 
 def preserve_row_sums(
     weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float
 ) -> np.ndarray:
     """Codes, some of them one level up or down, with a sum of errors near zero over the weights of each row.
 
+    Where `rows` knows the means of the inputs, each error counts as many times.
     `weights` (float, flat, finite), `codes` (uint8 or uint16) into `levels` (float64, ascending), `rows` their rows.
     `slope` is the squared error that a bit is worth: see grid.rate_slope.
     """
@@ -61,28 +96,31 @@ def preserve_row_sums(
     max_cost = 2 * gap * gap * np.minimum(1.0, CANDIDATES / np.sqrt(np.maximum(length, 1)))
     max_cost[np.abs(sums) <= UNIT / 2] = -math.inf
     changes = _level_changes(levels)
-    position, row, cost = _flip_costs(weights, codes, levels, changes, rows, slope, direction, max_cost)
-    order = np.lexsort((cost, row))  # stable: of equal costs, the lower position first
-    position, row = position[order], row[order]
-    del cost, order
-    change = np.rint(changes[direction[row], codes[position]] / gap * UNIT).astype(np.int64)
-    flipped = _flips_to_zero(row, change, sums)
-    position, row = position[flipped], row[flipped]
+    flips = _flips(weights, codes, levels, changes, rows, slope, direction, max_cost)
+    flips = flips[np.lexsort((flips["cost"], flips["row"]))]  # stable: of equal costs, the lower position first
+    position, way = flips["position"], flips["way"]
+    change = np.rint(changes[way, codes[position]] / gap * flips["factor"] * UNIT).astype(np.int64)
+    flipped = _flips_to_zero(flips["row"], change, sums)
+    position, way = position[flipped], way[flipped]
     rounded = codes.copy()
     one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
-    rounded[position] += np.where(direction[row] == 1, 1, one_down).astype(codes.dtype)
+    rounded[position] += np.where(way == 1, 1, one_down).astype(codes.dtype)
     return rounded
 
 
 def _row_errors(
     weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, unit: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The number of weights of each row (float64), and the sum of its rounding errors in units (int64)."""
+    """The number of weights of each row (float64), and the sum of its rounding errors, times the means of their inputs,
+    in units (int64)."""
     count, sums = np.zeros(rows.count), np.zeros(rows.count)
     for block in arrays.blocks(len(weights), BLOCK):
         row, errors = rows[block], levels.take(codes[block])
         errors -= weights[block]
         errors /= unit
+        factors = rows.factors(block)
+        if factors is not None:
+            errors *= factors
         np.rint(errors, out=errors)
         sums += np.bincount(row, errors, rows.count)  # integers below 2^53: exact
         count += np.bincount(row, minlength=rows.count)
@@ -105,7 +143,7 @@ def _level_changes(levels: np.ndarray) -> np.ndarray:
     return changes
 
 
-def _flip_costs(
+def _flips(
     weights: arrays.Weights,
     codes: np.ndarray,
     levels: np.ndarray,
@@ -114,33 +152,41 @@ def _flip_costs(
     slope: float,
     direction: np.ndarray,
     max_cost: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights that are cheaper than their row's `max_cost` to move a level in its `direction`: position, row and cost.
+) -> np.ndarray:
+    """Weights that are cheaper than their row's `max_cost` to move a level so that its sum goes in its `direction`.
 
-    The cost is the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added
-    at `slope`.
+    Records of position, row, way (0 is down, 1 up), factor (the mean of the weight's input) and cost. The cost is the
+    squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added at `slope`, in
+    units of the magnitude of the factor.
     """
     bits, fixed = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
-    for way, here, there in _level_steps(levels):
-        fixed[way, here] = changes[way, here] ** 2 + slope * (bits[there] - bits[here])
+    for to, here, there in _level_steps(levels):
+        fixed[to, here] = changes[to, here] ** 2 + slope * (bits[there] - bits[here])
     integer = np.min_scalar_type(max(len(weights), rows.count))  # narrow: there may be millions of candidates
-    double, table_start = (
-        2 * changes.ravel(),
-        changes.shape[1] * direction,
-    )  # of a row: where the costs of its direction start
+    fields = [("position", integer), ("row", integer), ("way", "i1"), ("factor", "f4"), ("cost", "f8")]
+    double, width = 2 * changes.ravel(), changes.shape[1]
     candidates = []
     for block in arrays.blocks(len(weights), BLOCK):
-        code, row = codes[block], rows[block]
-        entry = table_start.take(row)
+        code, row, factors = codes[block], rows[block], rows.factors(block)
+        way = direction.take(row)
+        if factors is not None:
+            way ^= factors < 0
+        entry = way * width
         entry += code
         cost = levels.take(code)
         cost -= weights[block]
         cost *= double.take(entry)
         cost += fixed.take(entry)
+        if factors is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                cost /= np.abs(factors)
+            cost[factors == 0] = math.inf
         cheap = np.flatnonzero(cost < max_cost.take(row))
-        candidates.append(((cheap + block.start).astype(integer), row[cheap].astype(integer), cost[cheap]))
-    position, row, cost = (np.concatenate(columns) for columns in zip(*candidates, strict=True))
-    return position, row, cost
+        found = np.empty(len(cheap), fields)
+        found["position"], found["row"], found["way"] = cheap + block.start, row[cheap], way[cheap]
+        found["factor"], found["cost"] = 1 if factors is None else factors[cheap], cost[cheap]
+        candidates.append(found)
+    return np.concatenate(candidates)
 
 
 def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:

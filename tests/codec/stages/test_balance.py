@@ -85,3 +85,40 @@ def test_sums_that_no_integer_holds_leave_the_row_as_it_is():
     balanced = balance.preserve_row_sums(weights.ravel(), codes, levels, balance.RowIndex((2, 300), 1), 0.0)
     assert not balanced[:300].any()
     assert sums(weights, balanced, levels, 1)[1] == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize("shape, rows, groups", [((40, 60, 5), 1, 1), ((40, 60, 5), 1, 4), ((300, 40), -1, 1)])
+def test_errors_count_by_the_means_of_their_inputs(shape, rows, groups):
+    rng = np.random.default_rng(5)
+    weights = rng.normal(size=shape).astype(np.float32)
+    channels = 60 if rows == 1 else 300
+    inputs = rng.normal(1, 2, (groups, channels))  # some are negative
+    inputs[:, 0] = 0
+    codes, levels = on_grid(weights)
+    index = balance.RowIndex(shape, rows, inputs=inputs)
+    rounded = balance.preserve_row_sums(weights.ravel(), codes, levels, index, 0.0)
+    met = np.repeat(inputs, 40 // groups, axis=0)[:, :, None] if rows == 1 else inputs[0][:, None]
+    axis = (1, 2) if rows == 1 else 0
+    shifts = [
+        np.abs(((levels[each].reshape(shape) - weights) * met).sum(axis)) / np.abs(inputs).mean() / STEP
+        for each in (codes, rounded)
+    ]
+    largest = np.abs(inputs).max() / np.abs(inputs).mean()  # half of what the last weight may change
+    assert shifts[0].max() > 10 and shifts[1].max() <= largest / 2 + 0.01
+    assert set(np.unique(rounded.astype(int) - codes)) == {-1, 0, 1}
+    errors = [float(((levels[each].reshape(shape) - weights) ** 2).mean()) for each in (codes, rounded)]
+    assert errors[1] < errors[0] * 1.1
+
+
+def test_equal_means_are_none():
+    weights = np.random.default_rng(6).normal(size=(20, 80)).astype(np.float32)
+    codes, levels = on_grid(weights)
+    found = [
+        balance.preserve_row_sums(
+            weights.ravel(), codes, levels, balance.RowIndex(weights.shape, 1, inputs=inputs), 0.0
+        )
+        for inputs in (None, np.full((1, 80), 3.0), np.full((1, 80), -0.5))
+    ]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    nothing = balance.RowIndex(weights.shape, 1, inputs=np.zeros((1, 80)))
+    assert np.array_equal(balance.preserve_row_sums(weights.ravel(), codes, levels, nothing, 0.0), codes)

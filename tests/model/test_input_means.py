@@ -1,0 +1,111 @@
+"""What layers read on average, as the normalizations before them tell."""
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from dcz import model as onnx_model
+
+ONNX_RUNTIME = pytest.importorskip("onnxruntime")
+RNG = np.random.default_rng(0)
+SCALE, SHIFT = RNG.uniform(0.2, 2, 8).astype(np.float32), RNG.normal(size=8).astype(np.float32)
+
+
+def network(nodes, weight, extra=()):
+    """x -> normalization -> nodes that end in `h` -> Conv or another layer that reads `h` and the `weight`."""
+    tensors = {
+        "s": SCALE, "t": SHIFT, "m": np.zeros(8, np.float32), "v": np.ones(8, np.float32), "w": weight, **dict(extra),
+    }  # fmt: skip
+    norm = helper.make_node("BatchNormalization", ["x", "s", "t", "m", "v"], ["n"], epsilon=0.0)
+    graph = helper.make_graph(
+        [norm, *nodes], "g", [helper.make_tensor_value_info("x", 1, ["N", 8, 4, 4])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in tensors.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def measured(proto, value):
+    """The mean of a value by channel, over normally distributed inputs."""
+    proto = onnx_model.from_proto(proto).proto
+    proto.graph.output.append(helper.make_tensor_value_info(value, 1, None))
+    session = ONNX_RUNTIME.InferenceSession(proto.SerializeToString())
+    found = session.run([value], {"x": RNG.standard_normal((4000, 8, 4, 4)).astype(np.float32)})[0]
+    return found.mean(axis=(0, *range(2, found.ndim)))
+
+
+CONV = np.ones((3, 8, 1, 1), np.float32)
+LAYER = helper.make_node("Conv", ["h", "w"], ["y"])
+SIX = np.float32(6)
+CHAINS = {
+    "Relu": [helper.make_node("Relu", ["n"], ["h"])],
+    "Clip": [helper.make_node("Clip", ["n", "", "six"], ["h"])],
+    "LeakyRelu": [helper.make_node("LeakyRelu", ["n"], ["h"], alpha=0.3)],
+    "Elu": [helper.make_node("Elu", ["n"], ["h"])],
+    "HardSwish": [helper.make_node("HardSwish", ["n"], ["h"])],
+    "Mish": [helper.make_node("Mish", ["n"], ["h"])],
+    "Gelu": [helper.make_node("Gelu", ["n"], ["h"])],
+    "Softplus": [helper.make_node("Softplus", ["n"], ["h"])],
+    "Tanh": [helper.make_node("Tanh", ["n"], ["h"])],
+    "PRelu": [helper.make_node("PRelu", ["n", "slope"], ["h"])],
+    "SiLU": [helper.make_node("Sigmoid", ["n"], ["g"]), helper.make_node("Mul", ["g", "n"], ["h"])],
+    "affine": [helper.make_node("Mul", ["n", "two"], ["a"]), helper.make_node("Sub", ["one", "a"], ["h"])],
+    "sum of channels": [helper.make_node("Add", ["n", "slope"], ["a"]), helper.make_node("Relu", ["a"], ["h"])],
+    "pool": [helper.make_node("Relu", ["n"], ["a"]), helper.make_node("GlobalAveragePool", ["a"], ["h"])],
+}
+EXTRA = [("six", SIX), ("two", np.float32(2)), ("one", np.float32(1)),
+         ("slope", RNG.uniform(0, 1, (8, 1, 1)).astype(np.float32))]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_means_are_those_of_normally_distributed_inputs(name):
+    proto = network([*CHAINS[name], LAYER], CONV, EXTRA)
+    means = onnx_model.expected_inputs(onnx_model.from_proto(proto))["w"]
+    assert means.shape == (1, 8)
+    assert means[0] == pytest.approx(measured(proto, "h"), abs=0.02)
+
+
+def test_concatenated_channels_are_one_after_another():
+    nodes = [helper.make_node("Relu", ["n"], ["a"]), helper.make_node("Concat", ["a", "n"], ["h"], axis=1), LAYER]
+    proto = network(nodes, np.ones((3, 16, 3, 3), np.float32))
+    means = onnx_model.expected_inputs(onnx_model.from_proto(proto))["w"]
+    assert means[0, 8:] == pytest.approx(SHIFT.astype(float), rel=1e-5)
+    assert means[0] == pytest.approx(measured(proto, "h"), abs=0.02)
+
+
+def test_groups_of_rows_read_channels_of_their_own():
+    layer = helper.make_node("Conv", ["n", "w"], ["y"], group=2)
+    proto = network([layer], np.ones((6, 4, 1, 1), np.float32))
+    means = onnx_model.expected_inputs(onnx_model.from_proto(proto))["w"]
+    assert means == pytest.approx(SHIFT.reshape(2, 4).astype(float), rel=1e-5)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_map_made_flat_has_the_places_of_a_channel_one_after_another(transposed):
+    nodes = [helper.make_node("Flatten", ["n"], ["h"]), helper.make_node("Gemm", ["h", "w"], ["y"], transB=transposed)]
+    weight = np.ones((3, 128) if transposed else (128, 3), np.float32)
+    means = onnx_model.expected_inputs(onnx_model.from_proto(network(nodes, weight)))["w"]
+    assert means == pytest.approx(np.repeat(SHIFT.astype(float), 16)[None], rel=1e-5)
+
+
+def test_what_is_not_known_has_no_means():
+    depthwise = helper.make_node("Conv", ["n", "w"], ["y"], group=8)
+    assert not onnx_model.expected_inputs(onnx_model.from_proto(network([depthwise], np.ones((8, 1, 3, 3), "f4"))))
+    twice = [helper.make_node("Relu", ["n"], ["h"]), LAYER, helper.make_node("Conv", ["x", "w"], ["z"])]
+    assert not onnx_model.expected_inputs(onnx_model.from_proto(network(twice, CONV)))
+    behind_a_layer = [
+        helper.make_node("Conv", ["n", "u"], ["a"]), helper.make_node("Relu", ["a"], ["h"]), LAYER
+    ]  # fmt: skip
+    found = onnx_model.expected_inputs(
+        onnx_model.from_proto(network(behind_a_layer, CONV, [("u", np.ones((8, 8, 1, 1), "f4"))]))
+    )
+    assert list(found) == ["u"]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e38])
+def test_numbers_that_are_not_finite_are_not_known(number):
+    proto = network([helper.make_node("Relu", ["n"], ["h"]), LAYER], CONV)
+    shift = next(tensor for tensor in proto.graph.initializer if tensor.name == "t")
+    shift.CopyFrom(numpy_helper.from_array(np.full(8, number, np.float32), "t"))
+    found = onnx_model.expected_inputs(onnx_model.from_proto(proto))
+    assert all(np.isfinite(means).all() for means in found.values())
