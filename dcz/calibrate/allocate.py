@@ -9,15 +9,15 @@ Gaussian sources: reverse water-filling, Cover and Thomas, "Elements of informat
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..codec.stages import grid
 from ..codec.stages.histogram import Histogram
 
-STEPS_PER_OCTAVE = 16
-FINER_STEPS, COARSER_STEPS = 96, 80  # of a curve, on either side of the step that was tried
+STEPS_PER_OCTAVE = 8
+FINER_STEPS, COARSER_STEPS = 64, 40  # of a curve, on either side of the step that was tried
 FINEST = 2.0**-20  # of a tensor's range, the same as in levels: a grid's levels are held in memory
 MIN_DIVERGENCE = 1e-30
 
@@ -35,6 +35,14 @@ class Curve:
     def at(self, slope: float) -> int:
         """The index of the step with the least distortion + slope * bits."""
         return int(np.argmin(self.distortion + slope * self.bits))
+
+    def bits_at(self, step: float) -> float:
+        """The bits at a step (between the curve's own by the logarithm), or at the curve's end that is nearer."""
+        return float(np.interp(math.log(step), np.log(self.steps), self.bits))
+
+    def measured(self, step: float, divergence: float) -> "Curve":
+        """The curve, where rounding at `step` was seen to change the answers by `divergence`."""
+        return replace(self, distortion=max(divergence, MIN_DIVERGENCE) * (self.steps / step) ** 2)
 
 
 def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, min_step: float = 0.0) -> Curve:

@@ -8,7 +8,9 @@
 2. Each weight goes to the level of least squared error times curvature, plus slope * bits (levels.Quantizer). Zero is
    one of the levels: that is pruning.
 3. Coordinate descent: sweeps that round every column again, all others being as they are.
-4. The levels are fitted to the layer's outputs by least squares (levels.fit_levels).
+4. The levels are fitted to the layer's outputs by least squares (fitting.fit_levels).
+
+H is factored in float64; the columns go in float32, whose rounding is far below any step.
 """
 
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ import numpy as np
 
 from ..codec.stages import entropy, grid
 from ..encoded import MAX_ENTRIES
+from .fitting import fit_levels, output_loss
 from .hessian import damp
-from .levels import Quantizer, choose_levels, fit_levels, output_loss, quantizer_for, round_levels
+from .levels import Quantizer, choose_levels, quantizer_for, round_levels
 
-BLOCK_SIZE = 64  # columns whose errors reach the later ones together, by one product of matrices
+BLOCK_SIZE = 32  # columns whose errors reach the later ones together, by one product of matrices
+SMALL_INVERSE = 64  # columns of a triangular matrix that is inverted without splitting it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +61,15 @@ def quantize(
     """
     hessian = damp(hessian)
     order = np.argsort(-np.einsum("gkk->gk", hessian), axis=1, kind="stable")  # GPTQ's act-order: largest diag(H) first
-    w = np.take_along_axis(np.swapaxes(weights, 1, 2).astype(np.float64), order[:, :, None], 1)  # [groups, k, rows]
+    exact = np.take_along_axis(np.swapaxes(weights, 1, 2).astype(np.float64), order[:, :, None], 1)  # [groups, k, rows]
     h = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], 1), order[:, None, :], 2)
     hinv_factor = inverse_cholesky(h)
     curvature = np.einsum("gkk->gk", hinv_factor) ** -2.0
-    levels, step = choose_levels(w, step, fine_bits)
+    levels, step = choose_levels(exact, step, fine_bits)
     slope = rate_weight * grid.rate_slope(step) * float(curvature.mean())
 
+    w, h = exact.astype(np.float32), h.astype(np.float32)
+    hinv_factor = hinv_factor.astype(np.float32)
     quantizer = quantizer_for(levels, slope)
     codes = quantizer.nearest(w.ravel()).reshape(w.shape)  # only for about the frequency of each level
     for _ in range(2 if rate_weight else 1):
@@ -79,7 +85,7 @@ def quantize(
     q = levels[codes]
     values = np.empty_like(q)
     np.put_along_axis(values, order[:, :, None], q, 1)
-    loss, bits = output_loss(w - q, h), entropy.entropy_bits(np.bincount(codes.ravel()))
+    loss, bits = output_loss(exact - q, h), entropy.entropy_bits(np.bincount(codes.ravel()))
     return QuantizedWeights(np.swapaxes(values, 1, 2), levels, loss, bits, curvature.mean(1))
 
 
@@ -87,10 +93,25 @@ def inverse_cholesky(hessian: np.ndarray) -> np.ndarray:
     """The upper triangular U with UT U = inverse of `hessian` [groups, k, k] (GPTQ, section 3.3, step 3).
 
     Row j is what GPTQ needs of the inverse once the columns before j are fixed: U[j, j] ** -2 is the loss of a squared
-    error in column j that the later columns compensate, and U[j, j + 1:] / U[j, j] how they do.
+    error in column j that the later columns compensate, and U[j, j + 1:] / U[j, j] how they do. With H = R RT, R upper
+    triangular (the Cholesky factor of the columns in reverse order), U is the inverse of R.
     """
-    lower = np.linalg.cholesky(np.linalg.inv(hessian))
-    return np.swapaxes(lower, 1, 2)
+    lower = np.linalg.cholesky(hessian[:, ::-1, ::-1])
+    return _triangular_inverse(lower[:, ::-1, ::-1])
+
+
+def _triangular_inverse(upper: np.ndarray) -> np.ndarray:
+    """The inverse of upper triangular matrices [groups, k, k], by halves: products of matrices, for the most part."""
+    size = upper.shape[1]
+    if size <= SMALL_INVERSE:
+        inverse: np.ndarray = np.triu(np.linalg.inv(upper))
+        return inverse
+    half = size // 2
+    first, last = _triangular_inverse(upper[:, :half, :half]), _triangular_inverse(upper[:, half:, half:])
+    inverse = np.zeros_like(upper)
+    inverse[:, :half, :half], inverse[:, half:, half:] = first, last
+    inverse[:, :half, half:] = -first @ (upper[:, :half, half:] @ last)
+    return inverse
 
 
 def _gptq_pass(w: np.ndarray, hinv_factor: np.ndarray, curvature: np.ndarray, quantizer: Quantizer) -> np.ndarray:
@@ -101,12 +122,14 @@ def _gptq_pass(w: np.ndarray, hinv_factor: np.ndarray, curvature: np.ndarray, qu
     w = w.copy()
     codes = np.empty(w.shape, np.intp)
     size = w.shape[1]
+    levels, decider = quantizer.levels.astype(np.float32), quantizer.decider(curvature)
     for start in range(0, size, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, size)
-        errors = np.empty((w.shape[0], stop - start, w.shape[2]))
+        errors = np.empty((w.shape[0], stop - start, w.shape[2]), np.float32)
         for j in range(start, stop):
-            codes[:, j] = quantizer.decide(w[:, j], curvature[:, j, None])
-            error = (w[:, j] - quantizer.levels[codes[:, j]]) / hinv_factor[:, j, j, None]
+            column = w[:, j]
+            codes[:, j] = chosen = decider(j, column)
+            error = (column - levels.take(chosen)) / hinv_factor[:, j, j, None]
             w[:, j + 1 : stop] -= hinv_factor[:, j, j + 1 : stop, None] * error[:, None]
             errors[:, j - start] = error
         w[:, stop:] -= np.swapaxes(hinv_factor[:, start:stop, stop:], 1, 2) @ errors
@@ -121,16 +144,17 @@ def _coordinate_descent(w: np.ndarray, h: np.ndarray, codes: np.ndarray, quantiz
     cost of the codes never grows.
     """
     codes = codes.copy()
-    gradient = h @ (w - quantizer.levels[codes])
+    levels = quantizer.levels.astype(np.float32)
+    gradient = h @ (w - levels.take(codes))
     curvature = np.einsum("gkk->gk", h)
-    size = w.shape[1]
+    size, decider = w.shape[1], quantizer.decider(curvature)
     for start in range(0, size, BLOCK_SIZE):
         stop = min(start + BLOCK_SIZE, size)
-        changes = np.empty((w.shape[0], stop - start, w.shape[2]))
+        changes = np.empty((w.shape[0], stop - start, w.shape[2]), np.float32)
         for j in range(start, stop):
-            q = quantizer.levels[codes[:, j]]
-            codes[:, j] = quantizer.decide(q + gradient[:, j] / curvature[:, j, None], curvature[:, j, None])
-            changes[:, j - start] = quantizer.levels[codes[:, j]] - q
-            gradient[:, j + 1 : stop] -= h[:, j + 1 : stop, j, None] * changes[:, None, j - start]
+            q = levels.take(codes[:, j])
+            codes[:, j] = chosen = decider(j, q + gradient[:, j] / curvature[:, j, None])
+            changes[:, j - start] = change = levels.take(chosen) - q
+            gradient[:, j + 1 : stop] -= h[:, j + 1 : stop, j, None] * change[:, None]
         gradient[:, stop:] -= h[:, stop:, start:stop] @ changes
     return codes

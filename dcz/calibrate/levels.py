@@ -1,12 +1,12 @@
-"""The levels that weights are rounded to: where they lie, which one a weight takes, and how they are refitted.
+"""The levels that weights are rounded to: where they lie, and which one a weight takes.
 
 levels, step = choose_levels(weights, 0.02)                multiples of a step, and a few more for outliers
 quantizer = quantizer_for(levels, slope).with_rates(codes)  a level costs what its frequency among `codes` says
-quantizer.decide(values, curvature)                         codes of least distortion + slope * bits
-fit_levels(w, hessian, codes, levels, slope)                levels of least output error for these codes
+quantizer.decider(curvature)(j, values)                     codes of least distortion + slope * bits, in column j
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +16,11 @@ from ..encoded import MAX_ENTRIES
 
 OUTLIER_LEVELS = 32  # for outliers, where a uniform grid would need more entries than a codebook holds
 MAX_BULK_LEVELS = MAX_ENTRIES - OUTLIER_LEVELS - 4  # for the other weights then
-MAX_FITTED_LEVELS = 64  # levels that least squares fits: the most frequent ones
 MAX_FINE_LEVELS = 60_000  # of a fine codebook, with room for error feedback
 # Significant bits of float32, and of float32 times a scale of four bits: the product is exact.
 FLOAT_BITS, SCALED_BITS = 24, 20
 STEP_BITS = 8  # of a step of a fine grid, at most
+CLASSES_PER_OCTAVE = 8  # of curvature: columns of one class have the same thresholds
 BULK_QUANTILES = (0.0005, 0.9995)  # weights between these are no outliers
 
 
@@ -47,6 +47,7 @@ def choose_levels(weights: np.ndarray, step: float, fine_bits: int = 0) -> tuple
         return _multiples(weights, step), step
     if not bulk.any():  # all of them far from zero, close together
         levels = np.union1d(0.0, share.kmeans(weights.ravel(), MAX_ENTRIES - 1).centroids)
+        step = min(step, float(np.ptp(weights)) / MAX_ENTRIES)  # as far as they lie apart
     else:
         outliers = share.kmeans(weights[~bulk], OUTLIER_LEVELS).centroids
         levels = np.union1d(_multiples(weights[bulk], step), outliers)
@@ -91,9 +92,7 @@ class Quantizer:
     """An entropy-constrained scalar quantizer (Chou, Lookabaugh and Gray, "Entropy-constrained vector quantization",
     1989): a value goes to the level with the least curvature * squared error + slope * bits.
 
-    As in the rate-distortion optimized quantization of video coders only three levels are compared: the nearest one,
-    its neighbour toward zero, and zero. `rate_costs` [levels]: slope * bits of each code. `inverse_step`: None where
-    the levels are not evenly spaced.
+    `rate_costs` [levels]: slope * bits of each code. `inverse_step`: None where the levels are not evenly spaced.
     """
 
     levels: np.ndarray
@@ -116,11 +115,43 @@ class Quantizer:
         nearest: np.ndarray = np.clip(codes, 0, len(self.levels) - 1).astype(np.intp)
         return nearest
 
-    def decide(self, values: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-        """The code of each value [groups, rows]; `curvature` [groups, 1] weighs its squared error."""
-        best = self.nearest(values)
+    def decider(self, curvature: np.ndarray) -> Callable[[int, np.ndarray], np.ndarray]:
+        """The code of each value [groups, rows] of a column, by the column's number; `curvature` [groups, k] weighs
+        the squared errors.
+
+        Of matrices in groups, or where the levels are more than a codebook has, only three levels are compared, as in
+        the rate-distortion optimized quantization of video coders: the nearest one, its neighbour toward zero, and
+        zero.
+        """
         if not self.slope:
-            return best
+            return lambda column, values: self.nearest(values)
+        if len(curvature) > 1 or len(self.levels) > MAX_ENTRIES:
+            return lambda column, values: self._best_of_three(values, curvature[:, column, None])
+        classes, of_column = np.unique(np.rint(CLASSES_PER_OCTAVE * np.log2(curvature[0])), return_inverse=True)
+        table = [self._thresholds(2.0 ** (each / CLASSES_PER_OCTAVE)).astype(np.float32) for each in classes]
+        return lambda column, values: np.searchsorted(table[of_column[column]], values)
+
+    def _thresholds(self, curvature: float) -> np.ndarray:
+        """Between which values each level is the best: [levels - 1], ascending.
+
+        Two neighbours cost the same at their middle plus the difference of their rates over 2 * curvature * distance. A
+        level that is never the best has its thresholds pooled: the lower envelope of the costs, by the pool of adjacent
+        violators (Barlow et al., "Statistical inference under order restrictions", 1972).
+        """
+        gaps = np.diff(self.levels)
+        single = self.midpoints + np.diff(self.rate_costs) / (2 * curvature * gaps)
+        pools: list[tuple[float, float, int]] = []  # threshold, width, levels
+        for threshold, width in zip(single.tolist(), gaps.tolist(), strict=True):
+            pool = (threshold, width, 1)
+            while pools and pools[-1][0] >= pool[0]:
+                before = pools.pop()
+                total = before[1] + pool[1]
+                pool = ((before[0] * before[1] + pool[0] * pool[1]) / total, total, before[2] + pool[2])
+            pools.append(pool)
+        return np.repeat([threshold for threshold, _, _ in pools], [count for _, _, count in pools])
+
+    def _best_of_three(self, values: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+        best = self.nearest(values)
         cost = curvature * (values - self.levels[best]) ** 2 + self.rate_costs[best]
         for other in (best - np.sign(best - self.zero), np.full_like(best, self.zero)):
             other_cost = curvature * (values - self.levels[other]) ** 2 + self.rate_costs[other]
@@ -141,75 +172,3 @@ def quantizer_for(levels: np.ndarray, slope: float) -> Quantizer:
         rate_costs=np.zeros(len(levels)),
         inverse_step=1 / spacing[0] if even else None,
     )
-
-
-def fit_levels(
-    w: np.ndarray, hessian: np.ndarray, codes: np.ndarray, levels: np.ndarray, slope: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Levels of least output error for given codes, zero staying zero, and the codes numbered anew for them.
-
-    Lloyd's centroid condition (Lloyd, "Least squares quantization in PCM", 1982), for the quadratic form of `hessian`
-    [groups, k, k] instead of the plain sum of squares. With E = w - levels[codes] [groups, k, rows] and the indicators
-    S_a = (codes == a), the loss tr(ET H E) is quadratic in the levels; changes d of least loss solve A d = b, where
-    A[a, c] = <S_a, H S_c> and b[a] = <S_a, H E>.
-
-    None where there is nothing to fit, or the codebook's bits cost more than the fit saves: entries off the grid take
-    16 bits (float16) or 32.
-    """
-    count = np.bincount(codes.ravel(), minlength=len(levels))
-    used = count > 0
-    fitted = np.argsort(-count, kind="stable")[:MAX_FITTED_LEVELS]
-    fitted = np.sort(fitted[(count[fitted] > 0) & (levels[fitted] != 0)])
-    if not len(fitted):
-        return None
-    errors = w - levels[codes]
-    normal, right = _normal_equations(hessian, codes, errors, fitted, len(levels))
-    wide = levels.copy()
-    try:
-        wide[fitted] += np.linalg.solve(normal, right)
-    except np.linalg.LinAlgError:
-        return None
-    new, cost = _in_cheaper_type(wide, w, hessian, codes, slope * np.count_nonzero(used))
-    if cost >= output_loss(errors, hessian):
-        return None
-    kept, numbers = np.unique(np.append(new[used], 0.0), return_inverse=True)
-    renumbered = np.zeros(len(levels), np.intp)
-    renumbered[used] = numbers[:-1]
-    return kept, renumbered[codes]
-
-
-def _normal_equations(
-    hessian: np.ndarray, codes: np.ndarray, errors: np.ndarray, fitted: np.ndarray, level_count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A and b of `fit_levels`, for the levels of the codes `fitted`."""
-    h32 = hessian.astype(np.float32)
-    right = np.bincount(codes.ravel(), (hessian @ errors).ravel(), level_count)[fitted]
-    normal = np.empty((len(fitted), len(fitted)))
-    for row, code in enumerate(fitted):
-        product = h32 @ (codes == code).astype(np.float32)
-        normal[row] = np.bincount(codes.ravel(), product.ravel(), level_count)[fitted]
-    normal = (normal + normal.T) / 2
-    normal[np.diag_indices_from(normal)] *= 1.001  # rounded to float32 it may look indefinite
-    return normal, right
-
-
-def _in_cheaper_type(
-    wide: np.ndarray, w: np.ndarray, hessian: np.ndarray, codes: np.ndarray, bit_of_each: float
-) -> tuple[np.ndarray, float]:
-    """Levels as float16 or float32, whichever has the lower cost, loss + cost of the codebook's bits; and that cost.
-
-    `bit_of_each`: the cost of one bit in every entry. Of float32 they have the bits that grid.round_entries leaves.
-    """
-    wide = grid.round_entries(wide)
-    with np.errstate(over="ignore"):
-        half = wide.astype(np.float16).astype(np.float64)
-    wide_cost = output_loss(w - wide[codes], hessian) + 32 * bit_of_each
-    half_loss = output_loss(w - half[codes], hessian) if np.isfinite(half).all() else math.inf
-    half_cost = half_loss + 16 * bit_of_each
-    return (half, half_cost) if half_cost <= wide_cost else (wide, wide_cost)
-
-
-def output_loss(errors: np.ndarray, hessian: np.ndarray) -> float:
-    """tr(ET H E), summed over all groups: the mean squared error of a layer's outputs, for `errors` [groups, k, rows]
-    of its weights."""
-    return float(np.einsum("gkr,gkr->", errors, hessian @ errors))

@@ -7,38 +7,27 @@ Each part of the network is run once. The values between groups lie in a tempora
 Raises FileAccess where there is no room for that file.
 """
 
-import contextlib
 import operator
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BufferedRandom
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .. import files
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..model import Program, extract_subgraph
 from .layers import Layer
 from .operands import find_operands
+from .spool import Spool, StoredArray
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
 Batch = TypeVar("Batch")
-
-
-@dataclass(frozen=True)
-class StoredArray:
-    """An array in the temporary file: its bytes begin at `offset`, in C order."""
-
-    offset: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
+SPARE_BYTES = 1 << 26  # of the file that may hold nothing any more, whatever it holds
 
 
 @dataclass(frozen=True)
@@ -103,12 +92,7 @@ class ActivationCache:
         self.close()
 
     def __iter__(self) -> Iterator[runtime.Inputs]:
-        for stored in self._batches:
-            batch = {}
-            for name, array in stored.items():
-                self._file.seek(array.offset)
-                batch[name] = np.fromfile(self._file, array.dtype, int(np.prod(array.shape))).reshape(array.shape)
-            yield batch
+        return (self._file.read(stored) for stored in self._batches)
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -120,24 +104,41 @@ class ActivationCache:
         return sum(max(each, default=1) for each in lengths)
 
     def advance(self, model: "ModelProto", names: Iterable[str]) -> None:
-        """Hold the values of these names, as `model` computes them, instead of those held so far."""
-        computed = map(_storable, self.compute(model, tuple(names)))
-        file, stored = _spool(computed, len(self), self._folder)
-        self.close()
-        self._file, self._batches = file, stored
+        """Hold the values of these names, as `model` computes them, instead of those held so far.
 
-    def compute(self, model: "ModelProto", names: Sequence[str]) -> Iterator[runtime.Inputs]:
-        """The values of these names, batch by batch."""
+        Values that are held already stay where they are.
+        """
+        names = tuple(names)
+        new = tuple(name for name in names if any(name not in stored for stored in self._batches))
+        batches = []
+        for stored, values in zip(self._batches, self.compute(model, new), strict=True):
+            written = self._write(_storable({name: values[name] for name in new if name not in stored}))
+            batches.append({name: stored[name] if name in stored else written[name] for name in names})
+        self._batches = batches
+        held = sum(array.nbytes for stored in batches for array in stored.values())
+        if self._file.nbytes > 2 * held + SPARE_BYTES:  # most of the file is forgotten
+            file, stored_again = _spool(iter(self), len(self), self._folder)
+            self.close()
+            self._file, self._batches = file, stored_again
+
+    def _write(self, batch: runtime.Inputs) -> dict[str, StoredArray]:
+        nbytes = sum(array.nbytes for array in batch.values())
+        return self._file.write(batch, nbytes * len(self))
+
+    def compute(
+        self, model: "ModelProto", names: Sequence[str], numbers: Iterable[int] | None = None
+    ) -> Iterator[runtime.Inputs]:
+        """The values of these names, batch by batch; of all batches, or of those of these numbers."""
         session, read = None, []
-        for batch in self:
-            new = [name for name in names if name not in batch]
+        for stored in list(self._batches) if numbers is None else [self._batches[number] for number in numbers]:
+            new = [name for name in names if name not in stored]
             if new and session is None:
-                piece = extract_subgraph(model, batch, new)
+                piece = extract_subgraph(model, stored, new)
                 session = runtime.session(piece.SerializeToString(), self._threads)
                 read = [value.name for value in session.get_inputs()]
-            values = dict(batch)
+            values = self._file.read({name: stored[name] for name in stored if name in names or (new and name in read)})
             if session is not None and new:
-                values |= zip(new, _run(session, {name: batch[name] for name in read}, new), strict=True)
+                values |= zip(new, _run(session, {name: values[name] for name in read}, new), strict=True)
             yield {name: values[name] for name in names}
 
 
@@ -176,32 +177,15 @@ def _storable(batch: dict[str, Any]) -> runtime.Inputs:
 
 def _spool(
     batches: Iterable[runtime.Inputs], count: int, folder: str | None
-) -> tuple[BufferedRandom, list[dict[str, StoredArray]]]:
+) -> tuple[Spool, list[dict[str, StoredArray]]]:
     """Write batches, about `count`, to a new temporary file: that, and where in it the arrays of each batch lie."""
-    with files.temporary(folder):
-        file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)  # noqa: SIM115 (the cache closes it)
+    spool = Spool(folder)
     stored: list[dict[str, StoredArray]] = []
     try:
         for batch in batches:
             nbytes = sum(array.nbytes for array in batch.values())
-            with files.temporary(folder, nbytes * max(count, len(stored) + 1)):
-                stored.append(_write(batch, file))
+            stored.append(spool.write(batch, nbytes * max(count, len(stored) + 1)))
     except BaseException:
-        with contextlib.suppress(OSError):  # of what could not be written
-            file.close()
+        spool.close()
         raise
-    return file, stored
-
-
-def _write(batch: runtime.Inputs, file: BufferedRandom) -> dict[str, StoredArray]:
-    """Append a batch to the file; returns where each of its arrays lies."""
-    stored = {}
-    for name, array in batch.items():
-        if array.dtype.hasobject:
-            raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
-        stored[name] = StoredArray(file.tell(), array.dtype, array.shape)
-        file.write(
-            np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        )  # tofile loses bytes where a disk is full
-    file.flush()
-    return stored
+    return spool, stored

@@ -139,14 +139,16 @@ def of_coded(
 
 def with_stored(found: list[Candidate], tensor: Tensor, pruned: bool) -> list[Candidate]:
     """Encodings by codes, `stored` ones of the same elements and, unless weights were `pruned`, of all as they are."""
+    sources = (found[0].source,) if pruned else (tensor.data, found[0].source)
+    return found + [store(data, tensor.dtype) for data in sources if may_store(found, data, tensor.dtype)]
+
+
+def may_store(found: list[Candidate], data: arrays.Bytes, dtype: Dtype) -> bool:
+    """Whether `data`, stored, may take less than the encodings that were found, by probes."""
     promising = PROBE_MARGIN * stream_bytes(found[0].encoded)
-    stored = []
-    for data in (found[0].source,) if pruned else (tensor.data, found[0].source):
-        # More probes are for layers whose rows differ in density: the middle one may be nearly empty.
-        fractions = (block.probe(data, tensor.dtype.bits // 8, probes) for probes in (1, 16))
-        if len(data) <= block.PROBE or all(fraction * len(data) < promising for fraction in fractions):
-            stored.append(store(data, tensor.dtype))
-    return found + stored
+    # More probes are for layers whose rows differ in density: the middle one may be nearly empty.
+    fractions = (block.probe(data, dtype.bits // 8, probes) for probes in (1, 16))
+    return len(data) <= block.PROBE or all(fraction * len(data) < promising for fraction in fractions)
 
 
 def of_distinct(

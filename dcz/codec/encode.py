@@ -72,7 +72,23 @@ def can_round(tensor: Tensor) -> bool:
 
 def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
     """The bytes (uint8, flat) of `tensor` after pruning and sharing under `settings`."""
+    if _is_rounded(tensor, settings):
+        weights = LazyValues(tensor.patterns, tensor.dtype)
+        coded = _share(tensor, weights, _prune(weights, settings), settings)
+        if coded is not None:
+            itemsize = tensor.dtype.bits // 8
+            return arrays.LazyBytes(len(coded.mask), itemsize, lambda block: coded.elements(block, tensor.dtype))[:]
     return encodings(tensor, settings)[0].data
+
+
+def _is_rounded(tensor: Tensor, settings: Settings) -> bool:
+    """Whether the weights of a tensor may become others: see `encodings`."""
+    if not tensor.dtype.real or not len(tensor.data):
+        return False
+    if settings.lossless or not tensor.is_finite or not _squares_fit(LazyValues(tensor.patterns, tensor.dtype)):
+        return False
+    keeps = settings.shares_nothing and settings.sparsity is settings.threshold is None
+    return not (keeps and _has_scales(tensor))
 
 
 def is_shared(tensor: Tensor) -> bool:
@@ -154,7 +170,6 @@ def _has_scales(tensor: Tensor) -> bool:
 
 def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of a tensor that keep it bit for bit."""
-    stored = candidates.store(tensor.data, tensor.dtype)
     mask = tensor.patterns != 0
     found = [sharing.share_exactly(tensor.patterns, mask)]
     if found[0] is None or _has_scales(tensor):  # fewer entries, with scales
@@ -171,6 +186,9 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = 
             by_code += fine_candidates.encodings(tensor, coded, index_bits, run_parts)
         elif coded is not None:
             by_code += candidates.of_distinct(tensor, coded, index_bits, run_parts)
+    if by_code and not candidates.may_store(by_code, tensor.data, tensor.dtype):
+        return by_code
+    stored = candidates.store(tensor.data, tensor.dtype)
     if by_code:
         return [*by_code, stored]
     if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):

@@ -26,8 +26,8 @@ from ..files import FileRange, scratch, stamp, sync, writing
 from ..format import container
 from ..format.container import Entry
 from ..parallel import in_order
-from ..plan import Plan
-from ..tensor import ValueGrid
+from ..plan import Plan, Settings
+from ..tensor import Tensor, ValueGrid
 from .executors import WorkerPool
 from .foldable import noted, prepare
 from .jobs import Job, adapted, check_lossy, jobs
@@ -69,7 +69,8 @@ class Packing:
 
     It opens `model` (the path of an ONNX file, or a ModelProto, which is copied) and owns what it has opened: packing
     folds normalizations in it, and takes the tensors' data out. `plan` names all tensors by their names. `grids`: what
-    the values of some tensors are known to lie on, by name. Raises DczError.
+    the values of some tensors are known to lie on, by name. `encode`: task.encode_task, or what takes its place. Raises
+    DczError.
     """
 
     def __init__(
@@ -77,10 +78,11 @@ class Packing:
         model: "str | os.PathLike[str] | ModelProto",
         plan: Plan,
         grids: Mapping[str, ValueGrid] = MappingProxyType({}),
+        encode: Callable[[Tensor, Settings, int], Record] = encode_task,
     ):
         from .. import model as onnx_model
 
-        self._model, self._is_packed = model, False
+        self._model, self._is_packed, self._encode = model, False, encode
         self._loaded = onnx_model.open_model(model)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
@@ -114,10 +116,12 @@ class Packing:
         progress: Callable[[str, int, int], None] = lambda name, done, total: None,
         warn: Callable[[str], None] = lambda message: None,
         metadata: Mapping[str, str] | None = None,
+        try_whole: bool = True,
     ) -> Packed:
         """Encode every tensor as the plan says, into `records`.
 
-        See dcz.compress for the rest; `place` is what messages call the file. Raises DczError.
+        See dcz.compress for the rest; `place` is what messages call the file. `try_whole`: whether the model, deflated
+        as it is, may take the records' place where it is smaller. Raises DczError.
         """
         from .. import model as onnx_model
 
@@ -136,7 +140,7 @@ class Packing:
             **(metadata or {}),
         }
         known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending), len(pending))
-        with contextlib.closing(_encoded(pending[len(known) :], records, pool)) as made:
+        with contextlib.closing(_encoded(pending[len(known) :], records, pool, self._encode)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)
         minor = int(any(job.transposed for job in pending))
@@ -145,7 +149,11 @@ class Packing:
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         packed = Packed(head, records, graph, size, tensor_bytes)
-        if any(job.prunes for job in pending) or hashlib.sha256(graph).hexdigest() == loaded.source_sha256:
+        if (
+            not try_whole
+            or any(job.prunes for job in pending)
+            or hashlib.sha256(graph).hexdigest() == loaded.source_sha256
+        ):
             self._forget()
             return packed
         original = onnx_model.reread_source(self._model, loaded, lambda data: may_deflate_below(data, size))
@@ -205,10 +213,13 @@ class Packing:
 
 
 def _encoded(
-    pending: Sequence[Job], records: RecordStore, pool: WorkerPool
+    pending: Sequence[Job],
+    records: RecordStore,
+    pool: WorkerPool,
+    encode: Callable[[Tensor, Settings, int], Record],
 ) -> Generator[tuple[RecordInfo, str], None, None]:
     """Have the pool make each record, add it to `records`, and yield what the directory says of it, and its warning."""
-    made = _made_here(pending, pool) if pool.folder is None else _made_elsewhere(pending, pool, pool.folder)
+    made = _made_here(pending, pool, encode) if pool.folder is None else _made_elsewhere(pending, pool, pool.folder)
     with contextlib.closing(made):
         for record in made:
             records.add(record)
@@ -217,10 +228,12 @@ def _encoded(
             yield known
 
 
-def _made_here(pending: Sequence[Job], pool: WorkerPool) -> Generator[Record, None, None]:
+def _made_here(
+    pending: Sequence[Job], pool: WorkerPool, encode: Callable[[Tensor, Settings, int], Record]
+) -> Generator[Record, None, None]:
     """The records, in order, by workers that share this process's memory."""
     tasks = ((None, (job.first.tensor(), job.settings, pool.threads), job.first.nbytes) for job in pending)
-    for _, record in in_order(pool.executor, encode_task, tasks, pool.prefetch, pool.max_bytes):
+    for _, record in in_order(pool.executor, encode, tasks, pool.prefetch, pool.max_bytes):
         yield record
         del record
 

@@ -24,14 +24,15 @@ from ..errors import InvalidArgument
 from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
-from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, overlay
+from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, WORST_QUALITY, Plan, Settings, overlay
 from ..reading.written import OfFile, WrittenFile
-from ..tensor import ValueGrid
+from ..tensor import Tensor, ValueGrid
 from .compress import compress
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
 from .options import AnyPlan, PlanOptions, as_plan
 from .records import Packing
+from .task import encode_task
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -328,9 +329,11 @@ def measured(
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     metadata: Mapping[str, str] | None = None,
     grids: Mapping[str, ValueGrid] = MappingProxyType({}),
+    try_whole: bool = True,
+    encode: Callable[[Tensor, Settings, int], Record] = encode_task,
 ) -> MeasuredFile:
     """The file that `plan` makes of a model, which is not written; for the rest see Packing and Packing.pack."""
-    packed = Packing(model, plan, grids).pack(
-        NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata
+    packed = Packing(model, plan, grids, encode).pack(
+        NoRecords(), place="the file", pool=pool, progress=progress, metadata=metadata, try_whole=try_whole
     )
     return MeasuredFile(packed.nbytes, packed.tensor_bytes)

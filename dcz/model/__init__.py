@@ -5,6 +5,7 @@
     tensor.replace_with_reference(17)             record 17 takes the place of its data (spec, section 4)
     find_references(proto, ...), restore_data()   the reverse
     with_values(model, {name: array})             a copy with new values in some tensors
+    WorkingCopy(model)                            a copy whose tensors take new values, and their own back
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
     insert_batchnorms(model)                      and behind layers that have none
     expected_inputs(model)                        the means of what layers read, as normalizations tell
@@ -48,7 +49,7 @@ from .model_file import (
 )
 from .program import Input, Node, Program, read_program
 from .readers import operators_by_tensor
-from .replace import with_values
+from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
 from .tensors import INLINE_BYTES, ModelTensor
@@ -56,8 +57,8 @@ from .wire import least_stored
 
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "by_name", "check_model", "data_locations", "expected_inputs", "extract_subgraph", "find_references",
-    "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
+    "WorkingCopy", "by_name", "check_model", "data_locations", "expected_inputs", "extract_subgraph",
+    "find_references", "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
     "linked_data", "load", "make_external", "open_model",
     "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
     "with_values",

@@ -4,6 +4,7 @@ extract_subgraph(proto, {"pool1": pool1}, ["conv10"])  ->  the model that comput
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
@@ -11,7 +12,19 @@ from onnx import ModelProto, TensorProto, helper
 from .nodes import all_inputs
 
 
-def extract_subgraph(proto: ModelProto, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> ModelProto:
+class Described(Protocol):
+    """What has the type and the rank of an array, such as an array."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its elements."""
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+
+
+def extract_subgraph(proto: ModelProto, inputs: Mapping[str, Described], outputs: Sequence[str]) -> ModelProto:
     """The nodes of the main graph that compute the values `outputs` from the values `inputs`, as a new model.
 
     Of the arrays in `inputs` only types and ranks are taken. Constants come along. `inputs` must cover the inputs of

@@ -1,9 +1,10 @@
 """New values for a model's tensors.
 
 with_values(load("net.onnx"), {"fc1.weight": trained})  ->  the same model, but for that tensor
+WorkingCopy(model).put({"fc1.weight": trained})         likewise, and `restore` undoes it
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from onnx import AttributeProto, ModelProto, TensorProto
@@ -27,17 +28,39 @@ def with_values(model: Model, values: Mapping[str, np.ndarray]) -> ModelProto:
     that the model does not have, a tensor that is not of a real type, or another shape; UnsuitableModel for a number
     too large for the type.
     """
-    tensors = {tensor.name: tensor for tensor in model.tensors}
-    data = {name: _rounded_bytes(tensors.get(name), name, array) for name, array in values.items()}
-    copy = ModelProto()
-    copy.CopyFrom(model.proto)
-    for name, slot in TensorUses(copy).named_slots():
-        tensor = tensors.get(name)
-        if tensor is not None and name in data:
-            replace_data(slot.proto, tensor, data[name])
-        elif tensor is not None and tensor.external is not None:
-            replace_data(slot.proto, tensor, tensor.read())
-    return copy
+    copy = WorkingCopy(model)
+    copy.put(values)
+    return copy.proto
+
+
+class WorkingCopy:
+    """A copy of a model, `proto`, that stands alone and is changed: its tensors take new values, and their own back.
+
+    For work that tries many values: copying a model for each would take as long as the work.
+    """
+
+    def __init__(self, model: Model):
+        self._tensors = {tensor.name: tensor for tensor in model.tensors}
+        self.proto = ModelProto()
+        self.proto.CopyFrom(model.proto)
+        self._slots = {name: slot.proto for name, slot in TensorUses(self.proto, slots_only=True).named_slots()}
+        for name, tensor in self._tensors.items():
+            if tensor.external is not None and name in self._slots:
+                replace_data(self._slots[name], tensor, tensor.read())
+
+    def put(self, values: Mapping[str, np.ndarray]) -> None:
+        """Change `proto`: see with_values, also for what is raised."""
+        data = {name: _rounded_bytes(self._tensors.get(name), name, array) for name, array in values.items()}
+        for name, patterns in data.items():
+            self._replace(name, patterns)
+
+    def restore(self, names: Iterable[str]) -> None:
+        """Change `proto`: give tensors the values back that they have in the model."""
+        for name in names:
+            self._replace(name, self._tensors[name].read())
+
+    def _replace(self, name: str, data: np.ndarray) -> None:
+        replace_data(self._slots[name], self._tensors[name], data)
 
 
 def _rounded_bytes(tensor: ModelTensor | None, name: str, array: np.ndarray) -> np.ndarray:

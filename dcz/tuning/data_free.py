@@ -8,6 +8,7 @@ samples. That file takes seconds.
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -25,14 +26,14 @@ from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
 from ..text import counted
 from .criteria import Criterion
-from .session import TuningSession
+from .session import MAX_BATCH, TuningSession
 from .trials import CalibratedTrial, CalibratedValues
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 NOT_TAKEN = MappingProxyType({"calibration": "not taken: the file without it is better"})  # in the file's metadata
-MAX_JUDGING = 128  # samples that judge
+MAX_JUDGING, ENOUGH_ANSWERS = 64, 1 << 16  # samples that judge; answers, of which fewer samples have enough
 DECIBELS_DOWN = 1.5  # from one quality to the next, while a drop holds
 MAX_DOWN = 6  # such steps
 QUALITIES = (34.0, 40.0, 46.0, 52.0, 60.0, BEST_QUALITY)  # decibels that are tried where no calibrated file will do
@@ -98,9 +99,9 @@ def find_holding(
 
 
 def _nearer(session: TuningSession, best: CalibratedValues, found: DataFree, indices: np.ndarray) -> DataFree | None:
-    batches = SampleBatches(session.predictor, indices)
-    calibrated = _divergence(session, session.run_with(best.values), batches)
-    data_free = _divergence(session, _quantized(session, found.plan), batches)
+    batches = SampleBatches(session.predictor, indices, MAX_BATCH)
+    changed = (session.run_with(best.values), _quantized(session, found.plan))
+    calibrated, data_free = _divergences(session, changed, batches)
     if data_free >= calibrated:
         return None
     return replace(
@@ -158,12 +159,14 @@ def _quantized(session: TuningSession, plan: Plan) -> runtime.Session:
     return runtime.session(onnx_model.serialize(proto, session.path), session.threads, session.path)
 
 
-def _divergence(session: TuningSession, changed: runtime.Session, batches: SampleBatches) -> float:
-    """The mean divergence of the changed model's answers; infinite where they are no numbers."""
-    total = Divergence()
+def _divergences(session: TuningSession, changed: Sequence[runtime.Session], batches: SampleBatches) -> list[float]:
+    """The mean divergence of the answers of each changed model; infinite where they are no numbers."""
+    totals = [Divergence() for _ in changed]
     for batch in batches:
-        for before, after in zip(
-            runtime.run(session.predictor.session, batch), runtime.run(changed, batch), strict=True
-        ):
-            total.add(before, after)
-    return total.mean if math.isfinite(total.mean) else math.inf
+        before = runtime.run(session.predictor.session, batch)
+        for total, model in zip(totals, changed, strict=True):
+            for answer, other in zip(before, runtime.run(model, batch), strict=True):
+                total.add(answer, other)
+        if totals[0].positions >= ENOUGH_ANSWERS:
+            break
+    return [total.mean if math.isfinite(total.mean) else math.inf for total in totals]

@@ -20,6 +20,7 @@ from ..compression.records import Packing
 from ..compression.target_size import MeasuredFile, measured
 from ..files import check_output
 from ..plan import LOSSLESS, Plan, Rule, Settings
+from ..tensor import round_to
 from .session import TuningSession
 
 if TYPE_CHECKING:
@@ -37,7 +38,17 @@ def measure_file(session: TuningSession, values: Mapping[str, np.ndarray], setti
             pool,
             metadata=_metadata(session, values, settings),
             grids=session.grids(values),
+            try_whole=not values,
+            encode=session.encode,
         )
+
+
+def record_bytes(session: TuningSession, name: str, values: np.ndarray) -> int:
+    """The bytes of the record of one tensor with new values."""
+    tensor = session.tensors[name]
+    patterns = np.ascontiguousarray(round_to(np.asarray(values, np.float64).ravel(), tensor.dtype)).view(np.uint8)
+    made = replace(tensor.tensor(), source=patterns, grid=session.grids([name]).get(name))
+    return session.encode(made, Settings(index_bits=session.plan.default.index_bits), session.threads).info.length
 
 
 def write_file(
@@ -53,7 +64,7 @@ def write_file(
 ) -> None:
     """Write that file; for `warn`, `force`, `resume` and `progress` see dcz.compress."""
     check_output(output, force)
-    packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values))
+    packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values), session.encode)
     metadata = _metadata(session, values, settings)
     write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume, progress=progress)
 

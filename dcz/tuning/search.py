@@ -9,14 +9,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..compression.target_size import TOLERANCE, fitting
+from ..compression.target_size import TOLERANCE, MeasuredFile, fitting
 from ..errors import InvalidArgument
 from .result_file import measure_file
+from .steering import SizeSteering
 from .trials import CalibratedTrial, CalibratedValues, Trials
 
 MIN_BITS = 0.05  # a weight: below, nothing is left
 FIRST_BITS = 4.0  # a weight, in the first trial for a drop
-MAX_SIZE_TRIALS = 8
+MAX_QUICK_TRIALS = 4  # before the first walk through the network
+NEAR = 0.04  # of a size (its logarithm): from there, steps that are corrected on the way meet it
+MAX_WALKS = 4  # to meet a size
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
 MAX_DROP_TRIALS = 10  # six down from FIRST_BITS to a third of a bit, the others between
 DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until one drop is small enough and one is not
@@ -30,30 +33,27 @@ class NoneHolds(InvalidArgument):
 def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
     """The candidate of the most bits whose file has at most `max_bytes`; where there is room, tensors stay exact.
 
-    Raises InvalidArgument where even the fewest bits take more.
+    Quick trials come near the size, and a walk through the network, with steps that follow the bytes of the records so
+    far, meets it. Raises InvalidArgument where even the fewest bits take more.
     """
     bits = _first_bits(trials, max_bytes)
     if bits == trials.max_bits and (exact_bytes := measure_file(trials.session, {}).nbytes) <= max_bytes:
         return CalibratedValues(CalibratedTrial(math.inf, exact_bytes), {})
-    best: CalibratedValues | None = None
-    fitting_trial = larger_trial = previous = None  # the latest that fits and that does not, and the latest of all
-    for _ in range(MAX_SIZE_TRIALS):
+    bits, estimate = _near_size(trials, bits, max_bytes)
+    if bits == trials.max_bits and estimate.nbytes < (1 - TOLERANCE) * max_bytes:
         candidate = trials.run(bits)
-        best, trial = _larger_fitting(best, candidate, max_bytes), candidate.trial
-        if trial.nbytes <= max_bytes:
-            fitting_trial = trial
-        else:
-            larger_trial = trial
-        if fitting_trial is not None and fitting_trial.nbytes >= (1 - TOLERANCE) * max_bytes:
+        if candidate.trial.nbytes <= max_bytes:
+            return _fill_with_exact(trials, candidate, max_bytes)
+        estimate = candidate.file or estimate
+    best, steps = None, trials.steps(bits)
+    for _ in range(MAX_WALKS if bits > MIN_BITS or estimate.nbytes <= max_bytes else 0):
+        steering = SizeSteering(trials.session, trials.curves, steps, estimate, max_bytes)
+        candidate = trials.run(bits, steering=steering)
+        best = _larger_fitting(best, candidate, max_bytes)
+        steps, estimate = steering.steps(steps), candidate.file or estimate
+        if best is not None and (best.trial.nbytes >= (1 - TOLERANCE) * max_bytes or candidate is not best):
             break
-        if previous is not None and trial.nbytes == previous.nbytes:  # other bits change nothing
-            break
-        target = (1 - TOLERANCE / 2) * max_bytes
-        next_bits = _next_bits(trial, previous, fitting_trial, larger_trial, target, trials)
-        if next_bits == bits:
-            break
-        bits, previous = next_bits, trial
-    if fitting_trial is None and bits > MIN_BITS:
+    if best is None:
         candidate = trials.run(MIN_BITS)
         best = _larger_fitting(best, candidate, max_bytes)
     if best is None:
@@ -61,7 +61,31 @@ def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
             f"calibrated as coarsely as {candidate.trial.bits:.2f} bits a weight, the file still takes "
             f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
         )
-    return best if larger_trial is not None else _fill_with_exact(trials, best, max_bytes)
+    return best
+
+
+def _near_size(trials: Trials, bits: float, max_bytes: float) -> tuple[float, MeasuredFile]:
+    """Bits at which a quick trial's file is within a few percent of `max_bytes`, and that file's bytes; the nearest of
+    few trials."""
+    fitting_trial = larger_trial = previous = None
+    tried: list[tuple[float, float, MeasuredFile]] = []
+    for _ in range(MAX_QUICK_TRIALS):
+        file = measure_file(trials.session, trials.quick(trials.steps(bits)))
+        trial = CalibratedTrial(bits, file.nbytes)
+        tried.append((abs(math.log(file.nbytes / max_bytes)), bits, file))
+        if tried[-1][0] <= NEAR or (previous is not None and trial.nbytes == previous.nbytes):
+            break
+        if trial.nbytes <= max_bytes:
+            fitting_trial = trial
+        else:
+            larger_trial = trial
+        target = (1 - TOLERANCE / 2) * max_bytes
+        next_bits = _next_bits(trial, previous, fitting_trial, larger_trial, target, trials)
+        if next_bits == bits:
+            break
+        bits, previous = next_bits, trial
+    _, bits, file = min(tried, key=lambda each: each[0])
+    return bits, file
 
 
 def _larger_fitting(

@@ -11,7 +11,6 @@ import functools
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from ..calibrate import allocate
 from ..codec.encode import quantize
 from ..codec.stages.scale import RowScales
 from ..compression.foldable import prepare
+from ..compression.known_records import KnownRecords
 from ..compression.options import as_plan
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+MAX_BATCH = 16  # samples that are in memory together: what a network makes of them may take a hundred times the room
+
+
 class TuningSession:
     """A model, samples for it, and the tensors that the plan's default applies to.
 
@@ -45,7 +48,7 @@ class TuningSession:
     nothing was. `calibration_model`: the one that runs; tensors that the plan's rules name are in it as the rules leave
     them, and what the plan names is hidden from calibration, biases too. `predictor`: the original model. `samples`:
     all arrays that were given; `predictor.samples` are those of the model's inputs. `weight_names`, `weight_count`: the
-    tensors to calibrate, and the weights in them.
+    tensors to calibrate, and the weights in them. `encode`: makes records, of the same tensor once.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class TuningSession:
         self.source = onnx_model.open_model(model)
         self.plan, self.threads = onnx_model.by_name(as_plan(plan), self.source.tensors), threads
         self.path = self.source.path or "the model"
+        self.encode = KnownRecords(self.source.source_bytes)
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
         original = onnx_model.with_values(self.source, {})
         self.folded, self.snapped = prepare(self.source, self.plan)
@@ -110,7 +114,7 @@ class TuningSession:
 
     def batches(self, count: int) -> SampleBatches:
         """`count` samples, evenly spaced; all where there are fewer."""
-        return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count))
+        return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count), MAX_BATCH)
 
     @functools.cached_property
     def fine(self) -> dict[str, RowScales | None]:
@@ -127,14 +131,21 @@ class TuningSession:
                 grids[name] = ValueGrid(row_scales.axis, row_scales.scales, row_scales.steps)
         return grids
 
-    def curves(
-        self, batches: SampleBatches, fine: Mapping[str, RowScales | None] = MappingProxyType({})
-    ) -> dict[str, allocate.Curve]:
-        """What a bit buys in each tensor, by its name; for `fine` see calibrate.quantize_layers."""
-        options = calibrate.Options(sweeps=0, asymmetry=0.0, threads=self.threads)  # quick: only tensors are compared
+    def curves(self, batches: SampleBatches) -> dict[str, allocate.Curve]:
+        """What a bit buys in each tensor, by its name."""
+        with self.survey(batches, {}) as found:
+            return found.curves
+
+    def survey(self, batches: SampleBatches, fine: Mapping[str, RowScales | None]) -> calibrate.Survey:
+        """What one walk through the network shows: see calibrate.survey; for `fine` calibrate.quantize_layers."""
+        answers = calibrate.Divergence()
+        for answer in runtime.run(self.predictor.session, batches[0]):
+            answers.add(answer, answer)
+        count = calibrate.trial_samples(answers.positions / batches.size, len(self.weight_names))
+        trials = SampleBatches(self.predictor, evenly_spaced(batches.indices, count), MAX_BATCH)
         with self.numerics_guard():
-            return calibrate.measure_curves(
-                self.calibration_model, batches, self.weight_names, options=options, fine=fine
+            return calibrate.survey(
+                self.calibration_model, batches, self.weight_names, fine, self.threads, trials=trials
             )
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Calibrated values at some number of bits a weight, and what their file takes and costs.
 
 split = split_samples(session, hold_out=True)           three quarters calibrate, one is held out
-trials = Trials(session, split, criterion, curves)
+trials = Trials(session, split, criterion, survey)
 trials.run(4.0).trial                                   CalibratedTrial(4.0, 671_331, agreement=0.98, drop=0.02)
 """
 
@@ -13,19 +13,20 @@ import numpy as np
 
 from .. import calibrate
 from ..calibrate import allocate
+from ..compression.target_size import MeasuredFile
 from ..errors import InvalidArgument
-from ..evaluation.batches import SampleBatches, evenly_spaced
+from ..evaluation.batches import SampleBatches
 from ..evaluation.given import Labels, with_labels
 from ..text import counted
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, measure_file
-from .session import TuningSession
+from .session import MAX_BATCH, TuningSession
 
 HELD_OUT_SHARE = 0.25  # of the samples, where a criterion wants some
 MIN_SAMPLES = 8  # to calibrate with
+MAX_SURVEYED = 128  # samples of the walk that serves all trials
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
-MAX_CURVE_SAMPLES = 128  # by which tensors are compared
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,15 @@ class CalibratedTrial:
 
 @dataclass(frozen=True, eq=False)
 class CalibratedValues:
-    """New values by tensor, none where all stay exact, and their trial; `settings` is what the file's metadata says."""
+    """New values by tensor, none where all stay exact, and their trial; `settings` is what the file's metadata says.
+
+    `file`: the bytes of its file, where they were measured.
+    """
 
     trial: CalibratedTrial
     values: Mapping[str, np.ndarray]
     settings: str = CALIBRATED
+    file: MeasuredFile | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +72,9 @@ def split_samples(session: TuningSession, hold_out: bool) -> SampleSplit:
     indices, every = np.arange(session.sample_count), round(1 / HELD_OUT_SHARE)
     is_held_out = hold_out & (indices % every == every - 1)
     calibration, held_out = indices[~is_held_out], indices[is_held_out]
-    return SampleSplit(SampleBatches(session.predictor, calibration), SampleBatches(session.predictor, held_out))
+    return SampleSplit(
+        SampleBatches(session.predictor, calibration, MAX_BATCH), SampleBatches(session.predictor, held_out, MAX_BATCH)
+    )
 
 
 def check_sample_count(session: TuningSession) -> None:
@@ -89,12 +96,6 @@ def make_criterion(session: TuningSession, held_out: SampleBatches, labels: Labe
     return AccuracyCriterion(session.predictor, held_out, name or "", samples)
 
 
-def measure_curves(session: TuningSession, split: SampleSplit) -> dict[str, allocate.Curve]:
-    """What a bit buys in each tensor, on at most 128 of the samples that calibrate."""
-    indices = evenly_spaced(split.calibration.indices, MAX_CURVE_SAMPLES)
-    return session.curves(SampleBatches(session.predictor, indices), session.fine)
-
-
 @dataclass(frozen=True, eq=False)
 class Trials:
     """What all trials of a run share.
@@ -106,37 +107,65 @@ class Trials:
     session: TuningSession
     split: SampleSplit
     criterion: Criterion | None
-    curves: Mapping[str, allocate.Curve]
+    survey: calibrate.Survey
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
     on_trial: Callable[[CalibratedTrial], None] = lambda trial: None
+
+    @property
+    def curves(self) -> Mapping[str, allocate.Curve]:
+        """What a bit buys in each tensor."""
+        return self.survey.curves
 
     @property
     def max_bits(self) -> float:
         """The most bits a weight that are worth a trial."""
         return MAX_FINE_BITS if self.session.fine else MAX_BITS
 
-    def run(self, bits: float, exact: frozenset[str] = frozenset()) -> CalibratedValues:
-        """Calibrate at this many bits a weight, without the tensors named in `exact`, and measure what comes of it.
+    def steps(self, bits: float, exact: frozenset[str] = frozenset()) -> dict[str, float]:
+        """The steps of equal slope at so many bits a weight, without the tensors named in `exact`."""
+        steps = allocate.steps_for_bits(self.curves, bits * self.session.weight_count)
+        return {name: step for name, step in steps.items() if name not in exact}
+
+    def bits(self, steps: Mapping[str, float]) -> float:
+        """The bits a weight at these steps, as estimated."""
+        return sum(self.curves[name].bits_at(step) for name, step in steps.items()) / self.session.weight_count
+
+    def quick(self, steps: Mapping[str, float]) -> dict[str, np.ndarray]:
+        """Values rounded by what the survey kept, without running the network: for about the bytes that they take.
 
         Raises InvalidArgument for samples that lead to NaN or infinities.
         """
-        session = self.session
-        steps = allocate.steps_for_bits(self.curves, bits * session.weight_count)
-        steps = {name: step for name, step in steps.items() if name not in exact}
+        with self.session.numerics_guard():
+            return self._finite(self.survey.round(steps, progress=self.progress))
+
+    def run(
+        self, bits: float, exact: frozenset[str] = frozenset(), steering: calibrate.Steering | None = None
+    ) -> CalibratedValues:
+        """Calibrate at this many bits a weight, without the tensors named in `exact`, and measure what comes of it;
+        `steering` may change the steps.
+
+        Raises InvalidArgument for samples that lead to NaN or infinities.
+        """
+        session, steps = self.session, self.steps(bits, exact)
         options = calibrate.Options(threads=session.threads)
         with session.numerics_guard():
             values = calibrate.quantize_layers(
-                session.calibration_model, self.split.calibration, steps, options, self.progress, session.fine
+                session.calibration_model, self.split.calibration, steps, options, self.progress, session.fine, steering
             )
-        if not all(np.isfinite(array).all() for array in values.values()):
-            raise session.numerics_error()
-        candidate = self.candidate(bits, values, CALIBRATED)
+        bits = bits if steering is None else self.bits(steering.steps(steps))
+        candidate = self.candidate(bits, self._finite(values), CALIBRATED)
         self.on_trial(candidate.trial)
         return candidate
+
+    def _finite(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not all(np.isfinite(array).all() for array in values.values()):
+            raise self.session.numerics_error()
+        return values
 
     def candidate(self, bits: float, values: Mapping[str, np.ndarray], settings: str) -> CalibratedValues:
         """These values with the figures of their trial."""
         scores = {} if self.criterion is None else self.criterion(self.session.run_with(values))
-        nbytes = measure_file(self.session, values, settings).nbytes
+        file = measure_file(self.session, values, settings)
         measure = self.criterion.measure if isinstance(self.criterion, AgreementCriterion) else None
-        return CalibratedValues(CalibratedTrial(bits, nbytes, measure=measure, **scores), values, settings)
+        trial = CalibratedTrial(bits, file.nbytes, measure=measure, **scores)
+        return CalibratedValues(trial, values, settings, file)

@@ -2,7 +2,7 @@
 
     tune("net.onnx", "net.dcz", "samples.npz", max_bytes=500_000)
 
-One run over the samples measures what a bit buys in each tensor (calibrate.measure_curves). Then, for some number of
+One run over the samples measures what a bit buys in each tensor (calibrate.survey). Then, for some number of
 bits in all, every tensor gets the step at which a bit buys the same everywhere (allocate.steps_for_bits), and is
 rounded so that its layer's outputs change least (calibrate.quantize_layers). The number of bits is searched for: by the
 bytes of the file for a size; for a drop, by the answers on samples that were held out of the calibration: how many
@@ -21,6 +21,7 @@ from ..compression.compress import compress
 from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
+from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.given import Data, Labels
 from ..file_kinds import check_onnx
 from ..files import check_output
@@ -31,14 +32,14 @@ from .criteria import AccuracyCriterion
 from .data_free import NOT_TAKEN, find_better, find_holding
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .search import NoneHolds, search_by_drop, search_by_size
-from .session import TuningSession
+from .session import MAX_BATCH, TuningSession
 from .trials import (
+    MAX_SURVEYED,
     CalibratedTrial,
     CalibratedValues,
     Trials,
     check_sample_count,
     make_criterion,
-    measure_curves,
     split_samples,
 )
 
@@ -157,18 +158,20 @@ def _tuned(
         max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
     split = split_samples(session, hold_out=distill or max_bytes is None)
     criterion = make_criterion(session, split.held_out, goal.labels) if max_bytes is None else None
-    trials = Trials(session, split, criterion, measure_curves(session, split), progress, trial)
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     distilled = better = None
-    try:
-        best = _search(trials, max_bytes, max_drop, warn)
-    except NoneHolds as error:
-        assert criterion is not None and drop is not None, "a drop has a criterion"
-        better = find_holding(session, model, criterion, drop, str(error))
-        best = CalibratedValues(better.trial, {})
-    if distill and better is None:
-        limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
-        best, distilled = _distill(trials, best, limit)
+    surveyed = SampleBatches(session.predictor, evenly_spaced(split.calibration.indices, MAX_SURVEYED), MAX_BATCH)
+    with session.survey(surveyed, session.fine) as survey:
+        trials = Trials(session, split, criterion, survey, progress, trial)
+        try:
+            best = _search(trials, max_bytes, max_drop, warn)
+        except NoneHolds as error:
+            assert criterion is not None and drop is not None, "a drop has a criterion"
+            better = find_holding(session, model, criterion, drop, str(error))
+            best = CalibratedValues(better.trial, {})
+        if distill and better is None:
+            limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
+            best, distilled = _distill(trials, best, limit)
     judging = split.held_out if len(split.held_out.indices) else split.calibration
     size = best.trial.nbytes if max_bytes is None else max_bytes
     better = better or find_better(session, model, best, judging, size, criterion, drop)

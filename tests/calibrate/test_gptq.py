@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dcz.calibrate import allocate, gptq, hessian
-from dcz.calibrate.levels import fit_levels, min_step, output_loss
+from dcz.calibrate.fitting import fit_levels, output_loss
+from dcz.calibrate.levels import min_step
 
 
 def problem(seed: int, groups=1, rows=40, size=30):

@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 
 from dcz import calibrate
-from dcz.calibrate import layers, layerwise
+from dcz.calibrate import gathering, layers
 from dcz.model import from_proto, read_program, with_values
 from tests.calibrate.cases import STEPS, batches, network
 from tests.models import model, normal, run, tensor
@@ -34,12 +34,23 @@ def test_biases_take_the_mean_error():
 
 @pytest.mark.parametrize("per_feature, positions", [(256, 36), (1, 9), (0, 9)])
 def test_groups_need_fewer_positions(per_feature, positions, monkeypatch):
-    monkeypatch.setattr(layerwise, "MIN_SAMPLE_POSITIONS", 8)
-    monkeypatch.setattr(layerwise, "POSITIONS_PER_FEATURE", per_feature)
+    monkeypatch.setattr(gathering, "MIN_SAMPLE_POSITIONS", 8)
+    monkeypatch.setattr(gathering, "GROUP_POSITIONS_PER_FEATURE", per_feature)
     found = layers.find_layers(read_program(network(), "net.onnx"))[:2]
     given = [{"x": normal(16, 3, 8, 8), "r0": normal(16, 16, 8, 8, seed=1)}]
-    gathered = layerwise.gather_statistics(found, given, None, 16)
+    gathered = gathering.gather_statistics(found, given, None, 16)
     assert [gathered[layer.tensor].count for layer in found] == [16 * 64, 16 * positions]
+
+
+@pytest.mark.parametrize("per_feature, least, positions", [(1, 1, 8), (1, 400, 32), (32, 1, 64)])
+def test_statistics_are_from_as_many_positions_as_their_matrix_needs(per_feature, least, positions, monkeypatch):
+    """Of 27 numbers x, and lines of 8 positions."""
+    monkeypatch.setattr(gathering, "MIN_SAMPLE_POSITIONS", 1)
+    monkeypatch.setattr(gathering, "MIN_POSITIONS", least)
+    monkeypatch.setattr(gathering, "POSITIONS_PER_FEATURE", per_feature)
+    found = layers.find_layers(read_program(network(), "net.onnx"))[:1]
+    gathered = gathering.gather_statistics(found, [{"x": normal(8, 3, 8, 8)}, {"x": normal(8, 3, 8, 8)}], None, 16)
+    assert gathered["w0"].count == 16 * positions
 
 
 def test_batches_of_any_size_give_the_same():

@@ -34,7 +34,7 @@ def test_the_tensor_that_hurts_is_rounded_more_finely():
     ]]  # fmt: skip
     more = [tensor("w0", w), tensor("w1", w), tensor("thin", thin[:1])]
     net = from_proto(model(nodes, {"x": ["n", 32]}, {"y": ["n", 32]}, more))
-    found = calibrate.measure_curves(net, [{"x": normal(64, 32, seed=5) * 20}], ["w0", "w1"], 4)
+    found = calibrate.measure_curves(net, [{"x": normal(64, 32, seed=5) * 20}], ["w0", "w1"])
     steps = allocate.steps_for_bits(found, 2048 * 4)
     assert steps["w0"] > 4 * steps["w1"]
 

@@ -172,7 +172,7 @@ def test_a_larger_drop_gives_a_smaller_file_in_few_trials(tmp_path):
         tried = []
         kept = tune(perceptron(hidden=40), tmp_path / "net.dcz", correlated(80), max_drop=drop, trial=tried.append).kept
         assert len({each.bits for each in tried}) == len(tried) <= search.MAX_DROP_TRIALS
-        assert 1 - kept.agreement <= drop
+        assert kept.drop <= drop
         sizes.append(kept.nbytes)
     assert sizes[0] > sizes[1]
 

@@ -1,0 +1,80 @@
+"""Arrays in a temporary file, which goes with the object.
+
+spool = Spool(folder)
+stored = spool.write({"x": x}, expected=x.nbytes)     where they lie
+spool.read(stored)                                    {"x": x}
+"""
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import files
+from ..errors import UnsuitableModel
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array in the temporary file: its bytes begin at `offset`, in C order."""
+
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def ndim(self) -> int:
+        """The number of its axes."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class Spool:
+    """A temporary file of arrays. Raises FileAccess where there is no room for it."""
+
+    def __init__(self, folder: str | None = None):
+        self._folder, self.nbytes = folder, 0  # of all that was written
+        with files.temporary(folder):
+            self._file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)  # noqa: SIM115 (close does it)
+
+    def close(self) -> None:
+        """Delete the file, and what could not be written to it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, arrays: Mapping[str, np.ndarray], expected: int) -> dict[str, StoredArray]:
+        """Append arrays; returns where each of them lies. `expected` bytes in all are what a message asks for."""
+        stored = {}
+        with files.temporary(self._folder, expected):
+            for name, array in arrays.items():
+                if array.dtype.hasobject:
+                    raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
+                stored[name] = StoredArray(self.nbytes, array.dtype, array.shape)
+                self._file.seek(self.nbytes)
+                self._file.write(
+                    np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+                )  # tofile loses bytes where a disk is full
+                self.nbytes += array.nbytes
+            self._file.flush()
+        return stored
+
+    def read(self, stored: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
+        """Arrays that were written."""
+        arrays = {}
+        for name, each in stored.items():
+            self._file.seek(each.offset)
+            arrays[name] = np.fromfile(self._file, each.dtype, math.prod(each.shape)).reshape(each.shape)
+        return arrays

@@ -1,0 +1,187 @@
+"""One walk through the original network that serves all trials: what a bit buys in each tensor, and the layers' inputs.
+
+    with survey(model, batches, names) as found:
+        steps = allocate.steps_for_bits(found.curves, 3 * weights)
+        found.round(steps)                                  {name: new values}: quick, on the original's inputs
+
+Rounding by what was kept takes no more runs of the network. The statistics lie in a temporary file meanwhile.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from ..codec.stages import prune
+from ..codec.stages.scale import RowScales
+from ..evaluation import runtime
+from ..model import Model, WorkingCopy, read_program, with_values
+from . import allocate
+from .gathering import gather_statistics
+from .hessian import InputStatistics
+from .layers import Layer, find_layers
+from .levels import finest_step, min_step
+from .rate_distortion import Comparison, trial_batches
+from .rounding import Grids, Options, round_data_free, round_layer
+from .rows import in_shape
+from .schedule import ActivationCache, layer_groups
+from .spool import Spool, StoredArray
+
+TRIAL_BITS = 3.5  # a weight, at which each tensor is tried alone
+FIRST_STEP = 0.25  # of a tensor's deviation: about what that many bits take
+QUICK = Options(sweeps=0, fit=False, asymmetry=0.0)
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What was seen: the rate-distortion `curves` of the tensors, by name, in the units of `fine` (see
+    quantize_layers).
+
+    `layers`: those whose statistics were kept, by the name of their weights.
+    """
+
+    model: Model
+    curves: dict[str, allocate.Curve]
+    layers: Mapping[str, Layer]
+    fine: Mapping[str, RowScales | None]
+    statistics: "KeptStatistics"
+
+    def __enter__(self) -> "Survey":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.statistics.close()
+
+    def round(
+        self,
+        steps: Mapping[str, float],
+        options: Options = QUICK,
+        progress: Report = lambda name, done, total: None,
+    ) -> dict[str, np.ndarray]:
+        """New values for the tensors that `steps` names and the biases of their layers, by the original's inputs."""
+        tensors = {tensor.name: tensor for tensor in self.model.tensors}
+        new: dict[str, np.ndarray] = {}
+        for number, (name, step) in enumerate(steps.items(), 1):
+            layer = self.layers.get(name)
+            if layer is None:
+                new[name] = round_data_free(tensors[name].values(), step)
+            else:
+                bias = None
+                if layer.bias is not None:
+                    bias = new[layer.bias] if layer.bias in new else tensors[layer.bias].values()
+                grids = Grids(name in self.fine, self.fine.get(name))
+                statistics, options = self.statistics[name], replace(options, asymmetry=0.0)
+                new |= round_layer(layer, tensors[name].values(), bias, statistics, step, options, grids)
+            progress(name, number, len(steps))
+        return new
+
+
+class KeptStatistics:
+    """The InputStatistics of layers, by tensor, in a temporary file: those of many layers may be larger than the
+    model."""
+
+    def __init__(self) -> None:
+        self._spool = Spool()
+        self._stored: dict[str, tuple[tuple[int, int, int], dict[str, StoredArray]]] = {}
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Delete the file."""
+        self._spool.close()
+
+    def add(self, statistics: Mapping[str, InputStatistics]) -> None:
+        """Keep symmetric statistics; what several layers share is written once."""
+        written: dict[int, str] = {}
+        for name, each in statistics.items():
+            if (before := written.get(id(each))) is not None:
+                self._stored[name] = self._stored[before]
+                continue
+            written[id(each)] = name
+            arrays = {"total": each.total, "products": each.products}
+            self._bytes += sum(array.nbytes for array in arrays.values())
+            self._stored[name] = ((each.features, each.parts, each.count), self._spool.write(arrays, self._bytes))
+
+    def __getitem__(self, name: str) -> InputStatistics:
+        (features, parts, count), stored = self._stored[name]
+        arrays = self._spool.read(stored)
+        return InputStatistics(features, parts, count, arrays["total"], arrays["products"], None, None)
+
+
+def survey(
+    model: Model,
+    batches: Iterable[runtime.Inputs],
+    names: Iterable[str],
+    fine: Mapping[str, RowScales | None] = MappingProxyType({}),
+    threads: int = 0,
+    progress: Report = lambda name, done, total: None,
+    trials: Iterable[runtime.Inputs] | None = None,
+) -> Survey:
+    """Walk through the network once: statistics of each layer's inputs, and the rate-distortion curve of each named
+    tensor, by how far the answers to the batches `trials` (some of the others, where none are given) move when it alone
+    is rounded.
+
+    For `fine` see quantize_layers. The result is to be closed, as a context manager.
+    """
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    program = read_program(model, model.path or "the model", opaque=True)
+    curves = {name: _first_curve(tensors[name].values(), name, fine) for name in names}
+    layers = {layer.tensor: layer for layer in find_layers(program) if layer.tensor in curves}
+    steps = allocate.steps_for_bits(curves, TRIAL_BITS * sum(curve.elements for curve in curves.values()))
+    plain, changed, moved = with_values(model, {}), WorkingCopy(model), dict[str, float]()
+    kept = KeptStatistics()
+    found = Survey(model, curves, layers, fine, kept)
+    try:
+        with contextlib.ExitStack() as stack:
+            cache = stack.enter_context(ActivationCache(batches, threads=threads))
+            tried, numbers = cache, None
+            if trials is None:
+                numbers = trial_batches(cache, plain, program.outputs, len(curves))
+            else:
+                tried = stack.enter_context(ActivationCache(trials, threads=threads))
+            comparison = Comparison(tried, plain, program.outputs, numbers)
+
+            def measure(name: str) -> None:
+                moved[name] = comparison.divergence(changed, found.round({name: steps[name]}))
+                progress(name, len(moved), len(curves))
+
+            for name in (name for name in curves if name not in layers):
+                measure(name)
+            for group in layer_groups(program, layers.values()):
+                for each in {id(cache): cache, id(tried): tried}.values():
+                    each.advance(plain, group.values)
+                inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
+                kept.add(gather_statistics(group.layers, cache.compute(plain, inputs), None, cache.samples))
+                for layer in group.layers:
+                    measure(layer.tensor)
+    except BaseException:
+        kept.close()
+        raise
+    floor = max(moved.values(), default=0.0) * 1e-6  # what changes nothing here may do so on other inputs
+    for name, curve in curves.items():
+        curves[name] = curve.measured(steps[name], max(moved[name], floor))
+    return found
+
+
+def measure_curves(
+    model: Model,
+    batches: Iterable[runtime.Inputs],
+    names: Iterable[str],
+    fine: Mapping[str, RowScales | None] = MappingProxyType({}),
+    threads: int = 0,
+) -> dict[str, allocate.Curve]:
+    """The curves of a survey alone."""
+    with survey(model, batches, names, fine, threads) as found:
+        return found.curves
+
+
+def _first_curve(weights: np.ndarray, name: str, fine: Mapping[str, RowScales | None]) -> allocate.Curve:
+    """As if a relative error of the weights did the same harm in every tensor."""
+    row_scales = fine.get(name)
+    flat = (weights if row_scales is None else weights / in_shape(row_scales)).ravel()
+    finest = (finest_step if name in fine else min_step)(flat)
+    deviation = float(np.sqrt(prune.typical_square(flat)))
+    return allocate.estimate_curve(flat, deviation * FIRST_STEP, FIRST_STEP**2, finest)
