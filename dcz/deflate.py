@@ -5,13 +5,13 @@ section 1).
 """
 
 import io
+import itertools
 import math
+import statistics
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from .arrays import scattered_sample
 from .errors import CorruptFile
@@ -68,16 +68,18 @@ def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
     if len(data) <= _MIN_PROBED:
         return True
     share = nbytes / len(data)
-    if _probe_shares(data, _PROBES, 6).mean() >= _PROBE_MARGIN * share:  # a tenth more than 9, four times as fast
+    if (
+        statistics.fmean(_probe_shares(data, _PROBES, 6)) >= _PROBE_MARGIN * share
+    ):  # a tenth more than 9, four times as fast
         return False
     shares = _probe_shares(data, _MORE_PROBES, 9)
     # Of probes in their order: what whole parts of a model differ by is in the mean.
-    deviation = math.sqrt(np.square(np.diff(shares)).mean() / 2)
-    least = shares.mean() - _PROBE_DEVIATIONS * deviation / math.sqrt(len(shares))
-    return bool(least <= share * (1 + _TIE))
+    deviation = math.sqrt(statistics.fmean((one - other) ** 2 for one, other in itertools.pairwise(shares)) / 2)
+    least = statistics.fmean(shares) - _PROBE_DEVIATIONS * deviation / math.sqrt(len(shares))
+    return least <= share * (1 + _TIE)
 
 
-def _probe_shares(data: bytes | Content, count: int, level: int) -> np.ndarray:
+def _probe_shares(data: bytes | Content, count: int, level: int) -> list[float]:
     """What share of its size each of about `count` probes takes, deflated behind the bytes before it."""
     last, shares = len(data) - _PROBE, []
     for start in scattered_sample(last, last // count).tolist():
@@ -85,7 +87,7 @@ def _probe_shares(data: bytes | Content, count: int, level: int) -> np.ndarray:
         compressor = zlib.compressobj(level, zlib.DEFLATED, -15, zdict=before)
         deflated = len(compressor.compress(data[start : start + _PROBE])) + len(compressor.flush())
         shares.append(deflated / _PROBE)
-    return np.array(shares)
+    return shares
 
 
 def deflate_below(data: "ReadableBuffer", nbytes: int) -> bytes | None:

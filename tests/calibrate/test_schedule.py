@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcz.calibrate import layers
+from dcz.calibrate import layers, schedule
 from dcz.calibrate.schedule import ActivationCache, layer_groups
 from dcz.errors import FileAccess, UnsuitableModel
 from dcz.model import read_program, with_values
@@ -25,6 +25,18 @@ def test_layers_are_met_in_order_on_what_was_decided_before():
         cache.advance(with_values(net, {"w1": 0 * prog.constants["w1"]}), ("f",))
         assert all(set(batch) == {"f"} and not batch["f"].any() for batch in cache)
         assert len(cache) == 4
+
+
+def test_values_that_stay_are_not_written_again(monkeypatch):
+    net, constants = network(), read_program(network(), "").constants
+    with ActivationCache(batches()) as cache:
+        cache.advance(net.proto, ("x", "r0"))
+        before = cache._file.nbytes
+        cache.advance(with_values(net, {"w0": 0 * constants["w0"]}), ("x", "r0"))
+        assert cache._file.nbytes == before and all(batch["r0"].any() for batch in cache)
+        monkeypatch.setattr(schedule, "SPARE_BYTES", 0)
+        cache.advance(net.proto, ("f",))
+        assert cache._file.nbytes == sum(batch["f"].nbytes for batch in cache) < before
 
 
 def test_values_of_any_dtype_and_shape_lie_in_the_file():
