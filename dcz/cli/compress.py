@@ -25,7 +25,7 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and
 SECTIONS = {
     "Result": ("output", "output_dir", "recursive", "force", "resume"),
     "How good, how small": ("preset", "lossless", "quality", "max_size", "ratio"),
-    "With inputs of your own": ("calibrate", "max_drop", "labels", "distill"),
+    "With inputs of your own": ("calibrate", "max_drop", "strict", "labels", "distill"),
     "Pruning": ("sparsity", "threshold", "index_bits"),
     "Sharing": ("bits", "init", "seed", "step", "rate", "no_share", "codebook"),
     "Which tensors": ("plan", "include", "exclude", "no_fold"),
@@ -63,6 +63,7 @@ SECTIONS = {
     help="With --calibrate: percentage of answers that may change; with --labels, points of top-1 accuracy that may "
     "be lost; default 1%.",
 )
+@click.option("--strict", is_flag=True, help="Exit with 1 where the samples do not show that drop; the file is kept.")
 @labels_option
 @click.option(
     "--distill", is_flag=True, help="With --calibrate: then train toward the original's answers (dcz[train])."
@@ -121,6 +122,7 @@ def command(
     ratio: float | None,
     calibrate: str | None,
     max_drop: float | None,
+    strict: bool,
     labels: str | None,
     distill: bool,
     resume: bool | None,
@@ -171,7 +173,7 @@ def command(
     from . import compress_modes as modes
     from .compress_goal import check_goal, make_plan
 
-    check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop)
+    check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop, strict)
     options["preset"] = None if calibrate else preset
     settings = make_plan(plan, include, exclude, lossless, no_share, options)
     settings = replace(settings, fold=False) if no_fold else settings
@@ -185,7 +187,7 @@ def command(
     if calibrate is not None:
         drop = DROPS.get(preset or "") if max_drop is None else max_drop
         goal |= {"max_drop": drop, "labels": labels, "distill": distill}
-        mode = modes.Calibrated(calibrate, goal | common)
+        mode = modes.Calibrated(calibrate, goal | common, strict)
     elif max_size is None and ratio is None:
         mode = modes.ByPlan(executor | common)
     else:

@@ -16,10 +16,13 @@ def check_goal(
     max_size: str | None,
     ratio: float | None,
     max_drop: float | None,
+    strict: bool,
 ) -> None:
     """Raise InvalidArgument for options that ask for different things, before any work."""
     if max_drop is not None and calibrate is None:
         raise InvalidArgument("--max-drop is judged by inputs of the model: give --calibrate too")
+    if strict and (calibrate is None or max_size is not None or ratio is not None):
+        raise InvalidArgument("--strict is about a drop, by inputs of the model: give --calibrate and --max-drop too")
     if labels is not None and calibrate is None:
         raise InvalidArgument("--labels are those of the samples that calibrate: give --calibrate too")
     if distill and calibrate is None:

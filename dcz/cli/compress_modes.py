@@ -52,6 +52,8 @@ class Made:
             "agreement": None if kept is None else kept.agreement,
             "accuracy": None if kept is None else kept.accuracy,
             "measure": None if kept is None else kept.measure,
+            "expected_drop": None if kept is None else kept.expected_drop,
+            "drop_interval": None if kept is None or kept.drop_low is None else [kept.drop_low, kept.drop_high],
             "held_out": None if self.tuned is None else self.tuned.held_out,
         }
 
@@ -111,6 +113,7 @@ class Calibrated:
 
     samples: str
     options: dict[str, Any]
+    strict: bool = False
     verb: str = "calibrating"
 
     @property
@@ -134,6 +137,16 @@ class Calibrated:
         )
 
 
+def _is_in_doubt(mode: Mode, made: Made) -> bool:
+    """Whether a drop that was to be shown is not."""
+    if not isinstance(mode, Calibrated) or not mode.strict or made.tuned is None:
+        return False
+    from ..tuning.tune import DEFAULT_MAX_DROP
+
+    max_drop = mode.options["max_drop"]
+    return not made.tuned.kept.shows(DEFAULT_MAX_DROP if max_drop is None else max_drop)
+
+
 def _end_trial(work: Work, figure: str, nbytes: int) -> None:
     work.end_pass(f"trial {work.passed + 1}, {figure} at {size(nbytes)}")
 
@@ -148,6 +161,8 @@ def _trial(trial: "CalibratedTrial") -> str:
     parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
     if trial.agreement is not None:
         parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
+    if trial.expected_drop is not None and trial.drop_high is not None:
+        parts.append(f"{trial.expected_drop:.2%} expected to change, {trial.drop_low:.2%} to {trial.drop_high:.2%}")
     if trial.accuracy is not None and trial.drop is not None:
         parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
     return ", ".join(parts)
@@ -173,6 +188,8 @@ def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
         show_compress.one_line(result)
     else:
         show_compress.summary(result, model, made, is_verbose())
+    if _is_in_doubt(mode, made):
+        raise click.exceptions.Exit(1)
 
 
 def _weights(output: str, model: str) -> "WeightError | None":
@@ -222,6 +239,7 @@ def compress_several(
         raise InvalidArgument("--output names one file: give several models, or a folder, with --output-dir alone")
     targets = list(outputs(models, output_dir, recursive))
     finished: list[Outcome] = []
+    doubts: list[Path] = []
 
     def compress(model: Path, output: Path) -> None:
         made = Made(of=model)
@@ -230,6 +248,7 @@ def compress_several(
         if made.exact:
             warn(f"{model}: {made.exact}")
         _tell_of_calibration(made, mode)
+        doubts.extend([model] if _is_in_doubt(mode, made) else [])
 
     def done(outcome: "Outcome") -> None:
         finished.append(outcome)
@@ -238,7 +257,7 @@ def compress_several(
     with shown(Work(mode.verb, mode.passes), is_quiet()) as work:
         work.set_parts([os.path.getsize(model) if model.is_file() else 0 for model in targets])
         outcomes = compress_all(models, output_dir, compress, recursive=recursive, done=done)
-    code = common_exit_code(outcomes)
+    code = common_exit_code(outcomes) or int(bool(doubts))
     if as_json:
         print_json({"models": [outcome.to_dict() for outcome in outcomes], "exit_code": code})
     else:

@@ -4,7 +4,7 @@ import click
 
 EXIT_CODES = {
     "0": "success",
-    "1": "a check failed: a budget is missed, models differ, or too many answers are wrong",
+    "1": "a check failed: a budget is missed, models differ, too many answers are wrong or (--strict) may be",
     "2": "wrong usage: options, a plan, a size",
     "3": "the input is no ONNX model, or not a suitable one",
     "4": "the .dcz file is corrupt",

@@ -1,19 +1,36 @@
 """What a change of the weights costs on held-out samples: by the answers that change, or by labels.
 
-    AgreementCriterion(predictor, held_out)(changed)                ->  {"agreement": 0.98, "drop": 0.02}
+    AgreementCriterion(predictor, held_out)(changed)                ->  {"agreement": 0.98, "drop": 0.02, ...}
     AccuracyCriterion(predictor, held_out, "y", samples)(changed)   ->  {"accuracy": 0.71, "drop": 0.005}
 
 `changed` is an onnxruntime session of the same model with other weights. A drop is a share of the samples, 0 to 1: of
 changed answers, or of right answers fewer than before. More right answers than before are a drop of 0.
+
+Of top classes the drop that is expected on other samples is told too, by the margins of the answers
+(evaluation.margins) instead of by how many happen to flip, with the interval that covers it.
 """
 
 import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
 
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
 from ..evaluation.differences import DifferenceSums
-from ..evaluation.metrics import COSINE, Measure, answer_output, has_top_class, top_class
+from ..evaluation.margins import Flips, as_if_unseen, expected_flips, margins
+from ..evaluation.metrics import (
+    COSINE,
+    TOP_CLASS,
+    Measure,
+    answer_output,
+    class_rows,
+    has_top_class,
+    holds_classes,
+    top_class,
+)
 from ..evaluation.predictor import Predictor, first_samples
 from ..evaluation.samples import Samples, read_labels
 
@@ -22,12 +39,12 @@ class AgreementCriterion:
     """How often the answer stays, in the output that holds the model's answers, by the measure that fits it (see
     metrics.Measure): of embeddings it is the mean cosine, of other numbers 1 less the relative error.
 
-    `measure`: its name, at first as the original's answers to the first samples show it. Raises InvalidArgument where
-    the model has no output.
+    `others`: samples that calibrated, whose margins count too. `measure`: its name, at first as the original's
+    answers to the first samples show it. Raises InvalidArgument where the model has no output.
     """
 
-    def __init__(self, predictor: Predictor, held_out: SampleBatches):
-        self.predictor, self.held_out = predictor, held_out
+    def __init__(self, predictor: Predictor, held_out: SampleBatches, others: SampleBatches | None = None):
+        self.predictor, self.held_out, self._others = predictor, held_out, others
         measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size)
         if not measures:
             raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
@@ -41,12 +58,12 @@ class AgreementCriterion:
         return Measure(self.measure).is_share
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
-        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1)."""
+        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1); of top
+        classes `expected_drop`, `drop_low` and `drop_high` too."""
         sums = DifferenceSums(self._measure)
-        for number, batch in enumerate(self.held_out):
-            before, after = runtime.run(self.predictor.session, batch), runtime.run(changed, batch)
-            count, size = len(self.held_out.indices_of(number)), self.held_out.size
-            sums.add(*(first_samples(outputs[self._output], count, size) for outputs in (before, after)))
+        pairs = list(self._answers(changed, self.held_out))
+        for pair in pairs:
+            sums.add(*pair)
         found = sums.difference("")
         if found.score is None or not found.samples:
             return {"agreement": 1.0, "drop": 0.0}
@@ -54,7 +71,30 @@ class AgreementCriterion:
         if found.agreement is None:
             return {"agreement": found.score, "drop": 1 - found.score}
         same = round(found.score * found.samples)
-        return {"agreement": same / found.samples, "drop": (found.samples - same) / found.samples}
+        scores = {"agreement": same / found.samples, "drop": (found.samples - same) / found.samples}
+        flips = None
+        if self._measure.name == TOP_CLASS.name and all(holds_classes(each) for pair in pairs for each in pair):
+            flips = self._expected_flips(changed, pairs)
+        if flips is not None:
+            scores |= {"expected_drop": flips.share, "drop_low": flips.low, "drop_high": flips.high}
+        return scores
+
+    def _answers(self, changed: runtime.Session, batches: SampleBatches) -> Iterator[tuple[Any, Any]]:
+        """The original's and the changed model's answers, batch by batch."""
+        for number, batch in enumerate(batches):
+            count = len(batches.indices_of(number))
+            both = (runtime.run(session, batch)[self._output] for session in (self.predictor.session, changed))
+            before, after = (first_samples(output, count, batches.size) for output in both)
+            yield before, after
+
+    def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, Any]]) -> Flips | None:
+        """The answers that are expected to flip, by the margins of all samples."""
+        before, after = _margins(pairs)
+        if self._others is not None:
+            margin, moved = _margins(self._answers(changed, self._others))
+            moved = margin + as_if_unseen(moved - margin, after - before)
+            before, after = np.concatenate([before, margin]), np.concatenate([after, moved])
+        return expected_flips(before, after)
 
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
@@ -64,6 +104,13 @@ class AgreementCriterion:
         if self.measure == COSINE.name:
             return f"the mean cosine on {where} is {1 - drop:.6f}"
         return f"the {self.measure} on {where} is {drop:.2%}"
+
+
+def _margins(pairs: Iterable[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Of all pairs of answers: see margins.margins."""
+    found = [margins(class_rows(before), class_rows(after)) for before, after in pairs]
+    before, after = (np.concatenate([np.empty(0), *each]) for each in zip(*found, strict=True))
+    return before, after
 
 
 class AccuracyCriterion:

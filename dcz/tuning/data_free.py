@@ -8,10 +8,10 @@ samples. That file takes seconds.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,13 +88,14 @@ def find_holding(
     for quality in QUALITIES:
         plan = at_quality(session.plan, quality)
         scores = criterion(_quantized(session, plan))
-        if scores["drop"] <= max_drop:
+        if _drop(scores) <= max_drop:
             break
     with open_pool(session.threads) as pool:
         nbytes = measured(model, plan, pool, metadata=NOT_TAKEN).nbytes
     figures = _trial(session, SizeTrial(quality, nbytes))
     trial = CalibratedTrial(figures.bits, nbytes, measure=getattr(criterion, "measure", None), **scores)
-    holds = "holds it" if scores["drop"] <= max_drop else f"has {scores['drop']:.2%}, the least that was reached"
+    is_held = _drop(scores) <= max_drop
+    holds = "holds it" if is_held else f"has {_drop(scores):.2%}, the least that was reached"
     return DataFree(plan, trial, f"{failure}; without calibration, the file of {quality:g} dB {holds}, and was kept")
 
 
@@ -122,7 +123,7 @@ def _smaller(
     smallest: DataFree | None = None
     for _ in range(MAX_DOWN):
         scores = criterion(_quantized(session, found.plan))
-        if scores["drop"] > max_drop:
+        if _drop(scores) > max_drop:
             break
         if found.trial.nbytes < best.trial.nbytes:
             figures = CalibratedTrial(found.trial.bits, found.trial.nbytes, measure=best.trial.measure, **scores)
@@ -141,6 +142,13 @@ def _smaller(
         reason=f"without calibration {smallest.trial.nbytes:,} bytes meet the drop, calibrated {best.trial.nbytes:,}: "
         "the smaller file was kept",
     )
+
+
+def _drop(scores: Mapping[str, Any]) -> float:
+    """The drop that is gone by: see CalibratedTrial.judged_drop."""
+    drop = CalibratedTrial(0, 0, **scores).judged_drop
+    assert drop is not None, "a criterion tells a drop"
+    return drop
 
 
 def _trial(session: TuningSession, size: SizeTrial) -> CalibratedTrial:

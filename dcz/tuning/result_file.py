@@ -8,6 +8,7 @@ import glob
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,14 +30,20 @@ if TYPE_CHECKING:
 CALIBRATED, DISTILLED = "calibrated", "distilled"  # in the file's metadata, as its settings (spec, section 3)
 
 
-def measure_file(session: TuningSession, values: Mapping[str, np.ndarray], settings: str = CALIBRATED) -> MeasuredFile:
-    """The bytes of the file with these new values, {} for the model as it was; `settings` goes into its metadata."""
+def measure_file(
+    session: TuningSession,
+    values: Mapping[str, np.ndarray],
+    settings: str = CALIBRATED,
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> MeasuredFile:
+    """The bytes of the file with these new values, {} for the model as it was; `settings` and `told` go into its
+    metadata."""
     with open_pool(session.threads) as pool:
         return measured(
             _proto(session, values),
             _exact_plan(session),
             pool,
-            metadata=_metadata(session, values, settings),
+            metadata={**_metadata(session, values, settings), **told},
             grids=session.grids(values),
             try_whole=not values,
             encode=session.encode,
@@ -61,12 +68,21 @@ def write_file(
     force: bool,
     resume: bool | None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    told: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write that file; for `warn`, `force`, `resume` and `progress` see dcz.compress."""
     check_output(output, force)
     packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values), session.encode)
-    metadata = _metadata(session, values, settings)
+    metadata = {**_metadata(session, values, settings), **told}
     write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume, progress=progress)
+
+
+def drop_metadata(scores: Mapping[str, float], held_out: int) -> dict[str, str]:
+    """What a file's metadata says of the drop that was measured on so many samples."""
+    if "expected_drop" not in scores:
+        return {}
+    share, low, high = (scores[name] for name in ("expected_drop", "drop_low", "drop_high"))
+    return {"drop": f"{share:.2%} expected, {low:.2%} to {high:.2%} by {held_out} held-out samples"}
 
 
 def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:

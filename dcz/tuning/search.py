@@ -13,7 +13,7 @@ from ..compression.target_size import TOLERANCE, MeasuredFile, fitting
 from ..errors import InvalidArgument
 from .result_file import measure_file
 from .steering import SizeSteering
-from .trials import CalibratedTrial, CalibratedValues, Trials
+from .trials import HELD_OUT_SHARE, CalibratedTrial, CalibratedValues, Trials
 
 MIN_BITS = 0.05  # a weight: below, nothing is left
 FIRST_BITS = 4.0  # a weight, in the first trial for a drop
@@ -23,6 +23,9 @@ MAX_WALKS = 4  # to meet a size
 MAX_FILL_ROUNDS = 4  # in which exact tensors are added
 MAX_DROP_TRIALS = 10  # six down from FIRST_BITS to a third of a bit, the others between
 DECREASE, INCREASE = 1.5, 1.4  # of the bits from one trial to the next, until one drop is small enough and one is not
+MIN_INCREASE = 1.1  # the least step of the bits then
+NEAR_DROP = 0.75  # of the drop that is allowed: an expected drop of so much is near enough
+LEAST_DROP = 1e-4  # is told from none
 MIN_BITS_RATIO = 1.03  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
 
 
@@ -144,47 +147,87 @@ def _fill_with_exact(trials: Trials, best: CalibratedValues, max_bytes: float) -
 
 
 def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> CalibratedValues:
-    """The candidate of the fewest bits whose drop on the held-out samples is at most `max_drop`.
+    """The candidate of the fewest bits whose drop (CalibratedTrial.judged_drop) is at most `max_drop`.
 
-    Raises NoneHolds where no trial holds that. `warn` gets a message where so small a drop cannot be told from
-    none.
+    Errors halve with a bit, and so do expected drops: that gives the next bits, and between one that holds and one
+    that does not the logarithm of the drop is taken for a line. Raises NoneHolds where no trial holds the drop. `warn`
+    gets a message where so few samples tell no such drop.
     """
     count = len(trials.split.held_out.indices)
-    if 0 < max_drop < 1 / count and (trials.criterion is None or trials.criterion.counts_answers):
-        warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
     best: CalibratedValues | None = None
-    smallest_drop, bits_of_smallest_drop = math.inf, math.nan
-    failing_bits = holding_bits = None  # the latest with a larger drop, and the latest without
+    holding: CalibratedTrial | None = None  # of the fewest bits
+    failing: CalibratedTrial | None = None  # of the most
+    least = CalibratedTrial(math.nan, 0, drop=math.inf)
     bits = FIRST_BITS
     for _ in range(MAX_DROP_TRIALS):
         candidate = trials.run(bits)
-        drop = _drop(candidate)
-        if drop < smallest_drop:
-            smallest_drop, bits_of_smallest_drop = drop, bits
+        trial, drop = candidate.trial, _judged(candidate.trial)
+        if drop < _judged(least):
+            least = trial
         if drop <= max_drop:
-            holding_bits = bits
-            best = candidate if best is None or candidate.trial.nbytes < best.trial.nbytes else best
-        else:
-            failing_bits = bits
-        if bits == (trials.max_bits if holding_bits is None else MIN_BITS):
+            holding = trial if holding is None or bits < holding.bits else holding
+            best = candidate if best is None or trial.nbytes < best.trial.nbytes else best
+        elif failing is None or bits > failing.bits:
+            failing = trial
+        if bits == (trials.max_bits if holding is None else MIN_BITS) or _are_near(failing, holding):
             break
-        if failing_bits and holding_bits and holding_bits / failing_bits < MIN_BITS_RATIO:
+        if drop <= max_drop and drop >= NEAR_DROP * max_drop and trial.expected_drop is not None:
             break
-        if holding_bits is None:
-            bits = min(trials.max_bits, bits * INCREASE)
-        elif failing_bits is None:
-            bits = max(MIN_BITS, holding_bits / DECREASE)
-        else:
-            bits = math.sqrt(failing_bits * holding_bits)
+        bits = _bits_for_drop(trial, holding, failing, max_drop, trials.max_bits)
     if best is None:
         lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
         raise NoneHolds(
             f"even calibrated at {bits:.1f} bits a weight more than {lost}; the least was "
-            f"{smallest_drop:.2%}, at {bits_of_smallest_drop:.1f} bits"
+            f"{_judged(least):.2%}, at {least.bits:.1f} bits"
+        )
+    if best.trial.expected_drop is None:
+        if 0 < max_drop < 1 / count and (trials.criterion is None or trials.criterion.counts_answers):
+            warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
+    elif not best.trial.shows(max_drop) and best.trial.drop_high is not None and max_drop:
+        warn(
+            f"a drop of {best.trial.expected_drop:.2%} is expected, and on other samples it may be up to "
+            f"{best.trial.drop_high:.2%}: {_samples_that_show(best.trial, max_drop, count):,} samples or so would show "
+            f"one of {max_drop:.2%}"
         )
     return best
 
 
-def _drop(candidate: CalibratedValues) -> float:
-    assert candidate.trial.drop is not None, "a search by drop has a criterion"
-    return candidate.trial.drop
+def _judged(trial: CalibratedTrial) -> float:
+    assert trial.judged_drop is not None, "a search by drop has a criterion"
+    return trial.judged_drop
+
+
+def _are_near(failing: CalibratedTrial | None, holding: CalibratedTrial | None) -> bool:
+    return failing is not None and holding is not None and holding.bits / failing.bits < MIN_BITS_RATIO
+
+
+def _bits_for_drop(
+    trial: CalibratedTrial,
+    holding: CalibratedTrial | None,
+    failing: CalibratedTrial | None,
+    max_drop: float,
+    max_bits: float,
+) -> float:
+    """The bits to try after `trial`."""
+    floor = max(max_drop, LEAST_DROP) / 16
+    goal = math.log2(max(max_drop * (1 + NEAR_DROP) / 2, LEAST_DROP))
+    if holding is not None and failing is not None and holding.bits > failing.bits:
+        ends = [math.log2(max(_judged(each), floor)) for each in (failing, holding)]
+        share = (ends[0] - goal) / (ends[0] - ends[1]) if ends[0] > ends[1] else 0.5
+        return failing.bits + min(0.8, max(0.2, share)) * (holding.bits - failing.bits)
+    missing = math.log2(max(_judged(trial), floor)) - goal  # bits, where a bit halves the drop
+    ratio = (trial.bits + missing) / trial.bits
+    if holding is None:
+        return min(max_bits, trial.bits * min(INCREASE, max(MIN_INCREASE, ratio)))
+    return max(MIN_BITS, trial.bits / min(DECREASE, max(MIN_INCREASE, 1 / max(ratio, 0.1))))
+
+
+def _samples_that_show(trial: CalibratedTrial, max_drop: float, count: int) -> int:
+    """About how many held-out and calibrating samples the interval's end would be below `max_drop` with, as it goes
+    with the root of their number; at least twice as many as there are."""
+    assert trial.expected_drop is not None and trial.drop_high is not None, "there is an interval"
+    room = max(max_drop - trial.expected_drop, 0.2 * max_drop)
+    factor = min(1e4, max(2.0, ((trial.drop_high - trial.expected_drop) / room) ** 2))
+    wanted = factor * count / HELD_OUT_SHARE
+    digits: int = 10 ** max(0, math.floor(math.log10(wanted)) - 1)
+    return math.ceil(wanted / digits) * digits

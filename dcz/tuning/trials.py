@@ -7,7 +7,7 @@ trials.run(4.0).trial                                   CalibratedTrial(4.0, 671
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,12 +19,13 @@ from ..evaluation.batches import SampleBatches
 from ..evaluation.given import Labels, with_labels
 from ..text import counted
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
-from .result_file import CALIBRATED, measure_file
+from .result_file import CALIBRATED, drop_metadata, measure_file
 from .session import MAX_BATCH, TuningSession
 
 HELD_OUT_SHARE = 0.25  # of the samples, where a criterion wants some
 MIN_SAMPLES = 8  # to calibrate with
 MAX_SURVEYED = 128  # samples of the walk that serves all trials
+CAUTION = 0.4  # of the way from an expected drop to the end of its interval
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 
@@ -35,7 +36,8 @@ class CalibratedTrial:
 
     Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their answer,
     by `measure` (see criteria.AgreementCriterion); with labels `accuracy`, how many have the right one; `drop`, how
-    much less that is than of the original.
+    much less that is than of the original. Of top classes, `expected_drop`: the share that is expected to change on
+    other samples, by the margins of all (evaluation.margins), and the interval that covers it.
     """
 
     bits: float
@@ -44,19 +46,36 @@ class CalibratedTrial:
     accuracy: float | None = None
     drop: float | None = None
     measure: str | None = None
+    expected_drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+
+    @property
+    def judged_drop(self) -> float | None:
+        """The drop that the search goes by: where it is known the expected one, and some more for its doubt, as the
+        search takes the trial that looks best."""
+        if self.expected_drop is None or self.drop_high is None:
+            return self.drop
+        return self.expected_drop + CAUTION * (self.drop_high - self.expected_drop)
+
+    def shows(self, max_drop: float) -> bool:
+        """Whether the drop is at most `max_drop`, and so is the end of its interval, where there is one."""
+        reached = self.drop if self.drop_high is None else self.drop_high
+        return reached is not None and reached <= max_drop
 
 
 @dataclass(frozen=True, eq=False)
 class CalibratedValues:
     """New values by tensor, none where all stay exact, and their trial; `settings` is what the file's metadata says.
 
-    `file`: the bytes of its file, where they were measured.
+    `file`: the bytes of its file, where they were measured; `told`: what more its metadata says.
     """
 
     trial: CalibratedTrial
     values: Mapping[str, np.ndarray]
     settings: str = CALIBRATED
     file: MeasuredFile | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +105,11 @@ def check_sample_count(session: TuningSession) -> None:
         )
 
 
-def make_criterion(session: TuningSession, held_out: SampleBatches, labels: Labels | None) -> Criterion:
+def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | None) -> Criterion:
     """What a drop is measured by: agreement without labels, else accuracy. For `labels` see dcz.tune."""
+    held_out = split.held_out
     if labels is None:
-        return AgreementCriterion(session.predictor, held_out)
+        return AgreementCriterion(session.predictor, held_out, split.calibration)
     if isinstance(labels, (str, os.PathLike)):
         return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
     samples, name = with_labels(session.samples, labels)
@@ -165,7 +185,8 @@ class Trials:
     def candidate(self, bits: float, values: Mapping[str, np.ndarray], settings: str) -> CalibratedValues:
         """These values with the figures of their trial."""
         scores = {} if self.criterion is None else self.criterion(self.session.run_with(values))
-        file = measure_file(self.session, values, settings)
+        told = drop_metadata(scores, 0 if self.criterion is None else len(self.split.held_out.indices))
+        file = measure_file(self.session, values, settings, told)
         measure = self.criterion.measure if isinstance(self.criterion, AgreementCriterion) else None
         trial = CalibratedTrial(bits, file.nbytes, measure=measure, **scores)
-        return CalibratedValues(trial, values, settings, file)
+        return CalibratedValues(trial, values, settings, file, told)

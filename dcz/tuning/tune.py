@@ -157,7 +157,7 @@ def _tuned(
     if goal.ratio is not None:
         max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
     split = split_samples(session, hold_out=distill or max_bytes is None)
-    criterion = make_criterion(session, split.held_out, goal.labels) if max_bytes is None else None
+    criterion = make_criterion(session, split, goal.labels) if max_bytes is None else None
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     distilled = better = None
     surveyed = SampleBatches(session.predictor, evenly_spaced(split.calibration.indices, MAX_SURVEYED), MAX_BATCH)
@@ -177,8 +177,9 @@ def _tuned(
     better = better or find_better(session, model, best, judging, size, criterion, drop)
     if better is None:
         write_file(
-            session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress
-        )
+            session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress,
+            told=best.told,
+        )  # fmt: skip
     else:
         warn(better.reason)
         best = CalibratedValues(better.trial, {})
@@ -201,6 +202,8 @@ def _measured(trial: CalibratedTrial, original: float | None) -> dict[str, float
         "top-1 accuracy": trial.accuracy,
         "top-1 accuracy of the original": original,
         "drop": trial.drop,
+        "drop expected": trial.expected_drop,
+        "drop at most (95%)": trial.drop_high,
     }
     return {name: as_percent(share) for name, share in shares.items() if share is not None}
 

@@ -42,7 +42,23 @@ def few(monkeypatch):
 def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1, "-v")
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
-    assert re.search(r"bytes, agreement \d+\.\d\d% on held-out samples, by top class\n", err) and "accuracy" not in err
+    assert (
+        re.search(
+            r"bytes, agreement \d+\.\d\d% on held-out samples, by top class, \d+\.\d\d% expected to change, ", err
+        )
+        and "accuracy" not in err
+    )
+
+
+def test_a_drop_in_doubt_keeps_the_file_and_its_interval_and_strict_tells_of_it(run, few, tmp_path):
+    options = ["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 5, "--threads", 1, "--json"]
+    code, out, err = run(*options)
+    measured = json.loads(out)["measured"]
+    low, high = measured["drop_interval"]
+    assert code == 0 and low <= measured["expected_drop"] <= 0.05 < high
+    assert f"it may be up to {high:.2%}: " in err and " samples or so would show one of 5.00%" in err
+    assert run(*options, "-f", "--strict")[:2] == (1, out)
+    assert run(*options[:5], 90, "-f", "-q", "--strict", "--threads", 1)[0] == 0
 
 
 def test_a_preset_is_a_drop(run, few, tmp_path):
@@ -88,6 +104,8 @@ def test_quiet_says_only_what_came_of_it(run):
 @pytest.mark.parametrize("arguments, code, words", [
     (["compress", "net.onnx", "--max-drop", "1"], 2, "--calibrate"),
     (["compress", "net.onnx", "--labels", "y"], 2, "--calibrate"),
+    (["compress", "net.onnx", "--strict"], 2, "--calibrate and --max-drop"),
+    (["compress", "net.onnx", "--calibrate", "x.npz", "--ratio", "5", "--strict"], 2, "--calibrate and --max-drop"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "z"], 2, "no array 'z' for the labels"),
     (["compress", "net.onnx", "--calibrate", "x.npz", "--labels", "y", "--ratio", "5"], 2, "labels judge a drop"),
     (["compress", "net.onnx", "--distill"], 2, "--calibrate"),

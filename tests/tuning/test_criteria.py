@@ -40,8 +40,18 @@ def predictor_and_batches(batch: int | str = "n", **arrays) -> tuple[Predictor, 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_agreement_counts_the_answers_that_stay(batch):
     criterion = criteria.AgreementCriterion(*predictor_and_batches(batch)[:2])
-    assert criterion(echo(batch=batch)) == {"agreement": 1.0, "drop": 0.0}
-    assert criterion(echo(ALL_THREE, batch)) == {"agreement": 0.2, "drop": 0.8}
+    same, other = criterion(echo(batch=batch)), criterion(echo(ALL_THREE, batch))
+    assert (same["agreement"], same["drop"]) == (1.0, 0.0) and (other["agreement"], other["drop"]) == (0.2, 0.8)
+    assert same["expected_drop"] == 0 < same["drop_high"] and other["drop_low"] <= other["expected_drop"] > 0.5
+
+
+@pytest.mark.parametrize("batch", ["n", 2])
+def test_margins_of_the_samples_that_calibrate_count_too(batch):
+    """Where none of 5 samples flips, one of 10 might; where none of 20 does, one of 40."""
+    predictor, held_out, _ = predictor_and_batches(batch)
+    others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
+    found = [criteria.AgreementCriterion(predictor, held_out, each)(echo(batch=batch)) for each in (None, others)]
+    assert [each["drop_high"] for each in found] == [0.5 / 5, 0.5 / 20]
 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
