@@ -58,8 +58,8 @@ from .wire import least_stored
 __all__ = [
     "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
     "WorkingCopy", "by_name", "check_model", "data_locations", "expected_inputs", "extract_subgraph",
-    "find_references", "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector", "least_stored",
-    "linked_data", "load", "make_external", "open_model",
+    "find_references", "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms",
+    "is_selector", "least_stored", "linked_data", "load", "make_external", "open_model",
     "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
     "with_values",
 ]  # fmt: skip
