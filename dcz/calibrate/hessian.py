@@ -21,7 +21,8 @@ MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for
 
 @dataclass(frozen=True, eq=False)
 class InputStatistics:
-    """Sums (float64) over `count` positions of inputs x of `features` = k numbers, cut into `parts` of equal width.
+    """Sums (float64) over `count` positions of inputs x of `features` = k numbers, cut into `parts` of equal width; all
+    zero where there is no position.
 
     `total` [groups, k]: of x. `products` [groups * parts, k / parts, k / parts]: of x xT, part by part. Where
     calibration is asymmetric, with x0 the input that the original network has instead of x, `original_total`: of
@@ -39,7 +40,7 @@ class InputStatistics:
     @property
     def mean(self) -> np.ndarray:
         """E[x], [groups, k]."""
-        mean: np.ndarray = self.total / self.count
+        mean: np.ndarray = self.total / max(1, self.count)
         return mean
 
     @property
@@ -47,12 +48,12 @@ class InputStatistics:
         """E[x0], [groups, k]; the mean of x where calibration is symmetric."""
         if self.original_total is None:
             return self.mean
-        mean: np.ndarray = self.original_total / self.count
+        mean: np.ndarray = self.original_total / max(1, self.count)
         return mean
 
     def hessian(self, centered: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
-        hessian: np.ndarray = self.products / self.count
+        hessian: np.ndarray = self.products / max(1, self.count)
         if not centered:
             return hessian
         # An input that never varies would leave nothing at all, and no order among the columns.
@@ -74,7 +75,7 @@ class InputStatistics:
         """
         assert self.cross_products is not None, "an asymmetric target needs the original network's inputs"
         hessian = self.hessian(centered)
-        cross = self.cross_products / self.count
+        cross = self.cross_products / max(1, self.count)
         cross = cross - (self._outer(self.original_mean, self.mean) if centered else 0.0)
         size = hessian.shape[1]
         mean = np.maximum(np.einsum("gkk->g", hessian) / size, 1e-30)
@@ -107,8 +108,14 @@ class Accumulator:
     ) -> None:
         """Count a batch `x` of the layer's inputs, of about `max_positions` positions of each sample.
 
-        `original`: the same inputs in the original network, where calibration is asymmetric.
+        `original`: the same inputs in the original network, where calibration is asymmetric. Where these have another
+        shape, as positions that depend on values have, nothing tells which belong together: the batch counts as if it
+        were symmetric.
         """
+        if not x.size:
+            return
+        if original is not None and original.shape != x.shape:
+            original = x
         blocks = lowering.blocks(x, max_positions)
         if original is None:
             for block in blocks:

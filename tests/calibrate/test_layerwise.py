@@ -101,3 +101,22 @@ def test_a_layer_whose_input_never_varies_is_rounded_all_the_same():
     new = calibrate.quantize_layers(source, [{"x": x}], {"w": 0.5})
     (before,), (after,) = run(proto, x=x), run(with_values(source, new), x=x)
     np.testing.assert_allclose(after, before, atol=0.05)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 1e9])
+def test_positions_that_depend_on_values_are_no_obstacle(threshold):
+    """Rows whose first sum is large go on: others in the rounded network than in the original, or none at all."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("ReduceSum", ["h", "axis"], ["s"], keepdims=0),
+        helper.make_node("Greater", ["s", "t"], ["chosen"]),
+        helper.make_node("Compress", ["h", "chosen"], ["rows"], axis=0),
+        helper.make_node("MatMul", ["rows", "v"], ["y"]),
+    ]
+    limits = [tensor("axis", np.array([1])), tensor("t", np.array(threshold, np.float32))]
+    tensors = [tensor("w", normal(8, 8) * 4), tensor("v", normal(8, 4, seed=1)), *limits]
+    net = from_proto(model(nodes, {"x": [None, 8]}, {"y": [None, 4]}, tensors))
+    given = [{"x": normal(64, 8, seed=n) * 5} for n in range(3)]
+    new = calibrate.quantize_layers(net, given, {"w": 0.3, "v": 0.02}, calibrate.Options(asymmetry=0.5))
+    assert all(np.isfinite(array).all() for array in new.values())
+    assert np.abs(new["w"] - net.tensors[0].values()).max() < 0.7
