@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .distill import Distilled
 
 DEFAULT_MAX_DROP = 0.01  # where no goal is named
+DISTILLED_ROOM = 0.01  # of a size, left for what training adds
 DISTILLED_GROWTH = 0.002  # of the file: how much larger better answers may make it where no size was asked for
 
 
@@ -164,7 +165,8 @@ def _tuned(
     with session.survey(surveyed, session.fine) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial)
         try:
-            best = _search(trials, max_bytes, max_drop, warn)
+            room = DISTILLED_ROOM if distill else 0.0
+            best = _search(trials, None if max_bytes is None else (1 - room) * max_bytes, max_drop, warn)
         except NoneHolds as error:
             assert criterion is not None and drop is not None, "a drop has a criterion"
             better = find_holding(session, model, criterion, drop, str(error))
