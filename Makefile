@@ -9,6 +9,8 @@
 # make compare  SqueezeNet, a transformer and an OCR model beside int8, float16, xz, zstd, nncodec and others (an hour; with `make
 #              nncodec` before, beside that peer), and the figure of the README from it
 # make bench-calibration   processor seconds of calibration, by phase and by kind of work (ten minutes)
+# make forms   three networks as float32, .dcz, dense, gather, qdq and int8: bytes, packed, time to load and to run, memory
+#              (ten minutes)
 # make bench-sentences   a small sentence transformer in five megabytes, with training and without (ten minutes, 160 MB fetched)
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
@@ -37,7 +39,7 @@ JS = examples/browser
 MODEL ?=
 MODEL_OPTIONS ?=
 
-.PHONY: demo test lint format golden bench bench-accuracy bench-calibration bench-sentences corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling browser clean
+.PHONY: demo test lint format golden bench bench-accuracy bench-calibration bench-sentences forms corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling browser clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -71,6 +73,9 @@ bench-calibration: $(VENV)/.bench
 
 bench-sentences: $(VENV)/.bench $(VENV)/.reproduce
 	$(BIN)/python -m tests.benchmarks.sentences
+
+forms: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.forms
 
 corpus: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.corpus

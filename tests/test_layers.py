@@ -55,7 +55,8 @@ HOMES = {
 }  # fmt: skip
 HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
 # These print with rich or look into arrays, and are themselves imported only by commands at work.
-LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.show_samples", "cli.terminal"}
+LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.show_run", "cli.show_samples",
+        "cli.terminal"}  # fmt: skip
 LOOSE = 13  # modules at the top of dcz/, at most: all of them vocabulary
 
 

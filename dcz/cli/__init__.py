@@ -17,7 +17,7 @@ from .sections import CommandGroup
 
 GROUPS = {
     "Make": ("compress", "retrain", "decompress"),
-    "Look": ("inspect", "diff", "report"),
+    "Look": ("inspect", "run", "diff", "report"),
     "Prove": ("verify", "evaluate", "check"),
     "Tune": ("samples", "sensitivity"),
     "Help": ("help", "completion"),

@@ -25,7 +25,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class FilePath(click.ParamType):
-    """A path to a file. `-` is refused: dcz reads at random places and replaces files whole, which no pipe allows."""
+    """A path to a file. `-` is refused: streams.FileOrStream is for what may be a stream."""
 
     name = "file"
 
@@ -33,7 +33,7 @@ class FilePath(click.ParamType):
         """The path, unless it is `-`."""
         if value == "-":
             self.fail(
-                "standard input and output cannot be used; name a file (./- for one that is called -)", param, ctx
+                "standard input and output cannot be used here; name a file (./- for one that is called -)", param, ctx
             )
         return str(value)
 

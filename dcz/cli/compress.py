@@ -19,6 +19,7 @@ from .common import (
 )
 from .sections import sectioned
 from .several import is_many, recursive_option
+from .streams import FILE_OR_STREAM
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and more for small and depthwise networks"
 
@@ -34,8 +35,10 @@ SECTIONS = {
 
 
 @click.command("compress", cls=sectioned(SECTIONS))
-@click.argument("models", type=FILE, nargs=-1, required=True, metavar="MODEL...")
-@click.option("-o", "--output", type=FILE, help="The .dcz file of one MODEL; default: MODEL with the suffix .dcz.")
+@click.argument("models", type=FILE_OR_STREAM, nargs=-1, required=True, metavar="MODEL...")
+@click.option(
+    "-o", "--output", type=FILE_OR_STREAM, help="The .dcz file of one MODEL; default: MODEL with the suffix .dcz."
+)
 @click.option("--output-dir", type=FILE, metavar="OUT", help="The folder of the .dcz files; made where it is missing.")
 @recursive_option
 @click.option("--preset", type=click.Choice(tuple(PRESETS)), help="A starting point: see above.")
@@ -148,6 +151,9 @@ def command(
     option is for each of them, --calibrate for models that take the same inputs. One that fails does not stop the rest:
     it is reported at the end, and the exit code is that of the failures, or 8 where these differ.
 
+    MODEL and OUTPUT may be `-`, standard input and output: the one is spooled to a temporary file, the other written
+    when the file is complete, and never to a terminal without -f. `-` alone writes to standard output.
+
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images of ImageNet):
       lossless   every tensor bit for bit: most models, 1.2 to 1.6 times smaller
@@ -171,6 +177,7 @@ def command(
     from ..errors import InvalidArgument
     from ..plan import DROPS
     from . import compress_modes as modes
+    from . import streams
     from .compress_goal import check_goal, make_plan
 
     check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop, strict)
@@ -193,9 +200,15 @@ def command(
     else:
         mode = modes.ToBudget(goal | executor | common)
     if is_many(models, output_dir):
+        if streams.STREAM in (*models, output):
+            raise InvalidArgument("- is for one model, and one file: give no other, and no --output-dir")
         modes.compress_several(models, output, output_dir, recursive, mode, as_json)
-    else:
-        modes.compress_one(models[0], output or _beside(models[0]), mode, as_json)
+        return
+    (model,) = models
+    output = output or (streams.STREAM if model == streams.STREAM else _beside(model))
+    streams.check_no_json(output, as_json)
+    with streams.reading(model, "input.onnx") as source, streams.writing(output, force, "output.dcz") as target:
+        modes.compress_one(source, target, mode, as_json, streams.name_of(output, model))
 
 
 def _beside(model: str) -> str:

@@ -1,7 +1,7 @@
 """How `dcz compress` makes files: by the plan, for a size, calibrated; of one model or several; and what it tells."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -168,8 +168,8 @@ def _trial(trial: "CalibratedTrial") -> str:
     return ", ".join(parts)
 
 
-def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
-    """Compress one model, and print what became of it."""
+def compress_one(model: str, output: str, mode: Mode, as_json: bool, name: str | None = None) -> None:
+    """Compress one model, and print what became of it: in one line, which calls the file `name`, if that is given."""
     from ..reading.inspect import inspect
     from . import show_compress
 
@@ -184,8 +184,8 @@ def compress_one(model: str, output: str, mode: Mode, as_json: bool) -> None:
     result = inspect(output)
     if as_json:
         print_json(result.to_dict() | {"measured": made.to_dict()})
-    elif is_quiet():
-        show_compress.one_line(result)
+    elif is_quiet() or name is not None:
+        show_compress.one_line(replace(result, path=name or result.path))
     else:
         show_compress.summary(result, model, made, is_verbose())
     if _is_in_doubt(mode, made):

@@ -1,12 +1,15 @@
 """`dcz inspect`"""
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import FILE, as_json, is_quiet, is_verbose, plan_option, print_json
+from .common import as_json, is_quiet, is_verbose, plan_option, print_json
 from .sections import sectioned
 from .several import EITHER, found, recursive_option
+from .streams import FILE_OR_STREAM
 
 if TYPE_CHECKING:
     from ..reading.inspect import Report
@@ -20,7 +23,7 @@ SECTIONS = {
 
 
 @click.command("inspect", cls=sectioned(SECTIONS))
-@click.argument("files", type=FILE, nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=FILE_OR_STREAM, nargs=-1, required=True, metavar="FILE...")
 @recursive_option
 @click.option("--all", "show_all", is_flag=True, help="All tensors, not the 20 largest.")
 @click.option("--tree", "as_tree", is_flag=True, help="In a tree by the prefixes of their names, as far as 1 % goes.")
@@ -50,6 +53,8 @@ def command(
     value takes in the file, and the bytes. --why names what limits each (of a plan, give that with --plan). Nothing
     is decoded, but by --why what stays exact.
 
+    A FILE may be `-`, standard input, which is spooled to a temporary file.
+
     \b
     Example:
       dcz inspect model.dcz
@@ -59,20 +64,44 @@ def command(
       dcz inspect model.dcz --histogram 'fc*'
     """
     from ..errors import InvalidArgument
-    from ..reading.inspect import inspect
+    from . import streams
 
     if plan is not None and not why:
         raise InvalidArgument("--plan says which rules --why names: give --why too")
     if on_chip is not None and not energy:
         raise InvalidArgument("--on-chip is the room that --energy looks at: give --energy too")
-    if histogram is not None:
-        _histogram(files, histogram, as_json)
-        return
-    files = tuple(found(files, EITHER, recursive))
-    reports = [inspect(file) for file in files]
+    if files.count(streams.STREAM) > 1:
+        raise InvalidArgument(f"{streams.INPUT} can be read once: give one -")
+    with contextlib.ExitStack() as stack:
+        names = tuple(found(files, EITHER, recursive)) if histogram is None else files
+        paths = tuple(stack.enter_context(streams.reading(name)) for name in names)
+        if histogram is not None:
+            _histogram(paths, histogram, as_json)
+            return
+        _inspect(paths, names, plan, (show_all, as_tree, paper), why, energy, on_chip, as_json)
+
+
+def _inspect(
+    paths: tuple[str, ...],
+    names: tuple[str, ...],
+    plan: str | None,
+    shown: tuple[bool, bool, bool],
+    why: bool,
+    energy: bool,
+    on_chip: str | None,
+    as_json: bool,
+) -> None:
+    """Print reports on the files at some paths, which the user calls by `names`."""
+    from ..reading.inspect import inspect
+    from . import streams
+
+    reports = [inspect(path) for path in paths]
+    show_all, as_tree, paper = shown
     told: list[dict[str, Any]] = []
     for number, report in enumerate(reports):
         extra = _extra(report, plan if why else None, why, on_chip, energy)
+        if names[number] == streams.STREAM:
+            report = replace(report, path=streams.INPUT)
         if as_json:
             told.append(report.to_dict() | {key: _plain(value) for key, value in extra.items()})
             continue

@@ -52,13 +52,15 @@ def decode(
     nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
     if isinstance(encoded, Stored):
         return block.decode(encoded.block, nbytes, itemsize)
-    run = partial(_symbols, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine)
+    run = partial(
+        symbols_of, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine
+    )
     if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        return _decode_scaled(scaled, _codes(encoded.codebook, encoded.codes, encoded.low, run), dtype, run_parts)
+        return _decode_scaled(scaled, codes_of(encoded.codebook, encoded.codes, encoded.low, run), dtype, run_parts)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
-        return _decode_shared(entries, _codes(encoded.codebook, encoded.codes, encoded.low, run), run_parts)
+        return _decode_shared(entries, codes_of(encoded.codebook, encoded.codes, encoded.low, run), run_parts)
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
@@ -68,14 +70,14 @@ def decode(
     assert encoded.codebook is not None and encoded.codes is not None, "kept positions have codes"
     if encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        codes = _codes(encoded.codebook, encoded.codes, encoded.low, run)
+        codes = codes_of(encoded.codebook, encoded.codes, encoded.low, run)
         return _scatter(encoded.index, shape, dtype, run, lambda ranks, where: scaled.at(codes[ranks], where))
     entries = codebook_patterns(encoded.codebook, dtype)
-    codes = _codes(encoded.codebook, encoded.codes, encoded.low, run)
+    codes = codes_of(encoded.codebook, encoded.codes, encoded.low, run)
     return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: entries[codes[ranks]])
 
 
-def _codes(codebook: Codebook, codes: Stream, low: Stream | None, run: Run) -> np.ndarray:
+def codes_of(codebook: Codebook, codes: Stream, low: Stream | None, run: Run) -> np.ndarray:
     """The numbers of the entries, uint8; of a fine codebook uint16: a code, and the low bits below it."""
     high = run(codes, codebook.count)
     if low is None:
@@ -86,7 +88,7 @@ def _codes(codebook: Codebook, codes: Stream, low: Stream | None, run: Run) -> n
     return numbers
 
 
-def _symbols(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
+def symbols_of(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
     """The symbols (uint8) of a stream; raises CorruptFile `symbol-range` for one that is not below `alphabet`."""
     symbols = engine(stream)
     # Huffman tables and constants were checked when they were read; packed symbols can only be checked now.

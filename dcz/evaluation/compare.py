@@ -17,6 +17,7 @@ from .differences import Comparison, DifferenceSums
 from .samples import Samples
 
 if TYPE_CHECKING:
+    from ..format.sources import Source
     from .kinds import GraphKinds
 
 
@@ -31,11 +32,39 @@ def compare(
     `kinds`: what the first one's graph says; read from it where None. Raises UnsuitableModel for models that cannot
     run, or have different outputs; InvalidArgument as `batches` does.
     """
-    first_session, second_session = runtime.session(first), runtime.session(second)
+    sessions = runtime.session(first), runtime.session(second)
+    return _compare(*sessions, os.fspath(first), os.fspath(second), samples, kinds or graph_kinds(first))
+
+
+def compare_decoded(
+    file: "Source", path: str | os.PathLike[str], threads: int | None = None, max_bytes: float | str | None = None
+) -> Comparison:
+    """Run the model in a `.dcz` file, decoded in memory, and the ONNX file `path` on the same drawn inputs.
+
+    Raises DczError as dcz.session does, and UnsuitableModel for models that no drawn inputs suit.
+    """
+    from .. import model as onnx_model
+    from ..reading.apart import load_apart
+    from .kinds import GraphKinds
+
+    apart = load_apart(file, runtime.is_numeric, threads, max_bytes)
+    kinds, data = GraphKinds(apart.proto), onnx_model.serialize(apart.proto, apart.label)
+    decoded = runtime.session_of(data, apart.tensors, apart.label, threads=threads)
+    return _compare(decoded, runtime.session(path, threads or 0), apart.label, os.fspath(path), None, kinds)
+
+
+def _compare(
+    first_session: runtime.Session,
+    second_session: runtime.Session,
+    first: str,
+    second: str,
+    samples: Samples | None,
+    kinds: "GraphKinds",
+) -> Comparison:
+    """See compare."""
     names = [output.name for output in first_session.get_outputs()]
     if names != [output.name for output in second_session.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
-    kinds = kinds or graph_kinds(first)
     runs: Iterable[runtime.Inputs]
     if samples is None:
         runs = drawn.draw(first_session, kinds.index_limits, kinds.compared).batches

@@ -49,6 +49,7 @@ LAYERS = {
 CONVOLUTIONS = {"Conv", "QLinearConv", "ConvInteger", "FusedConv"}
 # Operators that read rows of a table: (operand of the indices, operand of the table)
 TABLE_READERS = {"Gather": [(1, 0)], "GatherElements": [(1, 0)], "EmbedLayerNormalization": [(0, 2), (1, 4)]}
+FROM_CONSTANTS = SAME | {"Transpose", "Reshape", "Gather", "Mul"}  # operators that weights are computed by
 INTEGER_LAYERS = {"MatMulInteger", "ConvInteger"}  # their sums are multiplied by a scale that is computed
 COPYING = SAME | RESHAPING | {"Expand", "Transpose", "Clip", "Slice", "Tile"}  # of their first input
 MIXING = {"Add", "Sub", "Mul", "Where", "Max", "Min", "Concat"}  # of all: negative indices are counted from the end
@@ -274,7 +275,7 @@ class _Graph:
             if name in self._shapes:
                 return True
             maker = self._makers.get(name)
-            if maker is None or not maker.input or maker.op_type not in SAME | {"Transpose", "Reshape"}:
+            if maker is None or not maker.input or maker.op_type not in FROM_CONSTANTS:
                 return False
             name = maker.input[0]
         return False

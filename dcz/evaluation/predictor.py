@@ -120,6 +120,12 @@ class Predictor:
         except UnsuitableModel as error:
             raise UnsuitableModel(f"{self.path}: samples {indices[0]} to {indices[-1]}: {error}") from error
 
+    def outputs(self, indices: np.ndarray) -> dict[str, Any]:
+        """All outputs of one run for the samples at `indices`, by name, without what fills up a fixed batch."""
+        size = self.fixed_batch or len(indices)
+        found = self._outputs(indices, size)
+        return {name: first_samples(output, len(indices), size) for name, output in found.items()}
+
     def measures(self, outputs: Sequence[object], samples: int | None) -> list[Measure]:
         """The measure of each output of one run, of so many samples."""
         if self.kinds is None:

@@ -26,8 +26,14 @@ wire            messages counted before they are parsed    reach        what can
 selectors       tensors named by what uses them
 readers         which operators read a tensor          input_means       means of the inputs of weights
 moments         means and variances, by channel
+compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
+opsets          a later operator set, where that changes nothing
+uncompact       tensors from codes that dcz has put into a graph
 """
 
+from .compact import Form, Linear, Lookup, Product
+from .compact import nbytes as form_bytes
+from .compact_graph import CompactGraph
 from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
@@ -47,19 +53,23 @@ from .model_file import (
     reread_source,
     serialize,
 )
+from .nodes import opset_version
+from .opsets import raise_opset
 from .program import Input, Node, Program, read_program
 from .readers import operators_by_tensor
 from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
-from .tensors import INLINE_BYTES, ModelTensor
+from .tensors import INLINE_BYTES, ModelTensor, large_initializers
+from .uncompact import expand_codes
 from .wire import least_stored
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Input", "Model", "ModelTensor", "Node", "Program", "Reference",
-    "WorkingCopy", "by_name", "check_model", "data_locations", "expected_inputs", "extract_subgraph",
-    "find_references", "fold_batchnorms", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms",
-    "is_selector", "least_stored", "linked_data", "load", "make_external", "open_model",
-    "operators_by_tensor", "parse_graph", "read_program", "reread_source", "restore_data", "serialize", "snap_to_grids",
-    "with_values",
+    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "CompactGraph", "Form", "Input", "Linear", "Lookup", "Model",
+    "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy", "by_name", "check_model",
+    "data_locations", "expand_codes", "expected_inputs", "extract_subgraph", "find_references", "fold_batchnorms",
+    "form_bytes", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector",
+    "large_initializers", "least_stored", "linked_data", "load", "make_external", "open_model",
+    "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program", "reread_source",
+    "restore_data", "serialize", "snap_to_grids", "with_values",
 ]  # fmt: skip

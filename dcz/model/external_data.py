@@ -117,6 +117,14 @@ def _number(text: str, default: int) -> int:
     return int(text)
 
 
+def set_place(proto: TensorProto, location: str, offset: int, length: int) -> None:
+    """Change `proto`: its data is `length` bytes at `offset` of the file `location`."""
+    proto.ClearField("external_data")
+    proto.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
+        proto.external_data.add(key=key, value=value)
+
+
 def clear(proto: TensorProto) -> None:
     """Change `proto`: remove its reference to external data."""
     proto.ClearField("external_data")

@@ -121,10 +121,7 @@ def restore_data(reference: Reference, data: np.ndarray) -> None:
 def make_external(reference: Reference, location: str, offset: int, length: int) -> None:
     """Change the graph: make a tensor external data of an ordinary ONNX model, `length` bytes at `offset` of the file
     `location`."""
-    proto = reference.slot.proto
-    proto.ClearField("external_data")
-    for key, value in (("location", location), ("offset", str(offset)), ("length", str(length))):
-        proto.external_data.add(key=key, value=value)
+    external_data.set_place(reference.slot.proto, location, offset, length)
 
 
 def inline_tensors(proto: ModelProto, label: str) -> list[ModelTensor]:

@@ -88,6 +88,12 @@ class ModelTensor:
         proto.data_location = TensorProto.EXTERNAL
         proto.external_data.add(key=self.field, value=f"{record}{'T' if transposed else ''}")
 
+    def move_outside(self, location: str, offset: int) -> None:
+        """Change `proto`, which has raw_data: its data is at `offset` of the file `location`."""
+        assert isinstance(self.proto, TensorProto), "a Constant's floats stay in the model"
+        self.proto.ClearField(self.field)
+        external_data.set_place(self.proto, location, offset, self.nbytes)
+
     def inline_external_data(self) -> None:
         """Change `proto`: copy external data, if it has any, into its raw_data."""
         if self.external is not None:
@@ -114,6 +120,13 @@ def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -
                 tensor, uses=operands_of(value), rows=uses.rows_of(value), is_weight=role.is_weight,
                 exact_because=role.reason, nodes=nodes_of(value),
             )  # fmt: skip
+
+
+def large_initializers(proto: ModelProto) -> list[ModelTensor]:
+    """The initializers of a model in memory that are worth a place beside it, in the order of its graph."""
+    named = ((tensor.name, tensor) for tensor in proto.graph.initializer if tensor.HasField("raw_data"))
+    found = [tensor_from_proto(name, tensor, None, "the model") for name, tensor in named]
+    return [tensor for tensor in found if tensor is not None and tensor.nbytes >= INLINE_BYTES]
 
 
 def tensor_from_proto(

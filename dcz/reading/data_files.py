@@ -96,11 +96,13 @@ class DataFiles:
             return []
 
 
-def content_name(archive: Archive, model_name: str) -> str:
-    """The name of the files of external data for what `archive` decodes to."""
+def content_name(archive: Archive, model_name: str, form: str = "dense") -> str:
+    """The name of the files of external data for what `archive` decodes to in a form."""
     directory = archive.directory
     content = [(entry.nbytes, entry.info.tensor_crc, entry.info.record_crc) for entry in directory.entries]
-    digest = hashlib.sha256(repr((directory.graph_plain, directory.graph_crc, content)).encode()).hexdigest()
+    known = (directory.graph_plain, directory.graph_crc, content)
+    told = repr(known if form == "dense" else (*known, form))
+    digest = hashlib.sha256(told.encode()).hexdigest()
     return f"{model_name}.{digest[:DIGITS]}.data"
 
 

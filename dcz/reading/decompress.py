@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from ..files import check_output
 from ..format.container import Archive, Entry
 from ..format.sources import Source
 from ..parallel import in_order, map_over_parts, thread_count, thread_pool
-from .data_files import DataFiles, content_name, remove_all, replacing_all
+from .data_files import DataFiles, content_name
 from .limits import Limit
+from .target import Target, write_at, write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -90,18 +91,28 @@ def load(file: Source, *, threads: int | None = None, max_bytes: float | str | N
 
 
 def decompress(
-    path: str | os.PathLike[str],
+    path: Source,
     output: str | os.PathLike[str],
     *,
+    form: str = "dense",
+    strict: bool = False,
     external_data: str = "auto",
     data_name: str | None = None,
     part_size: float | str | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
     progress: Progress = None,
+    warn: Callable[[str], None] | None = None,
     force: bool = False,
 ) -> Path:
-    """Decode the `.dcz` file `path` into the ONNX file `output`, and return its path.
+    """Decode a `.dcz` file into the ONNX file `output`, and return its path.
+
+    `path` may also be its bytes, or the file opened in binary.
+
+    `form`: "dense", the model as it was; or a small model that any ONNX runtime loads, which computes its weights from
+    codes: by "gather" it looks them up in the codebook; by "qdq" DequantizeLinear does it where the codebook is a ramp,
+    and with `strict` files where it is none are refused. `warn` is called with sentences: which tensors stay dense, and
+    why; whether the operator set was raised; by how much weights differ, where rounding makes them.
 
     `external_data`: "always" writes the tensors of initializers to a file beside it, whose name tells its content (see
     data_files); "never" keeps all in one file; "auto" does that up to 2 GB, and where neither `data_name`, another name
@@ -113,9 +124,10 @@ def decompress(
     that exist, and removes those that held the data of an older `output` and that the new one has no use for. Raises
     DczError; older files stay as they were.
     """
-    from .. import model
+    from . import forms
 
     parse_limit(max_bytes)  # raises where it is none
+    forms.check_form(form, strict)
     if external_data not in EXTERNAL_DATA:
         raise InvalidArgument(f"external_data is one of {', '.join(EXTERNAL_DATA)}, not {external_data!r}")
     if (data_name, part_size) != (None, None):
@@ -124,35 +136,56 @@ def decompress(
     beside = DataFiles.of(output, data_name, part_size)
     with Archive(path) as archive, shown(progress, "decoding") as report:
         proto, references, nbytes = skeleton_within(archive, max_bytes)
-        outside = external_data == "always" or (external_data == "auto" and nbytes > model.PROTOBUF_LIMIT - (1 << 20))
-        _check_message(archive, references, outside)
         if data_name is None:
-            beside.name = content_name(archive, beside.output.name)
-        if outside:
-            beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
-        stale = beside.stale() if force else []
-        check_output(output, force, inputs=[path])
-        for target in beside.paths:  # of one name, if that tells what is in it, there can be no other
-            check_output(target, force or data_name is None, inputs=[path])
-        with replacing_all(beside, keeps_old=data_name is None) as files:
-            total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
-            for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
-                written: set[bool] = set()  # once as it is, once transposed
-                for reference in references[number]:
-                    place = beside.places.get((number, reference.transposed)) if _may_be_outside(reference) else None
-                    if place is None:
-                        model.restore_data(reference, data)
-                        continue
-                    if reference.transposed not in written:
-                        _write_at(files[1 + place.part], place.offset, reference.data(data))
-                        written.add(reference.transposed)
-                    model.make_external(reference, beside.names[place.part], place.offset, len(data))
-                del data  # before the next one is made
-                done, number = done + entry.nbytes, number + 1
-                report(entry.name, done, total)
-            files[0].write(model.serialize(proto, os.fspath(output)))
-    remove_all(stale)  # the data of an older model, which is gone now
+            beside.name = content_name(archive, beside.output.name, form)
+        inputs = [archive.path] if os.path.exists(archive.path) else []
+        target = Target(beside, external_data, data_name is None, force, inputs)
+        if form == forms.DENSE:
+            _write_dense(archive, proto, references, nbytes, target, threads, report)
+            return Path(output)
+        check_output(output, force, inputs=target.inputs)  # before the work
+        outcome = forms.rewrite(archive, proto, references, form, strict, thread_count(threads), report)
+        write_whole(proto, target)
+    if warn is not None:
+        for sentence in outcome.sentences(form):
+            warn(sentence)
     return Path(output)
+
+
+def _write_dense(
+    archive: Archive,
+    proto: "ModelProto",
+    references: "Mapping[int, list[Reference]]",
+    nbytes: int,
+    target: Target,
+    threads: int | None,
+    report: Callable[[str, int, int], None],
+) -> None:
+    """Decode all tensors into the model, of `nbytes` in all, and into the files beside it, one after another."""
+    from .. import model
+
+    beside = target.beside
+    outside = target.is_outside(nbytes)
+    _check_message(archive, references, outside)
+    if outside:
+        beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
+    with target.files() as files:
+        total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
+        for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
+            written: set[bool] = set()  # once as it is, once transposed
+            for reference in references[number]:
+                place = beside.places.get((number, reference.transposed)) if _may_be_outside(reference) else None
+                if place is None:
+                    model.restore_data(reference, data)
+                    continue
+                if reference.transposed not in written:
+                    write_at(files[1 + place.part], place.offset, reference.data(data))
+                    written.add(reference.transposed)
+                model.make_external(reference, beside.names[place.part], place.offset, len(data))
+            del data  # before the next one is made
+            done, number = done + entry.nbytes, number + 1
+            report(entry.name, done, total)
+        files[0].write(model.serialize(proto, str(beside.output)))
 
 
 def skeleton_within(
@@ -202,9 +235,3 @@ def _outside(
     for number, entry in enumerate(entries):
         for transposed in dict.fromkeys(each.transposed for each in references[number] if _may_be_outside(each)):
             yield (number, transposed), entry.name, entry.nbytes
-
-
-def _write_at(file: BinaryIO, offset: int, data: np.ndarray) -> None:
-    """Write `data` at `offset`, with zeros before it where the file is shorter."""
-    file.write(b"\0" * (offset - file.tell()))
-    file.write(data.data)

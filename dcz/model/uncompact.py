@@ -1,0 +1,257 @@
+"""The reverse of compact: tensors that nodes compute from codes become tensors again, with the values that they have.
+
+    expand_codes(load("small.onnx"))      ->  12, and the model is the dense one, but for its operator set
+
+Only what CompactGraph has made is taken back, by the names of its nodes: in quantized models of others the nodes mean
+more than the values, and stay. What another program has changed meanwhile, so that it does not fit, stays as well.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper
+
+from ..tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, round_to, values
+from .compact import PREFIX
+from .compact_graph import FORM_KEY
+from .model_file import Model
+from .nodes import all_inputs, int_attributes, subgraphs
+from .tensors import ModelTensor, tensor_from_proto
+
+_REAL = {dtype.code: dtype for dtype in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16)}
+_MISFITS = (KeyError, ValueError, IndexError, TypeError)
+
+
+@dataclass(frozen=True, eq=False)
+class _Array:
+    """An element type of ONNX, and elements: of bfloat16 their bit patterns, of half bytes one a byte."""
+
+    kind: int
+    data: np.ndarray
+
+    def numbers(self) -> np.ndarray:
+        """The elements as numbers."""
+        return values(self.data, BFLOAT16) if self.kind == TensorProto.BFLOAT16 else self.data
+
+
+@dataclass(eq=False)
+class _Scope:
+    """What is constant in a graph or a function: arrays of its own, made from `tensors` when they are asked for."""
+
+    outer: "_Scope | None"
+    tensors: dict[str, ModelTensor]
+    arrays: dict[str, _Array] = field(default_factory=dict)
+
+    def get(self, name: str) -> _Array:
+        """A constant; raises KeyError where a name is none."""
+        if name not in self.arrays:
+            if name not in self.tensors:
+                if self.outer is None:
+                    raise KeyError(name)
+                return self.outer.get(name)
+            return _array(self.tensors[name])
+        return self.arrays[name]
+
+    def table(self, name: str) -> str:
+        """The name of the tensor that a constant has the codes of; "" for others."""
+        if name in self.tensors:
+            proto = self.tensors[name].proto
+            return proto.doc_string if isinstance(proto, TensorProto) and ".codes" in name else ""
+        return "" if self.outer is None else self.outer.table(name)
+
+
+def expand_codes(model: Model) -> int:
+    """Change `model`: put the tensors back whose codes dcz has put into the graph, and return how many there are."""
+    proto = model.proto
+    if not any(entry.key == FORM_KEY for entry in proto.metadata_props):
+        return 0
+    known = {id(tensor.proto): tensor for tensor in model.tensors}
+    count = _expand(proto.graph, None, known)
+    for function in proto.functions:
+        count += _expand(function, None, known)
+    for entry in [entry for entry in proto.metadata_props if entry.key == FORM_KEY]:
+        proto.metadata_props.remove(entry)
+    if count:
+        model.refresh()
+    return count
+
+
+def _expand(message: GraphProto | FunctionProto, outer: _Scope | None, known: Mapping[int, ModelTensor]) -> int:
+    """Change a graph or function, and the graphs within it; how many tensors were put back."""
+    nodes = list(message.node)  # kept: the ids of messages that nobody holds are given to others
+    scope = _Scope(outer, dict(_constants(message, known)))
+    made: dict[str, TensorProto] = {}  # by the name of the tensor
+    gone: set[int] = set()  # ids of nodes
+    tables: dict[str, NodeProto] = {}  # Gathers from codes, by what they give
+    chains: dict[str, list[NodeProto]] = {}  # nodes of ours behind them, by what these give
+    for node in nodes:
+        if node.op_type == "Gather" and not node.name.startswith(PREFIX) and scope.table(node.input[0]):
+            tables[node.output[0]] = node
+        elif node.name.startswith(PREFIX) and node.op_type != "Constant":
+            behind = [name for name in node.input if name in tables or name in chains]
+            try:
+                if not behind and not _reads_scales(node, tables):
+                    scope.arrays[node.output[0]] = _compute(node, [scope.get(name) for name in node.input])
+                    gone.add(id(node))
+                else:
+                    before = [each for name in behind for each in chains.get(name, [])]
+                    chains[node.output[0]] = [*before, node]
+            except _MISFITS:
+                continue
+    read = _reads(message, nodes, gone)
+    for node in nodes:
+        for name in node.output if id(node) in gone else ():
+            if name in read and scope.arrays[name].kind in _REAL:
+                made[name] = _tensor(name, scope.arrays[name])
+            elif name in read:  # by what another program has put there: codes would become longer numbers
+                gone.discard(id(node))
+    for output, chain in chains.items():
+        if not any(output in node.input for other in chains.values() for node in other):
+            _put_back(output, chain, tables, scope, made, gone, nodes)
+    count = len(made)
+    for node in nodes:
+        for attribute in node.attribute:
+            for graph in subgraphs(attribute):
+                count += _expand(graph, scope, known)
+    if made:
+        _rebuild(message, nodes, made, gone)
+    return count
+
+
+def _put_back(
+    output: str,
+    chain: list[NodeProto],
+    tables: Mapping[str, NodeProto],
+    scope: _Scope,
+    made: dict[str, TensorProto],
+    gone: set[int],
+    nodes: list[NodeProto],
+) -> None:
+    """Change a Gather from codes back to one from the tensor, whose chain of nodes gave `output`."""
+    start = next((tables[name] for node in chain for name in node.input if name in tables), None)
+    if start is None:
+        return
+    name, indices = scope.table(start.input[0]), start.input[1]
+    whole: dict[str, _Array] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
+    try:
+        scales = [node for node in nodes if node.name.startswith(PREFIX) and node.op_type == "Gather" and
+                  node.input[1] == indices and any(node.output[0] in each.input for each in chain)]  # fmt: skip
+        for node in scales:
+            whole[node.output[0]] = scope.get(node.input[0])
+        for node in chain:
+            if node not in scales:
+                whole[node.output[0]] = _compute(node, [whole.get(each) or scope.get(each) for each in node.input])
+    except _MISFITS:
+        return
+    made.setdefault(name, _tensor(name, whole[output]))
+    gone.update(id(node) for node in (*chain, *scales))
+    start.input[0], start.output[0] = name, output
+
+
+def _reads_scales(node: NodeProto, tables: Mapping[str, NodeProto]) -> bool:
+    """Whether a node chooses scales for the places that a lookup chooses."""
+    indices = {table.input[1] for table in tables.values()}
+    return node.op_type == "Gather" and len(node.input) > 1 and node.input[1] in indices
+
+
+def _constants(
+    message: GraphProto | FunctionProto, known: Mapping[int, ModelTensor]
+) -> Iterable[tuple[str, ModelTensor]]:
+    for tensor in message.initializer if isinstance(message, GraphProto) else ():
+        if id(tensor) in known:
+            yield tensor.name, known[id(tensor)]
+        elif (small := tensor_from_proto(tensor.name, tensor, None, "the model")) is not None:
+            yield tensor.name, small
+    for node in message.node:
+        if node.op_type == "Constant" and node.name.startswith(PREFIX):
+            for attribute in node.attribute:
+                found = tensor_from_proto(node.output[0], attribute.t, None, "the model")
+                if found is not None:
+                    yield node.output[0], found
+
+
+def _reads(message: GraphProto | FunctionProto, nodes: list[NodeProto], gone: set[int]) -> set[str]:
+    """The names that nodes that stay read, and outputs."""
+    outputs = message.output if isinstance(message, FunctionProto) else [info.name for info in message.output]
+    return {*outputs, *(name for node in nodes if id(node) not in gone for name in all_inputs(node))}
+
+
+def _rebuild(
+    message: GraphProto | FunctionProto, nodes: list[NodeProto], made: Mapping[str, TensorProto], gone: set[int]
+) -> None:
+    """Change a graph or function: its nodes without those that are gone, its constants without those that only these
+    read, and with what was made."""
+    read = _reads(message, nodes, gone)
+    kept = [node for node in nodes if id(node) not in gone]
+    kept = [node for node in kept if not (node.name.startswith(PREFIX) and node.op_type == "Constant" and
+                                          node.output[0] not in read)]  # fmt: skip
+    copies = []
+    if isinstance(message, FunctionProto):
+        for name, tensor in made.items():
+            node = helper.make_node("Constant", [], [name])
+            node.attribute.add(name="value", type=AttributeProto.TENSOR).t.CopyFrom(tensor)
+            copies.append(node)
+    for node in kept:
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copies.append(copy)
+    message.ClearField("node")
+    message.node.extend(copies)
+    if isinstance(message, GraphProto):
+        for number in reversed(range(len(message.initializer))):
+            tensor = message.initializer[number]
+            if tensor.name not in read and any(tensor.name.startswith(f"{each}.") for each in made):
+                del message.initializer[number]
+        message.initializer.extend(made.values())
+
+
+# -- arithmetic --------------------------------------------------------------------------------------------------------
+
+
+def _array(tensor: ModelTensor) -> _Array:
+    """The elements of a constant."""
+    data, dtype = tensor.read(), tensor.dtype
+    if dtype.bits == 4:
+        halves = np.stack([data & 15, data >> 4], axis=1).ravel()[: int(np.prod(tensor.shape))].astype(np.int8)
+        signed = dtype.name.startswith("int")
+        data = np.where(halves > 7, halves - 16, halves).astype(np.int8) if signed else halves.astype(np.uint8)
+        return _Array(dtype.code, data.reshape(tensor.shape))
+    kind = "<u2" if dtype == BFLOAT16 else np.dtype(dtype.name)
+    return _Array(dtype.code, data.view(kind).reshape(tensor.shape))
+
+
+def _tensor(name: str, array: _Array) -> TensorProto:
+    data = np.ascontiguousarray(array.data)
+    return TensorProto(name=name, data_type=array.kind, dims=data.shape, raw_data=data.tobytes())
+
+
+def _compute(node: NodeProto, inputs: list[_Array]) -> _Array:
+    """What a node of ours gives; raises KeyError, ValueError ... for what is none."""
+    first, options = inputs[0], int_attributes(node)
+    if node.op_type == "Identity":
+        return first
+    if node.op_type == "Transpose":
+        return _Array(first.kind, first.data.T)
+    if node.op_type == "Cast":
+        return _cast(first, options["to"])
+    if node.op_type == "Gather":
+        return _Array(first.kind, first.data[inputs[1].data])
+    if node.op_type == "Mul":
+        return _Array(first.kind, first.data * inputs[1].data)
+    if node.op_type == "DequantizeLinear":
+        scale, shape = inputs[1].data, [1] * first.data.ndim
+        if scale.ndim:
+            shape[options.get("axis", 1)] = -1
+        zero = inputs[2].data.astype(np.int32) if len(inputs) > 2 else np.zeros(scale.shape, np.int32)
+        numbers = (first.data.astype(np.int32) - zero.reshape(shape)).astype(np.float32)
+        return _Array(TensorProto.FLOAT, numbers * scale.reshape(shape))
+    raise KeyError(node.op_type)
+
+
+def _cast(array: _Array, kind: int) -> _Array:
+    if kind == TensorProto.INT32:
+        return _Array(kind, array.numbers().astype(np.int32))
+    dtype = _REAL[kind]
+    patterns = round_to(array.numbers().astype(np.float64), dtype)
+    return _Array(kind, patterns if dtype == BFLOAT16 else patterns.view(np.dtype(DTYPES[kind].name)))

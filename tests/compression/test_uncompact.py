@@ -1,0 +1,119 @@
+"""Small ONNX files, compressed again: codes are found, and the `.dcz` is as it was; models of others stay theirs."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import dcz
+from dcz import model as onnx_model
+from tests import models
+from tests.networks import perceptron, separable
+
+WITHIN = 0.01  # of the file's bytes
+FORMS = ("gather", "qdq")
+
+
+def on_grid(*shape: int, step: float = 0.125, levels: int = 101) -> np.ndarray:
+    return ((np.random.default_rng(0).integers(0, levels, shape) - levels // 2) * step).astype(np.float32)
+
+
+def again(packed, form: str, folder, **options):
+    """The file, in a form, compressed again."""
+    dcz.decompress(packed, folder / "small.onnx", form=form, force=True)
+    return dcz.compress(folder / "small.onnx", folder / "again.dcz", force=True, **options).path
+
+
+def assert_same(packed, second) -> None:
+    with dcz.open(packed) as one, dcz.open(second) as other:
+        assert set(one) == set(other)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert second.stat().st_size < (1 + WITHIN) * packed.stat().st_size
+
+
+CASES = {
+    "default": (lambda: separable(192), {}),
+    "scales and few levels": (lambda: separable(192), {"quality": 20}),
+    "k-means": (lambda: perceptron(512), {"bits": 4}),
+    "pruned": (lambda: perceptron(512), {"sparsity": 0.9, "bits": 5}),
+    "pruned on a grid": (lambda: perceptron(512), {"sparsity": 0.8, "step": 0.3}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("make, options", CASES.values(), ids=CASES)
+def test_the_file_is_as_it_was(make, options, form, tmp_path):
+    packed = dcz.compress(make(), tmp_path / "net.dcz", **options).path
+    second = again(packed, form, tmp_path)
+    assert_same(packed, second)
+    before, after = dcz.load(packed), dcz.load(second)
+    assert [node.op_type for node in after.graph.node] == [node.op_type for node in before.graph.node]
+    assert {tensor.name for tensor in after.graph.initializer} == {tensor.name for tensor in before.graph.initializer}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("place", models.PLACES)
+def test_weights_of_every_corner(place, form, tmp_path):
+    packed = dcz.compress(models.place(place), tmp_path / "net.dcz", bits=4).path
+    second = again(packed, form, tmp_path)
+    (expected,), (found,) = (models.run(dcz.load(each), x=models.INPUT) for each in (packed, second))
+    assert np.array_equal(found, expected)
+    assert second.stat().st_size < 1.05 * packed.stat().st_size  # a few hundred bytes of graph count here
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("opset", [19, 21])
+def test_tables_half_bytes_and_tensors_of_one_record(opset, form, tmp_path):
+    table = on_grid(96, 64, levels=15)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], name="embed"),
+        helper.make_node("Transpose", ["table"], ["turned"]),
+        helper.make_node("MatMul", ["rows", "turned"], ["scores"]),
+        helper.make_node("MatMul", ["scores", "twin"], ["y"]),
+        helper.make_node("MatMul", ["y", "head"], ["z"]),
+        helper.make_node("Gather", ["lonely", "ids"], ["w"], axis=1),
+    ]
+    tensors = {"table": table, "twin": table.copy(), "head": table.T.copy(), "lonely": on_grid(64, 128, step=2.0**-9)}
+    model = models.model(nodes, {"ids": (TensorProto.INT64, ["a", "b"])}, {},
+                         [models.tensor(*each) for each in tensors.items()])  # fmt: skip
+    model.opset_import[0].version = opset
+    for name, shape in {"z": ["a", "b", 96], "w": [64, "a", "b"]}.items():
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    packed = dcz.compress(model, tmp_path / "net.dcz", lossless=True).path
+    second = again(packed, form, tmp_path)
+    assert_same(packed, second)
+    after = dcz.load(second)
+    assert [list(node.input) for node in after.graph.node] == [list(node.input) for node in model.graph.node]
+
+
+def test_a_file_with_its_codes_beside_it(tmp_path):
+    packed = dcz.compress(perceptron(512), tmp_path / "net.dcz", bits=4).path
+    dcz.decompress(packed, tmp_path / "small.onnx", form="gather", external_data="always")
+    assert_same(packed, dcz.compress(tmp_path / "small.onnx", tmp_path / "again.dcz").path)
+
+
+def test_what_another_program_has_changed_stays_as_it_is(tmp_path):
+    packed = dcz.compress(perceptron(), tmp_path / "net.dcz", bits=4).path
+    dcz.decompress(packed, tmp_path / "small.onnx", form="gather")
+    proto = onnx.load(tmp_path / "small.onnx")
+    ours = [node for node in proto.graph.node if node.name.startswith("dcz:")]
+    ours[1].op_type, ours[1].input[0] = "Mystery", "somewhere"
+    del ours[3].input[:]
+    before = proto.SerializeToString(deterministic=True)
+    model = onnx_model.from_proto(proto)
+    assert onnx_model.expand_codes(model) == 0
+    assert [node.op_type for node in model.proto.graph.node] == [node.op_type for node in proto.graph.node]
+    dcz.compress(proto, tmp_path / "odd.dcz")
+    assert proto.SerializeToString(deterministic=True) == before
+
+
+def test_quantized_models_of_others_keep_their_nodes(tmp_path):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"], name="dcz:w"),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    codes = np.random.default_rng(0).integers(-127, 128, (64, 96)).astype(np.int8)
+    tensors = [models.tensor("q", codes), models.tensor("s", np.float32(0.01))]
+    model = models.model(nodes, {"x": ["n", 64]}, {"y": ["n", 96]}, tensors)
+    dcz.compress(model, tmp_path / "net.dcz")
+    assert dcz.load(tmp_path / "net.dcz") == model
