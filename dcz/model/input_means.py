@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, numpy_helper
+from onnx import AttributeProto, NodeProto, TensorProto, numpy_helper
 
 from . import moments
 from .model_file import Model
@@ -33,6 +33,8 @@ _SAME = frozenset([
 _GATES = ("Sigmoid", "HardSigmoid", "Tanh")  # x times such a function of x is a function of x
 _ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 MAX_CONSTANT = 1 << 16  # elements of a constant of arithmetic: one for each channel, or one
+MAX_CHANNELS = 1 << 22  # of all values together that are looked at, to bound the work
+_LEAST_OPERANDS = {"BatchNormalization": 5, "PRelu": 2, **dict.fromkeys((*_LAYERS, *_ARITHMETIC), 2)}  # others: 1
 
 
 def expected_inputs(model: Model) -> dict[str, np.ndarray]:
@@ -41,6 +43,8 @@ def expected_inputs(model: Model) -> dict[str, np.ndarray]:
     Each of the `groups` of rows of the weight reads the mean of `channels` inputs, each of which stands for the places
     of a kernel or of a map that was made flat. Raises UnsuitableModel, FileAccess for tensors that cannot be read.
     """
+    if not any(node.op_type == "BatchNormalization" for node in model.proto.graph.node):
+        return {}  # nothing else tells, and the walk need not begin
     with np.errstate(all="ignore"):  # what is not finite counts as unknown
         return _Walk(model).found()
 
@@ -53,7 +57,10 @@ class _Walk:
         self.nodes: Sequence[NodeProto] = graph.node
         functions = {(function.domain, function.name) for function in model.proto.functions}
         self.is_known = [
-            node.domain in ONNX_DOMAINS and (node.domain, node.op_type) not in functions for node in self.nodes
+            node.domain in ONNX_DOMAINS
+            and (node.domain, node.op_type) not in functions
+            and len(node.input) >= _LEAST_OPERANDS.get(node.op_type, 1)
+            for node in self.nodes
         ]
         overridable = {info.name for info in graph.input}
         self.tensors: Mapping[str, ModelTensor] = {
@@ -70,12 +77,13 @@ class _Walk:
         self.reads = Counter(name for node in self.nodes for name in all_inputs(node))
         self.producers = {name: node for node in self.nodes for name in node.output if name}
         self.moments: dict[str, Moments] = {}
+        self.channels_left = MAX_CHANNELS
         self.means: dict[str, np.ndarray] = {}
 
     def found(self) -> dict[str, np.ndarray]:
         needed = self._needed()
         for node, is_known in zip(self.nodes, self.is_known, strict=True):
-            if not is_known:
+            if not is_known or self.channels_left < 0:
                 continue
             if node.op_type in _LAYERS:
                 self._note(node)
@@ -110,23 +118,37 @@ class _Walk:
         found = None if rule is None or not node.output else rule(self, node)
         if found is not None and np.isfinite(found.mean).all() and np.isfinite(found.variance).all():
             self.moments[node.output[0]] = found
+            self.channels_left -= len(found)
 
     def input(self, node: NodeProto, index: int = 0) -> Moments | None:
         """The moments of an operand."""
         return self.moments.get(node.input[index]) if len(node.input) > index else None
 
     def constant(self, name: str) -> np.ndarray | None:
-        """A constant of few elements, flat; None for others."""
-        tensor = self.tensors.get(name)
+        """A constant of few elements, all finite (float64, in its shape); None for others."""
+        tensor, stored = self.tensors.get(name), self.small.get(name)
         if tensor is not None:
-            return tensor.values().astype(np.float64).ravel() if math.prod(tensor.shape) <= MAX_CONSTANT else None
-        stored = self.small.get(name)
-        if stored is None or stored.external_data or math.prod(stored.dims) > MAX_CONSTANT:
-            return None
-        try:
-            return np.asarray(numpy_helper.to_array(stored), np.float64).ravel()
-        except (ValueError, TypeError):
-            return None
+            numbers = tensor.values() if math.prod(tensor.shape) <= MAX_CONSTANT else None
+        elif stored is None or stored.data_location == TensorProto.EXTERNAL or math.prod(stored.dims) > MAX_CONSTANT:
+            numbers = None
+        else:
+            try:
+                numbers = numpy_helper.to_array(stored).astype(np.float64)
+            except (ValueError, TypeError, LookupError, RuntimeError):
+                numbers = None
+        return None if numbers is None or not np.isfinite(numbers).all() else numbers.astype(np.float64)
+
+    def by_channel(self, name: str, inputs: Moments) -> np.ndarray | None:
+        """A constant that is one number, or has one for each channel of `inputs`, flat; None for others.
+
+        Where the value has places, axes of length 1 follow the channels' in the constant.
+        """
+        numbers = self.constant(name)
+        if numbers is None or numbers.size == 1:
+            return numbers if numbers is None else numbers.ravel()
+        long = [axis - numbers.ndim for axis, dim in enumerate(numbers.shape) if dim != 1]
+        is_fitting = numbers.size == len(inputs) and len(long) == 1 and (long[0] == -1) == inputs.is_flat
+        return numbers.ravel() if is_fitting else None
 
 
 def _by_group(node: NodeProto, shape: tuple[int, ...], inputs: Moments) -> np.ndarray | None:
@@ -146,7 +168,7 @@ def _by_group(node: NodeProto, shape: tuple[int, ...], inputs: Moments) -> np.nd
 
 def _batchnorm(walk: _Walk, node: NodeProto) -> Moments | None:
     scale, shift = (walk.constant(name) for name in node.input[1:3])
-    if scale is None or shift is None or scale.shape != shift.shape:
+    if scale is None or shift is None or scale.shape != shift.shape or scale.ndim != 1:
         return None
     return Moments(shift, np.square(scale))
 
@@ -155,8 +177,16 @@ def _function(walk: _Walk, node: NodeProto) -> Moments | None:
     inputs = walk.input(node)
     if inputs is None:
         return None
-    function, options = moments.FUNCTIONS[node.op_type], float_attributes(node)
-    return moments.of_function(inputs, lambda x: function(x, **options))
+    return moments.of_function(inputs, functools.partial(moments.FUNCTIONS[node.op_type], **_options(node)))
+
+
+def _options(node: NodeProto) -> dict[str, float]:
+    """The attributes of a node that its function takes."""
+    return {
+        name: value
+        for name, value in float_attributes(node).items()
+        if name in moments.OPTIONS.get(node.op_type, ()) and math.isfinite(value)
+    }
 
 
 def _same(walk: _Walk, node: NodeProto) -> Moments | None:
@@ -169,15 +199,16 @@ def _clip(walk: _Walk, node: NodeProto) -> Moments | None:
     for index, name in enumerate(node.input[1:3]):
         if name:
             bound = walk.constant(name)
-            if bound is None or len(bound) != 1:
+            if bound is None or bound.size != 1:
                 return None
-            low, high = (float(bound[0]), high) if index == 0 else (low, float(bound[0]))
+            low, high = (bound.item(), high) if index == 0 else (low, bound.item())
     return None if inputs is None else moments.of_function(inputs, lambda x: np.clip(x, low, high))
 
 
 def _prelu(walk: _Walk, node: NodeProto) -> Moments | None:
-    inputs, slope = walk.input(node), walk.constant(node.input[1])
-    if inputs is None or slope is None or len(slope) not in (1, len(inputs)):
+    inputs = walk.input(node)
+    slope = None if inputs is None else walk.by_channel(node.input[1], inputs)
+    if inputs is None or slope is None:
         return None
     return moments.of_function(inputs, lambda x: np.where(x < 0, slope[:, None] * x, x))
 
@@ -194,8 +225,8 @@ def _arithmetic(walk: _Walk, node: NodeProto) -> Moments | None:
             return moments.of_product(first, second)
         return moments.of_sum(first, second if node.op_type == "Add" else second.scaled(-1.0))
     known, other = (first, node.input[1]) if first is not None else (second, node.input[0])
-    constant = walk.constant(other)
-    if known is None or constant is None or len(constant) not in (1, len(known)):
+    constant = None if known is None else walk.by_channel(other, known)
+    if known is None or constant is None:
         return None
     if node.op_type == "Mul":
         return known.scaled(constant)
@@ -209,8 +240,8 @@ def _arithmetic(walk: _Walk, node: NodeProto) -> Moments | None:
 def _gate(walk: _Walk, node: NodeProto) -> Moments | None:
     for value, gate in ((0, 1), (1, 0)):
         producer = walk.producers.get(node.input[gate])
-        if producer is not None and producer.op_type in _GATES and producer.input[0] == node.input[value]:
-            gated = functools.partial(_gated, moments.FUNCTIONS[producer.op_type], float_attributes(producer))
+        if producer is not None and producer.op_type in _GATES and list(producer.input) == [node.input[value]]:
+            gated = functools.partial(_gated, moments.FUNCTIONS[producer.op_type], _options(producer))
             return moments.of_function(walk.moments[node.input[value]], gated)
     return None
 
@@ -237,7 +268,7 @@ def _flatten(walk: _Walk, node: NodeProto) -> Moments | None:
 
 def _reshape(walk: _Walk, node: NodeProto) -> Moments | None:
     inputs, shape = walk.input(node), walk.constant(node.input[1]) if len(node.input) > 1 else None
-    if inputs is None or shape is None or len(shape) != 2:
+    if inputs is None or shape is None or shape.shape != (2,):
         return None
     return replace(inputs, is_flat=True)
 
@@ -245,22 +276,23 @@ def _reshape(walk: _Walk, node: NodeProto) -> Moments | None:
 def _squeeze(walk: _Walk, node: NodeProto) -> Moments | None:
     """All axes of places left out: the channels are the last axis then."""
     inputs = walk.input(node)
-    axes = walk.constant(node.input[1]) if len(node.input) > 1 and node.input[1] else _axes(node)
-    if inputs is None or axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-        return None
-    return replace(inputs, is_flat=True)
+    return replace(inputs, is_flat=True) if inputs is not None and _names_places(walk, node) else None
 
 
 def _reduce_mean(walk: _Walk, node: NodeProto) -> Moments | None:
     inputs = walk.input(node)
-    axes = walk.constant(node.input[1]) if len(node.input) > 1 and node.input[1] else _axes(node)
-    if inputs is None or axes is None or sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+    if inputs is None or not _names_places(walk, node):
         return None
     return replace(inputs, is_flat=not int_attributes(node).get("keepdims", 1))
 
 
-def _axes(node: NodeProto) -> list[int] | None:
-    return next((list(attribute.ints) for attribute in node.attribute if attribute.name == "axes"), None)
+def _names_places(walk: _Walk, node: NodeProto) -> bool:
+    """Whether the axes that a node names are the two of the places of an image."""
+    axes = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "axes"), None)
+    if len(node.input) > 1 and node.input[1]:
+        named = walk.constant(node.input[1])
+        axes = None if named is None else [int(axis) for axis in named.ravel()]
+    return axes is not None and sorted(axis % 4 for axis in axes) == [2, 3]
 
 
 _RULES: dict[str, Callable[[_Walk, NodeProto], Moments | None]] = {

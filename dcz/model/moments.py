@@ -103,3 +103,4 @@ FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "Abs": np.abs,
     "Neg": np.negative,
 }
+OPTIONS = {"LeakyRelu": ("alpha",), "Elu": ("alpha",), "HardSigmoid": ("alpha", "beta")}

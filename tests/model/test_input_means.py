@@ -109,3 +109,28 @@ def test_numbers_that_are_not_finite_are_not_known(number):
     shift.CopyFrom(numpy_helper.from_array(np.full(8, number, np.float32), "t"))
     found = onnx_model.expected_inputs(onnx_model.from_proto(proto))
     assert all(np.isfinite(means).all() for means in found.values())
+
+
+def test_a_constant_along_another_axis_is_none_of_the_channels():
+    for shape, is_known in (((8, 1, 1), True), ((1, 8, 1, 1), True), ((8,), False), ((1, 1, 8), False)):
+        nodes = [helper.make_node("Add", ["n", "c"], ["h"]), LAYER]
+        proto = network(nodes, CONV, [("c", np.ones(shape, np.float32))])
+        assert bool(onnx_model.expected_inputs(onnx_model.from_proto(proto))) == is_known
+
+
+@pytest.mark.parametrize("name", ["Conv", "PRelu", "Mul", "Gemm", "Relu", "Squeeze", "Concat", "BatchNormalization"])
+def test_nodes_without_their_operands_are_not_known(name):
+    proto = network([helper.make_node(name, ["n"], ["h"], foo=1.0), LAYER], CONV)
+    proto.graph.node.append(helper.make_node(name, [], ["z"]))
+    onnx_model.expected_inputs(onnx_model.from_proto(proto))
+
+
+def test_the_work_is_bounded():
+    wide = np.ones(1 << 16, np.float32)
+    chain = [helper.make_node("Relu", [f"n{i}"], [f"n{i + 1}"]) for i in range(200)]
+    nodes = [helper.make_node("Mul", ["n", "one"], ["n0"]), *chain, helper.make_node("Conv", ["n200", "w"], ["y"])]
+    proto = network(nodes, np.ones((1, 1 << 16, 1, 1), np.float32), EXTRA)
+    for tensor in proto.graph.initializer:
+        if tensor.name in ("s", "t", "m", "v"):
+            tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+    assert not onnx_model.expected_inputs(onnx_model.from_proto(proto))
