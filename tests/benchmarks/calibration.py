@@ -178,7 +178,7 @@ def measure(case: Case) -> dict[str, Any]:
         before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         result = tune.tune(network, made, data, max_bytes=case.max_bytes, threads=1)
         seconds, peak = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        figures = _errors(network, made, judging)
+        figures = _errors(network, made, judging, case.network is _squeezenet)
         return {
             "seconds": round(seconds, 1), "bytes": made.stat().st_size, "goal": case.goal,
             "calibrated": result.data_free is None, "megabytes": [before >> 10, peak >> 10],
@@ -186,8 +186,8 @@ def measure(case: Case) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def _errors(network: Path, made: Path, judging: Arrays) -> dict[str, Any]:
-    """Decibels of each output, and how many rows keep their largest entry where the first output has two axes."""
+def _errors(network: Path, made: Path, judging: Arrays, classifies: bool) -> dict[str, Any]:
+    """Decibels of each output, and of classifiers the share of samples that keep their top class."""
     from dcz.evaluation import runtime
 
     restored = made.with_suffix(".onnx")
@@ -204,7 +204,7 @@ def _errors(network: Path, made: Path, judging: Arrays) -> dict[str, Any]:
             rows = [each.reshape(len(one), -1).argmax(1) for each in (one, other)]
             same += (rows[0] == rows[1]).tolist() if number == 0 else []
     decibels = [round(10 * np.log10(powers[number] / errors[number]), 2) for number in errors if errors[number]]
-    return {"decibels": decibels, "agreement": round(float(np.mean(same)), 4)}
+    return {"decibels": decibels, "agreement": round(float(np.mean(same)), 4) if classifies else None}
 
 
 def page(known: dict[str, Any]) -> str:
@@ -217,7 +217,7 @@ def page(known: dict[str, Any]) -> str:
         "no kind). Decibels are those of each output on samples that did not calibrate (SqueezeNet with 250 images: of",
         "some that did), and memory is the peak of the process, and before that what it had without dcz.",
         "",
-        "| | bytes | seconds | goal | MB before, at most | dB of the outputs | same top entry |",
+        "| | bytes | seconds | goal | MB before, at most | dB of the outputs | same top class |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in known["rows"].items():
@@ -225,7 +225,7 @@ def page(known: dict[str, Any]) -> str:
         memory = ", ".join(f"{number:,}" for number in found["megabytes"])
         lines.append(
             f"| {name} | {found['bytes']:,} | {found['seconds']} | {found['goal']} | {memory} | {outputs} | "
-            f"{found['agreement']:.1%} |"
+            f"{'-' if found['agreement'] is None else format(found['agreement'], '.1%')} |"
         )
     for title, labels in (("Phases", PHASES), ("Work", WORK)):
         lines += ["", f"## {title}", "", "| | " + " | ".join(labels) + " | rest |", "|---" * (len(labels) + 2) + "|"]
@@ -233,7 +233,8 @@ def page(known: dict[str, Any]) -> str:
             shares = [found["spent"].get(label, 0) / found["seconds"] for label in labels]
             cells = " | ".join(f"{share:.0%}" for share in [*shares, max(0.0, 1 - sum(shares))])
             lines.append(f"| {name} | {cells} |")
-    return "\n".join([*lines, "", f"Measured on {known['machine']}."]) + "\n"
+    machine = ", ".join(f"{name} {value}" for name, value in known["machine"].items())
+    return "\n".join([*lines, "", f"The latest of these rows: {machine}."]) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
