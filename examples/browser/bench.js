@@ -31,21 +31,26 @@ async function inNode(path) {
 async function inChromium(path) {
   const server = await serve(folders(pathToFileURL(`${dirname(resolve(path))}/`)));
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
-  const page = await browser.newPage(), session = await browser.newBrowserCDPSession();
+  const page = await browser.newPage();
+  const session = await browser.newBrowserCDPSession();
   const spent = async () => {
     const { processInfo } = await session.send("SystemInfo.getProcessInfo");
     return processInfo.filter((each) => each.type === "renderer").reduce((all, each) => all + each.cpuTime, 0);
   };
   await page.goto(`${server.url}lib/tests/empty.html`);
-  const decode = (/** @type {[string, number]} */ given) => page.evaluate(async ([name, seconds]) => {
-    const { load } = await import(/** @type {any} */ ("/lib/dcz.js")), scope = /** @type {any} */ (globalThis);
-    scope.data ??= new Uint8Array(await (await fetch(`/models/${name}`)).arrayBuffer());
-    let count = 0;
-    for (const start = performance.now(); performance.now() - start < 1000 * seconds; count++) await load(scope.data);
-    return count;
-  }, given);
+  const decode = (/** @type {[string, number]} */ given) =>
+    page.evaluate(async ([name, seconds]) => {
+      const { load } = await import(/** @type {any} */ ("/lib/dcz.js"));
+      const scope = /** @type {any} */ (globalThis);
+      scope.data ??= new Uint8Array(await (await fetch(`/models/${name}`)).arrayBuffer());
+      let count = 0;
+      for (const start = performance.now(); performance.now() - start < 1000 * seconds; count++) await load(scope.data);
+      return count;
+    }, given);
   await decode([basename(path), 0.5]);
-  const before = await spent(), count = await decode([basename(path), SECONDS]), after = await spent();
+  const before = await spent();
+  const count = await decode([basename(path), SECONDS]);
+  const after = await spent();
   await browser.close();
   await server.close();
   return [after - before, count];

@@ -1,6 +1,6 @@
 /**
- * A small server of files on this machine alone, with byte ranges, for the page and its tests. It can do what servers in the
- * wild do wrong.
+ * A small server of files on this machine alone, with byte ranges, for the page and its tests. It can do what servers in
+ * the wild do wrong.
  *
  *     node server.js --port 8000 --models ../../build/browser --drop 400000
  */
@@ -14,8 +14,14 @@ import { parseArgs } from "node:util";
 
 /** @type {Record<string, string>} */
 const TYPES = {
-  ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".mjs": "text/javascript",
-  ".json": "application/json", ".wasm": "application/wasm", ".png": "image/png", ".jpg": "image/jpeg",
+  ".html": "text/html; charset=utf-8",
+  ".css": "text/css",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".png": "image/png",
+  ".jpg": "image/jpeg",
 };
 
 /**
@@ -38,13 +44,18 @@ export async function serve(folders, { port = 0, faults = {} } = {}) {
   /** @type {Request[]} */ const requests = [];
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://local").pathname);
-    const name = path.endsWith("/") ? path + "index.html" : path, folder = name.split("/")[1];
-    const root = folders[folder] ?? folders[""], inside = normalize(folders[folder] ? name.slice(folder.length + 2) : name.slice(1));
+    const name = path.endsWith("/") ? path + "index.html" : path;
+    const folder = name.split("/")[1];
+    const root = folders[folder] ?? folders[""];
+    const inside = normalize(folders[folder] ? name.slice(folder.length + 2) : name.slice(1));
     try {
       if (inside.startsWith("..")) throw new Error("outside");
       const data = await readFile(new URL(encodeURI(inside), root));
       if (extname(name) !== ".dcz") {
-        response.writeHead(200, { "Content-Type": TYPES[extname(name)] ?? "application/octet-stream", "Content-Length": data.length });
+        response.writeHead(200, {
+          "Content-Type": TYPES[extname(name)] ?? "application/octet-stream",
+          "Content-Length": data.length,
+        });
         response.end(data);
         return;
       }
@@ -69,28 +80,39 @@ export async function serve(folders, { port = 0, faults = {} } = {}) {
  * @param {import("node:http").ServerResponse} response @param {number} number of the answer @param {Faults} faults
  */
 function sendModel(data, asked, response, number, faults) {
-  const wrong = faults.status?.[number], { versions } = faults;
+  const wrong = faults.status?.[number];
+  const { versions } = faults;
   if (wrong) return end(response, wrong, {});
-  const version = `"${versions ? versions[Math.min(number, versions.length - 1)] : createHash("sha1").update(data).digest("hex")}"`;
+  const digest = createHash("sha1").update(data).digest("hex");
+  const version = `"${versions ? versions[Math.min(number, versions.length - 1)] : digest}"`;
   if (asked["if-none-match"] === version) return end(response, 304, { ETag: version });
   const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(asked.range ?? "") ?? [];
   const isPart = first !== undefined && !faults.noRanges && (asked["if-range"] ?? version) === version;
-  const from = isPart ? Number(first) : 0, to = isPart && last ? Math.min(Number(last) + 1, data.length) : data.length;
+  const from = isPart ? Number(first) : 0;
+  const to = isPart && last ? Math.min(Number(last) + 1, data.length) : data.length;
   const size = faults.length ?? data.length;
-  /** @type {Record<string, string | number>} */ const headers = { "Content-Type": "application/octet-stream", ETag: version };
+  /** @type {Record<string, string | number>} */ const headers = {
+    "Content-Type": "application/octet-stream",
+    ETag: version,
+  };
   if (isPart && from >= data.length) return end(response, 416, { "Content-Range": `bytes */${size}` });
   if (!faults.hidesLength) {
     headers["Content-Length"] = isPart ? to - from : size;
     if (isPart) headers["Content-Range"] = `bytes ${from}-${to - 1}/${size}`;
   }
-  const status = isPart ? 206 : 200, cut = faults.drop?.[number] ?? Infinity, body = data.subarray(from, to);
+  const status = isPart ? 206 : 200;
+  const cut = faults.drop?.[number] ?? Infinity;
+  const body = data.subarray(from, to);
   response.writeHead(status, headers);
   if (body.length <= cut) response.end(body);
   else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 20));
   return status;
 }
 
-/** @param {import("node:http").ServerResponse} response @param {number} status @param {Record<string, string>} headers */
+/**
+ * @param {import("node:http").ServerResponse} response @param {number} status @param {Record<string, string>} headers
+ * @returns {number}
+ */
 function end(response, status, headers) {
   response.writeHead(status, headers).end();
   return status;
@@ -105,8 +127,10 @@ export function folders(models) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: {
-      port: { type: "string", default: "8000" }, models: { type: "string", default: "../../build/browser" },
-      drop: { type: "string" }, "no-ranges": { type: "boolean" },
+      port: { type: "string", default: "8000" },
+      models: { type: "string", default: "../../build/browser" },
+      drop: { type: "string" },
+      "no-ranges": { type: "boolean" },
     },
   });
   const models = new URL(`file://${process.cwd()}/${values.models}/`);

@@ -1,5 +1,7 @@
 """The reader in JavaScript gives what Python gives. Here it needs Node alone; `make browser` tests its page."""
 
+import gzip
+import hashlib
 import json
 import re
 import shutil
@@ -14,9 +16,13 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 import dcz
 from tests import ROOT
 from tests.conformance import VALID, reasons_of_page
+from tests.hostile.bombs import BOMBS
+from tests.hostile.limits import QUICK
+from tests.hostile.test_bombs import REFUSED
 
 BROWSER = ROOT / "examples" / "browser"
 OLDEST = 20, 12
+MEGABYTES = 500  # of a process of Node, which takes memory back when it likes
 LOCAL_REASONS = {"too-large", "memory", "network", "http", "changed"}  # not of the format
 
 
@@ -119,11 +125,40 @@ def test_it_counts_the_messages_that_the_schema_has():
     assert {name for _, name in seen} == schema.keys()
 
 
+@needs_node
+def test_bombs_take_neither_time_nor_memory(tmp_path):
+    """What comes of them is what comes of them in Python, the costliest of each kind; a process reads each."""
+    for name in ("references", "nodes", "fields", "allowed_entries", "metadata", "record_of_zeros"):
+        (tmp_path / "bomb.dcz").write_bytes(BOMBS[name]())
+        (found,) = json.loads(node("tests/probe.js", tmp_path / "bomb.dcz"))
+        assert found["outcome"] == REFUSED[name].replace("UnsuitableModel", "too-large"), name
+        assert found["seconds"] < QUICK and found["megabytes"] < MEGABYTES, (name, found)
+
+
 def test_it_knows_the_refusals_of_the_page():
     source = "".join(path.read_text() for path in sorted((BROWSER / "src").glob("*.js")))
     named = set(re.findall(r'"([a-z]+(?:-[a-z]+)*)"', source))
     assert set(reasons_of_page()) <= named
     assert set(re.findall(r'(?:Broken|DczError)\("([a-z-]+)"', source)) <= set(reasons_of_page()) | LOCAL_REASONS
+
+
+def test_the_module_is_made_of_its_source():
+    """Without the tool that makes it: its first line has a digest of what it was made of."""
+    digest = hashlib.sha256()
+    for path in sorted((BROWSER / "src").iterdir()):
+        digest.update(path.read_bytes())
+    told = (BROWSER / "dcz.js").read_text().splitlines()[0]
+    assert digest.hexdigest()[:16] in told, "npm run build in examples/browser"
+
+
+def test_the_tutorial_tells_the_size_of_the_module():
+    module, page = (BROWSER / "dcz.js").read_bytes(), (ROOT / "docs" / "tutorials" / "web.md").read_text()
+    size, packed = (
+        int(each.replace(",", "")) for each in re.search(r"\| `dcz.js` \| (\S+) \| (\S+) \|", page).groups()
+    )
+    assert size == len(module) and abs(packed - len(gzip.compress(module, 9))) < 0.01 * packed
+    for told in (ROOT / "README.md", BROWSER / "README.md"):
+        assert f"{packed / 1000:.1f} kB" in told.read_text(), told
 
 
 def test_the_lock_file_names_no_place_to_fetch_from():

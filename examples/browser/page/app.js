@@ -3,9 +3,15 @@
 import { Network } from "./network.js";
 import { best, draw, toNumbers } from "./picture.js";
 
-const FOLDER = "models/", SHOWN = 5;
+const FOLDER = "models/";
+const SHOWN = 5;
 /** @type {["fetch" | "decode" | "session" | "run", string][]} */
-const STEPS = [["fetch", "fetch"], ["decode", "decode"], ["session", "runtime, session"], ["run", "run"]];
+const STEPS = [
+  ["fetch", "fetch"],
+  ["decode", "decode"],
+  ["session", "runtime, session"],
+  ["run", "run"],
+];
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const $ = (id) => /** @type {T} */ (document.getElementById(id));
@@ -56,7 +62,9 @@ function sizeRow(name, share, kind, text) {
 }
 
 function showSizes() {
-  const size = network?.file.size ?? 0, before = description.onnxBytes, most = Math.max(size, before);
+  const size = network?.file.size ?? 0;
+  const before = description.onnxBytes;
+  const most = Math.max(size, before);
   const times = before > size ? `, ${(before / size).toFixed(1)} times smaller` : "";
   $("sizes").replaceChildren(
     ...sizeRow(".dcz", size / most, "bar new", `${bytes.format(size)} bytes${times}`),
@@ -66,7 +74,8 @@ function showSizes() {
 
 function showTimes() {
   const cells = STEPS.map(([step, name]) => {
-    const time = network?.times[step], cell = element("div", "");
+    const time = network?.times[step];
+    const cell = element("div", "");
     cell.append(element("dt", name), element("dd", time ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : "–"));
     return cell;
   });
@@ -76,8 +85,12 @@ function showTimes() {
 /** @param {Float32Array} outputs */
 function showAnswers(outputs) {
   const items = best(outputs, SHOWN).map(({ number, share }) => {
-    const item = document.createElement("li"), line = document.createElement("div");
-    line.append(element("span", description.labels[number] ?? `class ${number}`), element("span", `${(100 * share).toFixed(1)} %`, "share"));
+    const item = document.createElement("li");
+    const line = document.createElement("div");
+    line.append(
+      element("span", description.labels[number] ?? `class ${number}`),
+      element("span", `${(100 * share).toFixed(1)} %`, "share"),
+    );
     item.append(line, bar("bar", share));
     return item;
   });
@@ -143,12 +156,19 @@ async function classify() {
 
 /** @param {FormData} form */
 async function loadOther(form) {
-  const model = /** @type {File} */ (form.get("model")), labels = /** @type {File} */ (form.get("labels"));
-  const side = Number(form.get("side")), text = labels.size ? await labels.text() : "";
+  const model = /** @type {File} */ (form.get("model"));
+  const labels = /** @type {File} */ (form.get("labels"));
+  const side = Number(form.get("side"));
+  const text = labels.size ? await labels.text() : "";
   const numbers = (/** @type {string} */ name) => String(form.get(name)).split(",").map(Number);
   const order = form.get("order") === "bgr" ? "bgr" : "rgb";
   const input = { width: side, height: side, order, mean: numbers("mean"), deviation: numbers("deviation") };
-  await load(model, { name: model.name, onnxBytes: 0, input: /** @type {import("./picture.js").Input} */ (input), labels: text.split(/\r?\n/) });
+  await load(model, {
+    name: model.name,
+    onnxBytes: 0,
+    input: /** @type {import("./picture.js").Input} */ (input),
+    labels: text.split(/\r?\n/),
+  });
 }
 
 $("resume").addEventListener("click", start);
@@ -156,7 +176,9 @@ $("picture").addEventListener("change", (event) => {
   const [picture] = /** @type {HTMLInputElement} */ (event.target).files ?? [];
   if (picture) look(picture, picture.name);
 });
-$("sample").addEventListener("click", async () => look(await (await fetch(`${FOLDER}sample.png`)).blob(), "the sample"));
+$("sample").addEventListener("click", async () =>
+  look(await (await fetch(`${FOLDER}sample.png`)).blob(), "the sample"),
+);
 $("other").addEventListener("submit", (event) => {
   event.preventDefault();
   loadOther(new FormData(/** @type {HTMLFormElement} */ (event.target)));

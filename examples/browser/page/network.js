@@ -35,7 +35,8 @@ export class Network {
 
   /** Fetches and decodes what is not here yet, and makes a session; may be called again after it has failed. */
   async start() {
-    const model = await this.file.onnx(), start = performance.now();
+    const model = await this.file.onnx();
+    const start = performance.now();
     this.session = await ort.InferenceSession.create(model);
     Object.assign(this.times, this.file.times, { session: performance.now() - start });
   }
@@ -43,7 +44,8 @@ export class Network {
   /** @param {Float32Array} numbers @param {number} height @param {number} width */
   async run(numbers, height, width) {
     if (!this.session) throw new Error("the network is not here yet");
-    const start = performance.now(), feeds = { [this.session.inputNames[0]]: new ort.Tensor("float32", numbers, [1, 3, height, width]) };
+    const start = performance.now();
+    const feeds = { [this.session.inputNames[0]]: new ort.Tensor("float32", numbers, [1, 3, height, width]) };
     const outputs = await this.session.run(feeds);
     this.times.run = performance.now() - start;
     return /** @type {Float32Array} */ (outputs[this.session.outputNames[0]].data);

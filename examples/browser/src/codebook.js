@@ -5,18 +5,23 @@
  * @typedef {import("./part.js").Bytes} Bytes
  * @typedef {import("./part.js").Part} Part
  * @typedef {Bytes | Uint16Array} Numbers of entries
- * @typedef {(numbers: Numbers, first: number, places?: Float64Array) => Bytes} Expand gives the elements of entries: those
- *   from the `first` one of the tensor on, or those at some places of it
+ * @typedef {(numbers: Numbers, first: number, places?: Float64Array) => Bytes} Expand gives the elements of entries:
+ *   those from the `first` one of the tensor on, or those at some places of it
  */
 
 import { FLOATS, fromHalf } from "./floats.js";
 import { SEGMENT, readSymbols } from "./symbols.js";
 
-const NATIVE = 0, HALVES = 1, FINE = 3; // forms; 2: a ramp
+const NATIVE = 0;
+const HALVES = 1;
+const FINE = 3; // forms; 2: a ramp
 
 /** @param {Part} part @param {Entry} entry */
 export function readCodebook(part, entry) {
-  const head = part.u8(), form = head & 127, alphabet = part.u8() + 1, real = FLOATS[entry.dtype];
+  const head = part.u8();
+  const form = head & 127;
+  const alphabet = part.u8() + 1;
+  const real = FLOATS[entry.dtype];
   part.check(form <= FINE, "codebook-form");
   const data = part.take([alphabet * real.size, 2 * alphabet, 8, 8][form]).slice(); // so that it is aligned
   const lowBits = form === FINE ? part.u8() : 0;
@@ -33,7 +38,9 @@ export function readCodebook(part, entry) {
   /** @returns {Promise<Expand>} */
   async function prepare() {
     if (form === NATIVE && !scales) return lookUp(data, real.size);
-    const entries = values(), factors = (await scales?.decode()) ?? [1], table = real.array(entries.length);
+    const entries = values();
+    const factors = (await scales?.decode()) ?? [1];
+    const table = real.array(entries.length);
     let largest = 0;
     for (const factor of factors) largest = Math.max(largest, factor);
     let isFinite = entries.every(Number.isFinite);
@@ -47,9 +54,13 @@ export function readCodebook(part, entry) {
   return { alphabet, lowBits, prepare };
 }
 
-/** Elements of a table bit for bit, which numbers need not be. @param {Bytes} table @param {number} size of an element @returns {Expand} */
+/**
+ * Elements of a table bit for bit, which numbers need not be.
+ * @param {Bytes} table @param {number} size of an element @returns {Expand}
+ */
 function lookUp(table, size) {
-  const Words = size === 2 ? Uint16Array : Uint32Array, words = new Words(table.buffer);
+  const Words = size === 2 ? Uint16Array : Uint32Array;
+  const words = new Words(table.buffer);
   return (numbers) => {
     const out = new Words((numbers.length * size) / Words.BYTES_PER_ELEMENT);
     if (size < 8) for (let at = 0; at < out.length; at++) out[at] = words[numbers[at]];
@@ -66,7 +77,8 @@ function lookUp(table, size) {
 function multiply({ array, to }, entries, factors, { count, inner }) {
   return (numbers, first, places) => {
     const out = array(numbers.length);
-    let row = Math.floor(first / inner) % count, left = inner - (first % inner);
+    let row = Math.floor(first / inner) % count;
+    let left = inner - (first % inner);
     for (let number = 0; number < out.length; number++, left--) {
       if (places) row = Math.floor(places[number] / inner) % count;
       else if (left === 0) {
@@ -79,11 +91,16 @@ function multiply({ array, to }, entries, factors, { count, inner }) {
   };
 }
 
-/** Scales along an axis: that of an element is its number over `inner`, modulo `count`. @param {Part} part @param {number[]} dims */
+/**
+ * Scales along an axis: that of an element is its number over `inner`, modulo `count`.
+ * @param {Part} part @param {number[]} dims
+ */
 function readScales(part, dims) {
   const axis = part.u8();
   part.check(axis < dims.length && !dims.includes(0), "scale-axis");
-  const count = dims[axis], inner = dims.slice(axis + 1).reduce((all, dim) => all * dim, 1), form = part.u8();
+  const count = dims[axis];
+  const inner = dims.slice(axis + 1).reduce((all, dim) => all * dim, 1);
+  const form = part.u8();
   part.check(form < 2, "scale-form");
   const steps = form === 0 ? readSymbols(part, count, 256) : undefined;
   const exact = form === 1 ? part.take(4 * count) : undefined;
@@ -94,7 +111,10 @@ function readScales(part, dims) {
       const block = await steps(at / SEGMENT);
       block.forEach((step, number) => (scales[at + number] = (8 + (step & 7)) * 2 ** (step >> 3)));
     }
-    part.check(scales.every((scale) => scale > 0 && scale < Infinity), "scale-value");
+    part.check(
+      scales.every((scale) => scale > 0 && scale < Infinity),
+      "scale-value",
+    );
     return scales;
   }
   return { count, inner, decode };

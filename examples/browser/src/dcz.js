@@ -1,5 +1,5 @@
 /**
- * Reads `.dcz` files in browsers, workers and Node, as FORMAT.md (versions 1.0 and 1.1) says; sections are those of that page.
+ * Reads `.dcz` files in browsers, workers and Node, as FORMAT.md (versions 1.0 and 1.1) says; sections are of that page.
  *
  *     const session = await ort.InferenceSession.create(await load("model.dcz"));
  *
@@ -35,7 +35,7 @@ class Dcz {
   /** Milliseconds spent waiting for bytes, and decoding them. */
   times = { fetch: 0, decode: 0 };
   /** @type {Promise<Bytes> | undefined} */ #running;
-  /** @type {{out: Bytes, holes: Hole[], next: number} | undefined} what of the model is done */ #model;
+  /** @type {{out: Bytes, holes: Map<number, Hole[]>, next: number} | undefined} what of the model is done */ #model;
 
   /**
    * @param {Source} source @param {ReturnType<typeof parseDirectory>} directory @param {Options} options
@@ -73,11 +73,11 @@ class Dcz {
   }
 
   async #restore() {
-    const model = (this.#model ??= await this.#skeleton()), { out, holes } = model;
+    const model = (this.#model ??= await this.#skeleton()); const { out, holes } = model;
     for (; model.next < this.tensors.length; model.next++) {
-      const entry = this.tensors[model.next], uses = holes.filter((hole) => hole.record === model.next);
+      const entry = this.tensors[model.next]; const uses = holes.get(model.next) ?? [];
       this.source.seek(entry.offset);
-      const record = await this.#read(this.source, entry.length), start = performance.now();
+      const record = await this.#read(this.source, entry.length); const start = performance.now();
       const direct = uses.find((hole) => !hole.transposed && !hole.varint);
       const data = await decodeRecord(record, entry, direct && out.subarray(direct.at, direct.at + direct.size));
       for (const hole of uses) if (hole !== direct) fill(out, hole, data, entry);
@@ -94,11 +94,11 @@ class Dcz {
     const { offset, stored, size, crc } = this.graph;
     this.#checkLimit(this.tensors.reduce((all, entry) => all + entry.bytes, size));
     this.source.seek(offset);
-    const data = await this.#read(this.source, stored), start = performance.now();
+    const data = await this.#read(this.source, stored); const start = performance.now();
     check(crc32(data) === crc, "graph-crc", "the graph does not have its checksum");
     const found = new Skeleton(await inflatedTo(data, size, "graph"), stored, this.tensors);
     this.#checkLimit(found.size);
-    check(found.size < 2 ** 31, "too-large", "an ONNX file of 2 GB and more needs external data, which this reader cannot make");
+    check(found.size < 2 ** 31, "too-large", "an ONNX file of 2 GB or more needs external data, which this cannot make");
     const out = allocate(found.size);
     found.write(out);
     this.times.decode += performance.now() - start;
@@ -107,7 +107,7 @@ class Dcz {
 
   /** @param {Source} source @param {number} length @param {boolean} [alone] */
   async #read(source, length, alone) {
-    const start = performance.now(), data = await source.read(length, alone);
+    const start = performance.now(); const data = await source.read(length, alone);
     this.times.fetch += performance.now() - start;
     check(data.length === length, "truncated", `the file ends ${length - data.length} bytes too early`);
     return data;

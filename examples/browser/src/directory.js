@@ -24,9 +24,13 @@ import { Part, check, crc32 } from "./part.js";
 const MAGIC = "\x89DCZ\r\n\x1a\n";
 export const HEAD = 1 << 14; // bytes that are fetched first: header and directory of most files
 
-/** The plain bytes of the directory, and its stored length. @param {Source} source @returns {Promise<[Bytes, number]>} */
+/**
+ * The plain bytes of the directory, and its length in the file.
+ * @param {Source} source @returns {Promise<[Bytes, number]>}
+ */
 export async function readDirectory(source) {
-  const header = await source.read(24), magic = String.fromCharCode(...header.subarray(0, 8));
+  const header = await source.read(24);
+  const magic = String.fromCharCode(...header.subarray(0, 8));
   const isText = magic.length === 8 && /^[\x89\t]DCZ/.test(magic);
   check(magic === MAGIC, isText ? "text-mode" : "not-dcz", isText ? "damaged by a transfer as text" : "no .dcz file");
   const part = new Part(header, "header");
@@ -34,7 +38,9 @@ export async function readDirectory(source) {
   check(header[8] === 1, "version", `format version ${header[8]}.${header[9]}, and this reader knows 1`);
   part.take(10);
   part.check(part.u8() + part.u8() === 0, "flags");
-  const stored = part.u32(), size = part.u32(), crc = part.u32();
+  const stored = part.u32();
+  const size = part.u32();
+  const crc = part.u32();
   part.check(stored <= size && size <= 1 << 26 && size <= 2 ** 20 + 16 * stored, "directory-size");
   const data = await source.read(stored);
   part.check(data.length === stored, "truncated");
@@ -44,13 +50,16 @@ export async function readDirectory(source) {
 
 /** @param {Bytes} data @param {number} offset where the graph begins */
 export function parseDirectory(data, offset) {
-  const part = new Part(data, "directory"), most = 2 ** 12 + Math.floor((offset - 24) / 8);
+  const part = new Part(data, "directory");
+  const most = 2 ** 12 + Math.floor((offset - 24) / 8);
   const counted = () => {
     const count = part.varint();
     part.check(count <= most, "directory-size");
     return count;
   };
-  const stored = part.varint(), size = part.varint(), crc = part.u32();
+  const stored = part.varint();
+  const size = part.varint();
+  const crc = part.u32();
   part.check(stored <= size && size < 2 ** 31 && size <= 2 ** 26 + 64 * stored, "graph-size");
   const graph = { offset, stored, size, crc };
   offset += stored;
@@ -73,14 +82,20 @@ export function parseDirectory(data, offset) {
 
 /** @param {Part} part @param {number} offset @returns {Entry} */
 function parseEntry(part, offset) {
-  const name = part.string(), dtype = part.u8(), bits = BITS[dtype];
+  const name = part.string();
+  const dtype = part.u8();
+  const bits = BITS[dtype];
   part.check(bits > 0, "dtype");
-  const shape = Array.from({ length: part.u8() }, () => part.big()), dims = shape.map(Number);
+  const shape = Array.from({ length: part.u8() }, () => part.big());
+  const dims = shape.map(Number);
   part.check(isShape(shape, bits), "shape");
   const encoding = part.u8();
   part.check(encoding === 0 || (encoding < 4 && REAL.includes(dtype)), "encoding");
-  const length = part.varint(), recordCrc = part.u32(), tensorCrc = part.u32();
-  const count = dims.reduce((all, dim) => all * dim, 1), bytes = Math.ceil((count * bits) / 8);
+  const length = part.varint();
+  const recordCrc = part.u32();
+  const tensorCrc = part.u32();
+  const count = dims.reduce((all, dim) => all * dim, 1);
+  const bytes = Math.ceil((count * bits) / 8);
   part.check(bytes <= 65536 * length, "expansion");
   return { name, dtype, dims, encoding, offset, length, recordCrc, tensorCrc, count, bytes };
 }

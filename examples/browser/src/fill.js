@@ -9,16 +9,27 @@
 import { BITS } from "./dtypes.js";
 import { allocate, view } from "./part.js";
 
-/** Puts a decoded tensor where it belongs. @param {Bytes} out the model @param {Hole} hole @param {Bytes} data @param {Entry} entry */
+/**
+ * Puts a decoded tensor where it belongs.
+ * @param {Bytes} out the model @param {Hole} hole @param {Bytes} data @param {Entry} entry
+ */
 export function fill(out, hole, data, entry) {
-  const size = BITS[entry.dtype] / 8, target = out.subarray(hole.at, hole.at + hole.size);
+  const size = BITS[entry.dtype] / 8;
+  const target = out.subarray(hole.at, hole.at + hole.size);
   if (hole.transposed) data = transpose(data, entry.dims, size);
   if (hole.varint === 0) return target.set(data);
-  const words = view(data), last = hole.varint - 1;
+  const words = view(data);
+  const last = hole.varint - 1;
   for (let at = 0, from = 0; from < data.length; from += size, at += hole.varint) {
-    const value = size === 8 ? words.getBigUint64(from, true) : size === 4 ? words.getUint32(from, true) : words.getUint16(from, true);
+    const value =
+      size === 8
+        ? words.getBigUint64(from, true)
+        : size === 4
+          ? words.getUint32(from, true)
+          : words.getUint16(from, true);
     for (let place = 0; place <= last; place++) {
-      const seven = typeof value === "bigint" ? Number((value >> BigInt(7 * place)) & 127n) : (value / 128 ** place) & 127;
+      const seven =
+        typeof value === "bigint" ? Number((value >> BigInt(7 * place)) & 127n) : (value / 128 ** place) & 127;
       target[at + place] = seven | (place < last ? 128 : 0);
     }
   }

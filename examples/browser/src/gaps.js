@@ -8,24 +8,34 @@ import { SEGMENT, STEP, readSymbols } from "./symbols.js";
 
 /** How many places are kept, and these, in the order of the codes. @param {Part} part @param {number[]} dims */
 export function readIndex(part, dims) {
-  const leading = dims.findIndex((dim) => dim !== 1), [height, ...others] = leading < 0 ? [1] : dims.slice(leading);
-  const width = others.reduce((all, dim) => all * dim, 1), layout = part.u8(), skip = 2 ** ((layout & 7) + 1) - 1;
+  const leading = dims.findIndex((dim) => dim !== 1);
+  const [height, ...others] = leading < 0 ? [1] : dims.slice(leading);
+  const width = others.reduce((all, dim) => all * dim, 1);
+  const layout = part.u8();
+  const skip = 2 ** ((layout & 7) + 1) - 1;
   part.check(skip > 1 && layout < 64, "index-layout");
-  const rows = layout & 16 ? readBitmap(part, height) : undefined, across = rows?.length ?? height;
-  const columns = layout & 32 ? readBitmap(part, width) : undefined, along = columns?.length ?? width;
-  const size = across * along, kept = part.varint(), gapCount = part.varint();
+  const rows = layout & 16 ? readBitmap(part, height) : undefined;
+  const across = rows?.length ?? height;
+  const columns = layout & 32 ? readBitmap(part, width) : undefined;
+  const along = columns?.length ?? width;
+  const size = across * along;
+  const kept = part.varint();
+  const gapCount = part.varint();
   part.check(kept <= size && kept <= gapCount && gapCount <= (kept && kept + size), "kept-count");
   const gaps = readSymbols(part, gapCount, skip + 1);
 
   /** @param {number} place of the compact matrix */
   function element(place) {
-    const [row, column] = layout & 8 ? [place % across, Math.floor(place / across)] : [Math.floor(place / along), place % along];
+    const [row, column] =
+      layout & 8 ? [place % across, Math.floor(place / across)] : [Math.floor(place / along), place % along];
     return (rows ? rows[row] : row) * width + (columns ? columns[column] : column);
   }
 
   async function* places() {
     const isPlain = (layout & 56) === 0;
-    let place = 0, total = 0, gap = 0;
+    let place = 0;
+    let total = 0;
+    let gap = 0;
     for (let number = 0; number * SEGMENT < gapCount; number++) {
       const symbols = await gaps(number);
       for (let start = 0; start < symbols.length; start += STEP) {

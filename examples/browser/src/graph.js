@@ -24,12 +24,15 @@ import { EMPTY } from "./part.js";
 import { DATA, KEYS, ONCE, SCHEMA } from "./schema.js";
 import { Wire, need, varint } from "./wire.js";
 
+const MOST_DIMS = 255;
+const LOCATIONS = [0, 1];
+const EXTERNAL = 1; // of data: other values are none, as protobuf sees it
 const TYPE_FLOATS = Uint8Array.of(0xa0, 1, 6); // the field `type` of an attribute
 
 /** The model with holes for the tensors of its records, once they are found. */
 export class Skeleton {
   /** @type {Edit[]} */ #edits = [];
-  /** @type {Hole[]} */ holes = [];
+  /** By record. @type {Map<number, Hole[]>} */ holes = new Map();
 
   /** @param {Bytes} graph @param {number} stored @param {Entry[]} entries */
   constructor(graph, stored, entries) {
@@ -42,7 +45,8 @@ export class Skeleton {
   /** Writes all but what belongs in the holes, and notes where these are. @param {Bytes} out */
   write(out) {
     const { graph } = this.wire;
-    let from = 0, at = 0;
+    let from = 0;
+    let at = 0;
     for (const { start, end, put } of this.#edits) {
       out.set(graph.subarray(from, start), at);
       at += start - from;
@@ -60,12 +64,14 @@ export class Skeleton {
    * @returns {{growth: number, floats?: Hole}}
    */
   #walk(kind, start, end, depth, around) {
-    const fields = this.wire.message(start, end, depth), seen = new Set();
+    const fields = this.wire.message(start, end, depth);
+    const seen = new Set();
     const isConstant = kind === "Node" && this.wire.text(fields, 4) === "Constant";
     const owner = around.isConstant && this.wire.text(fields, 1) === "value_floats" ? fields : undefined;
     let growth = 0;
     for (const field of fields) {
-      const inner = field.wire === 2 ? SCHEMA[kind][field.number] : undefined, name = `${kind} ${field.number}`;
+      const inner = field.wire === 2 ? SCHEMA[kind][field.number] : undefined;
+      const name = `${kind} ${field.number}`;
       if (inner === undefined) continue;
       need(!seen.has(name) || !ONCE.test(name), "the graph has a field twice");
       seen.add(name);
@@ -81,24 +87,35 @@ export class Skeleton {
 
   /** A tensor's record, if it has one. @param {Field[]} fields @param {Field[]} [owner] of `value_floats` */
   #reference(fields, owner) {
-    const { wire } = this, dims = wire.integers(fields, 1), last = wire.integers(fields, 2).pop() ?? 0n;
-    const dtype = Number(BigInt.asIntN(32, last)), isReal = dims.every((dim) => dim >= 0n) && dims.length < 256;
+    const { wire } = this;
+    const dims = wire.integers(fields, 1, MOST_DIMS);
+    const dtype = wire.int32(fields, 2) ?? 0;
+    const isReal = dims.length <= MOST_DIMS && dims.every((dim) => dim >= 0n);
     need(isReal && isShape(dims, BITS[dtype] ?? 1), "a tensor has a shape that none may have");
-    if (wire.integers(fields, 14).findLast((place) => place < 2n) !== 1n) return undefined; // not EXTERNAL
+    if (wire.int32(fields, 14, (value) => LOCATIONS.includes(value)) !== EXTERNAL) return undefined;
     const outside = fields.filter((each) => each.number === 13 && each.wire === 2);
     need(outside.length === 1, "an external tensor without one record");
-    const pair = wire.fields(outside[0].from, outside[0].to), key = wire.text(pair, 1), value = wire.text(pair, 2);
+    const pair = wire.fields(outside[0].from, outside[0].to, 0);
+    const key = wire.text(pair, 1);
+    const value = wire.text(pair, 2);
     const isFloats = key === "floats" && owner !== undefined && dtype === FLOAT && dims.length === 1;
     need(!hasData(fields, DATA) && !(isFloats && hasData(owner, [7])), "a tensor has data beside its record");
-    const [, digits, letter] = /^(\d{1,9})(T?)$/.exec(value) ?? [], record = Number(digits), entry = this.entries[record];
-    const transposed = letter === "T", shape = dims.map(Number), turned = transposed ? shape.toReversed() : shape;
+    const [, digits, letter] = /^(\d{1,9})(T?)$/.exec(value) ?? [];
+    const record = Number(digits);
+    const entry = this.entries[record];
+    const transposed = letter === "T";
+    const shape = dims.map(Number);
+    const turned = transposed ? shape.toReversed() : shape;
     const mayTurn = !transposed || (dims.length === 2 && BITS[dtype] >= 8);
     const isFitting = mayTurn && entry?.dtype === dtype && `${entry.dims}` === `${turned}`;
     const place = key === "raw_data" ? [9, 0] : isFloats ? [7, 0] : KEYS[key]?.[dtype];
     need(place && isFitting, `a tensor refers to ${JSON.stringify(key + "=" + value)}, which does not fit`);
-    const [field, width] = place, size = width ? width * entry.count : entry.bytes;
+    const [field, width] = place;
+    const size = width ? width * entry.count : entry.bytes;
     const hole = { record, transposed, field, varint: width, size, isFloats, at: 0 };
-    this.holes.push(hole);
+    const others = this.holes.get(record);
+    if (others) others.push(hole);
+    else this.holes.set(record, [hole]);
     return hole;
   }
 
@@ -135,6 +152,9 @@ export class Skeleton {
 /** @param {Bytes | Hole} put */
 const sizeOf = (put) => ("length" in put ? put.length : put.size);
 
-/** Whether one of the fields has content; a text, even if it is empty. @param {Field[]} fields @param {number[]} numbers */
+/**
+ * Whether one of the fields has content; a text, even if it is empty.
+ * @param {Field[]} fields @param {number[]} numbers
+ */
 const hasData = (fields, numbers) =>
   fields.some((each) => numbers.includes(each.number) && (each.wire !== 2 || each.to > each.from || each.number === 6));

@@ -11,7 +11,8 @@ const SLICE = 1 << 14; // stored bytes that are inflated at once: at most 17 MB 
 /** The chunks of a raw DEFLATE stream that lies in pieces. @param {Bytes[]} pieces @param {number} slice */
 async function* inflated(pieces, slice) {
   const { readable, writable } = new DecompressionStream("deflate-raw");
-  const reader = readable.getReader(), writer = writable.getWriter();
+  const reader = readable.getReader();
+  const writer = writable.getWriter();
   const feed = async () => {
     for (const piece of pieces) {
       for (let at = 0; at < piece.length; at += slice) await writer.write(piece.subarray(at, at + slice));
@@ -36,8 +37,8 @@ async function ends(pieces) {
   }
 }
 
-/** Whether this machine overlooks bytes after the end of a stream, as Node 20 does. @type {Promise<boolean> | undefined} */
-let isLax;
+/** @type {Promise<boolean> | undefined} */
+let isLax; // whether this machine overlooks bytes after the end of a stream, as Node 20 does
 
 /**
  * Inflates exactly `size` bytes, which `put` gets in chunks, with their places.

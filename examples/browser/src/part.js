@@ -57,7 +57,8 @@ export class Part {
   }
 
   big() {
-    let value = 0n, byte = 128;
+    let value = 0n;
+    let byte = 128;
     for (let place = 0; byte > 127; place++) {
       this.check(place < 9, "varint");
       byte = this.u8();
@@ -105,13 +106,22 @@ for (let at = 0; at < 2048; at++) {
 
 /** @param {Bytes} data @param {number} [before] the CRC-32 of what is before it */
 export function crc32(data, before = 0) {
-  const words = view(data), eights = data.length - 7;
-  let crc = ~before, at = 0;
+  const words = view(data);
+  const eights = data.length - 7;
+  let crc = ~before;
+  let at = 0;
   for (; at < eights; at += 8) {
-    const low = crc ^ words.getInt32(at, true), high = words.getInt32(at + 4, true);
-    crc = CRC[1792 + (low & 255)] ^ CRC[1536 + ((low >>> 8) & 255)] ^ CRC[1280 + ((low >>> 16) & 255)] ^
-      CRC[1024 + (low >>> 24)] ^ CRC[768 + (high & 255)] ^ CRC[512 + ((high >>> 8) & 255)] ^
-      CRC[256 + ((high >>> 16) & 255)] ^ CRC[high >>> 24];
+    const low = crc ^ words.getInt32(at, true);
+    const high = words.getInt32(at + 4, true);
+    crc =
+      CRC[1792 + (low & 255)] ^
+      CRC[1536 + ((low >>> 8) & 255)] ^
+      CRC[1280 + ((low >>> 16) & 255)] ^
+      CRC[1024 + (low >>> 24)] ^
+      CRC[768 + (high & 255)] ^
+      CRC[512 + ((high >>> 8) & 255)] ^
+      CRC[256 + ((high >>> 16) & 255)] ^
+      CRC[high >>> 24];
   }
   for (; at < data.length; at++) crc = CRC[(crc ^ data[at]) & 255] ^ (crc >>> 8);
   return ~crc >>> 0;

@@ -18,9 +18,11 @@ import { STEP, readSymbols } from "./symbols.js";
  * @param {Bytes} record @param {Entry} entry @param {Bytes} [out]
  */
 export async function decodeRecord(record, entry, out) {
-  const part = new Part(record, `tensor ${JSON.stringify(entry.name)}`), isExact = entry.encoding % 3 === 0;
+  const part = new Part(record, `tensor ${JSON.stringify(entry.name)}`);
+  const isExact = entry.encoding % 3 === 0;
   part.check(crc32(record) === entry.recordCrc, "record-crc");
-  const index = entry.encoding > 1 ? readIndex(part, entry.dims) : undefined, count = index ? index.kept : entry.count;
+  const index = entry.encoding > 1 ? readIndex(part, entry.dims) : undefined;
+  const count = index ? index.kept : entry.count;
   const block = isExact ? readBlock(part, count, entry.dtype) : undefined;
   const coded = isExact || (index && count === 0) ? undefined : readCoded(part, count, entry);
   part.check(part.left() === 0, "record-trailing");
@@ -28,15 +30,20 @@ export async function decodeRecord(record, entry, out) {
   // All of its structure is sound: from here on it takes memory.
   const tensor = out ?? allocate(entry.bytes);
   if (block && !index) await block(tensor);
-  else if (index) await scatter(tensor, index.places(), block ? await inOrder(block, count, entry) : await coded?.(), entry);
+  else if (index)
+    await scatter(tensor, index.places(), block ? await inOrder(block, count, entry) : await coded?.(), entry);
   else await gather(tensor, await coded?.(), entry);
   part.check(crc32(tensor) === entry.tensorCrc, "tensor-crc");
   return tensor;
 }
 
-/** @param {(out: Bytes) => Promise<void>} block @param {number} count @param {Entry} entry @returns {Promise<Elements>} */
+/**
+ * @param {(out: Bytes) => Promise<void>} block @param {number} count @param {Entry} entry
+ * @returns {Promise<Elements>}
+ */
 async function inOrder(block, count, entry) {
-  const size = BITS[entry.dtype] / 8, exact = allocate(count * size);
+  const size = BITS[entry.dtype] / 8;
+  const exact = allocate(count * size);
   await block(exact);
   let at = 0;
   return async (count) => exact.subarray(at, (at += count * size));
@@ -50,7 +57,10 @@ async function gather(tensor, elements, entry) {
   }
 }
 
-/** @param {Bytes} tensor @param {AsyncIterable<Float64Array>} blocks @param {Elements | undefined} elements @param {Entry} entry */
+/**
+ * @param {Bytes} tensor @param {AsyncIterable<Float64Array>} blocks @param {Elements | undefined} elements
+ * @param {Entry} entry
+ */
 async function scatter(tensor, blocks, elements, entry) {
   const size = BITS[entry.dtype] / 8;
   for await (const places of blocks) {
@@ -63,9 +73,12 @@ async function scatter(tensor, blocks, elements, entry) {
 
 /** @param {Part} part @param {number} count @param {number} dtype @returns {(out: Bytes) => Promise<void>} */
 function readBlock(part, count, dtype) {
-  const method = part.u8(), bits = BITS[dtype];
+  const method = part.u8();
+  const bits = BITS[dtype];
   part.check(method < 2 || (method === 2 && bits >= 16), "block-method");
-  const data = part.take(part.left()), size = Math.ceil((count * bits) / 8), planes = method === 2 ? bits / 8 : 1;
+  const data = part.take(part.left());
+  const size = Math.ceil((count * bits) / 8);
+  const planes = method === 2 ? bits / 8 : 1;
   return async (out) => {
     if (method === 0) {
       part.check(data.length === size, "block-length");
@@ -94,7 +107,8 @@ function readCoded(part, count, entry) {
     const expand = await prepare();
     let first = 0;
     return async (count, places) => {
-      const high = await codes(count), numbers = low ? combine(high, lowBits, await low(count)) : high;
+      const high = await codes(count);
+      const numbers = low ? combine(high, lowBits, await low(count)) : high;
       first += count;
       return expand(numbers, first - count, places);
     };
@@ -110,10 +124,12 @@ function combine(codes, lowBits, low) {
 
 /** Symbols as many at a time as are asked for. @param {(number: number) => Promise<Bytes>} blocks */
 function inTurn(blocks) {
-  let ready = EMPTY, number = 0;
+  let ready = EMPTY;
+  let number = 0;
   return async (/** @type {number} */ count) => {
     while (ready.length < count) {
-      const rest = ready, next = await blocks(number++);
+      const rest = ready;
+      const next = await blocks(number++);
       ready = rest.length ? new Uint8Array(rest.length + next.length) : next;
       if (rest.length) {
         ready.set(rest);

@@ -12,11 +12,16 @@ export const SCHEMA = {
   Sparse: { 1: "Tensor", 2: "Tensor" },
   Value: { 2: "Type", 4: "Leaf" },
   Type: { 1: "Shaped", 4: "Element", 5: "Map", 7: "Leaf", 8: "Shaped", 9: "Element" },
-  Shaped: { 2: "Shape" }, Shape: { 1: "Leaf" }, Element: { 1: "Type" }, Map: { 2: "Type" },
+  Shaped: { 2: "Shape" },
+  Shape: { 1: "Leaf" },
+  Element: { 1: "Type" },
+  Map: { 2: "Type" },
   Annotation: { 2: "Leaf" },
   Training: { 1: "Graph", 2: "Graph", 3: "Leaf", 4: "Leaf" },
   Function: { 7: "Node", 9: "Leaf", 11: "Attribute", 12: "Value", 14: "Leaf" },
-  Devices: { 2: "Sharding" }, Sharding: { 3: "Leaf", 4: "Dim" }, Dim: { 2: "Leaf" },
+  Devices: { 2: "Sharding" },
+  Sharding: { 3: "Leaf", 4: "Dim" },
+  Dim: { 2: "Leaf" },
   Leaf: {},
 };
 /** Fields that a message has once: protobuf would make one of several, which a writer has no use for. */
@@ -25,6 +30,8 @@ export const ONCE = /Model 7|Training [12]|Attribute ([56]|22)|Sparse [12]/;
 export const DATA = [4, 5, 6, 7, 9, 10, 11];
 /** @type {Record<string, Record<number, [number, number]>>} */
 export const KEYS = {
-  float_data: { [FLOAT]: [4, 0] }, double_data: { [DOUBLE]: [10, 0] }, int64_data: { 7: [7, 10] },
+  float_data: { [FLOAT]: [4, 0] },
+  double_data: { [DOUBLE]: [10, 0] },
+  int64_data: { 7: [7, 10] },
   int32_data: { 6: [5, 5], [HALF]: [5, 3], [BRAIN]: [5, 3] }, // varints of a fixed length: it is known beforehand
 };

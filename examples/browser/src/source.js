@@ -9,8 +9,8 @@
  * @property {boolean} ranges whether any part of it can be had alone
  * @property {() => Source} fork the same file, to be read elsewhere
  * @property {(at: number) => void} seek
- * @property {(length: number, alone?: boolean) => Promise<Bytes>} read up to `length` bytes, fewer at the end of the file;
- *   `alone`, where none will be read after them
+ * @property {(length: number, alone?: boolean) => Promise<Bytes>} read up to `length` bytes, fewer at the end of the
+ *   file; `alone`, where none will be read after them
  * @property {() => void} close
  */
 
@@ -52,11 +52,11 @@ export class Local {
 }
 
 /**
- * A file on a server. Its first bytes come by a request of their own, what is read in order after them by another one. Where
- * that breaks, the next one begins where the reading did, at a record. A server without ranges sends all anew.
+ * A file on a server. Its first bytes come by a request of their own, what is read in order after them by another one.
+ * Where that breaks, the next one begins where the reading did, at a record. A server without ranges sends all anew.
  *
- * The versions that answers name (ETag, or Last-Modified) are compared here, rather than by the server with If-Range: that
- * would go past the browser's cache, and from another origin ask for a request beforehand.
+ * The versions that answers name (ETag, or Last-Modified) are compared here, rather than by the server with If-Range:
+ * that would go past the browser's cache, and from another origin ask for a request beforehand.
  * @implements {Source}
  */
 export class Remote {
@@ -100,7 +100,10 @@ export class Remote {
     this.#body = undefined;
   }
 
-  /** Up to `length` bytes, fewer at the end of the file; `alone`, where no others will be read. @param {number} length @param {boolean} [alone] */
+  /**
+   * Up to `length` bytes, fewer at the end of the file; `alone`, where no others will be read.
+   * @param {number} length @param {boolean} [alone]
+   */
   async read(length, alone) {
     const { retries = 4, wait = 500 } = this.options;
     for (let tries = 0; ; tries++) {
@@ -118,7 +121,7 @@ export class Remote {
   async #collect(length, end) {
     const chunks = [this.#head.subarray(this.at, this.at + length)];
     let at = this.at + chunks[0].length;
-    for (const to = this.at + length; at < to && !(at >= (this.size ?? Infinity)); ) {
+    for (const to = this.at + length; at < to && !(at >= (this.size ?? Infinity));) {
       const chunk = await this.#chunk(at, to - at, end);
       chunks.push(chunk);
       at += chunk.length;
@@ -132,7 +135,10 @@ export class Remote {
     return data;
   }
 
-  /** The next bytes from `at` on, at most `length`; none where a body is at its end. @param {number} at @param {number} length @param {number} [end] */
+  /**
+   * The next bytes from `at` on, at most `length`; none where a body is at its end.
+   * @param {number} at @param {number} length @param {number} [end]
+   */
   async #chunk(at, length, end) {
     if (!this.#body || this.#next !== at) await this.#request(at, end);
     while (this.#body) {
@@ -157,15 +163,23 @@ export class Remote {
   /** @param {number} at @param {number} [end] */
   async #request(at, end) {
     this.close();
-    const { fetch: get = fetch, signal } = this.options, headers = { Range: `bytes=${at}-${end === undefined ? "" : end - 1}` };
+    const { fetch: get = fetch, signal } = this.options;
+    const headers = { Range: `bytes=${at}-${end === undefined ? "" : end - 1}` };
     this.#next = at;
     this.#end = end;
-    const answer = await this.#tried(get(this.url, { headers, signal })), { status } = answer;
+    const answer = await this.#tried(get(this.url, { headers, signal }));
+    const { status } = answer;
     if (status === 429 || status >= 500) throw new Broken("http", `${this.url}: the server answers ${status}`);
     const version = answer.headers.get("etag") ?? answer.headers.get("last-modified");
-    const [, first, last, all] = /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
-    const length = parseInt(answer.headers.get("content-length") ?? ""), isWhole = status === 200;
-    check(!version || !this.#version || version === this.#version, "changed", `${this.url}: another version than at first`);
+    const [, first, last, all] =
+      /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
+    const length = parseInt(answer.headers.get("content-length") ?? "");
+    const isWhole = status === 200;
+    check(
+      !version || !this.#version || version === this.#version,
+      "changed",
+      `${this.url}: another version than at first`,
+    );
     this.#version ??= version;
     check(isWhole || status === 206 || status === 416, "http", `${this.url}: the server answers ${status}`);
     check(!isWhole || at === 0 || !this.ranges, "http", `${this.url}: the server sends no byte ranges any more`);
@@ -176,9 +190,14 @@ export class Remote {
     }
     // Another origin may hide how long the file is: then its length says so, or its end.
     this.#until = last ? Number(last) + 1 : answer.headers.has("content-encoding") ? NaN : this.#next + length;
-    const isEnd = isWhole || !(this.#until === end), size = status === 416 ? parseInt(all) || at : parseInt(all);
+    const isEnd = isWhole || !(this.#until === end);
+    const size = status === 416 ? parseInt(all) || at : parseInt(all);
     const known = size >= 0 ? size : isEnd && this.#until >= 0 ? this.#until : undefined;
-    check(known === undefined || known === (this.size ?? known), "changed", `${this.url}: another length than at first`);
+    check(
+      known === undefined || known === (this.size ?? known),
+      "changed",
+      `${this.url}: another length than at first`,
+    );
     this.size ??= known;
     this.#rest = EMPTY;
     this.#body = status === 416 ? undefined : answer.body?.getReader();

@@ -30,15 +30,20 @@ export function readSymbols(part, count, alphabet) {
     const packed = part.take(Math.ceil((count * width) / 8));
     return async (number) => {
       const symbols = unpack(packed.subarray((number * SEGMENT * width) / 8), width, length(number));
-      part.check(symbols.every((symbol) => symbol < alphabet), "symbol-range");
+      part.check(
+        symbols.every((symbol) => symbol < alphabet),
+        "symbol-range",
+      );
       return symbols;
     };
   }
-  const header = blockHeader(readLengths(part, alphabet)), sizes = [];
+  const header = blockHeader(readLengths(part, alphabet));
+  const sizes = [];
   for (let left = count; left > 0; left -= SEGMENT) sizes.push(part.varint());
   const segments = sizes.map((size) => part.take(size));
   return async (number) => {
-    const symbols = new Uint8Array(length(number)), segment = segments[number];
+    const symbols = new Uint8Array(length(number));
+    const segment = segments[number];
     const put = (/** @type {Uint8Array} */ chunk, /** @type {number} */ at) => symbols.set(chunk, at);
     // All at once: without matches, a byte becomes eight at most.
     await inflate([header, segment], symbols.length, "segment", part.name, put, segment.length + 1);
@@ -48,7 +53,8 @@ export function readSymbols(part, count, alphabet) {
 
 /** @param {Bytes} packed @param {number} width @param {number} count */
 function unpack(packed, width, count) {
-  const symbols = new Uint8Array(count), mask = (1 << width) - 1;
+  const symbols = new Uint8Array(count);
+  const mask = (1 << width) - 1;
   for (let number = 0, bit = 0; number < count; number++, bit += width) {
     symbols[number] = ((packed[bit >> 3] | (packed[(bit >> 3) + 1] << 8)) >> (bit & 7)) & mask;
   }
@@ -57,12 +63,14 @@ function unpack(packed, width, count) {
 
 /** The word lengths of the symbols 0 to 256. @param {Part} part @param {number} alphabet */
 function readLengths(part, alphabet) {
-  const last = part.u8(), lengths = /** @type {number[]} */ ([]);
+  const last = part.u8();
+  const lengths = /** @type {number[]} */ ([]);
   part.check(last < alphabet, "symbol-range");
-  let byte = 0, isHigh = false;
+  let byte = 0;
+  let isHigh = false;
   const nibble = () => ((isHigh = !isHigh) ? (byte = part.u8()) & 15 : byte >> 4);
   const end = nibble();
-  for (let previous = -1; lengths.length <= last; ) {
+  for (let previous = -1; lengths.length <= last;) {
     const length = nibble();
     lengths.push(length);
     if (length !== previous) previous = length;
@@ -82,8 +90,9 @@ function readLengths(part, alphabet) {
 }
 
 /**
- * What makes a DEFLATE stream of a segment: the header of a last block, for literals with words of these lengths, in whole
- * bytes. Its code for lengths has 1 bit for 0, 4 for 1, 5 for 2 to 15; so surplus lengths of 0 fill it up bit by bit.
+ * What makes a DEFLATE stream of a segment: the header of a last block, for literals with words of these lengths, in
+ * whole bytes. Its code for lengths has 1 bit for 0, 4 for 1, 5 for 2 to 15; so surplus lengths of 0 fill it up bit by
+ * bit.
  * @param {number[]} lengths
  */
 function blockHeader(lengths) {

@@ -32,29 +32,35 @@ export class Wire {
     this.stored = stored;
   }
 
-  /** The fields of a message, `depth` others being around it. @param {number} from @param {number} to @param {number} depth */
+  /**
+   * The fields of a message, `depth` others being around it.
+   * @param {number} from @param {number} to @param {number} depth
+   */
   message(from, to, depth) {
     need(++this.#messages <= 2 ** 15 + 4 * this.stored && depth <= 100, "the graph holds too many messages");
-    const fields = this.fields(from, to);
-    need((this.#fields += fields.length) <= 2 ** 19 + 16 * this.stored, "the graph holds too many fields");
-    return fields;
+    return this.fields(from, to, 1);
   }
 
-  /** @param {number} at @param {number} end */
-  fields(at, end) {
+  /** @param {number} at @param {number} end @param {number} each what it counts: 0, where it has been counted */
+  fields(at, end, each) {
     /** @type {Field[]} */ const found = [];
     while (at < end) {
-      const [tag, size] = this.#varint(at, end, 2 ** 32 - 1), wire = tag & 7;
+      const [tag, size] = this.#varint(at, end, 2 ** 32 - 1);
+      const wire = tag & 7;
       const [value, after] = wire === 0 || wire === 2 ? this.#varint(size, end, 2 ** 64) : [0, size];
       const to = after + [0, 8, value, NaN, NaN, 4, NaN, NaN][wire]; // groups are none of ONNX
       need(tag > 7 && to <= end, "the graph is no ONNX model");
+      need((this.#fields += each) <= 2 ** 19 + 16 * this.stored, "the graph holds too many fields");
       found.push({ number: tag >>> 3, wire, start: at, size, from: wire === 0 ? size : after, to });
       at = to;
     }
     return found;
   }
 
-  /** A varint, and where it ends. @param {number} at @param {number} end @param {number} most @returns {[number, number]} */
+  /**
+   * A varint, and where it ends.
+   * @param {number} at @param {number} end @param {number} most @returns {[number, number]}
+   */
   #varint(at, end, most) {
     for (let value = 0, place = 0; place < 10 && at < end; place++) {
       value += (this.graph[at] & 127) * 128 ** place;
@@ -69,11 +75,14 @@ export class Wire {
     return field ? String.fromCharCode(...this.graph.subarray(field.from, Math.min(field.to, field.from + TEXT))) : "";
   }
 
-  /** The integers of a field, packed or not. @param {Field[]} fields @param {number} number */
-  integers(fields, number) {
+  /**
+   * The integers of a repeated field, packed or not; of more than `most`, one more.
+   * @param {Field[]} fields @param {number} number @param {number} most
+   */
+  integers(fields, number, most) {
     const values = [];
     for (const { from, to } of fields.filter((each) => each.number === number && each.wire % 2 === 0)) {
-      for (let at = from, value = 0n, shift = 0n; at < to; at++) {
+      for (let at = from, value = 0n, shift = 0n; at < to && values.length <= most; at++) {
         value |= BigInt(this.graph[at] & 127) << shift;
         shift += 7n;
         if (this.graph[at] > 127) continue;
@@ -82,6 +91,15 @@ export class Wire {
       }
     }
     return values;
+  }
+
+  /**
+   * The last value of a field that `isKnown`, as an int32.
+   * @param {Field[]} fields @param {number} number @param {(value: number) => boolean} isKnown
+   */
+  int32(fields, number, isKnown = () => true) {
+    const known = fields.filter((each) => each.number === number && each.wire === 0);
+    return known.map((each) => Number(BigInt.asIntN(32, this.integers([each], number, 1)[0]))).findLast(isKnown);
   }
 }
 

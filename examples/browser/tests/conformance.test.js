@@ -21,7 +21,8 @@ for (const [name, tensors] of Object.entries(expected)) {
     const file = await open(bytes(`valid/${name}.dcz`));
     assert.deepEqual(new Set(file.tensors.map((entry) => entry.name)), new Set(Object.keys(tensors)));
     for (const [tensor, { dtype, dims, sha256 }] of Object.entries(tensors)) {
-      const data = await file.tensor(tensor), entry = file.tensors.find((each) => each.name === tensor);
+      const data = await file.tensor(tensor);
+      const entry = file.tensors.find((each) => each.name === tensor);
       assert.deepEqual([entry?.dtype, entry?.dims], [dtype, dims]);
       assert.equal(createHash("sha256").update(data).digest("hex"), sha256, tensor);
     }

@@ -1,6 +1,6 @@
 /**
- * Damage to a real file: of its bits, and of those of a record whose CRC-32 a forger has mended. No tensor comes out wrong.
- * DCZ_FILE is the file, DCZ_FLIPS how many bits of it are flipped.
+ * Damage to a real file: of its bits, and of those of a record whose CRC-32 a forger has mended. No tensor comes out
+ * wrong. DCZ_FILE is the file, DCZ_FLIPS how many bits of it are flipped.
  */
 
 import assert from "node:assert/strict";
@@ -35,9 +35,13 @@ async function outcome(attempt) {
 }
 
 test(`${FLIPS} flipped bits are all refused, where they are`, async () => {
-  const draw = drawn(1), data = sound.slice(), { graph, tensors } = await open(sound);
+  const draw = drawn(1);
+  const data = sound.slice();
+  const { graph, tensors } = await open(sound);
   for (let flip = 0; flip < FLIPS; flip++) {
-    const bit = draw(8 * data.length), at = bit >> 3, entry = tensors.findLast((each) => each.offset <= at && each.length);
+    const bit = draw(8 * data.length);
+    const at = bit >> 3;
+    const entry = tensors.findLast((each) => each.offset <= at && each.length);
     data[at] ^= 1 << (bit & 7);
     const reason = await outcome(async () => {
       const file = await open(data);
@@ -51,10 +55,13 @@ test(`${FLIPS} flipped bits are all refused, where they are`, async () => {
 });
 
 test(`${FLIPS} flipped bits in records with mended checksums are refused, or change nothing`, async () => {
-  const draw = drawn(2), { tensors } = await open(sound);
-  const filled = tensors.filter((entry) => entry.length), reasons = new Set();
+  const draw = drawn(2);
+  const { tensors } = await open(sound);
+  const filled = tensors.filter((entry) => entry.length);
+  const reasons = new Set();
   for (let flip = 0; flip < FLIPS; flip++) {
-    const entry = filled[draw(filled.length)], record = sound.slice(entry.offset, entry.offset + entry.length);
+    const entry = filled[draw(filled.length)];
+    const record = sound.slice(entry.offset, entry.offset + entry.length);
     const bit = draw(2) ? draw(8 * record.length) : draw(8 * Math.min(record.length, 64)); // half of them in the fields
     record[bit >> 3] ^= 1 << (bit & 7);
     const found = await outcome(() => decodeRecord(record, { ...entry, recordCrc: crc32(record) }));
@@ -68,7 +75,11 @@ test("every cut is refused, and every byte too many", async () => {
   const draw = drawn(3);
   for (let cut = 0; cut < 50; cut++) {
     const size = draw(sound.length);
-    assert.equal(await outcome(() => load(sound.subarray(0, size))), size < 8 ? "not-dcz" : "truncated", `cut at ${size}`);
+    assert.equal(
+      await outcome(() => load(sound.subarray(0, size))),
+      size < 8 ? "not-dcz" : "truncated",
+      `cut at ${size}`,
+    );
   }
   const longer = new Uint8Array(sound.length + 1);
   longer.set(sound);

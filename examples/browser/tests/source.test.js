@@ -1,4 +1,4 @@
-/** Files on servers: what is fetched, what happens where a connection breaks, and what is said where a server is wrong. */
+/** Files on servers: what is fetched, what happens where a connection breaks, what is said where a server is wrong. */
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -7,9 +7,14 @@ import { load, open } from "../src/dcz.js";
 import { serve } from "../server.js";
 
 const VALID = new URL("../../../spec/vectors/valid/", import.meta.url);
-const FILE = process.env.DCZ_FILE ? new URL(`file://${process.env.DCZ_FILE}`) : new URL("huffman-two-segments.dcz", VALID);
+const FILE = process.env.DCZ_FILE
+  ? new URL(`file://${process.env.DCZ_FILE}`)
+  : new URL("huffman-two-segments.dcz", VALID);
 const NAME = FILE.pathname.split("/").pop() ?? "";
-const sound = new Uint8Array(readFileSync(FILE)), model = await load(sound), HEAD = 16384, QUICK = { wait: 1 };
+const sound = new Uint8Array(readFileSync(FILE));
+const model = await load(sound);
+const HEAD = 16384;
+const QUICK = { wait: 1 };
 const LARGE = { skip: sound.length > 350_000 ? false : "DCZ_FILE names no file of 350 kB" };
 /** @type {{close: () => unknown}[]} */ const servers = [];
 after(() => servers.map((server) => server.close()));
@@ -22,15 +27,24 @@ async function serving(faults) {
 }
 
 test("a model comes by two requests, and its directory by one of some kilobytes", async () => {
-  const { file, requests } = await serving(), opened = await open(file);
-  assert.deepEqual(requests.map((each) => each.range), [`bytes=0-${HEAD - 1}`]);
+  const { file, requests } = await serving();
+  const opened = await open(file);
+  assert.deepEqual(
+    requests.map((each) => each.range),
+    [`bytes=0-${HEAD - 1}`],
+  );
   assert.ok(opened.isResumable && opened.size === sound.length);
   assert.deepEqual(await opened.onnx(), model);
-  assert.deepEqual(requests.map((each) => each.range), [`bytes=0-${HEAD - 1}`, ...(sound.length > HEAD ? [`bytes=${HEAD}-`] : [])]);
+  assert.deepEqual(
+    requests.map((each) => each.range),
+    [`bytes=0-${HEAD - 1}`, ...(sound.length > HEAD ? [`bytes=${HEAD}-`] : [])],
+  );
 });
 
 test("one tensor comes by its own bytes", async () => {
-  const { file, requests } = await serving(), opened = await open(file), entry = opened.tensors[opened.tensors.length - 1];
+  const { file, requests } = await serving();
+  const opened = await open(file);
+  const entry = opened.tensors[opened.tensors.length - 1];
   const data = await opened.tensor(entry.name);
   assert.equal(data.length, entry.bytes);
   assert.equal(requests[1].range, `bytes=${entry.offset}-${entry.offset + entry.length - 1}`);
@@ -45,7 +59,10 @@ test("a broken connection goes on at a record, and no checked record comes again
   const starts = requests.map((each) => Number(each.range?.match(/\d+/)?.[0]));
   const parts = new Set([0, HEAD, opened.graph.offset, ...opened.tensors.map((entry) => entry.offset)]);
   for (const start of starts) assert.ok(parts.has(start), `${start} is no boundary`);
-  assert.deepEqual(starts, starts.toSorted((one, other) => one - other));
+  assert.deepEqual(
+    starts,
+    starts.toSorted((one, other) => one - other),
+  );
   assert.equal(requests.length, 7);
   assert.equal(told.pop(), sound.length);
 });
@@ -63,13 +80,20 @@ test("what a failed download has done is kept for the next call", LARGE, async (
 });
 
 test("a server without ranges sends one stream, which is said; broken, it comes anew", async () => {
-  const whole = await serving({ noRanges: true }), opened = await open(whole.file);
+  const whole = await serving({ noRanges: true });
+  const opened = await open(whole.file);
   assert.equal(opened.isResumable, false);
   assert.deepEqual(await opened.onnx(), model);
-  assert.deepEqual(whole.requests.map((each) => each.status), [200]);
+  assert.deepEqual(
+    whole.requests.map((each) => each.status),
+    [200],
+  );
   const broken = await serving({ noRanges: true, drop: [sound.length / 2] });
   assert.deepEqual(await load(broken.file, QUICK), model);
-  assert.deepEqual(broken.requests.map((each) => each.status), [200, 200]);
+  assert.deepEqual(
+    broken.requests.map((each) => each.status),
+    [200, 200],
+  );
 });
 
 test("a length that nobody tells is found at the end", async () => {
@@ -82,8 +106,14 @@ test("a length that nobody tells is found at the end", async () => {
 test("a file that changes is an error, at once and after a break", async () => {
   const changed = { reason: "changed", message: /another version/ };
   await assert.rejects(load((await serving({ versions: ["one", "two"] })).file), changed);
-  await assert.rejects(load((await serving({ versions: ["one", "one", "two"], drop: [Infinity, 9] })).file, QUICK), changed);
-  await assert.rejects(load((await serving({ versions: ["one", "two"], noRanges: true, drop: [9] })).file, QUICK), changed);
+  await assert.rejects(
+    load((await serving({ versions: ["one", "one", "two"], drop: [Infinity, 9] })).file, QUICK),
+    changed,
+  );
+  await assert.rejects(
+    load((await serving({ versions: ["one", "two"], noRanges: true, drop: [9] })).file, QUICK),
+    changed,
+  );
 });
 
 test("a wrong length is an error", async () => {
@@ -106,7 +136,8 @@ test("what a server refuses is an error, and what it may do later is tried again
 });
 
 test("a download can be stopped", async () => {
-  const { file } = await serving(), control = new AbortController();
+  const { file } = await serving();
+  const control = new AbortController();
   control.abort();
   await assert.rejects(load(file, { signal: control.signal }), { name: "AbortError" });
 });
