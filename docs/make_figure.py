@@ -65,7 +65,7 @@ def figure(known: dict) -> str:
             result, top = network["results"].get(way, {"bytes": None}), TOP + ROW * number
             parts += _cell(left, top, result, network["results"]["original"]["bytes"], row.startswith("dcz"))
     below = (
-        "By `make compare`. Bars: the file's share of the original's bytes. Beside them: how far answers stay the same."
+        "By make compare. Bars: the file's share of the original's bytes. Beside them: how far answers stay the same."
     )
     parts.append(_text(MARGIN, height - 12, below, "quiet"))
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from rich.table import Table
+from rich.console import Group
 
 from ..evaluation.metrics import distance
 from ..evaluation.verify import Verification
@@ -23,7 +23,8 @@ def sensitivity(result: "Sensitivity") -> None:
     screen = console()
     first = result.rows[0]
     heads = [*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)]
-    columns = [Column("tensor", right=False, is_name=True), Column("weights", priority=1), *map(Column, heads)]
+    columns = [Column("tensor", right=False, is_name=True), Column("weights", priority=3)]
+    columns += [*_trials(heads[: len(first.by_bits)]), *_trials(heads[len(first.by_bits) :])]
     columns.append(Column(f"bits of {result.rate:g}"))
     cells = []
     for row in sorted(result.rows, key=_largest_change, reverse=True):
@@ -31,6 +32,11 @@ def sensitivity(result: "Sensitivity") -> None:
         cells.append([row.name, f"{row.elements:,}", *changes, f"{row.bits_suggested:.1f}"])
     title = f"nats that the answers move, each tensor alone ({counted(result.samples, 'sample')})"
     screen.print(table(columns, cells, screen.width, title))
+
+
+def _trials(heads: list[str]) -> list[Column]:
+    """Columns of what was tried, of which those between the first and the last give way where there is little room."""
+    return [Column(head, priority=0 if number in (0, len(heads) - 1) else 2) for number, head in enumerate(heads)]
 
 
 def _largest_change(row: "TensorSensitivity") -> float:
@@ -72,7 +78,7 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
         screen.print(f"output {safe(output.output)}: {_difference(output, 'drawn' if result.drawn else '')}")
 
 
-def _tensor_differences(rows: "list[TensorDifference]", width: int, show_all: bool) -> Table:
+def _tensor_differences(rows: "list[TensorDifference]", width: int, show_all: bool) -> Group:
     """Signal to error of each tensor, those that come off worst first."""
     shown = rows if show_all or len(rows) <= WORST + 1 else rows[:WORST]
     columns = (Column("all weights"), Column("typical ones"), Column("worst row"), Column("tensor", False, 0, True))

@@ -149,9 +149,11 @@ def outcomes(rows: list[Outcome], quiet: bool = False, done_to: str = "compresse
     for row in rows:
         sizes = ("", "") if row.error else (f"{row.before:,}", f"{row.after:,}")
         status = str(row.output) if row.error is None else f"failed: {message(row.error)}"
-        cells.append((row.model, *sizes, f"{row.ratio:.2f}" if row.ratio else "", status))
+        ratio = row.ratio if row.ratio is None or row.ratio >= 1 else 1 / row.ratio
+        cells.append((row.model, *sizes, f"{ratio:.2f}" if ratio else "", status))
     if not quiet:
-        screen.print(table(COLUMNS, cells, screen.width))
+        columns = [*COLUMNS[:3], Column("times"), COLUMNS[4]] if done_to == "decoded" else COLUMNS
+        screen.print(table(columns, cells, screen.width))
     done = [row for row in rows if row.error is None]
     before, after = sum(row.before or 0 for row in done), sum(row.after or 0 for row in done)
     change = f": {before:,} bytes before, {after:,} after, {times(before, after)}" if done else ""

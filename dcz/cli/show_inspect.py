@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, Group
 
 from ..reading import remake
 from ..reading.energy import DRAM, SRAM, Energy
@@ -103,7 +102,7 @@ def _figures(rows: Sequence[TensorReport], file_bytes: int) -> list[str]:
     ]
 
 
-def _tensors(report: Report, width: int, show_all: bool) -> Table:
+def _tensors(report: Report, width: int, show_all: bool) -> Group:
     """The largest tensors, the others in one line, the rest of the file, and the total."""
     rows = sorted(report.rows, key=_bytes, reverse=True)
     shown, others = (rows, []) if show_all or len(rows) <= LARGEST + 1 else (rows[:LARGEST], rows[LARGEST:])
@@ -119,7 +118,7 @@ def _tensors(report: Report, width: int, show_all: bool) -> Table:
     return table([NAME, *FIGURES], cells, width, totals=1)
 
 
-def _tree(report: Report, width: int, show_all: bool) -> Table:
+def _tree(report: Report, width: int, show_all: bool) -> Group:
     """The tensors in a tree by the prefixes of their names, in each branch the largest first."""
     cells: list[list[str]] = []
 
@@ -142,7 +141,7 @@ def _tree(report: Report, width: int, show_all: bool) -> Table:
     return table([NAME, *FIGURES], cells, width)
 
 
-def _purposes(report: Report, width: int) -> Table:
+def _purposes(report: Report, width: int) -> Group:
     """What the bytes of a file serve."""
     parts = report.total.parts
     rows = [(purpose, parts[purpose]) for purpose in PURPOSES]

@@ -6,7 +6,7 @@ Huffman coding, as in the file (Han, Mao and Dally, "Deep Compression", ICLR 201
 
 from collections.abc import Callable
 
-from rich.table import Table
+from rich.console import Group
 
 from ..reading.inspect import Report, TensorReport
 from .terminal import Column, table
@@ -26,7 +26,7 @@ COLUMNS: list[tuple[Column, Callable[[TensorReport], str]]] = [
 ]
 
 
-def layers(report: Report, width: int) -> Table:
+def layers(report: Report, width: int) -> Group:
     """Weights, bits and rates by tensor. Columns that there is no room for are left out; --json has them all."""
     total = report.total
     totals = {
@@ -42,7 +42,7 @@ def layers(report: Report, width: int) -> Table:
     return table([name, *(column for column, _ in COLUMNS)], cells, width, "by tensor", totals=1 if cells else 0)
 
 
-def stages(report: Report, width: int) -> Table:
+def stages(report: Report, width: int) -> Group:
     """Bytes and ratio by stage."""
     total = report.total
     figures = ("original", total.original), ("pruned", total.prune), ("P+Q", total.share), ("P+Q+H", total.huffman)

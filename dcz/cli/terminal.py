@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -73,8 +73,9 @@ class Column:
 
 def table(
     columns: Sequence[Column], rows: Sequence[Sequence[object]], width: int, title: str = "", totals: int = 0
-) -> Table:
-    """A table in at most `width` columns, if those of priority 0 leave any room; its last `totals` rows are bold."""
+) -> Group:
+    """A table in at most `width` columns, if those of priority 0 leave any room, under a title; its last `totals` rows
+    are bold."""
     cells = [[safe(cell) for cell in row] for row in rows]
     widths = [
         max([cell_len(column.head), *(cell_len(row[number]) for row in cells)]) for number, column in enumerate(columns)
@@ -82,28 +83,33 @@ def table(
     shown = _shown(columns, widths, width)
     names = [number for number in shown if columns[number].is_name]
     rest = width - sum(widths[number] for number in shown if number not in names) - GAP * (len(shown) - 1)
-    grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for number in shown:
-        grid.add_column(columns[number].head, justify="right" if columns[number].right else "left", no_wrap=True)
+        least = None if number in names else widths[number]  # figures are never cut
+        justify: JustifyMethod = "right" if columns[number].right else "left"
+        grid.add_column(columns[number].head, justify=justify, no_wrap=True, min_width=least)
         if number in names:  # the last of several gets what the others leave
             widths[number] = min(widths[number], max(MIN_NAME, rest // len(names)))
             rest, names = rest - widths[number], [name for name in names if name != number]
     for number, row in enumerate(cells):
         style = "bold" if number >= len(cells) - totals else ""
         grid.add_row(*(Text(shorten(row[each], widths[each])) for each in shown), style=style)
-    return grid
+    return Group(*([Text(title)] if title else []), grid)
 
 
 def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:
     """The columns that there is room for beside a good part of the names, by number."""
     shown = list(range(len(columns)))
 
-    def needed() -> int:
-        cells = (min(widths[n], GOOD_NAME) if columns[n].is_name else widths[n] for n in shown)
+    def needed(name: int) -> int:
+        cells = (min(widths[n], name) if columns[n].is_name else widths[n] for n in shown)
         return sum(cells) + GAP * (len(shown) - 1)
 
-    while needed() > width and any(columns[number].priority for number in shown):
+    while needed(GOOD_NAME) > width and any(columns[number].priority for number in shown):
         shown.remove(max(shown, key=lambda number: (columns[number].priority, number)))
+    figures = [number for number in shown if not columns[number].is_name]
+    while needed(MIN_NAME) > width and len(figures) > 2:  # rather none of a column than a part of each number
+        shown.remove(figures.pop(-2))
     return shown
 
 

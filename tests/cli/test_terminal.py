@@ -205,10 +205,20 @@ def test_columns_give_way_by_their_priority_and_names_before_figures():
     rows = [["n" * 60, "1" * 30, "2" * 30]]
     for width, heads in ((120, ["name", "a", "b"]), (80, ["name", "b"]), (44, ["name", "b"])):
         table = terminal.table(columns, rows, width)
-        assert [column.header for column in table.columns] == heads
+        assert [column.header for column in table.renderables[-1].columns] == heads
         screen = Console(width=width, file=io.StringIO())
         screen.print(table)
         assert "2" * 30 in screen.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_figure_is_cut_however_narrow_it_is(width):
+    """As those of `dcz sensitivity` were, of which each column has its heading alone to give way."""
+    columns = [terminal.Column("name", False, is_name=True), *(terminal.Column(f"{n} bits") for n in range(8))]
+    screen = Console(width=width, file=io.StringIO())
+    screen.print(terminal.table(columns, [["n" * 60, *["0.00012"] * 8]], width, "a title " * 9))
+    out = screen.file.getvalue()
+    assert out.count("0.00012") >= width // 16 and out.count("0.0") == out.count("0.00012") and "…" not in out
 
 
 # -- progress ----------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def sentence(budget: Budget) -> str:
     if budget.figure is None:
         return f"{printable(budget.note) or 'not measured'}; limit {limit(budget)}"
     if budget.holds:
-        return f"{figure(budget)}{note}, limit {limit(budget)}"
+        return f"{figure(budget)}{note}, limit {limit(budget)}{' to warn at' if budget.level == WARN else ''}"
     side = "over" if budget.name.startswith("max-") else "under"
     distance = abs(budget.figure - budget.limit)
     far = f"{write(distance, budget.unit)} {side}" if budget.unit != RATIO else side
