@@ -56,7 +56,7 @@ def test_it_says_what_came_of_it(run):
 
 
 def test_of_a_file_made_without_training_nothing_of_the_training_is_said():
-    from dcz.cli.retrain import _text
+    from dcz.cli.retrain_told import text as _text
     from dcz.train import Retrained
 
     made = Retrained(
