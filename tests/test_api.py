@@ -16,6 +16,7 @@ import pytest
 
 import dcz
 from dcz.display import progress as display
+from dcz.display import work as work_line
 from dcz.errors import FileAccess, InvalidArgument
 from dcz.evaluation.given import as_samples
 from tests import models
@@ -321,7 +322,7 @@ def test_progress_is_none_a_function_or_a_bar(name, monkeypatch, capsys):
     seen = []
     work(progress=lambda *state: seen.append(state))[name]()
     assert seen and all(0 <= done <= total for _, done, total in seen) and seen[-1][1] == seen[-1][2]
-    monkeypatch.setattr(display, "SECONDS", 0)
+    monkeypatch.setattr(work_line, "EVERY", 0.0)
     work(progress=True)[name]()
     assert re.search(r"^\w+ing \d+ %  ", capsys.readouterr().err, flags=re.M)
     with pytest.raises(InvalidArgument, match="progress is True, False or a function"):
@@ -343,6 +344,6 @@ def test_in_a_terminal_progress_is_a_bar_in_which_names_are_harmless(monkeypatch
 
 @TRAINS
 def test_training_shows_a_bar_too(monkeypatch, capsys):
-    monkeypatch.setattr(display, "SECONDS", 0)
+    monkeypatch.setattr(work_line, "EVERY", 0.0)
     dcz.retrain("net.onnx", "a.dcz", X, labels=Y, bits=3, share_epochs=1, progress=True)
     assert re.search(r"^training \d+ %  share 0/1", capsys.readouterr().err, flags=re.M)

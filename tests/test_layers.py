@@ -51,7 +51,7 @@ HOMES = {
     "PIL": "evaluation.image_folder",
     "tokenizers": "evaluation.text_samples",
     "click": "cli",
-    "rich": "cli display.progress",
+    "rich": "cli display",
 }  # fmt: skip
 HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
 # These print with rich or look into arrays, and are themselves imported only by commands at work.

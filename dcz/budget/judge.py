@@ -160,7 +160,7 @@ def check(
     other, old = (None if place is None else os.fspath(place) for place in (against, baseline))
     entry = Budgeted(os.fspath(path), asked, old, other, data, labels)
     check_complete(entry)
-    with shown(progress, "evaluating", "samples") as report:
+    with shown(progress, "evaluating") as report:
         return judge(os.fspath(path), entry, None, threads, report)
 
 

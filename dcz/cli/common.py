@@ -10,9 +10,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..arguments import as_percent, parse_share
+from ..display import work
 from ..errors import InvalidArgument
 from ..text import printable, size
-from . import work
 
 __all__ = [
     "FILE", "SHARE", "FilePath", "OptionWithAliases", "Share", "add_verbosity", "as_json", "check_minimum",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from ..display.work import Work, say, shown
 from ..text import counted, size
 from .common import is_quiet, is_verbose, print_json, warn
 from .several import tell_of_failure
-from .work import Work, say, shown
 
 if TYPE_CHECKING:
     from ..compression.target_size import SizeTrial

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..display.work import Work, say, shown
 from .common import (
     as_json,
     beside,
@@ -24,7 +25,6 @@ from .common import (
 from .sections import sectioned
 from .several import PACKED, is_many, output_dir_option, recursive_option, tell_of_failure
 from .streams import FILE_OR_STREAM
-from .work import Work, say, shown
 
 SECTIONS = {
     "Result": ("output", "form", "strict", "output_dir", "recursive", "force"),

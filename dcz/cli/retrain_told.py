@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display.work import Work, say, shown
 from .common import is_quiet, is_verbose, printable, size
-from .work import Work, say, shown
 
 if TYPE_CHECKING:
     from ..train import Progress, Recipe, Retrained

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display.work import say
 from .common import is_verbose, printable
-from .work import say
 
 if TYPE_CHECKING:
     from ..files.several import Outcome

@@ -1,12 +1,10 @@
-"""The terminal: a console that prints names as they are, tables that fit its width, names shortened in the middle.
+"""Tables that fit the terminal, names shortened in the middle, commands to paste.
 
 Everything that a file may say of itself (names, paths, metadata) is printed as rich.text.Text, or by a console without
-markup and emoji, so that `[bold]`, `:bomb:` and escape sequences are shown and not obeyed. Names give way where there
-is not enough room; figures never do.
+markup and emoji (display.screen), so that `[bold]`, `:bomb:` and escape sequences are shown and not obeyed. Names give
+way where there is not enough room; figures never do.
 """
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,44 +13,15 @@ from rich.console import Console, Group, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ..display.encoding import is_unicode
+from ..display.screen import console, safe, shorten
 from ..shell import broken
-from ..text import printable
-from ..text import shorten as shorten_text
-from .text import encodable, is_unicode
 
-PIPE_WIDTH = 100  # columns, at most, of what goes into a file or a pipe
+__all__ = ["Column", "bar", "console", "labelled", "print_commands", "safe", "shorten", "table"]
+
 MIN_NAME = 12  # columns of a name, at least
 GOOD_NAME = 28  # columns of a name, below which other columns are left out
 GAP = 2  # columns between two of a table
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave a pipe that is closed to the command line, where it is no failure."""
-        raise BrokenPipeError
-
-
-def console(stderr: bool = False) -> Console:
-    """A console on stdout (or stderr) that interprets nothing in what it prints, as wide as there is room."""
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else pipe_width()
-    return _Console(stderr=stderr, soft_wrap=False, highlight=False, markup=False, emoji=False, width=width)
-
-
-def pipe_width() -> int:
-    """Columns of what goes into a pipe: PIPE_WIDTH, or fewer where COLUMNS asks for that."""
-    asked = os.environ.get("COLUMNS", "")
-    return min(PIPE_WIDTH, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) > 0 else PIPE_WIDTH
-
-
-def safe(text: object) -> str:
-    """A name, a path or a text from a file as it may be printed: without control characters, in stdout's encoding."""
-    return encodable(printable(str(text)))
-
-
-def shorten(text: object, width: int) -> str:
-    """`safe` text in at most `width` columns: what is too much is left out in the middle."""
-    return shorten_text(safe(text), width)
 
 
 def bar(share: float, width: int) -> str:

@@ -130,7 +130,7 @@ def evaluate(
         reference = None
         if against is not None:
             reference = stack.enter_context(open_predictor(against, samples, output, threads, max_bytes))
-        report = stack.enter_context(shown(progress, "evaluating", "samples"))
+        report = stack.enter_context(shown(progress, "evaluating"))
         return _evaluate(predictor, reference, samples, labels, batch_size, report)
 
 

@@ -31,7 +31,7 @@ def report(
     check_output(
         output, force, inputs=[each for each in (path, against, data) if each is not None and os.path.exists(each)]
     )
-    with shown(progress, "measuring", "tensors") as callback:
+    with shown(progress, "measuring") as callback:
         text = page(gather(path, against, data, threads, callback, max_bytes))
     with replacing(output) as file:
         file.write(text.encode("utf-8"))

@@ -180,7 +180,7 @@ def _shown(progress: bool | Callable[[Progress], None] | None) -> Iterator[Calla
     if callable(progress):
         yield progress
         return
-    with display.shown(progress, "training", "batches") as report:
+    with display.shown(progress, "training") as report:
 
         def on_state(state: Progress) -> None:
             batches = max(1, state.batches)

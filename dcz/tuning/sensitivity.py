@@ -139,7 +139,7 @@ def sensitivity(
     settings = [Settings(bits=n) for n in bits] + [Settings(sparsity=share, share=False) for share in sparsities]
     session = TuningSession(model, inputs, plan, thread_count(threads))
     batches = session.batches(samples)
-    with shown(progress, "measuring", "trials") as report:
+    with shown(progress, "measuring") as report:
         moved = _measure_each(session, batches, settings, report)
     curves = session.curves(batches)
     steps = allocate.steps_for_bits(curves, rate * session.weight_count)

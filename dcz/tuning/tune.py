@@ -119,7 +119,7 @@ def tune(
     _check(max_bytes, ratio, max_drop, labels)
     check_onnx(model)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
-    with shown(progress, "calibrating", "tensors") as report:
+    with shown(progress, "calibrating") as report:
         session = TuningSession(model, inputs, _check_default(as_plan(plan, options)), thread_count(threads))
         goal = _Goal(max_bytes, ratio, max_drop, labels, distill)
         return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)

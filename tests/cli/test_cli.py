@@ -39,7 +39,7 @@ def test_round_trip_with_default_names(run, model):
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(run, model, monkeypatch):
-    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
     code, out, err = run("compress", model, "--json")
     assert code == 0
     assert json.loads(out)["kind"] == "dcz"  # nothing but JSON on stdout
@@ -47,7 +47,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(run, model, monkeypatch):
 
 
 def test_the_papers_tables_have_its_columns_and_real_bytes(run, model, monkeypatch):
-    monkeypatch.setattr("dcz.cli.terminal.PIPE_WIDTH", 160)
+    monkeypatch.setattr("dcz.display.screen.PIPE_WIDTH", 160)
     assert run("compress", model, "--sparsity", "0.7", "--bits", "4")[0] == 0
     _, out, _ = run("inspect", model.with_suffix(".dcz"), "--paper")
     for word in (
@@ -564,7 +564,7 @@ def test_a_stale_data_file_is_not_listed_as_written(run, model):
 def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
     monkeypatch.chdir(model.parent)
     run("compress", "net.onnx", "--sparsity", "0.9", "--bits", "4")
-    monkeypatch.setattr("dcz.cli.terminal.PIPE_WIDTH", columns)
+    monkeypatch.setattr("dcz.display.screen.PIPE_WIDTH", columns)
     _, out, _ = run("inspect", "net.dcz", "--paper")
     tables = out.split("by tensor")[1]
     assert "..." not in tables and "8,192" in out and "10.00 %" in out

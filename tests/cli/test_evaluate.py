@@ -32,7 +32,7 @@ def _answers(x):
 
 
 def test_errors_on_labelled_samples(run, monkeypatch):
-    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
     code, out, err = run("net.onnx", "--data", "test.npz", "--labels", "y")
     assert code == 0 and "200 samples, output y of 10 classes" in out and "top 1       98.50 %, 3 errors" in out
     assert "top 5" in out and "nats" in out and "agreement" not in out

@@ -106,7 +106,7 @@ def test_one_line_of_progress_on_a_terminal(run, monkeypatch):
 
 
 def test_in_a_pipe_a_line_tells_the_phase(run, monkeypatch):
-    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
     code, _, err = run(*LEARN)
     assert code == 0 and re.search(r"retraining \d+ %.*, prune 1 of 2, loss ", err)
     assert re.search(r"retraining 100 %, share 1 of 1, loss ", err)

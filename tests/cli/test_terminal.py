@@ -16,7 +16,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import dcz
-from dcz.cli import terminal, text, work
+from dcz.cli import terminal
+from dcz.display import encoding, screen, work
 from tests import ROOT, models
 from tests.networks import perceptron
 
@@ -277,7 +278,7 @@ def test_in_a_pipe_a_line_every_ten_seconds_at_most(capsys, monkeypatch):
             shown.report("fc1.weight", second, 120)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6 and lines[0].startswith("compressing 8 %, about 2 min left")
-    assert all(len(line) <= terminal.PIPE_WIDTH for line in lines)
+    assert all(len(line) <= screen.PIPE_WIDTH for line in lines)
 
 
 @pytest.mark.parametrize("seconds, words", [
@@ -285,7 +286,7 @@ def test_in_a_pipe_a_line_every_ten_seconds_at_most(capsys, monkeypatch):
     (400_000, "5 days"),
 ])  # fmt: skip
 def test_times_for_people(seconds, words):
-    assert text.time_left(seconds) == words
+    assert encoding.time_left(seconds) == words
 
 
 # -- help and folders --------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
 
 def test_distilling_says_what_came_of_it(run, tmp_path, monkeypatch):
     pytest.importorskip("torch")
-    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--ratio", 7, "--distill", "--threads", 1)
     assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
     assert "distilling, epoch 1 of" in err
@@ -129,7 +129,7 @@ def test_every_failure_has_its_code_and_says_why(refuses, arguments, code, words
 
 
 def test_sensitivity_prints_a_table_and_writes_a_plan_that_compress_takes(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("dcz.cli.work.EVERY", 0.0)
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
     options = ["--data", "x.npz", "--bits", "2,5", "--sparsity", "80%", "--threads", 1]
     code, out, err = run("sensitivity", "net.onnx", *options, "-o", "plan.toml", "--exclude", "fc1.bias")
     assert code == 0 and "measuring" in err

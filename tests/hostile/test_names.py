@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
@@ -97,21 +98,22 @@ def test_a_terminal_obeys_no_name(command, folder):
     assert output and not obeyed(output.decode().replace("\r\n", "\n"))
 
 
-def test_the_bar_for_callers_shows_names_as_they_are(monkeypatch):
+def test_the_line_for_callers_shows_names_as_they_are(monkeypatch):
     """progress=True of the library draws by rich, which would make pictures of `:bomb:`."""
     import io
 
-    from rich import console
-
     from dcz.display import progress
 
-    screen = console.Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
-    monkeypatch.setattr(console, "Console", lambda **_: screen)
-    with progress.shown(True, "compressing") as report:
-        for name in NAMES:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in [*NAMES, "a:bomb:b [red]x[/] \\"]:
+        monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+        with progress.shown(True, "compressing") as report:
             report(name, 1, 2)
-    printed = screen.file.getvalue()
-    assert not obeyed(printed)
-    with progress.shown(True, "compressing") as report:
-        report("a:bomb:b [red]x[/] \\", 1, 2)
-    assert "a:bomb:b [red]x[/] \\" in screen.file.getvalue()
+        drawn = terminal.getvalue()
+        assert "compressing" in drawn and not obeyed(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn).replace("\r", ""))
+    assert "a:bomb:b [red]x[/] \\" in drawn

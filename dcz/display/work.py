@@ -2,8 +2,9 @@
 
 compressing ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌  48 %  about 2 min left  trial 3, 96.1 % at 812 kB  encoder/layer.3…/weight
 
-A search passes through the model several times: each time is a `pass` of the work, and how many there will be is known
-only roughly. On a terminal the line is redrawn; in a pipe a plain one is printed every ten seconds at most.
+Commands show it, and so does `progress=True`. A search passes through the model several times: each time is a `pass` of
+the work, and how many there will be is known only roughly. On a terminal, and in a notebook, the line is redrawn; in a
+pipe a plain one is printed every ten seconds at most.
 """
 
 import contextlib
@@ -12,10 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import click
-
 from ..text import printable
-from .text import is_unicode, time_left
+from .encoding import is_unicode, time_left
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -84,7 +83,7 @@ class Work:
 
     def plain(self) -> str:
         """The line for a pipe."""
-        from .terminal import pipe_width, shorten
+        from .screen import pipe_width, shorten
 
         parts = [f"{self.verb} {100 * self.done:.0f} %", self.left, self.which]
         line = ", ".join(part for part in parts if part)
@@ -95,7 +94,7 @@ class Work:
         """The line for a terminal of so many columns: the bar and the time never give way to names."""
         from rich.text import Text
 
-        from .terminal import safe, shorten
+        from .screen import safe, shorten
 
         done = self.done
         filled = round(BAR * done)
@@ -115,7 +114,16 @@ class Work:
         return line
 
 
-_said_by: list[Callable[[str], None]] = [lambda text: click.echo(text, err=True)]
+def _echo(text: str) -> None:
+    """Print a line on stderr, whatever that is now."""
+    try:
+        sys.stderr.write(f"{text}\n")
+    except UnicodeEncodeError:  # of a caller whose stderr refuses what its encoding lacks
+        sys.stderr.write(text.encode("ascii", "backslashreplace").decode() + "\n")
+    sys.stderr.flush()
+
+
+_said_by: list[Callable[[str], None]] = [_echo]
 
 
 def say(text: str) -> None:
@@ -128,7 +136,7 @@ def shown(work: Work, quiet: bool = False) -> Iterator[Work]:
     """Show `work` on stderr while it goes on, unless `quiet`: see the module."""
     if quiet:
         yield work
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:  # rich draws in notebooks too
         with _live(work):
             yield work
     else:
@@ -140,7 +148,7 @@ def shown(work: Work, quiet: bool = False) -> Iterator[Work]:
 def _live(work: Work) -> Iterator[None]:
     from rich.live import Live
 
-    from .terminal import console
+    from .screen import console
 
     screen = console(stderr=True)
     with Live(console=screen, refresh_per_second=5, transient=True, get_renderable=lambda: work.line(screen.width - 1)):
@@ -161,4 +169,4 @@ class _Lines:
         """Print one, if it is time."""
         if (now := self.work.clock()) - self.printed >= EVERY:
             self.printed = now
-            click.echo(printable(self.work.plain()), err=True)
+            _echo(printable(self.work.plain()))
