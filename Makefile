@@ -14,6 +14,11 @@
 # make bench-sentences   a small sentence transformer in five megabytes, with training and without (ten minutes, 160 MB fetched)
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
+# make fuzz    harnesses for files from anyone, FUZZ_SECONDS (60) each, by coverage where atheris can be had; what fails is
+#              written to build/fuzz/crashes
+# make crash   kills at random moments, two writers at once, disks that fill (KILLS=40: ten minutes)
+# make determinism  the same bytes whatever the threads, hash seeds, processor, BLAS, locale and DEFLATE library (five minutes)
+# make oldest  with the oldest versions of all libraries that setup.cfg allows: the same bytes, and the quick tests
 # make vectors write spec/vectors anew
 # make docs    the pages as a site in build/site, with strict links; sets itself up in .docs
 # make reference  write docs/reference anew from the help and the docstrings
@@ -34,6 +39,10 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 NNCODEC ?= .nncodec
+FUZZ ?= .fuzz
+OLDEST ?= .oldest
+FUZZ_SECONDS ?= 60
+KILLS ?= 40
 DOCS ?= .docs
 JS = examples/browser
 MODEL ?=
@@ -55,6 +64,20 @@ format: $(VENV)/.test
 
 golden: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow tests/test_golden.py
+
+.PHONY: fuzz crash determinism oldest
+fuzz: $(FUZZ)/.installed
+	$(FUZZ)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+crash: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow tests/hostile/test_faults.py
+	$(BIN)/python -m tests.hostile.crash --kills $(KILLS)
+
+determinism: $(VENV)/.test
+	$(BIN)/python -m tests.determinism
+
+oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m tests.oldest
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/01_compress_magika.py
@@ -148,6 +171,18 @@ $(NNCODEC)/.installed:
 	$(NNCODEC)/bin/python -m pip --disable-pip-version-check --quiet install nncodec==2.1.3 torch==2.13.0
 	touch $@
 
+# atheris, where there is one for this Python: the harnesses work without it too, and reach less.
+$(FUZZ)/.installed: setup.cfg
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install -e '.[fast]'
+	-$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install -e '.[fuzz]'
+	touch $@
+
+$(OLDEST)/.installed: setup.cfg tests/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip --disable-pip-version-check --quiet install $$($(PYTHON) tests/oldest.py --versions)
+	touch $@
+
 # What the site is made with: apart, as the tests do not need it.
 $(DOCS)/.installed: setup.cfg
 	$(PYTHON) -m venv $(DOCS)
@@ -164,4 +199,4 @@ $(VENV)/.reproduce: setup.cfg pyproject.toml | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NNCODEC) $(DOCS) $(JS)/node_modules $(JS)/types build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(NNCODEC) $(DOCS) $(FUZZ) $(OLDEST) $(JS)/node_modules $(JS)/types build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

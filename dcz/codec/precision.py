@@ -75,8 +75,9 @@ def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> s
         numbers = weights[block].astype(np.float64)
         patterns = decoded[block.start * itemsize : block.stop * itemsize].view(tensor.dtype.pattern)
         typical = np.abs(numbers) <= limit
-        squares += float(np.square(numbers[typical]).sum())
-        error += float(np.square(numbers[typical] - values(patterns, tensor.dtype)[typical]).sum())
+        with np.errstate(over="ignore"):  # of doubles beyond 1e154
+            squares += float(np.square(numbers[typical]).sum())
+            error += float(np.square(numbers[typical] - values(patterns, tensor.dtype)[typical]).sum())
     if error <= MAX_TYPICAL_NOISE * squares:
         return ""
     return f"{tensor.name}: a few large weights leave the others no precision; ask for a quality, or exclude it"

@@ -50,7 +50,8 @@ def kind(matrix: np.ndarray) -> str:
 def _sample(filters: np.ndarray) -> np.ndarray:
     """Some of the filters (float64), each with a greatest magnitude of 1, and none that is zero."""
     every = max(1, len(filters) // SAMPLED)
-    sample: np.ndarray = filters[::every].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        sample: np.ndarray = filters[::every].astype(np.float64)
     if not sample.size or not np.isfinite(sample).all():
         return sample[:0]
     sample = sample[np.abs(sample).max(axis=1) > 0]

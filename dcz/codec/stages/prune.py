@@ -54,12 +54,18 @@ def by_deviation(weights: arrays.Weights, multiple: float) -> np.ndarray:
 
 def standard_deviation(weights: arrays.Weights) -> float:
     """Population standard deviation of `weights` (float, flat), 0 of none; in two passes, so that nothing cancels."""
-    return math.sqrt(mean_square(weights, _mean(weights, lambda block: block)))
+    square = mean_square(weights, _mean(weights, lambda block: block))
+    if math.isfinite(square):
+        return math.sqrt(square)
+    scale = max(float(np.abs(weights[block]).max()) for block in arrays.blocks(len(weights)))
+    shares = _mean(weights, lambda block: block / scale)  # whose squares do not overflow
+    return scale * math.sqrt(_mean(weights, lambda block: (block / scale - shares) ** 2))
 
 
 def mean_square(weights: arrays.Weights, about: float = 0.0) -> float:
-    """Mean squared distance of `weights` (float, flat) from `about`, 0 of none."""
-    return _mean(weights, lambda block: (block - about) ** 2)
+    """Mean squared distance of `weights` (float, flat) from `about`, 0 of none; infinite beyond what float64 holds."""
+    with np.errstate(over="ignore"):
+        return _mean(weights, lambda block: (block - about) ** 2)
 
 
 def typical_square(weights: arrays.Weights, outliers: float = 0.005) -> float:

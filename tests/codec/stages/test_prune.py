@@ -88,3 +88,11 @@ def test_mean_square_adds_one_weight_after_another():
     for weight in weights.tolist():
         total += weight * weight
     assert prune.mean_square(weights) == total / 1000 != math.fsum(weights.astype(np.float64) ** 2) / 1000
+
+
+def test_weights_beyond_what_squares_hold_are_pruned_by_their_deviation():
+    """Squares of doubles overflow from 1e154 on: then an infinite threshold pruned them all."""
+    weights = np.array([-3.0, -1, 0.25, 0.5, 1, 2], np.float64)
+    for scale in (1.0, 1e200, 1e300):
+        assert prune.standard_deviation(weights * scale) == pytest.approx(scale * weights.std())
+        assert prune.by_deviation(weights * scale, 0.5).tolist() == [True, True, False, False, True, True]

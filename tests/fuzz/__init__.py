@@ -1,0 +1,1 @@
+"""Files from anyone, made by the million: harnesses for coverage-guided fuzzing, `make fuzz`."""
