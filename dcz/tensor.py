@@ -67,11 +67,11 @@ def values(patterns: np.ndarray, dtype: Dtype) -> np.ndarray:
     A view of `patterns` for float64 and float32.
     """
     if dtype.name == "float64":
-        return patterns.view(np.float64)
+        return patterns.view("<f8")
     if dtype.name == "float32":
-        return patterns.view(np.float32)
+        return patterns.view("<f4")
     if dtype.name == "float16":
-        return patterns.view(np.float16).astype(np.float32)
+        return patterns.view("<f2").astype(np.float32)
     return (patterns.astype(np.uint32) << 16).view(np.float32)
 
 

@@ -88,7 +88,7 @@ def integers() -> onnx.ModelProto:
     """Tensors that stay exact: of whole numbers, of half bytes, of floats in typed fields, of text."""
     return models.bag(
         models.tensor("ids", np.arange(4000) // 7),
-        helper.make_tensor("nibbles", TensorProto.INT4, [60, 50], [-8, 7, 0, 1, 1] * 600),
+        models.nibbles("nibbles", [60, 50], [-8, 7, 0, 1, 1] * 600),
         models.typed("doubles", models.normal(40, 50, dtype=np.float64)),
         helper.make_tensor("words", TensorProto.STRING, [2], [b"a", b"b"]),
     )

@@ -7,6 +7,7 @@ entries("net.dcz")                   -> what the directory says of each record
 
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,13 @@ def typed(name: str, array: np.ndarray) -> TensorProto:
         values = values.view(np.uint16)  # float16 and bfloat16 lie bit for bit in int32_data
     found = TensorProto(name=name, data_type=raw.data_type, dims=raw.dims)
     getattr(found, helper.tensor_dtype_to_field(raw.data_type)).extend(values.tolist())
+    return found
+
+
+def nibbles(name: str, shape: Sequence[int], values: Sequence[int]) -> TensorProto:
+    """A tensor of INT4, the same bytes by all versions of onnx: older ones write numbers below zero."""
+    found = helper.make_tensor(name, TensorProto.INT4, shape, values)
+    found.int32_data[:] = [each & 0xFF for each in found.int32_data]
     return found
 
 
@@ -299,7 +307,7 @@ def everything() -> ModelProto:
         typed("ids", np.arange(-300, 300, dtype=np.int64)),
         tensor("nothing", np.zeros((0, 7), np.float32)),
         helper.make_tensor("words", TensorProto.STRING, [2], [b"null \0 byte", "ümlaut".encode()]),
-        helper.make_tensor("nibbles", TensorProto.INT4, [3, 5], [-8, 7, 0] * 5),
+        nibbles("nibbles", [3, 5], [-8, 7, 0] * 5),
         helper.make_tensor("eighths", TensorProto.FLOAT8E4M3FN, [4], [0.5, 1, 2, -0.25]),
     ]
     initializers[1].doc_string = "a table"

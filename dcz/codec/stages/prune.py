@@ -112,7 +112,7 @@ def _mean(weights: arrays.Weights, term: Callable[[np.ndarray], np.ndarray]) -> 
 def _magnitude_bits(weights: np.ndarray) -> np.ndarray:
     """Unsigned integers in the order of the magnitudes: IEEE bits without their sign."""
     bits = weights.dtype.itemsize * 8
-    unsigned = np.dtype(f"u{weights.dtype.itemsize}")
+    unsigned = np.dtype(f"u{weights.dtype.itemsize}").newbyteorder(weights.dtype.byteorder)
     magnitudes: np.ndarray = weights.view(unsigned) & unsigned.type((1 << (bits - 1)) - 1)
     return magnitudes
 
