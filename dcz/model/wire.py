@@ -28,9 +28,12 @@ class Counts(NamedTuple):
 
 
 def is_within_bounds(graph: bytes, stored: int) -> bool:
-    """Whether a graph that takes `stored` bytes in its file may be parsed. What is no message is for the parser."""
+    """Whether a graph that takes `stored` bytes in its file may be parsed. What is no message is for the parser.
+
+    Small graphs are counted too: not every protobuf has a limit of its own on how deep messages lie in one another.
+    """
     most = [floor + factor * stored for floor, factor in (MAX_MESSAGES, MAX_FIELDS)]
-    return len(graph) <= _SMALL or all(map(int.__le__, count(graph, *most), most))
+    return all(map(int.__le__, count(graph, *most), most))
 
 
 def least_stored(graph: bytes) -> int:
