@@ -14,15 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 ALSO = ("isal", "pillow", "tokenizers", "pytest", "pytest-xdist[psutil]")  # of the extras
 PROTOBUF = "protobuf==3.20.2"  # the least that the oldest onnx takes
-QUICK = [
-    "tests/codec",
-    "tests/format",
-    "tests/model",
-    "tests/spec",
-    "tests/reading",
-    "tests/cli/test_cli.py",
-    "tests/test_api.py",
-]
+# What takes no onnxruntime: the tests' models are of an ONNX that its oldest does not know.
+QUICK = ["tests/format", "tests/spec", "tests/reading", "tests/fuzz", "tests/test_plan.py"]
 
 
 def versions() -> list[str]:

@@ -35,8 +35,8 @@ def opened(source: Source) -> tuple[BinaryIO, bool]:
         try:
             return cast(BinaryIO, open(source, "rb", buffering=0)), True  # a buffer would read more
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or error
-            raise FileAccess(f"{label(source)}: cannot be opened: {reason}") from error
+            told = getattr(error, "strerror", None) or error
+            raise FileAccess(f"{label(source)}: cannot be opened: {told}") from error
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source), True
     if not _is_binary_file(source):

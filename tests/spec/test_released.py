@@ -1,4 +1,4 @@
-"""Files that each released version has written, which all later ones decode: spec/vectors/released/VERSION/.
+"""Files that each released version has written, which all later ones decode: spec/released/VERSION/.
 
     python -m tests.spec.test_released        writes those of the present version, once, when it is released
 
@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import dcz
-from tests.conformance import VECTORS, by_dcz, by_dcz_slowly, by_decoder
+from tests.conformance import SPEC, by_dcz, by_dcz_slowly, by_decoder
 
-RELEASED = VECTORS / "released"
+RELEASED = SPEC / "released"
 MOST = 20_000  # bytes of a file, and
 FILES = sorted(RELEASED.glob("*/*.dcz"))
 RECORDED = {folder.name: json.loads((folder / "recorded.json").read_text()) for folder in RELEASED.glob("*/")}
