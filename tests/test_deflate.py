@@ -1,5 +1,7 @@
 """Whether data is worth deflating whole: the estimate from probes, and the truth."""
 
+import zlib
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,14 @@ def test_it_deflates_below_more_than_its_length_and_not_below_that():
     size = len(deflate(data))
     assert deflate_below(data, size + 1) == deflate(data)
     assert deflate_below(data, size) is None and deflate_below(data, 10) is None
+
+
+def test_the_engine_says_what_is_left_behind_a_stream(monkeypatch):
+    """isal before 1.9 did not; then zlib takes its place."""
+    from types import SimpleNamespace
+
+    from dcz.deflate import inflate_engine, says_what_is_left
+
+    assert says_what_is_left(zlib) and says_what_is_left(inflate_engine)
+    silent = SimpleNamespace(decompress=lambda *_: b"", unused_data=b"")
+    assert not says_what_is_left(SimpleNamespace(decompressobj=lambda _: silent))
