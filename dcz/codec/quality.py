@@ -27,7 +27,7 @@ FULL_SIZE, PER_HALVING, MAX_SMALL = 1 << 20, 1.5, 12.0
 DEPTHWISE, DEPTHWISE_SHARE = 6.0, 0.2
 # The same where the means of the inputs of KNOWN_SHARE of the weights or more are known: errors of a row are made to
 # cancel (stages.balance), which is worth 4 to 9 dB at the outputs of MobileNetV1, PP-LCNet and PicoDet.
-DEPTHWISE_KNOWN, KNOWN_SHARE = 2.0, 0.6
+DEPTHWISE_KNOWN, KNOWN_SHARE = 2.0, 0.5
 
 
 def margin(shapes: Sequence[tuple[int, ...]], known: float = 0.0) -> float:
@@ -42,7 +42,7 @@ def margin(shapes: Sequence[tuple[int, ...]], known: float = 0.0) -> float:
     small = min(MAX_SMALL, max(0.0, PER_HALVING * math.log2(FULL_SIZE / weights)))
     # The first layer of a network for images of one channel has such a shape too.
     depthwise = sum(len(shape) > 2 and shape[0] > 1 and shape[1] == 1 for shape in shapes) - 1
-    most = DEPTHWISE - (DEPTHWISE - DEPTHWISE_KNOWN) * min(1.0, known / KNOWN_SHARE)
+    most = DEPTHWISE_KNOWN if known >= KNOWN_SHARE else DEPTHWISE
     return small + most * min(1.0, max(0, depthwise) / (DEPTHWISE_SHARE * len(shapes)))
 
 

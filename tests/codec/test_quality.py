@@ -42,4 +42,5 @@ def test_small_and_depthwise_networks_are_coded_more_finely():
     assert quality.margin([dense] * 9 + [depthwise]) == 0  # as the first layer for images of one channel is
     assert 0 < quality.margin([dense] * 8 + [depthwise] * 2) < quality.DEPTHWISE
     assert quality.margin([dense] * 4 + [depthwise] * 4) == quality.DEPTHWISE
+    assert quality.margin([dense] * 4 + [depthwise] * 4, known=0.6) == quality.DEPTHWISE_KNOWN
     assert quality.margin([]) == 0
