@@ -75,7 +75,7 @@ def _near_size(trials: Trials, bits: float, max_bytes: float) -> tuple[float, Me
     for _ in range(MAX_QUICK_TRIALS):
         file = measure_file(trials.session, trials.quick(trials.steps(bits)))
         trial = CalibratedTrial(bits, file.nbytes)
-        tried.append((abs(math.log(file.nbytes / max_bytes)), bits, file))
+        tried.append((abs(math.log(file.nbytes / max(max_bytes, 1))), bits, file))
         if tried[-1][0] <= NEAR or (previous is not None and trial.nbytes == previous.nbytes):
             break
         if trial.nbytes <= max_bytes:
