@@ -7,20 +7,49 @@ The lazy sequences have a length and compute the array of a slice; functions tha
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
+from .parallel import each
 from .tensor import Dtype, values
+
+R = TypeVar("R")
 
 BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
 MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
+PARTS = 16  # of an array, at most, where the result of each is large
 GATHER_LIMIT = 1 << 21  # values up to which LazyValues computes them once; computing slices again and again is slower
 
 
 def blocks(length: int, size: int = WIDE_BLOCK) -> Iterator[slice]:
     """Consecutive slices of `size` elements that cover `length`; the last one may be shorter."""
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+    return blocks_of(slice(0, length), size)
+
+
+def blocks_of(part: slice, size: int = BLOCK) -> Iterator[slice]:
+    """The same for a part of an array."""
+    return (slice(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size))
+
+
+def over_blocks(function: Callable[[slice], R], length: int, size: int = BLOCK) -> list[R]:
+    """[function(block) for block in blocks(length, size)], by all threads that may help: see parallel.each.
+
+    What `function` adds up is small, or goes into arrays that are there already; floats are added up here, in order.
+    """
+
+    def of_part(part: slice) -> list[R]:
+        return [function(block) for block in blocks_of(part, size)]
+
+    return [result for part in each(of_part, blocks(length, -(-WIDE_BLOCK // size) * size)) for result in part]
+
+
+def over_parts(function: Callable[[slice], R], length: int, size: int = BLOCK) -> list[R]:
+    """The same for at most PARTS parts of many whole blocks, whose results may be large: histograms, say. There are as
+    many of them whatever the number of threads, so that sums come out the same."""
+    size *= -(-max(WIDE_BLOCK, -(-length // PARTS)) // size)
+    return each(function, blocks(length, size))
 
 
 class KeptPositions:
@@ -28,7 +57,7 @@ class KeptPositions:
 
     def __init__(self, mask: np.ndarray):
         self.mask = mask
-        counts = [np.count_nonzero(mask[block]) for block in blocks(len(mask), BLOCK)]
+        counts = over_blocks(lambda block: np.count_nonzero(mask[block]), len(mask))
         self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])  # kept positions before each block
 
     def __len__(self) -> int:
@@ -109,8 +138,11 @@ def select(weights: Weights, mask: np.ndarray) -> Weights:
 def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """The mask (bool) of the weights for which `test`, applied to blocks of them, is true."""
     mask = np.empty(len(weights), bool)
-    for block in blocks(len(weights)):
+
+    def fill(block: slice) -> None:
         mask[block] = test(weights[block])
+
+    over_blocks(fill, len(weights))
     return mask
 
 
@@ -143,9 +175,25 @@ def scattered_sample(length: int, every: int) -> np.ndarray:
     return positions
 
 
+def sample(weights: Weights, count: int) -> np.ndarray:
+    """About `count` of the weights, evenly spread, or all where there are less than twice as many."""
+    every = max(1, len(weights) // count)
+
+    def sample_of(block: slice) -> np.ndarray:
+        chunk = weights[block]
+        return chunk if every == 1 else chunk[scattered_sample(len(chunk), every)]
+
+    return np.concatenate(over_blocks(sample_of, len(weights), WIDE_BLOCK) or [weights[:]])
+
+
 def extremes(weights: Weights) -> tuple[float, float]:
     """The smallest and the largest of the weights (not empty)."""
-    ends = [(chunk.min(), chunk.max()) for chunk in (weights[block] for block in blocks(len(weights)))]
+
+    def ends_of(block: slice) -> tuple[float, float]:
+        chunk = weights[block]
+        return chunk.min(), chunk.max()
+
+    ends = over_blocks(ends_of, len(weights))
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 
@@ -177,16 +225,26 @@ def remap(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
     if table.dtype == np.uint8 and np.array_equal(table, np.arange(len(table))):
         return codes
     mapped = np.empty(len(codes), table.dtype)
-    for block in blocks(len(codes), BLOCK):
-        mapped[block] = table.take(codes[block])
+
+    def fill(block: slice) -> None:
+        np.take(table, codes[block], mode="clip", out=mapped[block])  # "raise" would buffer
+
+    over_blocks(fill, len(codes))
     return mapped
 
 
 def count_codes(codes: np.ndarray) -> np.ndarray:
     """How often each code (uint8, flat) occurs, up to the largest that does (int64)."""
     pairs = codes[: len(codes) // 2 * 2].view(np.uint16) if len(codes) > BLOCK else np.empty(0, np.uint16)
-    joint = np.zeros((256, 256), np.int64)
-    for block in blocks(len(pairs), 2 * BLOCK):
-        joint += np.bincount(pairs[block], minlength=joint.size).reshape(joint.shape)
-    rest = np.bincount(codes[2 * len(pairs) :], minlength=256)
-    return np.trim_zeros(joint.sum(axis=0) + joint.sum(axis=1) + rest, "b")
+
+    def joint_counts(part: slice) -> np.ndarray:
+        """How often each pair of codes occurs: half as many look-ups."""
+        counts = np.zeros(1 << 16, np.int64)
+        for block in blocks_of(part, 2 * BLOCK):
+            counts += np.bincount(pairs[block], minlength=len(counts))
+        return counts.reshape(256, 256)
+
+    counts = np.bincount(codes[2 * len(pairs) :], minlength=256)
+    for joint in over_parts(joint_counts, len(pairs)):
+        counts += joint.sum(axis=0) + joint.sum(axis=1)
+    return np.trim_zeros(counts, "b")

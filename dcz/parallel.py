@@ -1,15 +1,29 @@
-"""Work on many tensors at a time, and on the parts of a big one, with results in order and memory bounded."""
+"""Work on many tensors at a time, and on the parts of a big one, with results in order and memory bounded.
+
+    in_order(pool, encode, tensors, 8)      tensors, a few ahead of the one that is asked for
+    each(sum_of_squares, blocks)            blocks of one of them, by the same threads where these have nothing to do
+
+No more threads work than a pool has, whether there is one tensor or a thousand: who works on a tensor takes its blocks
+one after another, and threads of the pool that wait for work take some of them away. So nothing waits for a thread that
+is busy, and results, in the order of the blocks, do not depend on who made them.
+"""
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from .arguments import is_whole
 from .errors import InvalidArgument
 
-BIG = 1 << 22  # elements from which one tensor is worth several threads
+T = TypeVar("T")
+R = TypeVar("R")
+
+BIG = 1 << 22  # elements from which one tensor is worth a pool of its own
+MIN_PARTS = 4  # parts of a tensor from which others are asked to help: it takes about as long as one part
 MAX_BYTES_IN_FLIGHT = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
@@ -22,11 +36,26 @@ def thread_count(threads: int | None) -> int:
     return int(threads)
 
 
+class _Crew(threading.local):
+    """The pool that may help this thread, and with how many threads; none in threads of no pool."""
+
+    pool: Executor | None = None
+    others: int = 0
+
+    def join(self, pool: Executor | None, others: int) -> None:
+        """Change this: have so many threads of a pool help this one."""
+        self.pool, self.others = pool, others
+
+
+_crew = _Crew()
+
+
 @contextlib.contextmanager
 def thread_pool(threads: int) -> Iterator[Executor]:
-    """A pool of threads, whose work is waited for at the end, but not where an interrupt or a signal ends it: a tensor
-    in work may take half a minute."""
-    pool = ThreadPoolExecutor(threads)
+    """A pool of threads, which help each other (see `each`), and whose work is waited for at the end, but not where an
+    interrupt or a signal ends it: a tensor in work may take half a minute."""
+    pool: ThreadPoolExecutor
+    pool = ThreadPoolExecutor(threads, initializer=lambda: _crew.join(pool, threads - 1))
     try:
         yield pool
     except (KeyboardInterrupt, SystemExit):
@@ -36,6 +65,56 @@ def thread_pool(threads: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+@contextlib.contextmanager
+def helped(elements: int, threads: int) -> Iterator[None]:
+    """Have so many threads work on a tensor of so many elements: those of the pool that this one is of, if it is of
+    one, else others that end with it."""
+    if _crew.pool is not None or threads < 2 or elements < BIG:
+        yield
+        return
+    with thread_pool(threads - 1) as pool:
+        _crew.join(pool, threads - 1)
+        try:
+            yield
+        finally:
+            _crew.join(None, 0)
+
+
+def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
+    """[function(part) for part in parts], by this thread and those that may help it and have nothing else to do.
+
+    Where `function` raises, what the first such part raised, once no part is in work.
+    """
+    waiting = deque(enumerate(parts))
+    results: dict[int, R] = {}
+    raised: dict[int, BaseException] = {}
+
+    def work() -> None:
+        """Do what waits, one part after another, until there is none."""
+        while True:
+            try:
+                number, part = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[number] = function(part)
+            except BaseException as error:  # noqa: BLE001 (raised below, in the thread that asked)
+                raised[number] = error
+                waiting.clear()
+
+    helpers: list[Future[None]] = []
+    if _crew.pool is not None and len(waiting) >= MIN_PARTS:
+        with contextlib.suppress(RuntimeError):  # the pool has been shut down: then this thread does it alone
+            helpers = [_crew.pool.submit(work) for _ in range(min(_crew.others, len(waiting) - 1))]
+    work()
+    for helper in helpers:
+        if not helper.cancel():  # it has begun
+            helper.result()
+    if raised:
+        raise raised[min(raised)]
+    return [results[number] for number in range(len(results))]
 
 
 def in_order(
@@ -75,13 +154,3 @@ def _finished(waiting: deque) -> tuple:
     """The key and the result of the first that waits, which is forgotten."""
     key, future, _ = waiting.popleft()
     return key, future.result()
-
-
-@contextlib.contextmanager
-def map_over_parts(elements: int, threads: int) -> Iterator[Callable]:
-    """A map over threads for the parts of one tensor of so many elements; the plain one where that would not pay."""
-    if threads < 2 or elements < BIG:
-        yield map
-        return
-    with thread_pool(threads) as pool:
-        yield pool.map

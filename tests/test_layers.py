@@ -28,8 +28,8 @@ FLOORS = [
     "codec format model",  # `codec` and `format` meet in the values of `encoded`
     "encoded",
     "deflate",
-    "arrays plan parallel display",
-    "tensor",
+    "arrays plan display",
+    "tensor parallel",
     "arguments files file_kinds text",
     "errors parts shell",
 ]

@@ -114,12 +114,10 @@ def store(data: arrays.Bytes, dtype: Dtype) -> Candidate:
     return Candidate(Stored(block.encode(data, max(1, dtype.bits // 8))), data)
 
 
-def of_pruned(
-    tensor: Tensor, mask: np.ndarray, index_bits: int | None = None, run_parts: huffman.RunParts = map
-) -> list[Candidate]:
+def of_pruned(tensor: Tensor, mask: np.ndarray, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of `tensor` with exact values at the true positions of `mask` (bool, flat) and zeros elsewhere."""
     shape, patterns, itemsize = matrix_shape(tensor.shape), tensor.patterns, tensor.dtype.bits // 8
-    positions = index_of(mask.reshape(shape), index_bits, run_parts)
+    positions = index_of(mask.reshape(shape), index_bits)
     kept = index.in_reading_order(patterns.reshape(shape), mask.reshape(shape), positions.column_major)
     encoded = Pruned(positions, block.encode(kept.view(np.uint8), itemsize))
     zero = patterns.dtype.type(0)
@@ -127,14 +125,12 @@ def of_pruned(
     return [Candidate(encoded, data), store(data, tensor.dtype)]
 
 
-def of_coded(
-    tensor: Tensor, coded: Coded, pruned: bool, index_bits: int | None = None, run_parts: huffman.RunParts = map
-) -> list[Candidate]:
+def of_coded(tensor: Tensor, coded: Coded, pruned: bool, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of `tensor` with shared values, and `stored` ones where DEFLATE may find repeats.
 
     Deflated are the shared values and, unless weights were `pruned`, those that the tensor had.
     """
-    return with_stored(of_distinct(tensor, coded, index_bits, run_parts), tensor, pruned)
+    return with_stored(of_distinct(tensor, coded, index_bits), tensor, pruned)
 
 
 def with_stored(found: list[Candidate], tensor: Tensor, pruned: bool) -> list[Candidate]:
@@ -151,12 +147,10 @@ def may_store(found: list[Candidate], data: arrays.Bytes, dtype: Dtype) -> bool:
     return len(data) <= block.PROBE or all(fraction * len(data) < promising for fraction in fractions)
 
 
-def of_distinct(
-    tensor: Tensor, coded: Coded, index_bits: int | None = None, run_parts: huffman.RunParts = map
-) -> list[Candidate]:
+def of_distinct(tensor: Tensor, coded: Coded, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of a tensor of the dtype and shape of `tensor` by codes: sparse, shared or both.
 
-    `index_bits` fixes the width of gaps; `run_parts` may spread segments over threads.
+    `index_bits` fixes the width of gaps.
     """
     kept, size = len(coded.codes), len(coded.mask)
     counts = huffman.count_symbols(coded.codes)
@@ -170,9 +164,9 @@ def of_distinct(
         dense = huffman.stream_bits(with_zero) / 8
     encodings: list[Shared | Sparse] = []
     if dense == math.inf or (kept < size and _may_be_sparse(tensor, coded, counts, dense)):
-        encodings.append(_sparse(tensor, coded, index_bits, run_parts))
+        encodings.append(_sparse(tensor, coded, index_bits))
     if dense < math.inf and (not encodings or stream_bytes(encodings[0]) + MAX_OVERHEAD > dense):
-        encodings.append(_shared(tensor, coded, counts, run_parts))
+        encodings.append(_shared(tensor, coded, counts))
     decoded = arrays.LazyBytes(size, tensor.dtype.bits // 8, functools.partial(coded.elements, dtype=tensor.dtype))
     return [Candidate(encoded, decoded) for encoded in encodings]
 
@@ -189,7 +183,7 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: floa
     return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
-def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray, run_parts: huffman.RunParts) -> Shared:
+def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray) -> Shared:
     """A code for every element; `code_counts` (int64[256]) are those of the kept ones."""
     entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
     if zeros:
@@ -200,13 +194,13 @@ def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray, run_parts: hu
     zero = int(table[-1])
     counts[zero] += zeros
     codes = arrays.LazyBytes(len(coded.mask), 1, lambda block: coded.look_up(table, block, zero))
-    return Shared(codebook, huffman.encode(codes, run_parts, counts))
+    return Shared(codebook, huffman.encode(codes, counts))
 
 
-def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> Sparse:
+def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
     """An index of the kept positions, and a code for each."""
     mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    positions = index_of(mask, index_bits, run_parts)
+    positions = index_of(mask, index_bits)
     if not positions.kept:
         return Sparse(positions, None, None)
     codebook, table = _codebook(coded.entries, tensor.dtype, coded.row_scales)
@@ -215,10 +209,10 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huf
         dense = np.empty(mask.shape, np.uint8)
         dense[mask] = codes
         codes = index.in_reading_order(dense, mask, True)
-    return Sparse(positions, codebook, huffman.encode(codes, run_parts))
+    return Sparse(positions, codebook, huffman.encode(codes))
 
 
-def index_of(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunParts) -> Index:
+def index_of(mask: np.ndarray, index_bits: int | None) -> Index:
     """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, in bits."""
     widths = WIDTHS if index_bits is None else (index_bits,)
     best, best_bytes = None, math.inf
@@ -231,7 +225,7 @@ def index_of(mask: np.ndarray, index_bits: int | None, run_parts: huffman.RunPar
                 best, best_bytes = (layout, width, count), nbytes
     assert best is not None, "there is a layout for every mask"
     layout, width, count = best
-    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), run_parts, count)
+    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), count)
     return Index(width, layout.column_major, layout.rows, layout.columns, int(np.count_nonzero(mask)), gaps)
 
 

@@ -27,11 +27,12 @@ from ..encoded import (
     step_scales,
 )
 from ..errors import CorruptFile
+from ..parallel import each
 from ..tensor import Dtype, matrix_shape, round_to
 from .stages import block, huffman, index
 
 CHUNK = 1 << 15  # elements at a time: they stay in cache
-PART = 1 << 20  # pairs of codes for one call of `run_parts`
+PART = 1 << 20  # pairs of codes for one thread at a time
 
 Engine = Callable[[Stream], np.ndarray]
 Run = Callable[[Stream, int], np.ndarray]  # decodes a stream whose symbols are below a number
@@ -41,10 +42,9 @@ def decode(
     encoded: Encoded,
     dtype: Dtype,
     shape: tuple[int, ...],
-    run_parts: huffman.RunParts = map,
     engine: Engine = huffman.decode,
 ) -> np.ndarray:
-    """The tensor's bytes (uint8, flat), its parts spread by `run_parts`.
+    """The tensor's bytes (uint8, flat).
 
     `engine` decodes streams: `huffman.decode`, or `huffman.decode_slowly` to check it. Raises CorruptFile where codes,
     gaps, codebook and shape do not fit together.
@@ -52,15 +52,13 @@ def decode(
     nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
     if isinstance(encoded, Stored):
         return block.decode(encoded.block, nbytes, itemsize)
-    run = partial(
-        symbols_of, engine=partial(huffman.decode, run_parts=run_parts) if engine is huffman.decode else engine
-    )
+    run = partial(symbols_of, engine=engine)
     if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
-        return _decode_scaled(scaled, codes_of(encoded.codebook, encoded.codes, encoded.low, run), dtype, run_parts)
+        return _decode_scaled(scaled, codes_of(encoded.codebook, encoded.codes, encoded.low, run), dtype)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
-        return _decode_shared(entries, codes_of(encoded.codebook, encoded.codes, encoded.low, run), run_parts)
+        return _decode_shared(entries, codes_of(encoded.codebook, encoded.codes, encoded.low, run))
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
@@ -97,7 +95,7 @@ def symbols_of(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
     return symbols
 
 
-def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.RunParts = map) -> np.ndarray:
+def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The bytes (uint8, flat) of entries[codes], two codes (uint8) at a time by a table of all pairs."""
     itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
@@ -111,14 +109,14 @@ def _decode_shared(entries: np.ndarray, codes: np.ndarray, run_parts: huffman.Ru
         wide = np.dtype(f"<u{2 * itemsize}")
         pair_table, target, source = pairs.view(wide).ravel(), result[:paired].view(wide), codes[:paired].view("<u2")
 
-        _look_up(pair_table, source, target, run_parts)
-    _look_up(table, codes[paired:], result[paired:], run_parts)
+        _look_up(pair_table, source, target)
+    _look_up(table, codes[paired:], result[paired:])
     data: np.ndarray = result.view(np.uint8)
     return data
 
 
-def _look_up(table: np.ndarray, codes: np.ndarray, target: np.ndarray, run_parts: huffman.RunParts) -> None:
-    """Fill `target` with table[code] for each of `codes`, its parts spread by `run_parts`."""
+def _look_up(table: np.ndarray, codes: np.ndarray, target: np.ndarray) -> None:
+    """Fill `target` with table[code] for each of `codes`."""
 
     def fill(first: int) -> None:
         """One part, by chunks that stay in cache."""
@@ -127,8 +125,7 @@ def _look_up(table: np.ndarray, codes: np.ndarray, target: np.ndarray, run_parts
             stop = min(start + CHUNK, last)
             np.take(table, codes[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
 
-    for _ in run_parts(fill, range(0, len(codes), PART)):
-        pass
+    each(fill, range(0, len(codes), PART))
 
 
 class _Scaled:
@@ -161,7 +158,7 @@ class _Scaled:
         return round_to(self._entries[codes] * scales, self._dtype)
 
 
-def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype, run_parts: huffman.RunParts) -> np.ndarray:
+def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype) -> np.ndarray:
     """The bytes (uint8, flat) of all elements of a tensor with scales."""
     result = np.empty(len(codes), dtype.pattern)
 
@@ -171,8 +168,7 @@ def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype, run_parts: 
             block = slice(start, min(start + CHUNK, last))
             result[block] = scaled.block(codes[block], block)
 
-    for _ in run_parts(fill, range(0, len(codes), PART)):
-        pass
+    each(fill, range(0, len(codes), PART))
     data: np.ndarray = result.view(np.uint8)
     return data
 

@@ -15,20 +15,17 @@ from ..plan import Settings
 from ..tensor import Tensor
 from . import candidates, fine, fine_candidates, precision, regrid, scaled, sharing
 from .candidates import Candidate, Coded
-from .stages import huffman, prune
+from .stages import prune
 
 MIN_ZEROS = 0.1  # of a tensor's weights, from which leaving zeros out exactly is tried
 
 
-def encode(
-    tensor: Tensor, settings: Settings, serialize: candidates.Serialize, run_parts: huffman.RunParts = map
-) -> Record:
+def encode(tensor: Tensor, settings: Settings, serialize: candidates.Serialize) -> Record:
     """The smallest record of `tensor` under `settings`, in measured bytes.
 
-    `serialize` converts an encoding to the bytes of the format (format.record.parts); `run_parts`, a map, may spread
-    the work on one tensor over threads.
+    `serialize` converts an encoding to the bytes of the format (format.record.parts).
     """
-    smallest, data = candidates.smallest(encodings(tensor, settings, run_parts), tensor, serialize)
+    smallest, data = candidates.smallest(encodings(tensor, settings), tensor, serialize)
     tensor_crc, zeroed = precision.compare(tensor, smallest.source)
     warning = precision.warning(tensor, settings, zeroed, smallest.source)
     number, minor = ENCODINGS.index(encoding_name(smallest.encoded)), minor_version(smallest.encoded)
@@ -36,7 +33,7 @@ def encode(
     return Record(data, info, warning)
 
 
-def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = map) -> list[Candidate]:
+def encodings(tensor: Tensor, settings: Settings) -> list[Candidate]:
     """The encodings of `tensor` under `settings` that may be the smallest.
 
     A tensor that is not real, not finite or empty is kept exactly, whatever `settings` say, and so is a float64 tensor
@@ -47,20 +44,20 @@ def encodings(tensor: Tensor, settings: Settings, run_parts: huffman.RunParts = 
     if not tensor.dtype.real or not len(tensor.data):
         return [candidates.store(tensor.data, tensor.dtype)]
     if settings.lossless or not can_round(tensor):
-        return _keep(tensor, run_parts)
+        return _keep(tensor)
     weights = LazyValues(tensor.patterns, tensor.dtype)
     if _has_scales(tensor) and settings.shares_nothing and settings.sparsity is settings.threshold is None:
-        return _keep(tensor, run_parts, settings.index_bits)
+        return _keep(tensor, settings.index_bits)
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
     if coded is not None and coded.fine is not None:
-        found = fine_candidates.encodings(tensor, coded, settings.index_bits, run_parts)
+        found = fine_candidates.encodings(tensor, coded, settings.index_bits)
         return candidates.with_stored(found, tensor, mask is not None)
     if coded is not None:
-        return candidates.of_coded(tensor, coded, mask is not None, settings.index_bits, run_parts)
+        return candidates.of_coded(tensor, coded, mask is not None, settings.index_bits)
     if mask is not None:
-        return candidates.of_pruned(tensor, mask, settings.index_bits, run_parts)
-    return fine.round_and_store(tensor, settings) or _keep(tensor, run_parts)
+        return candidates.of_pruned(tensor, mask, settings.index_bits)
+    return fine.round_and_store(tensor, settings) or _keep(tensor)
 
 
 def can_round(tensor: Tensor) -> bool:
@@ -168,7 +165,7 @@ def _has_scales(tensor: Tensor) -> bool:
     return tensor.grid is not None and tensor.grid.steps is not None
 
 
-def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = None) -> list[Candidate]:
+def _keep(tensor: Tensor, index_bits: int | None = None) -> list[Candidate]:
     """The encodings of a tensor that keep it bit for bit."""
     mask = tensor.patterns != 0
     found = [sharing.share_exactly(tensor.patterns, mask)]
@@ -183,14 +180,14 @@ def _keep(tensor: Tensor, run_parts: huffman.RunParts, index_bits: int | None = 
     by_code: list[Candidate] = []
     for coded in found:
         if coded is not None and coded.fine is not None:
-            by_code += fine_candidates.encodings(tensor, coded, index_bits, run_parts)
+            by_code += fine_candidates.encodings(tensor, coded, index_bits)
         elif coded is not None:
-            by_code += candidates.of_distinct(tensor, coded, index_bits, run_parts)
+            by_code += candidates.of_distinct(tensor, coded, index_bits)
     if by_code and not candidates.may_store(by_code, tensor.data, tensor.dtype):
         return by_code
     stored = candidates.store(tensor.data, tensor.dtype)
     if by_code:
         return [*by_code, stored]
     if np.count_nonzero(mask) < (1 - MIN_ZEROS) * len(mask):
-        return [stored, *candidates.of_pruned(tensor, mask, index_bits, run_parts)]
+        return [stored, *candidates.of_pruned(tensor, mask, index_bits)]
     return [stored]

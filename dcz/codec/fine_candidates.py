@@ -23,7 +23,7 @@ def bits(coded: Coded) -> int:
     return CODEBOOK_BITS + sum(huffman.stream_bits(counts) for counts in _symbol_counts(coded, _counts(coded)))
 
 
-def encodings(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: huffman.RunParts) -> list[Candidate]:
+def encodings(tensor: Tensor, coded: Coded, index_bits: int | None) -> list[Candidate]:
     """The encodings of a tensor of the dtype and shape of `tensor` by codes and low bits."""
     assert coded.fine is not None, "codes of a fine grid"
     codebook = candidates.with_scales(coded.fine, coded.row_scales)
@@ -34,11 +34,11 @@ def encodings(tensor: Tensor, coded: Coded, index_bits: int | None, run_parts: h
     streams = []
     for table, symbol_counts in zip(_tables(coded), _symbol_counts(coded, counts), strict=True):
         symbols = arrays.LazyBytes(size, 1, functools.partial(coded.look_up, table, other=int(table[zero])))
-        streams.append(huffman.encode(symbols, run_parts, symbol_counts))
+        streams.append(huffman.encode(symbols, symbol_counts))
     decoded = arrays.LazyBytes(size, itemsize, functools.partial(coded.elements, dtype=tensor.dtype))
     found = [Candidate(Shared(codebook, *streams), decoded)]
     if len(coded.codes) < MAX_KEPT * size:
-        found.append(Candidate(_sparse(tensor, coded, codebook, index_bits, run_parts), decoded))
+        found.append(Candidate(_sparse(tensor, coded, codebook, index_bits), decoded))
     return found
 
 
@@ -62,20 +62,14 @@ def _symbol_counts(coded: Coded, counts: np.ndarray) -> list[np.ndarray]:
     return [np.bincount(table, counts, 256).astype(np.int64) for table in _tables(coded)]  # below 2^53: exact
 
 
-def _sparse(
-    tensor: Tensor,
-    coded: Coded,
-    codebook: Codebook,
-    index_bits: int | None,
-    run_parts: huffman.RunParts,
-) -> Sparse:
+def _sparse(tensor: Tensor, coded: Coded, codebook: Codebook, index_bits: int | None) -> Sparse:
     """An index of the kept positions, and a code and low bits for each."""
     mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    positions = candidates.index_of(mask, index_bits, run_parts)
+    positions = candidates.index_of(mask, index_bits)
     numbers = coded.codes
     if positions.column_major:
         dense = np.empty(mask.shape, np.uint16)
         dense[mask] = numbers
         numbers = index.in_reading_order(dense, mask, True)
-    codes, low = (huffman.encode(arrays.remap(table, numbers), run_parts) for table in _tables(coded))
+    codes, low = (huffman.encode(arrays.remap(table, numbers)) for table in _tables(coded))
     return Sparse(positions, codebook, codes, low)

@@ -70,14 +70,14 @@ def is_ramp(encoded: Encoded) -> bool:
     return codebook is not None and _zero(codebook) is not None
 
 
-def levels(encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], run_parts: huffman.RunParts = map) -> Levels | None:
+def levels(encoded: Encoded, dtype: Dtype, shape: tuple[int, ...]) -> Levels | None:
     """The codes and entries of a record; None for encodings without codes, and where a zero has no code left.
 
     Raises CorruptFile as decode.decode does.
     """
     if not isinstance(encoded, (Shared, Sparse)):
         return None
-    run = partial(symbols_of, engine=partial(huffman.decode, run_parts=run_parts))
+    run = partial(symbols_of, engine=huffman.decode)
     codebook = encoded.codebook
     if codebook is None or encoded.codes is None:  # all zeros
         return Levels(dtype, shape, np.zeros(math.prod(shape), np.uint8), np.zeros(1), np.zeros(1, dtype.pattern))

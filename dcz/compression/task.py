@@ -15,7 +15,7 @@ from ..encoded import Record
 from ..errors import FileAccess, LostWorkers
 from ..files import FileRange
 from ..format import record
-from ..parallel import map_over_parts
+from ..parallel import helped
 from ..plan import Settings
 from ..tensor import Tensor
 
@@ -29,8 +29,8 @@ class Made(NamedTuple):
 
 def encode_task(tensor: Tensor, settings: Settings, threads: int = 1) -> Record:
     """The smallest record of `tensor`. Executors of any kind can run it. Raises FileAccess."""
-    with map_over_parts(len(tensor.data) // max(1, tensor.dtype.bits // 8), threads) as run_parts:
-        return encode(tensor, settings, record.parts, run_parts)
+    with helped(len(tensor.data) // max(1, tensor.dtype.bits // 8), threads):
+        return encode(tensor, settings, record.parts)
 
 
 def encode_there(tensor: Tensor, settings: Settings, threads: int, folders: Sequence[str]) -> Made:

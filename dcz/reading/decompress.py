@@ -20,7 +20,7 @@ from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
 from ..format.container import Archive, Entry
 from ..format.sources import Source
-from ..parallel import in_order, map_over_parts, thread_count, thread_pool
+from ..parallel import helped, in_order, thread_count, thread_pool
 from .data_files import DataFiles, content_name
 from .limits import Limit
 from .target import Target, write_at, write_whole
@@ -38,8 +38,8 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine: Engi
     """The bytes (uint8, flat) of one tensor of a file, checked against its checksum. `engine`: see codec.decode."""
     encoded = archive.encoded(entry)
     try:
-        with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as run_parts:
-            data = decode(encoded, entry.dtype, entry.shape, run_parts, engine)
+        with helped(entry.nbytes * 8 // entry.dtype.bits, threads):
+            data = decode(encoded, entry.dtype, entry.shape, engine)
         if crc32(data) != entry.info.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:

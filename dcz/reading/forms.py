@@ -19,7 +19,7 @@ from ..deflate import crc32
 from ..encoded import Codebook, Encoded, Shared, Sparse
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..format.container import Archive, Entry
-from ..parallel import in_order, map_over_parts, thread_pool
+from ..parallel import helped, in_order, thread_pool
 from ..text import counted
 from .decompress import decode_tensor
 from .form_choice import BY_NUMBER, OTHER_WIDTHS, PER_AXIS, PER_TENSOR, QDQ, Choice
@@ -193,8 +193,8 @@ def _made(archive: Archive, entry: Entry, threads: int, choice: Choice, has_code
     if not has_codes:
         return _Made(None, decode_tensor(archive, entry, threads))
     try:
-        with map_over_parts(entry.nbytes * 8 // entry.dtype.bits, threads) as run_parts:
-            found = levels(archive.encoded(entry), entry.dtype, entry.shape, run_parts)
+        with helped(entry.nbytes * 8 // entry.dtype.bits, threads):
+            found = levels(archive.encoded(entry), entry.dtype, entry.shape)
     except CorruptFile as error:
         raise error.within(archive.describe(entry)) from error.__cause__
     data = decode_tensor(archive, entry, threads)

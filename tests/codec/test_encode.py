@@ -1,6 +1,5 @@
 """codec: any tensor under any settings decodes to what its candidate says, within the settings."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +23,7 @@ from dcz.encoded import (
 )
 from dcz.errors import CorruptFile
 from dcz.format import record
+from dcz.parallel import BIG, helped
 from dcz.plan import LOSSLESS, Settings
 from dcz.tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, Tensor, largest, round_to, values
 
@@ -139,11 +139,11 @@ def test_big_tensors_survive_odd_lengths_and_threads_change_nothing(dtype):
     given = gaussian((2**18 + 2**16 + 1,), dtype)
     for settings in (Settings(bits=5), Settings(sparsity=0.9, bits=5)):
         plain = encode.encodings(given, settings)
-        with ThreadPoolExecutor(3) as pool:
-            threaded = encode.encodings(given, settings, pool.map)
+        with helped(BIG, 3):
+            threaded = encode.encodings(given, settings)
             for one, other in zip(plain, threaded, strict=True):
                 assert record.write(one.encoded) == record.write(other.encoded)
-                assert np.array_equal(decode.decode(other.encoded, dtype, given.shape, pool.map), one.data)
+                assert np.array_equal(decode.decode(other.encoded, dtype, given.shape), one.data)
 
 
 # -- exactness --------------------------------------------------------------------------------------------------------
@@ -384,8 +384,8 @@ def test_the_smaller_of_both_is_found_near_the_crossing():
         weights = arrays.LazyValues(given.patterns, given.dtype)
         coded = encode._share(given, weights, encode._prune(weights, settings), settings)
         counts = np.bincount(coded.codes, minlength=256)
-        shared = candidates._shared(given, coded, counts, map)
-        forced = [shared, candidates._sparse(given, coded, settings.index_bits, map)]
+        shared = candidates._shared(given, coded, counts)
+        forced = [shared, candidates._sparse(given, coded, settings.index_bits)]
         assert len(compress(given, settings)[0]) == min(len(record.write(encoded)) for encoded in forced)
 
 
@@ -407,7 +407,7 @@ def test_no_other_order_bitmap_or_width_gives_a_smaller_index(seed):
     def nbytes(index):
         return sum(len(part) for _, part in record._index_parts(index))
 
-    found = candidates.index_of(mask, None, map)
+    found = candidates.index_of(mask, None)
     others = []
     for layout in index.layouts(mask):
         for width in range(2, 9):

@@ -16,6 +16,7 @@ in bits.
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,10 +24,50 @@ from ... import arrays
 from . import entropy
 
 UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
-BLOCK = 1 << 16
 # Candidates for the other rounding in a row of n weights, in units of sqrt(n): the cheapest ones. Rounding errors are
 # about uniform, so that costs are too, from 0 to 2 gap^2; a sum is rarely off by more than half as many gaps.
 CANDIDATES = 2.0
+# Candidates that are looked at first: so many for each gap that the sum is off by, and so many more. They are most
+# often enough, and whether they were shows: then all others would have changed nothing.
+FIRST_CANDIDATES, MORE_CANDIDATES = 2.0, 16.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """The rows of the weights of a block: numbered (int64) one by one, or, where the block is whole rows and columns
+    of a matrix, [outer, inner] of `shape`, by the number of the first one and the `axis` that they are along."""
+
+    numbers: np.ndarray | None
+    first: int = 0
+    shape: tuple[int, int] = (0, 0)
+    axis: int = 0
+
+    def shaped(self, values: np.ndarray) -> np.ndarray:
+        """Values of the weights of the block in its `shape`, if it has one."""
+        return values if self.numbers is not None else values.reshape(self.shape)
+
+    def spread(self, of_rows: np.ndarray) -> np.ndarray:
+        """What belongs to each row, for each weight of the block, or to be broadcast to these in `shape`."""
+        if self.numbers is not None:
+            taken: np.ndarray = of_rows.take(self.numbers)
+            return taken
+        own = of_rows[self.first : self.first + self.shape[self.axis]]
+        return own[:, None] if self.axis == 0 else own[None, :]
+
+    def add(self, terms: np.ndarray, sums: np.ndarray) -> None:
+        """Add the terms (float64, one a weight) of each row to its sum, in place."""
+        if self.numbers is not None:
+            sums += np.bincount(self.numbers, terms, len(sums))
+        else:
+            sums[self.first : self.first + self.shape[self.axis]] += terms.reshape(self.shape).sum(axis=1 - self.axis)
+
+    def rows_of(self, places: np.ndarray) -> np.ndarray:
+        """The rows (int64) of some places of the block."""
+        if self.numbers is not None:
+            rows: np.ndarray = self.numbers[places]
+        else:
+            rows = self.first + (places // self.shape[1] if self.axis == 0 else places % self.shape[1])
+        return rows
 
 
 class RowIndex:
@@ -47,13 +88,34 @@ class RowIndex:
         self._last_axis = rows < 0  # the last axis numbers the rows
         self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
         self._inner = self.count if rows < 0 else math.prod(shape[rows:])
+        self._length = math.prod(shape[:-1]) if rows < 0 else self._inner
 
-    def __getitem__(self, block: slice) -> np.ndarray:
+    @property
+    def block_size(self) -> int:
+        """About how many weights to look at together: whole rows of a matrix, where it has all of its weights."""
+        inner = self._inner if self._positions is None else 1
+        return arrays.BLOCK // inner * inner or arrays.BLOCK
+
+    def panel(self, block: slice) -> _Panel:
+        """The rows of the weights of a block."""
         if self._positions is not None:
             positions: np.ndarray = self._positions[block]
-            return positions % self._inner if self._last_axis else positions // self._inner
-        shape, axis = ((1, self._inner), 1) if self._last_axis else ((self.count, self._inner), 0)
-        return arrays.places(shape, axis, block)
+            return _Panel(positions % self._inner if self._last_axis else positions // self._inner)
+        shape = (block.stop - block.start) // self._inner, self._inner
+        if block.start % self._inner == 0 and math.prod(shape) == block.stop - block.start:
+            return _Panel(None, 0 if self._last_axis else block.start // self._inner, shape, int(self._last_axis))
+        matrix, axis = ((1, self._inner), 1) if self._last_axis else ((self.count, self._inner), 0)
+        return _Panel(arrays.places(matrix, axis, block))
+
+    @property
+    def length(self) -> int | None:
+        """The number of weights in each row; None where these differ."""
+        return None if self._positions is not None else self._length
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the means of the inputs are known."""
+        return self._inputs is not None
 
     def factors(self, block: slice) -> np.ndarray | None:
         """The mean of each weight's input (float64), in units of the mean magnitude of its row's; None where it is not
@@ -92,40 +154,52 @@ def preserve_row_sums(
         return codes
     gap = float(np.median(np.diff(levels)))
     length, sums = _row_errors(weights, codes, levels, rows, gap / UNIT)
-    direction = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
-    max_cost = 2 * gap * gap * np.minimum(1.0, CANDIDATES / np.sqrt(np.maximum(length, 1)))
-    max_cost[np.abs(sums) <= UNIT / 2] = -math.inf
     changes = _level_changes(levels)
-    flips = _flips(weights, codes, levels, changes, rows, slope, direction, max_cost)
-    flips = flips[np.lexsort((flips["cost"], flips["row"]))]  # stable: of equal costs, the lower position first
-    position, way = flips["position"], flips["way"]
-    change = np.rint(changes[way, codes[position]] / gap * flips["factor"] * UNIT).astype(np.int64)
-    flipped = _flips_to_zero(flips["row"], change, sums)
-    position, way = position[flipped], way[flipped]
+    moves = _Moves(weights, codes, levels, changes, rows, _bit_costs(codes, levels, changes, slope))
+    direction = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
+    share = np.minimum(1.0, CANDIDATES / np.sqrt(length))
+    share[np.abs(sums) <= UNIT / 2] = -math.inf
+    first = (FIRST_CANDIDATES * np.abs(sums) / UNIT + MORE_CANDIDATES) / length
+    first = share if rows.has_inputs else np.minimum(share, first)  # a row may have many small means
+    flips, settled = _flips_to_zero(moves.cheapest(direction, 2 * gap * gap * first), changes, codes, gap, sums)
+    if (again := (first < share) & ~settled).any():
+        share[~again] = -math.inf
+        more, _ = _flips_to_zero(moves.cheapest(direction, 2 * gap * gap * share), changes, codes, gap, sums)
+        flips = np.concatenate([flips[~again[flips["row"]]], more])
     rounded = codes.copy()
     one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
-    rounded[position] += np.where(way == 1, 1, one_down).astype(codes.dtype)
+    rounded[flips["position"]] += np.where(flips["way"] == 1, 1, one_down).astype(codes.dtype)
     return rounded
 
 
 def _row_errors(
     weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, unit: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The number of weights of each row (float64), and the sum of its rounding errors, times the means of their inputs,
-    in units (int64)."""
-    count, sums = np.zeros(rows.count), np.zeros(rows.count)
-    for block in arrays.blocks(len(weights), BLOCK):
-        row, errors = rows[block], levels.take(codes[block])
-        errors -= weights[block]
-        errors /= unit
-        factors = rows.factors(block)
-        if factors is not None:
-            errors *= factors
-        np.rint(errors, out=errors)
-        sums += np.bincount(row, errors, rows.count)  # integers below 2^53: exact
-        count += np.bincount(row, minlength=rows.count)
+    """The number of weights of each row (float64, 1 or more), and the sum of its rounding errors, times the means of
+    their inputs, in units (int64)."""
+
+    def sums_of(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        lengths, sums = np.zeros(rows.count if rows.length is None else 0), np.zeros(rows.count)
+        for block in arrays.blocks_of(part, rows.block_size):
+            errors = levels.take(codes[block])
+            errors -= weights[block]
+            errors /= unit
+            factors = rows.factors(block)
+            if factors is not None:
+                errors *= factors
+            panel = rows.panel(block)
+            panel.add(np.rint(errors, out=errors), sums)  # integers below 2^53: exact
+            if rows.length is None:
+                panel.add(np.ones(len(errors)), lengths)
+        return lengths, sums
+
+    lengths, sums = np.full(rows.count, float(rows.length or 0)), np.zeros(rows.count)
+    for part_lengths, part_sums in arrays.over_parts(sums_of, len(weights), rows.block_size):
+        sums += part_sums
+        if rows.length is None:
+            lengths += part_lengths
     # Beyond 2^53 sums are not exact, and infinities may cancel: such rows are left as they are.
-    return count, np.where(np.abs(sums) < 2.0**53, sums, 0).astype(np.int64)
+    return np.maximum(lengths, 1), np.where(np.abs(sums) < 2.0**53, sums, 0).astype(np.int64)
 
 
 def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
@@ -143,50 +217,67 @@ def _level_changes(levels: np.ndarray) -> np.ndarray:
     return changes
 
 
-def _flips(
-    weights: arrays.Weights,
-    codes: np.ndarray,
-    levels: np.ndarray,
-    changes: np.ndarray,
-    rows: RowIndex,
-    slope: float,
-    direction: np.ndarray,
-    max_cost: np.ndarray,
-) -> np.ndarray:
-    """Weights that are cheaper than their row's `max_cost` to move a level so that its sum goes in its `direction`.
-
-    Records of position, row, way (0 is down, 1 up), factor (the mean of the weight's input) and cost. The cost is the
-    squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added at `slope`, in
-    units of the magnitude of the factor.
-    """
-    bits, fixed = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
+def _bit_costs(codes: np.ndarray, levels: np.ndarray, changes: np.ndarray, slope: float) -> np.ndarray:
+    """What a step down or up from each level costs where the error was 0, in squared error (float64, as `changes`): its
+    own, and the bits that are added, at `slope`. Infinite where there is no level."""
+    bits, costs = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
     for to, here, there in _level_steps(levels):
-        fixed[to, here] = changes[to, here] ** 2 + slope * (bits[there] - bits[here])
-    integer = np.min_scalar_type(max(len(weights), rows.count))  # narrow: there may be millions of candidates
-    fields = [("position", integer), ("row", integer), ("way", "i1"), ("factor", "f4"), ("cost", "f8")]
-    double, width = 2 * changes.ravel(), changes.shape[1]
-    candidates = []
-    for block in arrays.blocks(len(weights), BLOCK):
-        code, row, factors = codes[block], rows[block], rows.factors(block)
-        way = direction.take(row)
-        if factors is not None:
-            way ^= factors < 0
-        entry = way * width
-        entry += code
-        cost = levels.take(code)
-        cost -= weights[block]
-        cost *= double.take(entry)
-        cost += fixed.take(entry)
-        if factors is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                cost /= np.abs(factors)
-            cost[factors == 0] = math.inf
-        cheap = np.flatnonzero(cost < max_cost.take(row))
-        found = np.empty(len(cheap), fields)
-        found["position"], found["row"], found["way"] = cheap + block.start, row[cheap], way[cheap]
-        found["factor"], found["cost"] = 1 if factors is None else factors[cheap], cost[cheap]
-        candidates.append(found)
-    return np.concatenate(candidates)
+        costs[to, here] = changes[to, here] ** 2 + slope * (bits[there] - bits[here])
+    return costs
+
+
+@dataclass(frozen=True, eq=False)
+class _Moves:
+    """Weights, and what it costs to move each a level up or down."""
+
+    weights: arrays.Weights
+    codes: np.ndarray
+    levels: np.ndarray
+    changes: np.ndarray
+    rows: RowIndex
+    fixed: np.ndarray
+
+    def cheapest(self, direction: np.ndarray, max_cost: np.ndarray) -> np.ndarray:
+        """Weights that are cheaper than their row's `max_cost` to move a level so that its sum goes in its `direction`.
+
+        Records of position, row, way (0 is down, 1 up), factor (the mean of the weight's input) and cost, by row, the
+        cheapest first. The cost is the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change
+        d, and the bits added at the slope, in units of the magnitude of the factor.
+        """
+        integer = np.min_scalar_type(max(len(self.weights), self.rows.count))  # narrow: there may be millions of them
+        fields = np.dtype([("position", integer), ("row", integer), ("way", "i1"), ("factor", "f4"), ("cost", "f8")])
+        width = self.changes.shape[1]
+        double, fixed, base = 2 * self.changes.ravel(), self.fixed.ravel(), direction * width
+
+        def found_in(block: slice) -> np.ndarray:
+            panel, factors, code = self.rows.panel(block), self.rows.factors(block), self.codes[block]
+            if factors is None:
+                entry = np.add(panel.shaped(code), panel.spread(base), dtype=np.intp).reshape(-1)
+            else:
+                way = np.broadcast_to(panel.spread(direction), panel.shaped(code).shape).reshape(-1)
+                entry = (way ^ (factors < 0)) * width + code
+            cost = self.levels.take(code)
+            cost -= self.weights[block]
+            cost *= double.take(entry)
+            cost += fixed.take(entry)
+            if factors is not None:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    cost /= np.abs(factors)
+                cost[factors == 0] = math.inf
+            cheap = np.flatnonzero(panel.shaped(cost) < panel.spread(max_cost))
+            found = np.empty(len(cheap), fields)
+            found["position"], found["row"], found["way"] = (
+                cheap + block.start,
+                panel.rows_of(cheap),
+                entry[cheap] // width,
+            )
+            found["factor"], found["cost"] = 1 if factors is None else factors[cheap], cost[cheap]
+            return found
+
+        found = np.concatenate(arrays.over_blocks(found_in, len(self.weights), self.rows.block_size))
+        # Stable: of equal costs, the lower position first.
+        ordered: np.ndarray = found[np.lexsort((found["cost"], found["row"]))]
+        return ordered
 
 
 def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
@@ -197,18 +288,26 @@ def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
     return entropy.stable_lengths(count, len(codes))
 
 
-def _flips_to_zero(row: np.ndarray, change: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Which candidates (bool; sorted by row, cheapest first) to flip: as many as bring the sum nearest to zero."""
-    if not len(row):
-        return np.zeros(0, bool)
-    first = np.flatnonzero(np.diff(row, prepend=-1))
+def _flips_to_zero(
+    found: np.ndarray, changes: np.ndarray, codes: np.ndarray, gap: float, sums: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the candidates (by row, cheapest first) that bring the sum of their row nearest to zero, and of which
+    rows (bool) no further candidates would be taken."""
+    settled = np.abs(sums) <= UNIT / 2
+    if not len(found):
+        return found, settled
+    row = found["row"]
+    change = np.rint(changes[found["way"], codes[found["position"]]] / gap * found["factor"] * UNIT).astype(np.int64)
+    first = np.flatnonzero(np.diff(row.astype(np.int64), prepend=-1))
+    size = np.diff(np.append(first, len(row)))
     running = np.cumsum(change)
-    before = np.repeat(running[first] - change[first], np.diff(np.append(first, len(row))))
+    before = np.repeat(running[first] - change[first], size)
     left = np.abs(sums[row] + running - before)  # if this candidate and all before it in its row are flipped
     # Sums shrink until they pass zero: a flip helps if it leaves a smaller sum than the one before it.
     previous = np.append(0, left[:-1])
     previous[first] = np.abs(sums[row[first]])
     worse = left >= previous
     stopped = np.cumsum(worse)
-    flips: np.ndarray = stopped - np.repeat(stopped[first] - worse[first], np.diff(np.append(first, len(row)))) == 0
-    return flips
+    stops = stopped - np.repeat(stopped[first] - worse[first], size)
+    settled[row[first]] = np.add.reduceat(worse, first, dtype=np.int64) > 0
+    return found[stops == 0], settled

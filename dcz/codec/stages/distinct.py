@@ -39,8 +39,11 @@ def unique_codes(patterns: arrays.Weights, max_entries: int = MAX_ENTRIES) -> tu
     order = np.argsort(known)
     rank = np.argsort(order).astype(np.uint8)
     if not np.array_equal(order, np.arange(len(order))):
-        for block in arrays.blocks(len(codes), BLOCK):  # in this buffer, not into a second one
-            codes[block] = rank.take(codes[block])
+
+        def renumber(block: slice) -> None:
+            codes[block] = rank.take(codes[block])  # in this buffer, not into a second one
+
+        arrays.over_blocks(renumber, len(codes))
     return known[order], codes
 
 

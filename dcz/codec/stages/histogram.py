@@ -32,14 +32,23 @@ class Histogram:
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         low, high = _central_range(weights) if every > 1 else (-np.inf, np.inf)
-        for block in arrays.blocks(len(weights), BLOCK * min(every, 16)):
-            chunk, chunk_importance = weights[block], None if importance is None else importance[block]
-            for multiplicity, selected in _samples(chunk, every, low, high):
-                sample = chunk[selected]
-                counts = None if chunk_importance is None else chunk_importance[selected]
-                bins = self.bins(sample)
-                count += multiplicity * np.bincount(bins, counts, BINS)
-                total += multiplicity * np.bincount(bins, sample if counts is None else sample * counts, BINS)
+
+        def sums_of(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            """Count and total of the weights of a part."""
+            count, total = np.zeros(BINS), np.zeros(BINS)
+            for block in arrays.blocks_of(part, BLOCK * min(every, 16)):
+                chunk, chunk_importance = weights[block], None if importance is None else importance[block]
+                for multiplicity, selected in _samples(chunk, every, low, high):
+                    sample = chunk[selected]
+                    counts = None if chunk_importance is None else chunk_importance[selected]
+                    bins = self.bins(sample)
+                    count += multiplicity * np.bincount(bins, counts, BINS)
+                    total += multiplicity * np.bincount(bins, sample if counts is None else sample * counts, BINS)
+            return count, total
+
+        for part_count, part_total in arrays.over_parts(sums_of, len(weights)):
+            count += part_count
+            total += part_total
         self.count, self.total = np.append(0.0, np.cumsum(count)), np.append(0.0, np.cumsum(total))
 
     def bins(self, weights: np.ndarray) -> np.ndarray:
@@ -73,23 +82,22 @@ class Histogram:
         table = np.cumsum(np.bincount(compared_bins + 1, minlength=BINS + 1)[: BINS + 1])[:BINS].astype(np.uint16)
         table[compared_bins] = COMPARE
         codes = np.empty(len(weights), np.uint8)
-        for block in arrays.blocks(len(weights), BLOCK):
+
+        def fill(block: slice) -> None:
             chunk = weights[block]
             looked_up = table.take(self.bins(chunk), mode="clip")  # all are within: "raise" would check them again
             compared = np.flatnonzero(looked_up == COMPARE)
             code = codes[block]
             code[:] = looked_up
             code[compared] = np.searchsorted(thresholds, chunk[compared])
+
+        arrays.over_blocks(fill, len(weights), BLOCK)
         return codes
 
 
 def _central_range(weights: arrays.Weights) -> tuple[float, float]:
     """The values between which all weights but the tails lie, by a sample."""
-    every, chunks = max(1, len(weights) // BLOCK), []
-    for block in arrays.blocks(len(weights)):
-        chunk = weights[block]
-        chunks.append(chunk[arrays.scattered_sample(len(chunk), every)])
-    sample = np.sort(np.concatenate(chunks))
+    sample = np.sort(arrays.sample(weights, BLOCK))
     tail = len(sample) // TAIL
     return float(sample[tail]), float(sample[-1 - tail])
 

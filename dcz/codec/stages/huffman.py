@@ -9,9 +9,7 @@ only the engine: the code, the table and the stream are ours, and bitarray decod
 (`decode_slowly`).
 """
 
-from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -19,11 +17,10 @@ from ... import arrays
 from ...deflate import inflate_engine
 from ...encoded import END, MAX_WORD_BITS, SEGMENT, Stream, table_nibbles
 from ...errors import CorruptFile
+from ...parallel import each
 from . import packed
 
 MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
-
-RunParts = Callable[[Callable[[int], Any], Iterable[int]], Iterable[Any]]
 
 
 def code_lengths(counts: np.ndarray, limit: int = MAX_BITS) -> np.ndarray:
@@ -91,8 +88,8 @@ def _with_end(counts: np.ndarray) -> np.ndarray:
     return np.append(counts, -(-int(counts.sum()) // SEGMENT))
 
 
-def encode(symbols: arrays.Bytes, run_parts: RunParts = map, counts: np.ndarray | None = None) -> Stream:
-    """Encode `symbols` (uint8, flat) as the smallest of the three forms; `run_parts` may spread segments over threads.
+def encode(symbols: arrays.Bytes, counts: np.ndarray | None = None) -> Stream:
+    """Encode `symbols` (uint8, flat) as the smallest of the three forms.
 
     With their `counts` (int64[256]), only slices of a segment are taken of the symbols: they may be lazy.
     """
@@ -106,7 +103,7 @@ def encode(symbols: arrays.Bytes, run_parts: RunParts = map, counts: np.ndarray 
     lengths = code_lengths(_with_end(counts))
     table = _JointTable(lengths)
     starts = range(0, len(symbols), SEGMENT)
-    segments = run_parts(lambda start: table.pack(symbols[start : start + SEGMENT]), starts)
+    segments = each(lambda start: table.pack(symbols[start : start + SEGMENT]), starts)
     return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
 
 
@@ -150,8 +147,8 @@ def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
     return cells.astype("<u8").tobytes()[: -(-int(end[-1]) // 8)]
 
 
-def decode(stream: Stream, run_parts: RunParts = map) -> np.ndarray:
-    """The symbols of a stream (uint8[count]); `run_parts` may spread segments over threads.
+def decode(stream: Stream) -> np.ndarray:
+    """The symbols of a stream (uint8[count]).
 
     Raises CorruptFile `segment` where the bits do not hold exactly as many symbols, and an end symbol.
     """
@@ -167,8 +164,7 @@ def decode(stream: Stream, run_parts: RunParts = map) -> np.ndarray:
         block = symbols[number * SEGMENT : (number + 1) * SEGMENT]
         block[:] = np.frombuffer(_inflate(header, stream.segments[number], len(block)), np.uint8)
 
-    for _ in run_parts(fill, range(len(stream.segments))):
-        pass
+    each(fill, range(len(stream.segments)))
     return symbols
 
 

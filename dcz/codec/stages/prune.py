@@ -6,6 +6,7 @@ Magnitude pruning: only the order of the magnitudes matters, and kept weights do
 flat), or arrays.LazyValues, of which only a slice is in memory at a time.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -13,7 +14,6 @@ import numpy as np
 
 from ... import arrays
 
-_BLOCK = 1 << 16  # weights summed at a time: they stay in cache
 _DIGIT = 16  # bits that one pass of the radix selection looks at
 SAMPLES, RUN = 512, 8  # places of a tensor, and weights at each, of which the BULK quantile is taken
 # Of magnitudes: up to a fifth of the weights may be outliers, and up to four fifths next to nothing, as those of rows
@@ -102,10 +102,14 @@ def _bulk_magnitude(weights: arrays.Weights) -> float:
 
 def _mean(weights: arrays.Weights, term: Callable[[np.ndarray], np.ndarray]) -> float:
     """The mean of a term (float64) over all weights, added in a fixed order: the same on every machine."""
-    total = 0.0
-    for block in arrays.blocks(len(weights), _BLOCK):
+
+    def sum_of(block: slice) -> float:
         terms = term(weights[block].astype(np.float64))
-        total += float(np.cumsum(terms)[-1])  # adds one after another; the order of sum() depends on the processor
+        return float(np.cumsum(terms)[-1])  # adds one after another; the order of sum() depends on the processor
+
+    total = 0.0
+    for part in arrays.over_blocks(sum_of, len(weights)):
+        total += part
     return total / max(len(weights), 1)
 
 
@@ -125,15 +129,22 @@ def _select(weights: arrays.Weights, rank: int) -> tuple[int, int, int]:
     bits = weights[:1].dtype.itemsize * 8
     value = below = 0
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
-        counts = np.zeros(1 << _DIGIT, np.int64)
-        for block in arrays.blocks(len(weights), 1 << 18):
-            magnitudes = _magnitude_bits(weights[block])
-            if shift + _DIGIT < bits:
-                magnitudes = magnitudes[magnitudes >> (shift + _DIGIT) == value >> (shift + _DIGIT)]
-            digits = (magnitudes >> shift).astype(np.uint16)
-            counts += np.bincount(digits, minlength=1 << _DIGIT)
+        count_digits = functools.partial(_count_digits, weights, value, shift)
+        counts = np.sum(arrays.over_parts(count_digits, len(weights)), axis=0)
         reached = below + np.cumsum(counts)
         digit = int(np.searchsorted(reached, rank))
         below = int(reached[digit] - counts[digit])
         value |= digit << shift
     return value, below, int(counts[digit])
+
+
+def _count_digits(weights: arrays.Weights, value: int, shift: int, part: slice) -> np.ndarray:
+    """How often each digit at `shift` occurs (int64) among the magnitudes of a part that have the digits of `value`
+    before it."""
+    counts, above = np.zeros(1 << _DIGIT, np.int64), shift + _DIGIT
+    for block in arrays.blocks_of(part, 4 * arrays.BLOCK):
+        magnitudes = _magnitude_bits(weights[block])
+        if above < magnitudes.dtype.itemsize * 8:
+            magnitudes = magnitudes[magnitudes >> above == value >> above]
+        counts += np.bincount((magnitudes >> shift).astype(np.uint16), minlength=len(counts))
+    return counts

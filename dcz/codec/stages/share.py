@@ -106,12 +106,18 @@ def _code_sums(
     weights: arrays.Weights, codes: np.ndarray, importance: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number of weights of each code, and their sum (float64[256] each), each weight times its importance."""
-    count, total = np.zeros(MAX_ENTRIES), np.zeros(MAX_ENTRIES)
-    for block in arrays.blocks(len(weights), BLOCK):  # bincount widens its input to 64 bits: keep that in cache
+
+    def sums_of(
+        block: slice,
+    ) -> tuple[np.ndarray, np.ndarray]:  # in cache, 64 bits wide
         code, counts = codes[block], None if importance is None else importance[block]
         values = weights[block] if counts is None else weights[block] * counts
-        count += np.bincount(code, counts, MAX_ENTRIES)
-        total += np.bincount(code, values, MAX_ENTRIES)
+        return np.bincount(code, counts, MAX_ENTRIES), np.bincount(code, values, MAX_ENTRIES)
+
+    count, total = np.zeros(MAX_ENTRIES), np.zeros(MAX_ENTRIES)
+    for block_count, block_total in arrays.over_blocks(sums_of, len(weights), BLOCK):
+        count += block_count
+        total += block_total
     return count, total
 
 

@@ -3,7 +3,6 @@
 import heapq
 import itertools
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from dcz.codec.stages import huffman
 from dcz.encoded import END, MAX_WORD_BITS, SEGMENT, Stream
 from dcz.errors import CorruptFile
+from dcz.parallel import BIG, helped
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -184,9 +184,9 @@ def test_random_symbols_round_trip(seed):
 def test_threads_change_no_byte():
     symbols = geometric(3 * SEGMENT + 5)
     plain = huffman.encode(symbols)
-    with ThreadPoolExecutor(4) as pool:
-        threaded = huffman.encode(symbols, pool.map)
-        assert np.array_equal(huffman.decode(plain, pool.map), symbols)
+    with helped(BIG, 4):
+        threaded = huffman.encode(symbols)
+        assert np.array_equal(huffman.decode(plain), symbols)
     assert threaded.segments == plain.segments and np.array_equal(threaded.lengths, plain.lengths)
 
 
