@@ -66,15 +66,12 @@ def _answers(made: "Made") -> str:
         weights = "weights bit for bit the same" if is_same else f"weights {made.weights.decibels:.1f} dB SQNR"
         if is_same and made.tuned is None:
             return weights
-    kept = None if made.tuned is None else made.tuned.kept
-    if kept is None or made.tuned is None:
+    if made.tuned is None:
         return f"{weights}; agreement not measured: verify with samples"
+    kept, of = made.tuned.kept, f"of {counted(made.tuned.held_out, 'held-out sample')}"
     if kept.accuracy is not None and kept.drop is not None:
-        of = f"of {made.tuned.held_out} held-out samples"
         return f"{weights}; top-1 accuracy {kept.accuracy:.2%} {of}, {100 * kept.drop:.2f} points less than before"
-    if kept.agreement is not None:
-        return f"{weights}; agreement {kept.agreement:.2%} of {made.tuned.held_out} held-out samples, by {kept.measure}"
-    return f"{weights}; agreement not measured: all samples calibrated, verify with others"
+    return f"{weights}; agreement {kept.agreement:.2%} {of}, by {kept.measure}"
 
 
 def _exact(report: Report, made: "Made") -> str:

@@ -27,7 +27,7 @@ from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
 from ..text import counted
 from .criteria import Criterion
 from .session import MAX_BATCH, TuningSession
-from .trials import CalibratedTrial, CalibratedValues
+from .trials import CalibratedTrial, CalibratedValues, judged
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -59,9 +59,9 @@ def find_better(
 ) -> DataFree | None:
     """The file of `model` without calibration, where it is better than that of `best`; None where it is not.
 
-    For a size: the file of at most `max_bytes` whose answers to the samples `judging` are nearer to the original's (by
-    their Divergence). For a drop: the smallest file that meets it by `criterion`, if it is smaller than the calibrated
-    one. Where all stayed exact, nothing is better.
+    For a size (no `max_drop`): the file of at most `max_bytes` whose answers to the samples `judging`, none of which
+    calibrated, are nearer to the original's (by their Divergence). For a drop: the smallest file that meets it by
+    `criterion`, if it is smaller than the calibrated one. Where all stayed exact, nothing is better.
     """
     if not best.values:
         return None
@@ -72,7 +72,7 @@ def find_better(
         return None
     found = DataFree(plan, _trial(session, size), "")
     if criterion is None or max_drop is None:
-        return _nearer(session, best, found, evenly_spaced(judging.indices, MAX_JUDGING))
+        return _nearer(session, best, found, evenly_spaced(judging.indices, MAX_JUDGING), criterion)
     return _smaller(session, model, best, found, criterion, max_drop)
 
 
@@ -99,15 +99,24 @@ def find_holding(
     return DataFree(plan, trial, f"{failure}; without calibration, the file of {quality:g} dB {holds}, and was kept")
 
 
-def _nearer(session: TuningSession, best: CalibratedValues, found: DataFree, indices: np.ndarray) -> DataFree | None:
+def _nearer(
+    session: TuningSession,
+    best: CalibratedValues,
+    found: DataFree,
+    indices: np.ndarray,
+    criterion: Criterion | None,
+) -> DataFree | None:
     batches = SampleBatches(session.predictor, indices, MAX_BATCH)
     changed = (session.run_with(best.values), _quantized(session, found.plan))
     calibrated, data_free = _divergences(session, changed, batches)
     if data_free >= calibrated:
         return None
+    trial = found.trial if criterion is None else judged(found.trial, criterion, changed[1])
+    held_out = counted(len(indices), "held-out sample")
     return replace(
         found,
-        reason=f"without calibration the answers to {counted(len(indices), 'sample')} are nearer to the original's "
+        trial=trial,
+        reason=f"without calibration the answers to {held_out} are nearer to the original's "
         f"(divergence {data_free:.3g}, calibrated {calibrated:.3g}): that file was kept",
     )
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
+MAX_SURVEYED = 128  # samples whose statistics serve all trials
 MAX_BATCH = 16  # samples that are in memory together: what a network makes of them may take a hundred times the room
 
 
@@ -137,15 +138,25 @@ class TuningSession:
             return found.curves
 
     def survey(self, batches: SampleBatches, fine: Mapping[str, RowScales | None]) -> calibrate.Survey:
-        """What one walk through the network shows: see calibrate.survey; for `fine` calibrate.quantize_layers."""
+        """What one walk through the network shows: see calibrate.survey; for `fine` calibrate.quantize_layers.
+
+        The samples on which tensors are tried alone are not among those whose statistics round them: of a layer that
+        sees fewer positions than it has inputs, as of a classifier behind a pooling, errors fit those samples by heart,
+        and others tell a divergence many times as large.
+        """
         answers = calibrate.Divergence()
         for answer in runtime.run(self.predictor.session, batches[0]):
             answers.add(answer, answer)
         count = calibrate.trial_samples(answers.positions / batches.size, len(self.weight_names))
-        trials = SampleBatches(self.predictor, evenly_spaced(batches.indices, count), MAX_BATCH)
+        chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
+        tried = evenly_spaced(chosen, max(1, min(count, len(chosen) // 4)))
+        others = np.setdiff1d(chosen, tried)
+        statistics, trials = (
+            SampleBatches(self.predictor, indices, MAX_BATCH) for indices in (others if len(others) else tried, tried)
+        )
         with self.numerics_guard():
             return calibrate.survey(
-                self.calibration_model, batches, self.weight_names, fine, self.threads, trials=trials
+                self.calibration_model, statistics, self.weight_names, fine, self.threads, trials=trials
             )
 
     @contextlib.contextmanager

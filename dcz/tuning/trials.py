@@ -1,13 +1,14 @@
 """Calibrated values at some number of bits a weight, and what their file takes and costs.
 
-split = split_samples(session, hold_out=True)           three quarters calibrate, one is held out
+split = split_samples(session, HELD_OUT_SHARE)          three quarters calibrate, one is held out
 trials = Trials(session, split, criterion, survey)
 trials.run(4.0).trial                                   CalibratedTrial(4.0, 671_331, agreement=0.98, drop=0.02)
 """
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from .. import calibrate
 from ..calibrate import allocate
 from ..compression.target_size import MeasuredFile
 from ..errors import InvalidArgument
+from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
 from ..evaluation.given import Labels, with_labels
 from ..text import counted
@@ -22,9 +24,9 @@ from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, drop_metadata, measure_file
 from .session import MAX_BATCH, TuningSession
 
-HELD_OUT_SHARE = 0.25  # of the samples, where a criterion wants some
+HELD_OUT_SHARE = 0.25  # of the samples, where a drop is judged or training is
+JUDGING_SHARE = 0.125  # of the samples, where they only tell what a file of some size is worth
 MIN_SAMPLES = 8  # to calibrate with
-MAX_SURVEYED = 128  # samples of the walk that serves all trials
 CAUTION = 0.4  # of the way from an expected drop to the end of its interval
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
@@ -86,10 +88,10 @@ class SampleSplit:
     held_out: SampleBatches
 
 
-def split_samples(session: TuningSession, hold_out: bool) -> SampleSplit:
-    """Hold every fourth sample out, or none."""
-    indices, every = np.arange(session.sample_count), round(1 / HELD_OUT_SHARE)
-    is_held_out = hold_out & (indices % every == every - 1)
+def split_samples(session: TuningSession, share: float) -> SampleSplit:
+    """Hold that share of the samples out, from all over them."""
+    indices, every = np.arange(session.sample_count), round(1 / share)
+    is_held_out = indices % every == every - 1
     calibration, held_out = indices[~is_held_out], indices[is_held_out]
     return SampleSplit(
         SampleBatches(session.predictor, calibration, MAX_BATCH), SampleBatches(session.predictor, held_out, MAX_BATCH)
@@ -114,6 +116,13 @@ def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | 
         return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
     samples, name = with_labels(session.samples, labels)
     return AccuracyCriterion(session.predictor, held_out, name or "", samples)
+
+
+def judged(trial: CalibratedTrial, criterion: Criterion, changed: runtime.Session) -> CalibratedTrial:
+    """The trial with what the criterion finds of the changed model."""
+    scores: dict[str, Any] = criterion(changed)
+    measure = criterion.measure if isinstance(criterion, AgreementCriterion) else None
+    return replace(trial, measure=measure, **scores)
 
 
 @dataclass(frozen=True, eq=False)

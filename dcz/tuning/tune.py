@@ -11,7 +11,7 @@ stay, or, with labels, how many are right (criteria).
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -21,24 +21,25 @@ from ..compression.compress import compress
 from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
-from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.given import Data, Labels
 from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
-from .criteria import AccuracyCriterion
+from .criteria import AccuracyCriterion, AgreementCriterion
 from .data_free import NOT_TAKEN, find_better, find_holding
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .search import NoneHolds, search_by_drop, search_by_size
-from .session import MAX_BATCH, TuningSession
+from .session import TuningSession
 from .trials import (
-    MAX_SURVEYED,
+    HELD_OUT_SHARE,
+    JUDGING_SHARE,
     CalibratedTrial,
     CalibratedValues,
     Trials,
     check_sample_count,
+    judged,
     make_criterion,
     split_samples,
 )
@@ -106,12 +107,11 @@ def tune(
     plan's rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of
     those layers. A default that says how finely to share is refused. `distill` then trains the values toward the
     original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples
-    out. Where the file that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to
-    the original's answers to the held-out samples (to those that calibrated, where none are); or smaller, and meeting
-    the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's name, how many are done,
-    and how many there are, anew in each trial, and bytes when the file is written; `trial` gets each trial.
-    For the rest see dcz.compress; what `resume` continues is
-    the writing of the file at the end.
+    out. For a size an eighth is held out, and tells the agreement. Where the file that no calibration made is better,
+    that one is kept, and `warn` told: at the size, nearer to the original's answers to the held-out samples; or
+    smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's
+    name, how many are done, and how many there are, anew in each trial, and bytes when the file is written; `trial`
+    gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the end.
     Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
@@ -157,12 +157,11 @@ def _tuned(
         check_trainable(session)  # before the long work
     if goal.ratio is not None:
         max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
-    split = split_samples(session, hold_out=distill or max_bytes is None)
+    split = split_samples(session, HELD_OUT_SHARE if distill or max_bytes is None else JUDGING_SHARE)
     criterion = make_criterion(session, split, goal.labels) if max_bytes is None else None
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     distilled = better = None
-    surveyed = SampleBatches(session.predictor, evenly_spaced(split.calibration.indices, MAX_SURVEYED), MAX_BATCH)
-    with session.survey(surveyed, session.fine) as survey:
+    with session.survey(split.calibration, session.fine) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial)
         try:
             room = DISTILLED_ROOM if distill else 0.0
@@ -174,9 +173,11 @@ def _tuned(
         if distill and better is None:
             limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
             best, distilled = _distill(trials, best, limit)
-    judging = split.held_out if len(split.held_out.indices) else split.calibration
     size = best.trial.nbytes if max_bytes is None else max_bytes
-    better = better or find_better(session, model, best, judging, size, criterion, drop)
+    judge = criterion or AgreementCriterion(session.predictor, split.held_out)
+    better = better or find_better(session, model, best, split.held_out, size, judge, drop)
+    if better is None and criterion is None:
+        best = replace(best, trial=judged(best.trial, judge, session.run_with(best.values)))
     if better is None:
         write_file(
             session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress,
