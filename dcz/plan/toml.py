@@ -18,8 +18,16 @@ from .settings import DEFAULT, Settings, overlay
 
 MAX_BYTES = 1 << 20  # of a plan.toml: a rule for each of ten thousand tensors
 MAX_PATTERNS = 10_000  # of a plan; each is held against each name
-_MAX_PARTS = 100  # of a dotted key, for each of which tomllib makes a table and a copy of the key up to there
-_DOTTED = re.compile(rf"""(?<![\w.-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""")
+_MAX_PARTS = 4  # of a dotted key, each a table to tomllib and a copy of the key up to there; plans need two
+# What no key is looked for in: strings of several lines and comments (the group), strings of one line, which may be a
+# part of a key, and all that follows a quote which nothing closes, where the parser ends.
+_LITERAL = re.compile(
+    r"""(\"{3}(?:"{0,2}(?:\\.|[^"\\]))*+"{3,5}|'{3}(?:'{0,2}[^'])*+'{3,5}|\#[^\n]*+)"""
+    r"""|"(?!"")(?:\\[^\n]|[^"\\\n])*+"|'(?!'')[^'\n]*+'|["'].*+""",
+    re.DOTALL,
+)
+_TABLE = re.compile(r"^[ \t]*+\[", re.MULTILINE)
+_DOTTED = re.compile(rf"(?<![\w.-])(?:[\w-]++[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}")
 
 
 def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
@@ -39,8 +47,11 @@ def load(path: str | os.PathLike[str], base: Settings = DEFAULT) -> Plan:
 
 def _tables(text: str) -> dict[str, Any]:
     """The tables of a TOML text; raises ValueError, InvalidArgument for what is nested too deep."""
-    if _DOTTED.search(text):
-        raise InvalidArgument(f"not valid TOML for a plan: a key of {_MAX_PARTS} parts or more")
+    plain = _LITERAL.sub(lambda found: "" if found[1] else "_", text)
+    if _DOTTED.search(plain):
+        raise InvalidArgument(f"not a plan: a key of more than {_MAX_PARTS} parts (names of tensors go in quotes)")
+    tables = sum(1 for _ in _TABLE.finditer(plain))
+    expect(tables <= MAX_PATTERNS + 1, f"a plan has at most {MAX_PATTERNS:,} rules, not {tables:,}")
     try:
         return tomllib.loads(text)
     except RecursionError as error:
@@ -61,14 +72,15 @@ def parse(table: Mapping[str, Any], base: Settings = DEFAULT) -> Plan:
     default = overlay(base, table.get("default", {}))
     rules = table.get("rule", [])
     expect(isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules), "write each rule under [[rule]]")
-    parsed = []
-    for rule in rules:
-        expect("match" in rule, 'a rule needs match = "pattern"')
-        settings = {key: value for key, value in rule.items() if key != "match"}
-        parsed.append(Rule(_patterns(rule["match"]), overlay(default, settings)))
+    expect(all("match" in rule for rule in rules), 'a rule needs match = "pattern"')
+    matches = [_patterns(rule["match"]) for rule in rules]
     include, exclude = (_patterns(table.get(key, [])) for key in ("include", "exclude"))
-    count = len(include) + len(exclude) + sum(len(rule.match) for rule in parsed)
+    count = len(include) + len(exclude) + sum(map(len, matches))
     expect(count <= MAX_PATTERNS, f"a plan has at most {MAX_PATTERNS:,} patterns, not {count:,}")
+    parsed = []
+    for rule, match in zip(rules, matches, strict=True):
+        settings = {key: value for key, value in rule.items() if key != "match"}
+        parsed.append(Rule(match, overlay(default, settings)))
     min_weights, fold = table.get("min_weights", Plan.min_weights), table.get("fold", Plan.fold)
     return Plan(default, tuple(parsed), include, exclude, min_weights, fold)
 

@@ -1,4 +1,4 @@
-"""Reads one file in every way that dcz has, and prints what came of each: `python -m tests.hostile.probe bomb.dcz`."""
+"""Reads files in every way that dcz has, and prints what came of each: `python -m tests.hostile.probe bomb.dcz`."""
 
 import sys
 import time
@@ -28,17 +28,18 @@ WAYS: dict[str, Callable[[str], object]] = {
 }
 
 
-def main(path: str, *ways: str) -> None:
-    """One line a way: its name, the seconds of processor time, and what came of it."""
-    for way in ways or WAYS:
-        start, outcome = time.process_time(), "handled"
-        try:
-            WAYS[way](path)
-        except dcz.CorruptFile as error:
-            outcome = error.reason
-        except dcz.DczError as error:
-            outcome = type(error).__name__
-        print(way, f"{time.process_time() - start:.2f}", outcome, sep="\t", flush=True)
+def main(*paths: str) -> None:
+    """One line a file and way: their names, the seconds of processor time, and what came of it."""
+    for path in paths:
+        for way in WAYS:
+            start, outcome = time.process_time(), "handled"
+            try:
+                WAYS[way](path)
+            except dcz.CorruptFile as error:
+                outcome = error.reason
+            except dcz.DczError as error:
+                outcome = type(error).__name__
+            print(path, way, f"{time.process_time() - start:.2f}", outcome, sep="\t", flush=True)
 
 
 if __name__ == "__main__":

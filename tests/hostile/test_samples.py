@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests import models
-from tests.hostile.limits import QUICK, SMALL, run_limited
+from tests.hostile.limits import QUICK, SMALL, run_commands_limited
 from tests.networks import perceptron
 
 
@@ -46,15 +46,25 @@ HOSTILE = {
 }
 
 
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What came of each, all compared on in one process."""
+    folder = tmp_path_factory.mktemp("samples")
+    models.save(perceptron(), folder / "net.onnx")
+    commands = []
+    for number, made in enumerate(HOSTILE.values()):
+        (folder / f"{number}.npz").write_bytes(made())
+        commands.append(["evaluate", "net.onnx", "--data", f"{number}.npz", "--against", "net.onnx"])
+    yield dict(zip(HOSTILE, run_commands_limited(commands, folder)))
+    assert not (folder / "PWNED").exists()
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_samples_are_refused(name, tmp_path):
-    (tmp_path / "x.npz").write_bytes(HOSTILE[name]())
-    models.save(perceptron(), tmp_path / "net.onnx")
-    used = run_limited(["-m", "dcz", "evaluate", "net.onnx", "--data", "x.npz", "--against", "net.onnx"], cwd=tmp_path)
+def test_hostile_samples_are_refused(name, outcomes):
+    used = outcomes[name]
     assert used.code == 2, used.err
     assert len(used.err.splitlines()) == 1 and "Traceback" not in used.err
     assert used.seconds < QUICK and used.megabytes < SMALL
-    assert not (tmp_path / "PWNED").exists()
 
 
 def test_compressed_samples_of_ordinary_kinds_are_read(tmp_path):
