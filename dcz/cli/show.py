@@ -12,7 +12,7 @@ from .terminal import Column, console, safe, shorten, table
 
 if TYPE_CHECKING:
     from ..evaluation.differences import OutputDifference
-    from ..evaluation.verify import TensorDifference
+    from ..evaluation.tensor_differences import TensorDifference
     from ..tuning.sensitivity import Sensitivity, TensorSensitivity
 
 WORST = 20  # tensors that are shown, unless all are asked for
@@ -63,6 +63,9 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
         screen.print(f"{exact} bit for bit the original's, {differ}{':' if changed else ''}")
         if changed:
             screen.print(_tensor_differences(result.worst_first, screen.width, verbose))
+            if dead := sum(row.dead_rows for row in changed):
+                rows = f"{counted(dead, 'dead row')}, of weights and errors below 1/100,000 of other rows'"
+                screen.print(f"worst rows are without {rows}")
     if result.outputs and result.drawn:
         shapes = ", ".join(
             f"{name} {'x'.join(map(str, shape)) or 'scalar'}"

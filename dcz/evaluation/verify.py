@@ -7,39 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import arrays, files
-from ..codec.stages import huffman, prune
+from .. import files
+from ..codec.stages import huffman
 from ..deflate import inflate_engine
 from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton_within
-from ..tensor import values
 from .differences import Comparison, OutputDifference
 from .given import Data, as_samples
-from .metrics import sqnr
+from .tensor_differences import TensorDifference, compare_tensors
 
 if TYPE_CHECKING:
-    from ..model import Model, ModelTensor
+    from ..model import Model
     from .kinds import GraphKinds
-
-
-MIN_ROW = 4  # weights of a row, from which it has a ratio of its own
-OUTLIERS = 0.005  # the share of a tensor's weights that is left out to look at the typical ones
-
-
-@dataclass(frozen=True)
-class TensorDifference:
-    """Signal to error of one tensor against the original, in decibels; inf where they are bit for bit the same.
-
-    `typical`: the same without the half percent of the weights of largest magnitude, which may hide that the rest is
-    lost. `worst_row`: of the row that comes off worst, where the layer's rows are known (tensor.Tensor.rows). Both are
-    None for tensors that hold no real numbers.
-    """
-
-    name: str
-    decibels: float
-    typical: float | None = None
-    worst_row: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +107,7 @@ def verify(
                 kinds = GraphKinds(original.proto)
                 folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0
-                tensors = _compare_tensors(original, decoded, path)
+                tensors = compare_tensors(original, decoded, path)
                 compared, note = _compare_outputs(restored, against, inputs, kinds)
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
@@ -183,56 +163,6 @@ def _first_words(refusal: UnsuitableModel, model: str | os.PathLike[str]) -> str
     """What a refusal says without the model that it names, up to the checker's context."""
     text = str(refusal).split(": onnx.checker refuses the model: ", 1)[-1].split(" ==> Context", 1)[0]
     return text.replace(os.path.abspath(model), "").replace(os.fspath(model), "").replace(Path(model).name, "")
-
-
-def _compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike[str]) -> tuple[TensorDifference, ...]:
-    """The difference of each tensor; raises UnsuitableModel where the models have not the same tensors."""
-    decoded_tensors = {tensor.name: tensor for tensor in decoded.tensors}
-    differences = []
-    for tensor in original.tensors:
-        other = decoded_tensors.get(tensor.name)
-        if other is None or (other.dtype, other.shape) != (tensor.dtype, tensor.shape):
-            raise UnsuitableModel(
-                f"{path}: was not made from this model: tensor {tensor.name!r} is missing or has another shape"
-            )
-        differences.append(_difference(tensor, other))
-    if extra := decoded_tensors.keys() - {tensor.name for tensor in original.tensors}:
-        raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {min(extra)!r}")
-    return tuple(differences)
-
-
-def _difference(tensor: "ModelTensor", other: "ModelTensor") -> TensorDifference:
-    """The signal-to-quantization-noise ratios of two tensors of one dtype; -inf where unequal ones hold no numbers."""
-    x, y = tensor.read(), other.read()
-    if np.array_equal(x, y):
-        return TensorDifference(tensor.name, *[float("inf")] * 3)
-    if not tensor.dtype.real:
-        return TensorDifference(tensor.name, float("-inf"))
-    patterns, others = (data.view(tensor.dtype.pattern) for data in (x, y))
-    count = len(patterns)
-    outliers = prune.by_sparsity(values(patterns, tensor.dtype), (count - int(OUTLIERS * count)) / count)
-    rows = _row_numbers(tensor)
-    sums = np.zeros((2, 2))  # signal and noise of all weights, and of the typical ones
-    row_sums = np.zeros((2, rows[0]))
-    for block in arrays.blocks(count):
-        a, b = (values(data[block], tensor.dtype).astype(np.float64) for data in (patterns, others))
-        squares, typical = np.stack([a * a, (a - b) ** 2]), ~outliers[block]
-        sums += np.stack([squares.sum(1), squares[:, typical].sum(1)])
-        if rows[0] > 1:
-            places = np.arange(block.start, block.stop)
-            numbers = places // rows[1] if tensor.rows > 0 else places % rows[0]
-            row_sums += np.stack([np.bincount(numbers, each, rows[0]) for each in squares])
-    worst = min((sqnr(*each) for each in row_sums.T if each[0] > 0), default=None) if rows[0] > 1 else None
-    return TensorDifference(tensor.name, sqnr(*sums[0]), sqnr(*sums[1]), worst)
-
-
-def _row_numbers(tensor: "ModelTensor") -> tuple[int, int]:
-    """How many rows a tensor has, and of how many weights; 1 where that is not known, or a row is but a few weights."""
-    count = int(np.prod(tensor.shape))
-    if tensor.rows == 0 or not tensor.shape:
-        return 1, count
-    rows = int(np.prod(tensor.shape[: tensor.rows])) if tensor.rows > 0 else tensor.shape[-1]
-    return (rows, count // rows) if count >= MIN_ROW * rows else (1, count)
 
 
 def _compare_outputs(

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..evaluation.changed import Changes, changed_samples
 from ..evaluation.samples import open_samples
-from ..evaluation.verify import TensorDifference, Verification, verify
+from ..evaluation.tensor_differences import TensorDifference
+from ..evaluation.verify import Verification, verify
 from ..evaluation.weight_errors import WeightError, weight_error
 from ..format.container import Archive
 from ..reading import remake

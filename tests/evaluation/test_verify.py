@@ -52,6 +52,57 @@ def test_typical_weights_and_rows_show_what_the_whole_tensor_hides(tmp_path):
     assert plain["worst_first"] == ["a", "b"] and plain["tensors"][1]["worst_row"] == pytest.approx(0, abs=1e-9)
 
 
+def one_row(tmp_path, before, after, rows=40):
+    """What is found of a matrix of ordinary rows (columns, as MatMul has them) of which the last is these two."""
+    weights = normal(rows, rows)
+    weights[:, -1] = before
+    new = weights.copy()
+    new[:, :-1] *= 1 + 2**-8  # about 48 dB
+    new[:, -1] = after
+    original, packed = changed(tmp_path, [weights, normal(rows, rows, seed=1)], [new, normal(rows, rows, seed=1)])
+    found = dcz.verify(packed, against=original)
+    assert [tensor.dead_rows for tensor in found.tensors[1:]] == [0]
+    return found
+
+
+def test_a_dead_row_is_counted_and_is_no_worst_row(tmp_path):
+    """One of its weights was moved, to a hundred times the largest: it would show -40 dB, of nothing."""
+    before = normal(40) * 2e-8
+    after = before + 1e-7 * (np.arange(40) == 3)
+    found = one_row(tmp_path, before, after)
+    assert found.tensors[0].dead_rows == 1
+    assert found.tensors[0].worst_row == pytest.approx(20 * np.log10(2**8), abs=0.1)
+    assert found.to_dict()["tensors"][0]["dead_rows"] == 1
+    said = CliRunner().invoke(cli, ["verify", str(tmp_path / "net.dcz"), "--against", str(tmp_path / "net.onnx")])
+    assert "worst rows are without 1 dead row, of weights and errors" in " ".join(said.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "before, error, decibels",
+    [(1e-4, 1e-4, 0), (1e-9, 1e-3, -120), (0, 1e-3, -np.inf), (1e-3, 1e-9, None), (1e-9, 1e-6, -60)],
+    ids=["a small row that is lost", "a dead row come to life", "nothing come to life", "a small row", "hardly alive"],
+)
+def test_a_row_that_matters_is_not_hidden(before, error, decibels, tmp_path):
+    signs = np.where(np.arange(40) % 2, 1, -1)
+    found = one_row(tmp_path, before * signs, before * signs + error * np.roll(signs, 1))
+    assert found.tensors[0].dead_rows == 0
+    if decibels is not None:
+        assert found.tensors[0].worst_row == pytest.approx(decibels, abs=0.5)
+    said = CliRunner().invoke(cli, ["verify", str(tmp_path / "net.dcz"), "--against", str(tmp_path / "net.onnx")])
+    assert said.exit_code == 0 and "dead" not in said.stdout
+
+
+def test_a_tensor_of_dead_rows_but_one_hides_none(tmp_path):
+    """The median row is as dead, and measures nothing: rather figures that say little than a loss that is hidden."""
+    weights = normal(40, 40) * 2e-8
+    weights[:, 0] = 1
+    lost = weights.copy()
+    lost[:, 5] = 0
+    original, packed = changed(tmp_path, [weights, normal(40, 40)], [lost, normal(40, 40)])
+    found = dcz.verify(packed, against=original).tensors[0]
+    assert found.dead_rows == 0 and found.worst_row == pytest.approx(0)
+
+
 def test_what_is_equal_has_no_figures_in_json(tmp_path):
     original, packed = changed(tmp_path, [normal(8, 8), normal(8, 8)], [normal(8, 8), normal(8, 8)])
     rows = dcz.verify(packed, against=original).to_dict()["tensors"]
