@@ -91,7 +91,7 @@ def parse_share(text: str, bare_is_percent: bool = False) -> float:
 
 def as_percent(share: float) -> str:
     """A share for people: 0.985 as 98.5%."""
-    return f"{100 * share:.6g}%"
+    return f"{100 * share:z.6g}%"
 
 
 def check_ratio(ratio: float | None) -> None:

@@ -41,6 +41,17 @@ def times(before: int, after: int) -> str:
     return f"{before / after:.2f} times smaller" if before >= after else f"{after / before:.2f} times larger"
 
 
+def change(old: int, new: int) -> str:
+    """How a size changed, with its sign, as +27.9%: "=" where it did not, "new" where there was nothing, "~0%" for less
+    than the last place, which has no sign: +0.0% says that nothing changed, and -0.0% nothing at all."""
+    if old == new:
+        return "="
+    if not old:
+        return "new"
+    text = f"{100 * (new - old) / old:+.1f}%"
+    return "~0%" if text[1:] == "0.0%" else text
+
+
 def cells(text: str) -> int:
     """Columns of a terminal that printable text takes: characters of East Asia are two wide, accents none."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)

@@ -135,3 +135,10 @@ def test_a_ratio_to_check_is_a_number(tmp_path):
     dcz.compress(perceptron(), tmp_path / "net.dcz")
     with pytest.raises(InvalidArgument, match="min-ratio is a number"):
         dcz.check(tmp_path / "net.dcz", min_ratio="3")
+
+
+@pytest.mark.parametrize("share, text", [(0.985, "98.5%"), (0.0, "0%"), (-0.0, "0%"), (-0.02, "-2%")])
+def test_shares_for_people(share, text):
+    from dcz.arguments import as_percent
+
+    assert as_percent(share) == text

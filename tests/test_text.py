@@ -1,6 +1,6 @@
 import pytest
 
-from dcz.text import cells, counted, markdown_code, printable, shorten, size, times, wrapped
+from dcz.text import cells, change, counted, markdown_code, printable, shorten, size, times, wrapped
 
 
 @pytest.mark.parametrize("text, shown", [
@@ -29,6 +29,14 @@ def test_characters_of_two_columns_count_as_two():
 @pytest.mark.parametrize("nbytes, text", [(999, "999 B"), (1000, "1.0 kB"), (675_763, "675.8 kB"), (3.2e9, "3.20 GB")])
 def test_sizes_for_people(nbytes, text):
     assert size(nbytes) == text
+
+
+@pytest.mark.parametrize("old, new, text", [
+    (1000, 1279, "+27.9%"), (1000, 0, "-100.0%"), (5, 5, "="), (0, 0, "="), (0, 5, "new"), (10_000, 9_999, "~0%"),
+    (10_000, 10_001, "~0%"), (10_000, 9_994, "-0.1%"), (10_000, 10_006, "+0.1%"), (1, 10**12, "+99999999999900.0%"),
+])  # fmt: skip
+def test_a_change_has_a_sign_or_is_none_to_speak_of(old, new, text):
+    assert change(old, new) == text
 
 
 @pytest.mark.parametrize("name", [

@@ -162,9 +162,9 @@ def _trial(trial: "CalibratedTrial") -> str:
     if trial.agreement is not None:
         parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
     if trial.expected_drop is not None and trial.drop_high is not None:
-        parts.append(f"{trial.expected_drop:.2%} expected to change, {trial.drop_low:.2%} to {trial.drop_high:.2%}")
+        parts.append(f"{trial.expected_drop:z.2%} expected to change, {trial.drop_low:z.2%} to {trial.drop_high:z.2%}")
     if trial.accuracy is not None and trial.drop is not None:
-        parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:.2f} points lost")
+        parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:z.2f} points lost")
     return ", ".join(parts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..display.html import page
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.metrics import distance
-from ..text import cells, counted, markdown_code, printable, shorten, wrapped
+from ..text import cells, change, counted, markdown_code, printable, shorten, wrapped
 from .changes import Diff, Side, TensorChange
 
 LARGEST = 20  # rows that are shown, unless more are asked for
@@ -33,10 +33,10 @@ class Column:
 def headline(diff: Diff) -> str:
     """Both files and what changed, in a sentence."""
     old, new = diff.old, diff.new
-    change = _percent(old.file_bytes, new.file_bytes)
+    percent = change(old.file_bytes, new.file_bytes)
     changed = sum(row.kind != "same" for row in diff.tensors)
     return (
-        f"{printable(old.path)} -> {printable(new.path)}: {old.file_bytes:,} -> {new.file_bytes:,} bytes ({change}), "
+        f"{printable(old.path)} -> {printable(new.path)}: {old.file_bytes:,} -> {new.file_bytes:,} bytes ({percent}), "
         f"{changed} of {counted(len(diff.tensors), 'tensor')} changed"
     )
 
@@ -44,16 +44,8 @@ def headline(diff: Diff) -> str:
 # -- cells -------------------------------------------------------------------------------------------------------------
 
 
-def _percent(old: int, new: int) -> str:
-    if old == new:
-        return "="
-    if not old:
-        return "new"
-    return f"{100 * (new - old) / old:+.1f}%"
-
-
-def _signed(change: int) -> str:
-    return f"{change:+,}" if change else "="
+def _signed(nbytes: int) -> str:
+    return f"{nbytes:+,}" if nbytes else "="
 
 
 def _of(side: Side | None, name: str) -> int:
@@ -93,10 +85,10 @@ def name(row: TensorChange) -> str:
 
 COLUMNS = (
     Column("file", 5, lambda row: f"{_of(row.new, 'file_bytes'):,}"),
-    Column("file %", 0, lambda row: _percent(_of(row.old, "file_bytes"), _of(row.new, "file_bytes"))),
+    Column("file %", 0, lambda row: change(_of(row.old, "file_bytes"), _of(row.new, "file_bytes"))),
     Column("file +/-", 0, lambda row: _signed(row.file_change)),
     Column("memory", 6, lambda row: f"{_of(row.new, 'memory_bytes'):,}"),
-    Column("memory %", 1, lambda row: _percent(_of(row.old, "memory_bytes"), _of(row.new, "memory_bytes"))),
+    Column("memory %", 1, lambda row: change(_of(row.old, "memory_bytes"), _of(row.new, "memory_bytes"))),
     Column("memory +/-", 0, lambda row: _signed(row.memory_change)),
     Column("bits", 2, lambda row: _between(row, _bits)),
     Column("zeros", 3, lambda row: _between(row, _zeros)),
@@ -206,7 +198,7 @@ def markdown(diff: Diff, largest: int | None = LARGEST) -> str:
     lines = [
         f"### {markdown_code(old.path)} → {markdown_code(new.path)}",
         "",
-        f"{old.file_bytes:,} → {new.file_bytes:,} bytes ({_percent(old.file_bytes, new.file_bytes)})",
+        f"{old.file_bytes:,} → {new.file_bytes:,} bytes ({change(old.file_bytes, new.file_bytes)})",
         "",
         f"| tensor | {' | '.join(column.head for column in COLUMNS)} |",
         f"|---|{'---:|' * len(COLUMNS)}",

@@ -100,10 +100,10 @@ class AgreementCriterion:
         """A drop in words, for messages."""
         where = f"the {len(self.held_out.indices)} held-out samples"
         if self.counts_answers:
-            return f"{drop:.2%} of {where} change their {self.measure}"
+            return f"{drop:z.2%} of {where} change their {self.measure}"
         if self.measure == COSINE.name:
             return f"the mean cosine on {where} is {1 - drop:.6f}"
-        return f"the {self.measure} on {where} is {drop:.2%}"
+        return f"the {self.measure} on {where} is {drop:z.2%}"
 
 
 def _margins(pairs: Iterable[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ class AccuracyCriterion:
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
         return (
-            f"{100 * drop:.2f} points of top-1 accuracy are lost on the {len(self.held_out.indices)} held-out samples"
+            f"{100 * drop:z.2f} points of top-1 accuracy are lost on the {len(self.held_out.indices)} held-out samples"
         )
 
     def _count_right(self, predictor: Predictor) -> int:

@@ -82,7 +82,7 @@ def drop_metadata(scores: Mapping[str, float], held_out: int) -> dict[str, str]:
     if "expected_drop" not in scores:
         return {}
     share, low, high = (scores[name] for name in ("expected_drop", "drop_low", "drop_high"))
-    return {"drop": f"{share:.2%} expected, {low:.2%} to {high:.2%} by {held_out} held-out samples"}
+    return {"drop": f"{share:z.2%} expected, {low:z.2%} to {high:.2%} by {held_out} held-out samples"}
 
 
 def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:

@@ -185,7 +185,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
     elif not best.trial.shows(max_drop) and best.trial.drop_high is not None and max_drop:
         warn(
-            f"a drop of {best.trial.expected_drop:.2%} is expected, and on other samples it may be up to "
+            f"a drop of {best.trial.expected_drop:z.2%} is expected, and on other samples it may be up to "
             f"{best.trial.drop_high:.2%}: {_samples_that_show(best.trial, max_drop, count):,} samples or so would show "
             f"one of {max_drop:.2%}"
         )

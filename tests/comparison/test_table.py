@@ -75,6 +75,14 @@ def test_cells(found):
     assert "new" in line["<script>|`\x1b"].split() and "added" in line["<script>|`\x1b"]
 
 
+def test_what_hardly_changed_is_no_zero_with_a_sign():
+    row = TensorChange("w", "changed", side(100_000), side(99_999), 60.0)
+    sizes = [("old.dcz", "dcz", 100_090, 4080), ("new.dcz", "dcz", 100_089, 4080)]
+    small = Diff(*(File(*size) for size in sizes), (row,), REST)
+    for text in (table.text(small, 160), table.markdown(small), table.html(small)):
+        assert "~0%" in text and "-1" in text and "0.0%" not in text
+
+
 def test_markdown_rows_have_as_many_cells(found):
     lines = [line for line in table.markdown(found).splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {len(table.COLUMNS) + 2}
