@@ -96,7 +96,7 @@ def retrain(run, folder):
     x, y = clusters(300)
     soft = np.eye(10, dtype=np.float32)[y]
     np.savez("train.npz", x=x, y=y, soft=soft, size=x[:, :10])
-    asked = ["--sparsity", "0.9", "--bits", "3", "--epochs", "2", "--share-epochs", "1", "--threads", "1", "-q", "-f"]
+    asked = ["--sparsity", "0.9", "--bits", "3", "--epochs", "1", "--share-epochs", "1", "--threads", "1", "-q", "-f"]
     return partial(run, "retrain", "net.onnx", *asked)
 
 

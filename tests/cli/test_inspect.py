@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ from tests import models
 from tests.networks import perceptron
 
 
-@pytest.fixture
-def deep(tmp_path, monkeypatch) -> Path:
-    """net.onnx and net.dcz in the current folder: 30 layers, of falling size, in two blocks."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory) -> Path:
+    """A folder with net.onnx and net.dcz: 30 layers, of falling size, in two blocks."""
+    folder = tmp_path_factory.mktemp("layers")
     random = np.random.default_rng(0)
     nodes, tensors, x = [], [], "x"
     for number in range(30):
@@ -24,8 +25,16 @@ def deep(tmp_path, monkeypatch) -> Path:
         tensors.append(models.tensor(name, random.normal(size=(16, 16 + 32 * (30 - number))).astype(np.float32)))
         nodes.append(onnx.helper.make_node("MatMul", ["x", name], [f"y{number}"]))
     outputs = {f"y{number}": ["n", 16 + 32 * (30 - number)] for number in range(30)}
-    onnx.save(models.model(nodes, {x: ["n", 16]}, outputs, tensors), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz")
+    onnx.save(models.model(nodes, {x: ["n", 16]}, outputs, tensors), folder / "net.onnx")
+    dcz.compress(folder / "net.onnx", folder / "net.dcz")
+    return folder
+
+
+@pytest.fixture
+def deep(layers, tmp_path, monkeypatch) -> Path:
+    """The same two files in the current folder."""
+    shutil.copytree(layers, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 

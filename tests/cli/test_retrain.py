@@ -204,7 +204,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-LONG = [*LEARN, "--epochs", "60", "--share-epochs", "1"]
+LONG = [*LEARN, "--epochs", "40", "--share-epochs", "1"]
 
 
 def _stopped(by: int) -> tuple[int, str]:
@@ -226,7 +226,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(run):
     assert _stopped(signal.SIGKILL)[0] == -signal.SIGKILL
     assert Path("net.dcz.checkpoint").exists() and not Path("net.dcz").exists()
     code, _, err = run(*LONG, "-v")
-    assert code == 0 and "going on from net.dcz.checkpoint" in err and "prune   1/60" not in err
+    assert code == 0 and "going on from net.dcz.checkpoint" in err and "prune   1/40" not in err
     assert run(*LONG, "-q", "-o", "whole.dcz")[0] == 0
     assert Path("net.dcz").read_bytes() == Path("whole.dcz").read_bytes()
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -604,24 +605,34 @@ def test_records_that_do_not_fit_in_memory_give_the_same_bytes(net, packed, tmp_
     assert os.listdir(tmp_path) == ["net.dcz"]
 
 
-def written_over(tmp_path, packed) -> tuple[Path, np.ndarray, Path]:
-    """A model with external data in place, its weights, and a file of other weights for the same model."""
+@pytest.fixture(scope="module")
+def generations(packed, tmp_path_factory) -> tuple[Path, np.ndarray]:
+    """A folder of net.onnx, with external data, and other.dcz, of other weights for the same model; the weights."""
+    folder = tmp_path_factory.mktemp("generations")
     with dcz.open(packed) as tensors:
         name, weights = next(iter(tensors.items()))
     other = dcz.load(packed)
     for tensor in other.graph.initializer:
         if tensor.name == name:
             tensor.CopyFrom(onnx.numpy_helper.from_array(-weights, name))
-    path = dcz.decompress(packed, tmp_path / "net.onnx", external_data="always", force=True)
-    return path, models.arrays(onnx.load(path))[name], dcz.compress(other, tmp_path / "other.dcz", LOSSLESS)
+    path = dcz.decompress(packed, folder / "net.onnx", external_data="always")
+    dcz.compress(other, folder / "other.dcz", LOSSLESS)
+    return folder, models.arrays(onnx.load(path))[name]
+
+
+def written_over(tmp_path, generations) -> tuple[Path, np.ndarray, Path]:
+    """Such a model in a folder of its own, its weights, and the other file."""
+    folder, weights = generations
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "net.onnx", weights, tmp_path / "other.dcz"
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace", "link", "chmod"])
 @pytest.mark.parametrize("nth", range(1, 6))
 @pytest.mark.parametrize("death", [False, True], ids=["error", "death"])
-def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, packed, tmp_path, monkeypatch):
+def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, generations, tmp_path, monkeypatch):
     """Whatever fails, or dies just after it has been done, when the new model takes the place of the old one."""
-    path, old, other = written_over(tmp_path, packed)
+    path, old, other = written_over(tmp_path, generations)
     before = sorted(os.listdir(tmp_path))
     call, calls = getattr(os, name), []
 
@@ -656,8 +667,8 @@ def test_a_model_and_its_external_data_are_of_one_generation(death, nth, name, p
     assert len([each for each in os.listdir(tmp_path) if each.endswith(".part")]) == 0
 
 
-def test_the_data_of_the_old_model_goes_and_no_other(packed, tmp_path):
-    path, _, other = written_over(tmp_path, packed)
+def test_the_data_of_the_old_model_goes_and_no_other(generations, tmp_path):
+    path, _, other = written_over(tmp_path, generations)
     first = data_of(path)
     (tmp_path / "net.onnx.0123456789ab.data").write_bytes(b"of a model that was renamed")
     dcz.decompress(other, path, external_data="always", force=True)

@@ -128,7 +128,7 @@ def chain(count: int) -> onnx.ModelProto:
 
 
 def test_what_the_best_quality_leaves_is_filled_with_exact_tensors(tmp_path):
-    model = chain(96)
+    model = chain(48)
     found = dcz.compress_to_size(model, tmp_path / "net.dcz", ratio=1.6)
     budget = int(len(model.SerializeToString()) / 1.6)
     assert found.quality == BEST_QUALITY

@@ -26,7 +26,7 @@ def run(script: str, *arguments) -> str:
 
 
 def test_magika_gives_the_same_answers_with_the_compressed_model():
-    out = run("01_compress_magika.py", EXAMPLES.parent / "dcz")
+    out = run("01_compress_magika.py", ROOT / "dcz" / "codec")
     same, total = map(int, re.search(r"same answer from both models: (\d+) of (\d+)", out).groups())
     assert total >= 10 and same >= 0.98 * total
     assert float(re.search(r"([\d.]+) times smaller", out)[1]) > 4

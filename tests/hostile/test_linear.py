@@ -77,7 +77,7 @@ def calls(n):
     return proto
 
 
-SIZES = {residual: 500, chain: 1000, chain_of_layers: 200, fan: 1000, concatenated: 1000, total: 300, calls: 100}
+SIZES = {residual: 250, chain: 400, chain_of_layers: 200, fan: 400, concatenated: 400, total: 150, calls: 60}
 
 
 def steps(proto) -> int:

@@ -284,7 +284,7 @@ def test_a_table_is_looked_up_in_its_codes(axis, form, tmp_path):
 
 def test_no_table_is_expanded_when_a_session_is_made(tmp_path):
     """Of half bytes, too, which Gather does not take."""
-    model = embedding(on_grid(4096, 64, levels=15))
+    model = embedding(on_grid(1024, 64, levels=15))
     model.opset_import[0].version = 21
     for form in FORMS:
         in_both(model, form, tmp_path, lossless=True)

@@ -29,7 +29,7 @@ from tests.train.test_operators import build, graph_of
 _setup_privateuseone_for_python_backend("second")
 NAME = "second"
 QUICK = {
-    "sparsity": 0.5, "bits": 3, "epochs": 2, "share_epochs": 2, "batch": 50, "threads": 1, "learning_rate": 3e-3,
+    "sparsity": 0.5, "bits": 3, "epochs": 2, "share_epochs": 1, "batch": 50, "threads": 1, "learning_rate": 3e-3,
 }  # fmt: skip
 BETWEEN = ("aten::_copy_from", "aten::copy_", "aten::index.Tensor", "aten::index_put", "aten::_index_put")  # as on GPUs
 _behind: dict[int, torch.Tensor] = {}  # the CPU's tensor behind each of the device, by the address of its storage
@@ -107,7 +107,7 @@ _aten.impl("_local_scalar_dense", lambda x: unwrap(x).item(), "PrivateUse1")
 
 def runs() -> dict[str, dict[str, Any]]:
     """What is trained on both devices: the arguments of retrain, by a name."""
-    x, y = clusters(200)
+    x, y = clusters(120)
     images = np.random.default_rng(0).integers(0, 256, (60, 1, 6, 6), np.uint8)
     tokens = np.random.default_rng(0).integers(0, 30, (60, 6))
     soft = np.eye(10, dtype=np.float64)[y] * 0.8 + 0.02
@@ -123,7 +123,7 @@ def runs() -> dict[str, dict[str, Any]]:
             "model": convolutional(), "data": images, "plan": tiny, "loss": "mse",
             "recipe": Recipe(**QUICK, pixels="-1..1", augment="flip,shift=1,crop=80%"),
         },
-        "a function": {"model": perceptron(), "data": lambda epoch: [(x, y)] * 4, "recipe": Recipe(**QUICK)},
+        "a function": {"model": perceptron(), "data": lambda epoch: [(x, y)] * 2, "recipe": Recipe(**QUICK)},
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 from functools import partial
 
 import numpy as np
@@ -55,12 +56,20 @@ def whole(tmp_path_factory):
     return found, (folder / "net.dcz").read_bytes()
 
 
-@pytest.fixture
-def stopped(tmp_path):
-    """A folder with the checkpoint of a run that was stopped after its first epoch."""
+@pytest.fixture(scope="module")
+def first_epoch(tmp_path_factory):
+    """The checkpoint of a run that was stopped after its first epoch."""
+    folder = tmp_path_factory.mktemp("stopped")
     with pytest.raises(Killed):
-        run(tmp_path, killer("prune", 1))
-    assert (tmp_path / "net.checkpoint").exists() and not (tmp_path / "net.dcz").exists()
+        run(folder, killer("prune", 1))
+    assert [path.name for path in folder.iterdir()] == ["net.checkpoint"]
+    return folder / "net.checkpoint"
+
+
+@pytest.fixture
+def stopped(first_epoch, tmp_path):
+    """A folder with such a checkpoint."""
+    shutil.copy(first_epoch, tmp_path)
     return tmp_path
 
 
@@ -98,7 +107,16 @@ def test_the_checkpoint_of_another_run_is_refused(change, stopped):
 def test_another_number_of_threads_is_no_other_run(stopped):
     from dataclasses import replace
 
-    assert run(stopped, recipe=replace(RECIPE, threads=2)).epochs[0].number == 1
+    seen = []
+
+    def tell(state):
+        if state.is_end:
+            seen.append((state.phase, state.epoch))
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(stopped, tell, recipe=replace(RECIPE, threads=2))
+    assert seen == [("prune", 2)]  # the first epoch is done
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: b"", lambda data: b"\x80\x05" + data])
