@@ -5,6 +5,7 @@
 The lazy sequences have a length and compute the array of a slice; functions that read by slices take them or arrays.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -20,7 +21,9 @@ BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in ca
 WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
 MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
 PARTS = 16  # of an array, at most, where the result of each is large
-GATHER_LIMIT = 1 << 21  # values up to which LazyValues computes them once; computing slices again and again is slower
+# Values up to which LazyValues computes them once, as computing slices again and again is slower: so many, or a share
+# of the tensor that memory allows for.
+GATHER_LIMIT, GATHERED_SHARE = 1 << 21, 8
 
 
 def blocks(length: int, size: int = WIDE_BLOCK) -> Iterator[slice]:
@@ -96,8 +99,20 @@ class LazyValues:
         if mask is not None and self.positions is not None and len(self.positions) == len(mask):
             self.positions = None
         self._gathered: np.ndarray | None = None
-        if len(self) <= GATHER_LIMIT:
-            self._gathered = self._compute(slice(None))
+        if len(self) <= max(GATHER_LIMIT, len(patterns) // GATHERED_SHARE):
+            self._gathered = self._gather() if self.positions is not None else self._compute(slice(None))
+
+    def _gather(self) -> np.ndarray:
+        """All values at the true positions of the mask."""
+        assert self.positions is not None, "a mask says which"
+        mask, patterns = self.positions.mask, self._patterns
+        gathered = gather(lambda block: patterns[block][mask[block]], len(patterns), patterns.dtype)
+        return gathered if self._dtype is None else values(gathered, self._dtype)
+
+    @functools.cached_property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest of the values (not empty)."""
+        return _extremes(self)
 
     def __len__(self) -> int:
         return len(self._patterns) if self.positions is None else len(self.positions)
@@ -133,6 +148,11 @@ def expand_mask(mask: np.ndarray, positions: KeptPositions) -> np.ndarray:
 def select(weights: Weights, mask: np.ndarray) -> Weights:
     """The weights at the true positions of `mask` (bool); LazyValues stay lazy."""
     return weights.select(mask) if isinstance(weights, LazyValues) else weights[mask]
+
+
+def gather(function: Callable[[slice], np.ndarray], length: int, dtype: "np.typing.DTypeLike") -> np.ndarray:
+    """What `function` gives for blocks of so many elements, one behind the other (`dtype`, flat)."""
+    return np.concatenate([np.empty(0, dtype), *over_blocks(function, length)])
 
 
 def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -188,6 +208,10 @@ def sample(weights: Weights, count: int) -> np.ndarray:
 
 def extremes(weights: Weights) -> tuple[float, float]:
     """The smallest and the largest of the weights (not empty)."""
+    return weights.extremes if isinstance(weights, LazyValues) else _extremes(weights)
+
+
+def _extremes(weights: Weights) -> tuple[float, float]:
 
     def ends_of(block: slice) -> tuple[float, float]:
         chunk = weights[block]

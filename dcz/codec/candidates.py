@@ -46,13 +46,36 @@ class Coded:
     The mask of kept positions (bool, flat), a code (uint8) for each of them, and the codebook that the codes index (bit
     patterns of the tensor's type). With `row_scales`, entries are float32 patterns, and elements their products with
     the scales. Codes are uint16 where they index the entries of a `fine` codebook.
+
+    `numbers` are these codes; or, with `zero`, codes of all positions, among which `zero` is that of the zeros, and
+    larger ones are one more than the code: where few weights are zero, an index of the others is rarely wanted.
     """
 
     mask: np.ndarray
-    codes: np.ndarray
+    numbers: np.ndarray
     entries: np.ndarray
     row_scales: scale.RowScales | None = None
     fine: Codebook | None = None
+    zero: int | None = None
+
+    @functools.cached_property
+    def codes(self) -> np.ndarray:
+        """The codes of the kept positions."""
+        if self.zero is None:
+            return self.numbers
+        table = np.insert(np.arange(MAX_ENTRIES - 1, dtype=np.uint8), self.zero, 0)
+        return arrays.gather(lambda block: table.take(self.numbers[block][self.mask[block]]), len(self.mask), np.uint8)
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """How often each code (uint8) occurs (int64[256])."""
+        counts = huffman.count_symbols(self.numbers)
+        return counts if self.zero is None else np.append(np.delete(counts, self.zero), 0)
+
+    @property
+    def kept(self) -> int:
+        """The number of kept positions."""
+        return len(self.numbers) if self.zero is None else int(self.counts.sum())
 
     @functools.cached_property
     def positions(self) -> arrays.KeptPositions:
@@ -61,9 +84,13 @@ class Coded:
 
     def look_up(self, table: np.ndarray, block: slice, other: int = 0) -> np.ndarray:
         """table[code] for the kept ones of a block of all positions, `other` for the rest."""
+        if self.zero is not None:
+            with_zero, numbers = np.insert(table, self.zero, other), self.numbers[block]
+            is_same = table.dtype == np.uint8 and np.array_equal(with_zero, np.arange(len(with_zero)))
+            return numbers if is_same else with_zero.take(numbers, mode="clip")
         mask = self.mask[block]
         first = self.positions.rank(block.start)
-        codes = self.codes[first : first + int(np.count_nonzero(mask))]
+        codes = self.numbers[first : first + int(np.count_nonzero(mask))]
         kept = table.take(codes, mode="clip")  # codes were checked by of_distinct: "raise" would check them again
         if len(kept) == len(mask):
             return kept
@@ -152,8 +179,7 @@ def of_distinct(tensor: Tensor, coded: Coded, index_bits: int | None = None) -> 
 
     `index_bits` fixes the width of gaps.
     """
-    kept, size = len(coded.codes), len(coded.mask)
-    counts = huffman.count_symbols(coded.codes)
+    kept, size, counts = coded.kept, len(coded.mask), coded.counts
     if counts[len(coded.entries) :].any():  # Coded.look_up does not check codes again
         raise ValueError(f"codes beyond the {len(coded.entries)} entries of the codebook of {tensor.name!r}")
     fits = len(coded.entries) + (kept < size) <= MAX_ENTRIES
@@ -163,34 +189,34 @@ def of_distinct(tensor: Tensor, coded: Coded, index_bits: int | None = None) -> 
         with_zero[len(coded.entries) % MAX_ENTRIES] += size - kept
         dense = huffman.stream_bits(with_zero) / 8
     encodings: list[Shared | Sparse] = []
-    if dense == math.inf or (kept < size and _may_be_sparse(tensor, coded, counts, dense)):
+    if dense == math.inf or (kept < size and _may_be_sparse(tensor, coded, dense)):
         encodings.append(_sparse(tensor, coded, index_bits))
     if dense < math.inf and (not encodings or stream_bytes(encodings[0]) + MAX_OVERHEAD > dense):
-        encodings.append(_shared(tensor, coded, counts))
+        encodings.append(_shared(tensor, coded))
     decoded = arrays.LazyBytes(size, tensor.dtype.bits // 8, functools.partial(coded.elements, dtype=tensor.dtype))
     return [Candidate(encoded, decoded) for encoded in encodings]
 
 
-def _may_be_sparse(tensor: Tensor, coded: Coded, counts: np.ndarray, dense: float) -> bool:
+def _may_be_sparse(tensor: Tensor, coded: Coded, dense: float) -> bool:
     """Whether an index of the kept positions may take fewer bytes than `dense`, those with a code for zero."""
-    kept, size = len(coded.codes), len(coded.mask)
+    kept, size = coded.kept, len(coded.mask)
     # Independent positions take their entropy. Clustered ones take a few percent less, hence the margin; empty rows and
     # columns almost nothing, hence the check below.
-    independent = entropy.entropy_bits(counts) / 8 + entropy.entropy_bits(np.array([kept, size - kept])) / 8
+    independent = entropy.entropy_bits(coded.counts) / 8 + entropy.entropy_bits(np.array([kept, size - kept])) / 8
     if kept < 0.75 * size and independent < 1.15 * dense + 256:
         return True
     matrix = coded.mask.reshape(matrix_shape(tensor.shape))
     return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
 
 
-def _shared(tensor: Tensor, coded: Coded, code_counts: np.ndarray) -> Shared:
-    """A code for every element; `code_counts` (int64[256]) are those of the kept ones."""
-    entries, zeros = coded.entries, len(coded.mask) - len(coded.codes)
+def _shared(tensor: Tensor, coded: Coded) -> Shared:
+    """A code for every element."""
+    entries, zeros = coded.entries, len(coded.mask) - coded.kept
     if zeros:
         entries = np.append(entries, entries.dtype.type(0))
     codebook, table = _codebook(entries, tensor.dtype, coded.row_scales)
     counts = np.zeros(256, np.int64)
-    counts[table] = code_counts[: len(table)]
+    counts[table] = coded.counts[: len(table)]
     zero = int(table[-1])
     counts[zero] += zeros
     codes = arrays.LazyBytes(len(coded.mask), 1, lambda block: coded.look_up(table, block, zero))

@@ -126,7 +126,7 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     else:
         coded = sharing.share_exactly(tensor.patterns, mask, settings.bits)
     if coded is not None and settings.quality is not None:
-        if len(coded.codes) <= fine.MAX_SMALL:
+        if coded.kept <= fine.MAX_SMALL:
             coded = fine.smaller(coded, regrid.share_exactly(tensor, coded.mask, settings), tensor.dtype)
         return fine.smaller(coded, regrid.share_in_rows(tensor, coded.mask, settings), tensor.dtype)
     if coded is not None or mask is None or settings.shares_nothing:

@@ -43,7 +43,7 @@ def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None
         return share_finely(tensor, mask, settings)
     loss = _loss(tensor, mask, square, coded, settings.quality)
     if loss <= (MAX_LOSS if settings.quality > COARSE else MAX_COARSE_LOSS):
-        if settings.quality <= COARSE or len(coded.codes) > MAX_SMALL:
+        if settings.quality <= COARSE or coded.kept > MAX_SMALL:
             return coded
         return smaller(coded, share_finely(tensor, mask, settings), tensor.dtype)
     finer = share_finely(tensor, mask, settings)
@@ -69,7 +69,7 @@ def _loss(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded, quality
 
 def _costs_more(finer: Coded, coded: Coded, loss: float, dtype: Dtype) -> bool:
     """Whether the finer codes take more bits than `loss` decibels are worth: a bit a weight for 6."""
-    return DECIBELS_PER_BIT * (_bits(finer, dtype) - _bits(coded, dtype)) > loss * len(coded.codes)
+    return DECIBELS_PER_BIT * (_bits(finer, dtype) - _bits(coded, dtype)) > loss * coded.kept
 
 
 def _bits(coded: Coded, dtype: Dtype) -> float:
@@ -79,7 +79,7 @@ def _bits(coded: Coded, dtype: Dtype) -> float:
         return scales + fine_candidates.bits(coded)
     codebook = candidates.codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)[0]
     entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
-    return scales + entries + huffman.stream_bits(huffman.count_symbols(coded.codes))
+    return scales + entries + huffman.stream_bits(coded.counts)
 
 
 def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:

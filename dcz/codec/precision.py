@@ -68,8 +68,8 @@ def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> s
     if prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
         return ""
     weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
-    kept = LazyValues(tensor.patterns, tensor.dtype, arrays.mask_where(weights, lambda block: block != 0))
-    square = prune.typical_square(kept)
+    sample = arrays.sample(weights, prune.SQUARE_SAMPLE)
+    square = prune.typical_square(sample[sample != 0])
     limit, squares, error = prune.MAX_BULK * math.sqrt(square), 0.0, 0.0
     for block in sample_blocks(len(weights)):
         numbers = weights[block].astype(np.float64)

@@ -21,6 +21,7 @@ from .stages import grid, prune, scale
 FLOAT_BITS = 24  # significant bits of float32
 MIN_STEP = 0.49  # of the step that a quality asks for (a power of two may be half of it): a larger one is kept
 MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
+GLANCE = 4096  # first weights, by which most that lie on no grid are recognised
 
 
 def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
@@ -106,8 +107,10 @@ def _is_fine_enough(kept: LazyValues, step: float, settings: Settings) -> bool:
     return step > MIN_STEP * grid.step_for_quality(prune.typical_square(kept), settings.quality)
 
 
-def _own_step(kept: LazyValues) -> float:
+def _own_step(kept: arrays.Weights) -> float:
     """The step of the grid that weights lie on exactly, 0 where it would have more than 2^16 levels."""
+    if len(kept) > GLANCE and not _own_step(kept[:GLANCE]):
+        return 0.0
     low, high = arrays.extremes(kept)
     exponent = (
         math.frexp(max(-low, high))[1] - FLOAT_BITS

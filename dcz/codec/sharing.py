@@ -19,6 +19,7 @@ from .stages import balance, distinct, grid, prune, share
 
 # Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
 MAX_ZEROS_SHARED = 1 / 3
+MIN_WHOLE = 0.75  # of a tensor's weights that are not zero, from which zeros keep their code until an index is tried
 MAX_HALF_CODEBOOK = 1 << 20  # weights up to which a float16 codebook is tried: of more, its bytes do not matter
 SAMPLE = 4096  # first weights, by which most tensors that are not shared already are recognised
 
@@ -110,7 +111,7 @@ def _half_pays(kept: np.ndarray, shared: share.SharedWeights) -> bool:
         half = shared.centroids.astype(np.float16).astype(np.float64)
     if not np.isfinite(half).all():
         return False
-    added = math.fsum(np.bincount(shared.codes, minlength=len(half)) * (half - shared.centroids) ** 2)
+    added = math.fsum(shared.counts * (half - shared.centroids) ** 2)
     error = prune.mean_square(kept - shared.centroids[shared.codes])
     return added < 2 * math.log(2) * error * 16 * len(half)
 
@@ -130,25 +131,32 @@ def round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray
     # A level may lie half a step beyond the largest weight, and must not become infinite.
     entries = round_to(np.clip(centroids, -largest(dtype), largest(dtype)), dtype)
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
-    entries, table = np.unique(entries, return_inverse=True)  # rounding may have made entries equal
-    codes = arrays.remap(table.astype(np.uint8), shared.codes)
-    has_zero = bool(entries[0] == 0)
-    zeros = int(arrays.count_codes(codes)[0]) if has_zero else 0
-    if len(entries) - has_zero > _max_entries(len(codes) - zeros):
-        return None
-    return _without_zeros(mask, codes, entries, zeros) if has_zero else Coded(mask, codes, entries)
+    is_first = np.append(True, entries[1:] != entries[:-1])  # rounding may have made neighbours equal
+    codes = arrays.remap((np.cumsum(is_first) - 1).astype(np.uint8), shared.codes)
+    entries = entries[is_first]
+    zero = int(np.argmin(entries != 0))
+    if entries[zero]:
+        return Coded(mask, codes, entries) if len(entries) <= _max_entries(len(codes)) else None
+    coded = _without_zeros(mask, codes, entries, zero)
+    return coded if len(coded.entries) <= _max_entries(coded.kept) else None
 
 
-def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zeros: int) -> Coded:
-    """Mask and codes without the weights of code 0, which are `zeros` in number, and entries without the first."""
-    kept_mask, kept_codes = np.zeros_like(mask), np.empty(len(codes) - zeros, np.uint8)
-    read = written = 0
-    for block in arrays.blocks(len(mask)):
-        code = codes[read : read + int(np.count_nonzero(mask[block]))]
-        read += len(code)
-        is_kept = code != 0
+def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zero: int) -> Coded:
+    """The weights without those of the code `zero`, and entries without that."""
+    rest = np.delete(entries, zero)
+    if len(codes) == len(mask):
+        whole = Coded(arrays.mask_where(codes, lambda code: code != zero), codes, rest, zero=zero)
+        if whole.kept > MIN_WHOLE * len(mask):
+            return whole
+        return Coded(whole.mask, whole.codes, rest)
+    kept_mask, positions = np.zeros_like(mask), arrays.KeptPositions(mask)
+
+    def kept_codes(block: slice) -> np.ndarray:
+        found = codes[positions.rank(block.start) : positions.rank(block.stop)]
+        is_kept = found != zero
         kept_mask[block][mask[block]] = is_kept
-        code = code[is_kept] - np.uint8(1)
-        kept_codes[written : written + len(code)] = code
-        written += len(code)
-    return Coded(kept_mask, kept_codes, entries[1:])
+        others: np.ndarray = found[is_kept]
+        others -= others > zero
+        return others
+
+    return Coded(kept_mask, arrays.gather(kept_codes, len(mask), np.uint8), rest)

@@ -383,8 +383,7 @@ def test_the_smaller_of_both_is_found_near_the_crossing():
         settings = Settings(bits=4, sparsity=float(sparsity))
         weights = arrays.LazyValues(given.patterns, given.dtype)
         coded = encode._share(given, weights, encode._prune(weights, settings), settings)
-        counts = np.bincount(coded.codes, minlength=256)
-        shared = candidates._shared(given, coded, counts)
+        shared = candidates._shared(given, coded)
         forced = [shared, candidates._sparse(given, coded, settings.index_bits)]
         assert len(compress(given, settings)[0]) == min(len(record.write(encoded)) for encoded in forced)
 

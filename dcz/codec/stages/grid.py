@@ -19,6 +19,7 @@ from .histogram import BINS, Histogram
 
 MAX_ITERATIONS = 12  # of the thresholds; most settle before
 ENTRY_BITS = 16  # of entries that are no multiples of a step: far more than any quality needs
+SAMPLE = 1 << 22  # weights that make the histogram of more than twice as many
 BISECTIONS = 30  # of the step for a rate
 
 
@@ -40,7 +41,7 @@ def step_for_rate(weights: arrays.Weights, bits: float, zeros: int = 0) -> float
 
     By bisection; an entropy below one bit a weight is only reached by an index, which costs about as much.
     """
-    histogram = Histogram(weights)
+    histogram = Histogram(weights, every=max(1, len(weights) // SAMPLE))
     magnitude = max(-histogram.low, histogram.high)
     # From far too many bits to none.
     low, high = max(histogram.high - histogram.low, magnitude / BINS) / BINS, 4 * magnitude

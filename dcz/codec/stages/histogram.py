@@ -29,6 +29,7 @@ class Histogram:
 
     def __init__(self, weights: arrays.Weights, importance: np.ndarray | None = None, every: int = 1):
         self.low, self.high = arrays.extremes(weights)
+        self.is_sample = every > 1
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         low, high = _central_range(weights) if every > 1 else (-np.inf, np.inf)
@@ -65,6 +66,13 @@ class Histogram:
     def between(self, running: np.ndarray, edges: np.ndarray) -> np.ndarray:
         """Sums of one of the running totals over the k + 1 cells that k edges separate."""
         return np.diff(running[np.concatenate([[0], edges, [BINS]])])
+
+    def squared_error(self, edges: np.ndarray, centroids: np.ndarray) -> float:
+        """About the squared error of `centroids` (float64), one for each of the k + 1 cells that k edges separate."""
+        middle = self.low + (np.arange(BINS) + 0.5) / self.scale if self.scale else np.full(BINS, self.low)
+        width = np.diff(np.concatenate([[0], edges, [BINS]]))
+        errors = np.diff(self.count) * np.square(middle - np.repeat(centroids, width))
+        return float(np.cumsum(errors)[-1])  # in a fixed order
 
     def quantiles(self, density: np.ndarray, fractions: np.ndarray) -> np.ndarray:
         """The values (float64) below which lie these `fractions` (0 to 1) of a `density` (float64, one a bin)."""

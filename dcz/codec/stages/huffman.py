@@ -108,27 +108,39 @@ def encode(symbols: arrays.Bytes, counts: np.ndarray | None = None) -> Stream:
 
 
 class _JointTable:
-    """The joint words of all pairs of symbols: one look-up encodes two symbols."""
+    """The joint words of all pairs of symbols: one look-up encodes two symbols.
+
+    A pair's word, of 24 bits at most, lies below its length; two neighbours are read as 64 bits: word, length, word,
+    length.
+    """
+
+    WORD, LENGTH = np.uint64((1 << 2 * MAX_BITS) - 1), np.uint64(2 * MAX_BITS)
+    HALF = np.uint64(32)
 
     def __init__(self, lengths: np.ndarray):
         self.word = words(lengths).astype(np.uint64)
         self.length = lengths.astype(np.uint64)
-        pair_word, pair_length = np.zeros((256, 256), np.uint32), np.zeros((256, 256), np.uint8)
+        pairs = np.zeros((256, 256), "<u4")
         alphabet = int(np.flatnonzero(lengths[:END])[-1]) + 1  # often small: then only a corner is filled
         first, second = np.arange(alphabet), np.arange(alphabet)[:, None]
-        pair_word[:alphabet, :alphabet] = self.word[first] | self.word[second] << self.length[first]
-        pair_length[:alphabet, :alphabet] = lengths[first] + lengths[second]
-        self.pair_word, self.pair_length = pair_word.ravel(), pair_length.ravel()
+        joint = self.word[first] | self.word[second] << self.length[first]
+        pairs[:alphabet, :alphabet] = joint | (self.length[first] + self.length[second]) << self.LENGTH
+        self.pairs = pairs.ravel()
 
     def pack(self, symbols: np.ndarray) -> bytes:
         """One segment: the words of up to 2^18 symbols and the end symbol's."""
         quads = len(symbols) // 4 * 4
-        pairs = np.ascontiguousarray(symbols[:quads]).view("<u2")
-        word = self.pair_word[pairs].astype(np.uint64).reshape(-1, 2)
-        length = self.pair_length[pairs].astype(np.uint64).reshape(-1, 2)
+        both = self.pairs.take(np.ascontiguousarray(symbols[:quads]).view("<u2"), mode="clip").view("<u8")
         rest = np.append(symbols[quads:].astype(np.intp), END)
-        word = np.concatenate([word[:, 0] | word[:, 1] << length[:, 0], self.word[rest]])
-        length = np.concatenate([length[:, 0] + length[:, 1], self.length[rest]])
+        word = np.empty(len(both) + len(rest), np.uint64)
+        length = np.empty_like(word)
+        word[len(both) :], length[len(both) :] = self.word[rest], self.length[rest]
+        first_length = both >> self.LENGTH & np.uint64((1 << 32 - 2 * MAX_BITS) - 1)
+        joint = both >> self.HALF & self.WORD
+        joint <<= first_length
+        joint |= both & self.WORD
+        word[: len(both)] = joint
+        np.add(first_length, both >> self.HALF + self.LENGTH, out=length[: len(both)])
         return _pack_words(word, length)
 
 
@@ -137,8 +149,8 @@ def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
     end = np.cumsum(length)
     start = end - length
     shift = start & np.uint64(63)
-    cell = start >> np.uint64(6)  # a word starts in every 64-bit cell but perhaps the last, as no word is longer
-    firsts = np.append(0, np.flatnonzero(cell[1:] != cell[:-1]) + 1)
+    start >>= np.uint64(6)  # its cell of 64 bits: a word starts in each but perhaps the last, as no word is longer
+    firsts = np.append(0, np.flatnonzero(start[1:] != start[:-1]) + 1)
     cells = np.bitwise_or.reduceat(word << shift, firsts)
     lasts = np.append(firsts[1:], len(word)) - 1  # only a cell's last word can reach into the next
     spill = (word[lasts] >> np.uint64(1)) >> (np.uint64(63) - shift[lasts])

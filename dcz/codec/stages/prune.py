@@ -15,6 +15,7 @@ import numpy as np
 from ... import arrays
 
 _DIGIT = 16  # bits that one pass of the radix selection looks at
+SQUARE_SAMPLE = 1 << 20  # weights that tell the mean square of more than twice as many: to 0.01 dB, of Laplacian ones
 SAMPLES, RUN = 512, 8  # places of a tensor, and weights at each, of which the BULK quantile is taken
 # Of magnitudes: up to a fifth of the weights may be outliers, and up to four fifths next to nothing, as those of rows
 # and columns that training has left dead are; and this quantile of the standard normal distribution.
@@ -73,8 +74,10 @@ def typical_square(weights: arrays.Weights, outliers: float = 0.005) -> float:
 
     A few outliers, one column of a matrix among them, would otherwise dominate the mean. Of normally distributed
     weights it is 0.2 dB below the mean square, of Laplacian ones 0.5 dB. Where more than that are outliers, so many
-    that the mean is MIN_TAIL times what the BULK quantile lets expect, it is that of the weights near the quantile.
+    that the mean is MIN_TAIL times what the BULK quantile lets expect, it is that of the weights near the quantile. Of
+    many weights, by a sample.
     """
+    weights = arrays.sample(weights, SQUARE_SAMPLE)
     square = _trimmed_square(weights, outliers)
     expected = _bulk_magnitude(weights) / NORMAL_BULK
     if expected == 0 or square <= MIN_TAIL * expected * expected:

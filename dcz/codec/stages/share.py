@@ -25,16 +25,23 @@ MAX_LEVEL = 1 << 11  # of the grid, as a multiple of the step: weights beyond ar
 OUTLIER_CENTROIDS = 64
 MIN_IMPORTANCE = 1e-3  # of the mean importance of a weight: below, a cell is empty
 ENTRY_BITS = 32  # of a codebook that is no ramp
-SAMPLE = 1 << 22  # weights that decide the cells of k-means (centroids are means of all), or the better of two grids
+SAMPLE = 1 << 22  # weights that make the histogram of more than twice as many; those of the tails are all in it
 MAX_ITERATIONS = 300  # of Lloyd's algorithm; weights of real layers settle after 20 to 200
 
 
 @dataclass(frozen=True, eq=False)
 class SharedWeights:
-    """Centroids (float64, ascending, every one used), and the code of every weight (uint8, in the weights' order)."""
+    """Centroids (float64, ascending, every one used), and the code of every weight (uint8, in the weights' order);
+    how often each code was `counted`, where that is known."""
 
     centroids: np.ndarray
     codes: np.ndarray
+    counted: np.ndarray | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each code occurs (int64, one a centroid)."""
+        return arrays.count_codes(self.codes) if self.counted is None else self.counted
 
 
 # -- k-means ----------------------------------------------------------------------------------------------------------
@@ -67,6 +74,8 @@ def kmeans(
         centroids = np.where(used, total / np.where(used, count, 1), centroids)
         centroids = np.sort(centroids)  # an empty cell keeps its centroid, which a neighbour may have passed
     codes = histogram.codes(weights, (centroids[1:] + centroids[:-1]) / 2)
+    if histogram.is_sample:  # whose means are those of all weights, to a thousandth of their distance and less
+        return used_centroids(centroids, codes)
     return mean_centroids(weights, codes, importance)
 
 
@@ -89,17 +98,23 @@ def initial_centroids(histogram: Histogram, k: int, start: str, seed: int = 0) -
     return histogram.quantiles(np.rint(1024 * np.cbrt(smooth)), midpoints)
 
 
-def mean_centroids(weights: arrays.Weights, codes: np.ndarray, importance: np.ndarray | None = None) -> SharedWeights:
-    """The mean of the weights of each code that occurs; codes are renumbered without the others."""
+def mean_centroids(
+    weights: arrays.Weights, codes: np.ndarray, importance: np.ndarray | None = None, zero: int | None = None
+) -> SharedWeights:
+    """The mean of the weights of each code that occurs, but 0 for the code `zero`; codes are renumbered without the
+    others."""
     count, total = _code_sums(weights, codes, importance)
     used = np.flatnonzero(count)
-    return SharedWeights(total[used] / count[used], _renumber(codes, used))
+    counted = count[used].astype(np.int64) if importance is None else None
+    means = np.where(used == zero, 0.0, total[used] / count[used])
+    return SharedWeights(means, _renumber(codes, used), counted)
 
 
 def used_centroids(centroids: np.ndarray, codes: np.ndarray) -> SharedWeights:
     """The centroids whose codes occur; codes are renumbered without the others."""
-    used = np.flatnonzero(arrays.count_codes(codes))
-    return SharedWeights(centroids[used], _renumber(codes, used))
+    count = arrays.count_codes(codes)
+    used = np.flatnonzero(count)
+    return SharedWeights(centroids[used], _renumber(codes, used), count[used])
 
 
 def _code_sums(
@@ -168,50 +183,63 @@ def entropy_constrained(
     return SharedWeights(centroids[order], codes)
 
 
-def _share_on_grid(
-    weights: arrays.Weights, step: float, zeros: int, max_entries: int, histogram: Histogram | None = None
-) -> SharedWeights:
-    """`entropy_constrained` without outliers; `histogram` is that of the weights, if there is one."""
-    histogram = histogram or Histogram(weights)
+def _share_on_grid(weights: arrays.Weights, step: float, zeros: int, max_entries: int) -> SharedWeights:
+    """`entropy_constrained` without outliers."""
+    histogram = Histogram(weights, every=max(1, len(weights) // SAMPLE))
     span, magnitude = histogram.high - histogram.low, max(-histogram.low, histogram.high)
     if span > step * BINS or magnitude > step * 2**52:  # finer than histogram or float64: far from 256 levels
         return kmeans(weights, max_entries)
-    shared = _share_levels(weights, histogram, grid.fit(histogram, step, zeros), step, max_entries)
-    if span <= (MAX_ENTRIES - 1) * step:
-        return shared
-    # Too wide for a ramp, so that every entry takes its bits: a wider step may cost less in all.
-    wider = _share_on_grid(weights, grid.round_step(span / (MAX_ENTRIES - 2)), zeros, max_entries, histogram)
-    return min(shared, wider, key=lambda candidate: _cost(weights, candidate, grid.rate_slope(step)))
+    slope = grid.rate_slope(step)
+    cells = _cells(histogram, step, zeros, max_entries)
+    if span > (MAX_ENTRIES - 1) * step:  # too wide for a ramp, so that every entry takes its bits
+        wider = _cells(histogram, grid.round_step(span / (MAX_ENTRIES - 2)), zeros, max_entries)
+        cells = min(cells, wider, key=lambda each: _cost(histogram, each, slope))
+    codes = histogram.codes(weights, cells.thresholds)
+    if not cells.has_means:
+        return used_centroids(cells.centroids, codes)
+    return mean_centroids(weights, codes, zero=cells.zero)
 
 
-def _share_levels(
-    weights: arrays.Weights, histogram: Histogram, fitted: grid.Grid, step: float, max_entries: int
-) -> SharedWeights:
-    """Weights shared by the levels of a grid, or by means where these pay, or where levels must be joined."""
-    if len(fitted.levels) > max_entries:
-        thresholds = grid.join_levels(histogram, fitted.thresholds, max_entries)
-        return mean_centroids(weights, histogram.codes(weights, thresholds))
-    codes = histogram.codes(weights, fitted.thresholds)
-    count, total = _code_sums(weights, codes)
-    used = np.flatnonzero(count)
-    levels = fitted.levels[used]
-    means = np.where(levels == 0, 0.0, total[used] / count[used])
-    saved_bits = math.fsum(count[used] * (means - levels) ** 2) / grid.rate_slope(step)
-    return SharedWeights(means if saved_bits > ENTRY_BITS * len(levels) else levels, _renumber(codes, used))
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """The thresholds between the weights of one centroid and those of the next, and the centroids (float64, ascending).
+
+    They are levels of a grid, or, where `has_means`, means, for now those by the histogram; but for the one of number
+    `zero`, which is 0.
+    """
+
+    thresholds: np.ndarray
+    centroids: np.ndarray
+    has_means: bool
+    zero: int | None = None
 
 
-def _cost(weights: arrays.Weights, shared: SharedWeights, slope: float) -> float:
-    """Squared error, estimated from a sample, + slope * bits, with those of the codebook; a ramp takes next to none."""
-    error, every, sampled = 0.0, max(1, len(weights) // SAMPLE), 0
-    for block in arrays.blocks(len(weights), BLOCK):
-        sample = slice(None) if every == 1 else arrays.scattered_sample(block.stop - block.start, every)
-        errors = shared.centroids.take(shared.codes[block][sample])
-        np.subtract(weights[block][sample], errors, out=errors)
-        error += float(np.cumsum(np.multiply(errors, errors, out=errors), out=errors)[-1])
-        sampled += len(errors)
-    error *= len(weights) / sampled
-    count = arrays.count_codes(shared.codes)
-    gaps = np.diff(shared.centroids)
+def _cells(histogram: Histogram, step: float, zeros: int, max_entries: int) -> _Cells:
+    """The levels of the grid of `step`, or means where these pay, or where levels must be joined."""
+    fitted = grid.fit(histogram, step, zeros)
+    thresholds, levels = fitted.thresholds, fitted.levels
+    is_joined = len(levels) > max_entries
+    if is_joined:
+        thresholds = grid.join_levels(histogram, thresholds, max_entries)
+    edges = histogram.edges(thresholds)
+    count, total = histogram.between(histogram.count, edges), histogram.between(histogram.total, edges)
+    means = total / np.maximum(count, 1)
+    if is_joined:
+        return _Cells(thresholds, means, True)
+    means = np.where(levels == 0, 0.0, means)
+    saved_bits = math.fsum(count * (means - levels) ** 2) / grid.rate_slope(step)
+    if saved_bits <= ENTRY_BITS * len(levels):
+        return _Cells(thresholds, levels, False)
+    return _Cells(thresholds, means, True, int(np.argmin(np.abs(levels))) if 0 in levels else None)
+
+
+def _cost(histogram: Histogram, cells: _Cells, slope: float) -> float:
+    """Squared error + slope * bits, with those of the codebook, by the histogram; a ramp takes next to none."""
+    edges = histogram.edges(cells.thresholds)
+    count = histogram.between(histogram.count, edges)
+    gaps = np.diff(cells.centroids)
     is_ramp = bool((np.abs(gaps / gaps.min() - np.rint(gaps / gaps.min())) < 1e-6).all()) if len(gaps) else True
-    bits = entropy.stable_bits(count, len(weights))
-    return error + slope * (bits + (0 if is_ramp else ENTRY_BITS * len(count)))
+    bits = entropy.stable_bits(count[count > 0], histogram.count[-1])
+    return histogram.squared_error(edges, cells.centroids) + slope * (
+        bits + (0 if is_ramp else ENTRY_BITS * len(count))
+    )
