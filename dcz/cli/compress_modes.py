@@ -1,5 +1,6 @@
 """How `dcz compress` makes files: by the plan, for a size, calibrated; of one model or several; and what it tells."""
 
+import itertools
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 ModelPath = str | os.PathLike[str]
 # How often a model is gone through, as far as is known before: trials, and the writing of the file.
-SIZE_PASSES, SAMPLE_SIZE_PASSES, DROP_PASSES = 6, 5, 9
+SIZE_PASSES, SAMPLE_SIZE_PASSES, DROP_PASSES = 6.0, 2.5, 9.0
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Mode(Protocol):
         """What is done, for the line of progress."""
 
     @property
-    def passes(self) -> int:
+    def passes(self) -> float:
         """How often the model is gone through, about."""
 
     def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
@@ -79,7 +80,7 @@ class ByPlan:
 
     options: dict[str, Any]
     verb: str = "compressing"
-    passes: int = 1
+    passes: float = 1.0
 
     def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
         """See Mode."""
@@ -94,14 +95,16 @@ class ToBudget:
 
     options: dict[str, Any]
     verb: str = "compressing"
-    passes: int = SIZE_PASSES
+    passes: float = SIZE_PASSES
 
     def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
         """See Mode."""
         from ..compression.target_size import compress_to_size
 
+        numbers = itertools.count(1)
+
         def report(trial: "SizeTrial") -> None:
-            _end_trial(work, f"{trial.quality:.1f} dB", trial.nbytes)
+            work.end_pass(f"trial {next(numbers)}, {trial.quality:.1f} dB at {size(trial.nbytes)}")
             _tell(f"quality {trial.quality:.2f} dB: {trial.nbytes:,} bytes")
 
         compress_to_size(model, output, progress=work.report, trial=report, warn=made.warn, **self.options)
@@ -117,18 +120,26 @@ class Calibrated:
     verb: str = "calibrating"
 
     @property
-    def passes(self) -> int:
-        """How many trials there will be, about."""
-        by_size = self.options["max_bytes"] is not None or self.options["ratio"] is not None
-        return SAMPLE_SIZE_PASSES if by_size else DROP_PASSES
+    def is_by_size(self) -> bool:
+        """Whether a size is the goal, which one trial meets as a rule."""
+        return self.options["max_bytes"] is not None or self.options["ratio"] is not None
+
+    @property
+    def passes(self) -> float:
+        """A walk through the network that serves all trials, the trials, and about half a pass at the end."""
+        return SAMPLE_SIZE_PASSES if self.is_by_size else DROP_PASSES
 
     def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
         """See Mode."""
         from ..tuning.tune import tune
 
+        numbers = itertools.count(1)
+
         def report(trial: "CalibratedTrial") -> None:
             share = trial.agreement if trial.accuracy is None else trial.accuracy
-            _end_trial(work, f"{trial.bits:.2f} bits" if share is None else f"{100 * share:.1f} %", trial.nbytes)
+            figure = f"{trial.bits:.2f} bits" if share is None else f"{100 * share:.1f} %"
+            status = f"trial {next(numbers)}, {figure} at {size(trial.nbytes)}"
+            work.end_pass(status, to_come=0.5 if self.is_by_size else 2)
             _tell(_trial(trial))
 
         made.samples = self.samples
@@ -145,10 +156,6 @@ def _is_in_doubt(mode: Mode, made: Made) -> bool:
 
     max_drop = mode.options["max_drop"]
     return not made.tuned.kept.shows(DEFAULT_MAX_DROP if max_drop is None else max_drop)
-
-
-def _end_trial(work: Work, figure: str, nbytes: int) -> None:
-    work.end_pass(f"trial {work.passed + 1}, {figure} at {size(nbytes)}")
 
 
 def _tell(line: str) -> None:

@@ -51,14 +51,18 @@ class Work:
         self.name = self.status = ""
 
     def report(self, name: str, done: int, total: int) -> None:
-        """So much of a pass is done; `name` is what was dealt with last."""
-        self.share, self.name = done / total if total else 1.0, name
+        """So much of a pass is done; `name` is what was dealt with last. Where much less is done than before, the next
+        pass has begun."""
+        share = done / total if total else 1.0
+        if share < self.share / 2:
+            self.end_pass(self.status, to_come=1)
+        self.share, self.name = share, name
         self.changed()
 
-    def end_pass(self, status: str, another: bool = True) -> None:
-        """A pass is done, with a result; `another` of its kind may follow, and then at least the last one."""
+    def end_pass(self, status: str, to_come: float = 2) -> None:
+        """A pass is done, with a result; at least so many are `to_come`: perhaps another trial, and the last one."""
         self.passed, self.share, self.status = self.passed + 1, 0.0, status
-        self.passes = max(self.passes, self.passed + (2 if another else 1))
+        self.passes = max(self.passes, self.passed + to_come)
         self.changed()
 
     @property

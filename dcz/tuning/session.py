@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,7 +137,12 @@ class TuningSession:
         with self.survey(batches, {}) as found:
             return found.curves
 
-    def survey(self, batches: SampleBatches, fine: Mapping[str, RowScales | None]) -> calibrate.Survey:
+    def survey(
+        self,
+        batches: SampleBatches,
+        fine: Mapping[str, RowScales | None],
+        progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    ) -> calibrate.Survey:
         """What one walk through the network shows: see calibrate.survey; for `fine` calibrate.quantize_layers.
 
         The samples on which tensors are tried alone are not among those whose statistics round them: of a layer that
@@ -156,7 +161,7 @@ class TuningSession:
         )
         with self.numerics_guard():
             return calibrate.survey(
-                self.calibration_model, statistics, self.weight_names, fine, self.threads, trials=trials
+                self.calibration_model, statistics, self.weight_names, fine, self.threads, progress, trials
             )
 
     @contextlib.contextmanager

@@ -130,7 +130,7 @@ class Trials:
     """What all trials of a run share.
 
     `criterion` is None where no drop is asked for. `progress` gets a tensor's name, how many are done, and how many
-    there are, anew in each trial; `on_trial` gets each trial.
+    there are, anew in each walk through the network; `on_trial` gets each trial.
     """
 
     session: TuningSession
@@ -165,7 +165,7 @@ class Trials:
         Raises InvalidArgument for samples that lead to NaN or infinities.
         """
         with self.session.numerics_guard():
-            return self._finite(self.survey.round(steps, progress=self.progress))
+            return self._finite(self.survey.round(steps))
 
     def run(
         self, bits: float, exact: frozenset[str] = frozenset(), steering: calibrate.Steering | None = None

@@ -110,7 +110,8 @@ def tune(
     out. For a size an eighth is held out, and tells the agreement. Where the file that no calibration made is better,
     that one is kept, and `warn` told: at the size, nearer to the original's answers to the held-out samples; or
     smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's
-    name, how many are done, and how many there are, anew in each trial, and bytes when the file is written; `trial`
+    name, how many are done, and how many there are, anew in each walk through the network, and bytes when the file is
+    written; `trial`
     gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the end.
     Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
@@ -161,7 +162,7 @@ def _tuned(
     criterion = make_criterion(session, split, goal.labels) if max_bytes is None else None
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     distilled = better = None
-    with session.survey(split.calibration, session.fine) as survey:
+    with session.survey(split.calibration, session.fine, progress) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial)
         try:
             room = DISTILLED_ROOM if distill else 0.0

@@ -247,6 +247,17 @@ def test_the_time_that_is_left_covers_trials():
     assert shown.passes == 8
 
 
+def test_a_pass_that_nothing_ended_is_over_when_the_next_one_begins():
+    shown = work.Work("calibrating", passes=2.5, clock=Clock())
+    for done in (1, 2, 2, 4):
+        shown.report("fc1", done, 4)
+    assert shown.done == pytest.approx(1 / 2.5)
+    shown.report("fc1", 1, 4)
+    assert shown.done == pytest.approx(1.25 / 2.5) and shown.passes == 2.5
+    shown.end_pass("trial 1", to_come=0.5)
+    assert shown.done == pytest.approx(2 / 2.5)
+
+
 def test_several_models_count_by_their_size():
     shown = work.Work("compressing", clock=Clock())
     shown.set_parts([300, 100])
