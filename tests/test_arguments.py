@@ -8,7 +8,7 @@ from onnx import helper
 import dcz
 from dcz import arguments
 from dcz.arguments import is_number, is_whole, parse_limit, parse_size, size_at_ratio
-from dcz.compression.target_size import SizeTrial, seek
+from dcz.compression.size_search import SizeTrial, seek
 from dcz.errors import InvalidArgument
 from tests import models
 from tests.networks import perceptron

@@ -14,7 +14,7 @@ from .common import is_quiet, is_verbose, print_json, warn
 from .several import tell_of_failure
 
 if TYPE_CHECKING:
-    from ..compression.target_size import SizeTrial
+    from ..compression.size_search import SizeTrial
     from ..evaluation.weight_errors import WeightError
     from ..files.several import Outcome
     from ..tuning.distill import Distilled

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class RecordStore(Protocol):
-    """Where records go: journal.Records, which keeps them, or target_size.NoRecords, which does not."""
+    """Where records go: journal.Records, which keeps them, or measured_file.NoRecords, which does not."""
 
     def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
         """Get ready for the records of `count` tensors of so many bytes; what is there already, and its warnings."""

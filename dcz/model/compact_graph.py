@@ -17,9 +17,10 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from . import compact
 from .compact import Form, Parts
+from .flows import Value
 from .nodes import ONNX_DOMAINS, int_attributes, subgraphs
 from .skeleton import Reference
-from .uses import TensorUses, Value
+from .uses import TensorUses
 
 FORM_KEY = "dcz.form"  # in the model's metadata: the form that was asked for
 HALF_BYTE = 4  # bits

@@ -15,7 +15,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError, infer_shapes
 
-from .uses import Read, TensorUses, Value
+from .flows import Read, Value
+from .uses import TensorUses
 
 if TYPE_CHECKING:
     from .tensors import ModelTensor

@@ -14,11 +14,12 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from ..tensor import ValueGrid, round_to, values
+from .flows import Value
 from .model_file import Model
 from .nodes import float_attributes, int_attributes
 from .replace import replace_data
 from .tensors import ModelTensor
-from .uses import TensorUses, Value
+from .uses import TensorUses
 
 QUANTIZE = ("QuantizeLinear", "com.microsoft.QuantizeLinear")
 _RANGES: dict[int, tuple[int, int]] = {

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from . import constants, signals
+from .flows import Read, Value
 from .nodes import int_attributes
 from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
 from .reach import Reached
-from .uses import Read, TensorUses, Value
+from .uses import TensorUses
 
 if TYPE_CHECKING:
     from .tensors import ModelTensor

@@ -7,12 +7,12 @@ What follows for a tensor is in roles.
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Optional, TypeVar
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
+from .flows import Call, Flow, Label, Read, Scope, State, Value, passed_by_calls
 from .nodes import subgraphs
 from .operators import GATHERS, PASS_THROUGH, PASS_THROUGH_ALL, operator_name, row_axes
 from .reach import Reached
@@ -20,71 +20,7 @@ from .reach import Reached
 # Reads that all walks over a model may look at together: a graph of n nodes may ask for n^2. What they have not found
 # until then is taken not to be there; real models of thousands of layers take a few percent of it.
 MAX_STEPS = 2_000_000
-MAX_OUTPUTS = 64  # of a function that an operand is followed to
 _RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
-
-
-class _Scope:
-    """The names that a graph or function defines; others belong to the graph around it."""
-
-    def __init__(self, names: Iterable[str], parent: Optional["_Scope"] = None):
-        self.names = frozenset(names)
-        self.parent = parent
-
-    def resolve(self, name: str) -> "Value":
-        """The value that `name` means here."""
-        scope = self
-        while name not in scope.names and scope.parent is not None:
-            scope = scope.parent
-        return scope, name
-
-
-Value = tuple[_Scope, str]  # a name, and the scope that defines it
-State = tuple[Value, bool]  # a value, and whether it has come into a function by a call
-Label = TypeVar("Label", bound=Hashable)
-
-
-@dataclass(frozen=True, eq=False)
-class _Flow:
-    """A value that has another's elements. `call` is the number of the function call by which they enter (or, where
-    `leaves`, leave) a function."""
-
-    value: Value
-    call: int | None = None
-    leaves: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """A call of a function of the model: whose `caller` and `function` are scopes, by a value without a name.
-
-    `operands` and `outputs` are values of the caller, `parameters` and `results` of the function, in order.
-    """
-
-    caller: Value
-    function: Value
-    operands: list[Value]
-    parameters: list[Value]
-    outputs: list[Value]
-    results: list[Value]
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """A node that reads a value as one of its operands. `moves`: its output has the value's elements, or some of
-    them. `is_call`: of a function of the model, whose own nodes read the value too."""
-
-    operator: str
-    operand: int
-    node: NodeProto
-    scope: _Scope
-    moves: bool
-    is_call: bool
-
-    @property
-    def outputs(self) -> list[Value]:
-        """The values that the node gives."""
-        return [(self.scope, name) for name in self.node.output if name]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -117,10 +53,10 @@ class TensorUses:
         self.steps_left = MAX_STEPS  # of those that walk over it: see roles
         self.opset_imports = list(proto.opset_import)
         self._row_axes: dict[Value, set[int]] = defaultdict(set)
-        self._flows: dict[Value, list[_Flow]] = defaultdict(list)
+        self._flows: dict[Value, list[Flow]] = defaultdict(list)
         self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
-        self._calls: list[_Call] = []
-        self._caller: _Scope | None = None  # the function whose nodes are walked
+        self._calls: list[Call] = []
+        self._caller: Scope | None = None  # the function whose nodes are walked
         functions = [(function, self._scope(function.input, function.node)) for function in proto.functions]
         self._functions = {} if slots_only else {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
@@ -139,12 +75,16 @@ class TensorUses:
             self._add_graph(training.initialization, self.main)
             self._add_graph(training.algorithm, self.main)
 
+    @functools.cached_property
+    def _passed(self) -> dict[Value, list[Value]]:
+        return passed_by_calls(self._calls, self._flows)
+
     def reached(self, labels: Callable[[Read], Iterable[Label]]) -> "Callable[[Value | None], tuple[Label, ...]]":
         """A function that gives the labels of all that reads a value, or what whatever only moves it makes of it.
 
         What enters a function by a call leaves it by the same call; what a function holds itself leaves by all calls.
         """
-        flows, passed = self._flows, self._passed_by_calls
+        flows, passed = self._flows, self._passed
 
         def successors(state: State) -> Iterator[State]:
             value, is_inside = state
@@ -154,7 +94,7 @@ class TensorUses:
                 if flow.call is None or (flow.leaves and not is_inside):
                     yield flow.value, is_inside
                 elif not flow.leaves:
-                    yield flow.value, True  # out of there only by the call it came in by: see _passed_by_calls
+                    yield flow.value, True  # out of there only by the call it came in by: see flows.passed_by_calls
             for output in passed.get(value, ()):
                 yield output, is_inside
 
@@ -164,40 +104,6 @@ class TensorUses:
 
         found = Reached(successors, labels_of)
         return lambda value: found.of((value, False)) if value and value[1] else ()
-
-    @functools.cached_property
-    def _passed_by_calls(self) -> dict[Value, list[Value]]:
-        """The outputs of calls that have the elements of an operand, by the operand."""
-        passed: dict[Value, list[Value]] = defaultdict(list)
-        by_caller: dict[Value, list[_Call]] = defaultdict(list)
-        by_called: dict[Value, list[_Call]] = defaultdict(list)
-        for call in self._calls:
-            by_caller[call.caller].append(call)
-            by_called[call.function].append(call)
-
-        def within(value: Value) -> Iterator[Value]:
-            yield from (flow.value for flow in self._flows.get(value, ()) if flow.call is None)
-            yield from passed.get(value, ())
-
-        done: set[Value] = set()
-        waiting: list[tuple[Value, bool]] = [(function, False) for function in by_called]
-        while waiting:  # a function comes after those that it calls
-            function, is_ready = waiting.pop()
-            if not is_ready and function not in done:
-                done.add(function)
-                waiting.append((function, True))
-                waiting += [(call.function, False) for call in by_caller[function]]
-            elif is_ready:
-                first = by_called[function][0]
-                places: dict[Value, list[int]] = defaultdict(list)
-                for place, output in enumerate(first.results):
-                    places[output].append(place)
-                leaving: Reached[Value, int] = Reached(within, functools.partial(_listed, places), MAX_OUTPUTS)
-                for call in by_called[function]:
-                    for operand, parameter in zip(call.operands, call.parameters, strict=False):
-                        outputs = [call.outputs[place] for place in leaving.of(parameter) if place < len(call.outputs)]
-                        passed[operand] += outputs
-        return passed
 
     def next_of(self, value: Value) -> tuple[list[Read], list[Value]]:
         """What reads a value itself, and the values that have its elements, those that leave a loop among them."""
@@ -236,10 +142,10 @@ class TensorUses:
             taken.add(name)
             yield name, slot
 
-    def _scope(self, names: Iterable[str], nodes: Iterable[NodeProto], parent: _Scope | None = None) -> _Scope:
-        return _Scope(() if self._slots_only else [*names, *_outputs(nodes)], parent)
+    def _scope(self, names: Iterable[str], nodes: Iterable[NodeProto], parent: Scope | None = None) -> Scope:
+        return Scope(() if self._slots_only else [*names, *_outputs(nodes)], parent)
 
-    def _add_graph(self, graph: GraphProto, parent: _Scope | None) -> _Scope:
+    def _add_graph(self, graph: GraphProto, parent: Scope | None) -> Scope:
         stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
         names = [tensor.name for tensor in stored]
         scope = self._scope([*names, *(info.name for info in graph.input)], graph.node, parent)
@@ -255,7 +161,7 @@ class TensorUses:
     def _add_sparse(self, name: str, sparse: SparseTensorProto, value: Value | None) -> None:
         self.slots += [TensorSlot(name, sparse.values, value), TensorSlot(f"{name}.indices", sparse.indices, None)]
 
-    def _add_nodes(self, nodes: Iterable[NodeProto], scope: _Scope) -> None:
+    def _add_nodes(self, nodes: Iterable[NodeProto], scope: Scope) -> None:
         for node in nodes:
             if not self._slots_only:
                 self._add_reads(node, scope)
@@ -268,9 +174,9 @@ class TensorUses:
                 for graph in subgraphs(attribute):
                     self._add_body(node, graph, scope)
 
-    def _add_reads(self, node: NodeProto, scope: _Scope) -> None:
+    def _add_reads(self, node: NodeProto, scope: Scope) -> None:
         """Note who reads the node's inputs, and where their elements go from there."""
-        outputs = [_Flow((scope, name)) for name in node.output]
+        outputs = [Flow((scope, name)) for name in node.output]
         operator = operator_name(node)
         called = self._functions.get((node.domain, node.op_type, node.overload))
         operands = [scope.resolve(name) for name in node.input]
@@ -290,16 +196,16 @@ class TensorUses:
         if called is not None:
             function, inner = called
             number = len(self._calls)
-            call = _Call(
+            call = Call(
                 (self._caller or scope, ""), (inner, ""), operands,
                 [(inner, name) for name in function.input], [(scope, name) for name in node.output],
                 [(inner, name) for name in function.output],
             )  # fmt: skip
             self._calls.append(call)
             for outside, inside in zip(operands, call.parameters, strict=False):  # trailing ones may be left out
-                self._flows[outside].append(_Flow(inside, number))
+                self._flows[outside].append(Flow(inside, number))
             for outside, inside in zip(call.outputs, call.results, strict=False):
-                self._flows[inside].append(_Flow(outside, number, leaves=True))
+                self._flows[inside].append(Flow(outside, number, leaves=True))
 
     def _add_attribute(self, name: str, attribute: AttributeProto, value: Value | None) -> None:
         is_floats = value is not None and attribute.name == "value_floats"
@@ -313,15 +219,15 @@ class TensorUses:
         for i, sparse in enumerate(attribute.sparse_tensors):
             self._add_sparse(f"{name}.{i}", sparse, None)
 
-    def _add_body(self, node: NodeProto, graph: GraphProto, scope: _Scope) -> None:
+    def _add_body(self, node: NodeProto, graph: GraphProto, scope: Scope) -> None:
         inner = self._add_graph(graph, scope)
         if self._slots_only:
             return
         for name, inside in zip(node.input, graph.input, strict=False):  # Loop and Scan hand inputs on, in order
-            self._flows[scope.resolve(name)].append(_Flow((inner, inside.name)))
+            self._flows[scope.resolve(name)].append(Flow((inner, inside.name)))
         if node.op_type == "If":
             for info, name in zip(graph.output, node.output, strict=False):
-                self._flows[inner.resolve(info.name)].append(_Flow((scope, name)))
+                self._flows[inner.resolve(info.name)].append(Flow((scope, name)))
         elif node.op_type in ("Loop", "Scan"):
             first = 1 if node.op_type == "Loop" else 0  # a Loop's body says first whether to go on
             for info, name in zip(graph.output[first:], node.output, strict=False):
@@ -337,7 +243,3 @@ def _is_pure(node: NodeProto) -> bool:
 
 def _outputs(nodes: Iterable[NodeProto]) -> Iterator[str]:
     return (name for node in nodes for name in node.output)
-
-
-def _listed(places: Mapping[Value, list[int]], value: Value) -> list[int]:
-    return places.get(value, [])

@@ -32,7 +32,9 @@ __all__ = [
 _HOMES = {
     "augmentation": ("Augmentation",),  # these four modules need PyTorch only when they run
     "recipe": ("Recipe",),
-    "retraining": ("Retrained", "retrain", "save_network"),
+    "retrained": ("Retrained",),
+    "retraining": ("retrain",),
+    "saving": ("save_network",),
     "state": ("Epoch", "Progress"),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
@@ -106,7 +108,9 @@ if TYPE_CHECKING:
     from .pruning import Group, Pruner, keep_largest
     from .pytorch import torch_threads
     from .recipe import Recipe
-    from .retraining import Retrained, retrain, save_network
+    from .retrained import Retrained
+    from .retraining import retrain
+    from .saving import save_network
     from .sharing import (
         bind_to_centroids,
         fit_codebook,

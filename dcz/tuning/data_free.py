@@ -19,7 +19,9 @@ from .. import model as onnx_model
 from ..calibrate import Divergence
 from ..compression.executors import open_pool
 from ..compression.jobs import settings_of
-from ..compression.target_size import SizeTrial, at_quality, measured, plan_for_size
+from ..compression.measured_file import measured
+from ..compression.size_search import SizeTrial, at_quality
+from ..compression.target_size import plan_for_size
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced

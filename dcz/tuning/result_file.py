@@ -17,8 +17,8 @@ from .. import model as onnx_model
 from ..compression.compress import write
 from ..compression.executors import open_pool
 from ..compression.foldable import noted
+from ..compression.measured_file import MeasuredFile, measured
 from ..compression.records import Packing
-from ..compression.target_size import MeasuredFile, measured
 from ..files import check_output
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from ..tensor import round_to

@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..compression.target_size import TOLERANCE, MeasuredFile, fitting
+from ..compression.exact_tensors import fitting
+from ..compression.measured_file import MeasuredFile
+from ..compression.size_search import TOLERANCE
 from ..errors import InvalidArgument
 from .result_file import measure_file
 from .steering import SizeSteering

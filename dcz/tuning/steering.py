@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from ..calibrate import allocate
-from ..compression.target_size import TOLERANCE, MeasuredFile
+from ..compression.measured_file import MeasuredFile
+from ..compression.size_search import TOLERANCE
 from .result_file import record_bytes
 from .session import TuningSession
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import calibrate
 from ..calibrate import allocate
-from ..compression.target_size import MeasuredFile
+from ..compression.measured_file import MeasuredFile
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches

@@ -17,7 +17,7 @@ from agreement import DATA
 from subjects import Missing, ocr_models, package
 
 import dcz
-from dcz.compression.target_size import TOLERANCE
+from dcz.compression.size_search import TOLERANCE
 from dcz.errors import BadPlan
 
 BUDGETS = 10

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz.compression import target_size
+from dcz.compression import measured_file
 from dcz.compression.executors import open_pool
-from dcz.compression.target_size import SizeTrial, seek
+from dcz.compression.size_search import SizeTrial, seek
 from dcz.errors import BadPlan
 from dcz.plan import BEST_QUALITY, WORST_QUALITY, Plan, Rule, Settings
 from tests import models
@@ -141,9 +141,9 @@ def test_what_the_best_quality_leaves_is_filled_with_exact_tensors(tmp_path):
 def test_a_measured_file_has_the_bytes_of_the_written_one_and_of_each_record(tmp_path):
     model, plan = models.dense(models.normal(64, 96), models.normal(96, 32, seed=1)), Plan()
     with open_pool(1) as pool:
-        found = target_size.measured(model, plan, pool)
+        found = measured_file.measured(model, plan, pool)
     path = dcz.compress(model, tmp_path / "net.dcz", plan)
     assert found.nbytes == path.stat().st_size
     assert found.tensor_bytes == {entry.name: entry.info.length for entry in models.entries(path)}
     with pytest.raises(ValueError, match="cannot be written"):
-        target_size.NoRecords().copy(None)
+        measured_file.NoRecords().copy(None)

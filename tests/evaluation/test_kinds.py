@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import dcz
-from dcz.evaluation import compare, differences, kinds, metrics
+from dcz.evaluation import compare, differences, integer_inputs, kinds, main_graph, metrics, output_meanings
 from dcz.evaluation.kinds import GraphKinds
 from tests import models
 from tests.models import normal, tensor
@@ -18,8 +18,9 @@ X, IMAGES = normal(6, 8, seed=3), normal(6, 3, 4, 4, seed=4)
 IDS = np.arange(24).reshape(6, 4)
 SPLIT = tensor("split", np.array([-1, 2, 4]))
 node = helper.make_node
-KNOWN = {"ArgMax", "OneHot", "Equal", "Relu", *kinds.LAYERS, *kinds.SOFTMAXES, *kinds.CLASSIFIERS, *kinds.TABLE_READERS,
-         *kinds.NORMS, *kinds.POOLING, *kinds.COPYING, *kinds.MIXING, *kinds.AFFINE}  # fmt: skip
+KNOWN = {"ArgMax", "OneHot", "Equal", "Relu", *output_meanings.LAYERS, *output_meanings.SOFTMAXES,
+         *output_meanings.CLASSIFIERS, *output_meanings.NORMS, *output_meanings.POOLING, *integer_inputs.TABLE_READERS,
+         *integer_inputs.COPYING, *integer_inputs.MIXING, *main_graph.AFFINE}  # fmt: skip
 
 
 def measures(nodes, names="y", **inputs) -> list[str]:

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz import model as onnx_model
 from dcz.cli import cli
-from dcz.compression import target_size
+from dcz.compression.exact_tensors import fitting
+from dcz.compression.measured_file import MeasuredFile
 from dcz.errors import BadPlan
 from dcz.plan import LOSSLESS, Plan, Rule, Settings, parse
 from dcz.tuning import sensitivity
@@ -447,8 +448,8 @@ def test_a_size_is_met_and_what_is_left_filled_with_exact_layers(source, tmp_pat
 
 
 def test_exact_tensors_are_none_that_were_folded_away():
-    whole, found = target_size.MeasuredFile(100, {"w": 60, "m": 20}), target_size.MeasuredFile(30, {"w": 20})
-    assert target_size.fitting(whole, found, 1000) == ("w",)
+    whole, found = MeasuredFile(100, {"w": 60, "m": 20}), MeasuredFile(30, {"w": 20})
+    assert fitting(whole, found, 1000) == ("w",)
 
 
 def test_tuning_folds_and_stays_with_the_original_where_all_is_exact(source, tmp_path):

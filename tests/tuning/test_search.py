@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dcz.calibrate import allocate
-from dcz.compression.target_size import MeasuredFile
+from dcz.compression.measured_file import MeasuredFile
 from dcz.errors import BadPlan
 from dcz.tuning import search, steering
 from dcz.tuning.trials import CalibratedTrial, CalibratedValues
