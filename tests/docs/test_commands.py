@@ -45,6 +45,7 @@ def _commands(block: Block) -> list[str]:
         "```sh\nrm -rf model.onnx\n```\n",
         "```sh\nmake nothing-of-this-name\n```\n",
         "```sh\npip install '.[nothing]'\n```\n",
+        "```sh\npip install dcz\n```\n",
         "```\ndcz --version\n```\n",
         "```python\nassert False\n```\n",
         "```toml\nbits 4\n```\n",

@@ -37,6 +37,9 @@ def repository(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+SOURCE = "git+https://github.com/OWNER/dcz@v0.1.0"  # dcz is on no package index: whoever hosts it says where
+
+
 def bash(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
     path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
@@ -77,12 +80,12 @@ def run_action(folder: Path, **inputs: str) -> subprocess.CompletedProcess:
 
 
 def test_the_action_fails_annotates_and_reports(repository):
-    done = run_action(repository)
+    done = run_action(repository, package="./dcz [x]")
     assert done.returncode == 1 and "bad.dcz" in done.stdout
     assert re.search(r"^::error file=dcz.toml,line=2,title=bad.dcz%3A max-size::", done.stderr, flags=re.M)
     assert "good.dcz" not in done.stderr
     assert "missed" in Path("summary.md").read_text() and len(ET.parse("dcz-check.xml").findall(".//failure")) == 1
-    assert Path("pip.log").read_text() == "-m pip install --quiet dcz\n"
+    assert Path("pip.log").read_text() == "-m pip install --quiet ./dcz [x]\n"
 
 
 def test_the_action_takes_files_and_options(repository):
@@ -99,9 +102,11 @@ def test_what_is_given_to_the_action_is_not_run(repository):
 def test_the_workflow_uses_the_action_and_uploads_its_report():
     workflow = yaml.safe_load((CI / "github-workflow.yml").read_text())
     steps = workflow["jobs"]["budget"]["steps"]
-    assert {"uses": "./.github/actions/dcz-check"} in steps and workflow["permissions"] == {"contents": "read"}
-    upload = steps[-1]
     action = yaml.safe_load((CI / "action.yml").read_text())
+    (used,) = (step for step in steps if step["uses"] == "./.github/actions/dcz-check")
+    assert used["with"].keys() <= action["inputs"].keys() and workflow["permissions"] == {"contents": "read"}
+    assert used["with"]["package"] == SOURCE
+    upload = steps[-1]
     assert upload["if"] == "always()" and upload["with"]["path"] == action["inputs"]["junit"]["default"]
 
 
@@ -115,7 +120,7 @@ def test_the_gitlab_job_writes_the_reports_that_it_names(repository):
     reports = job["artifacts"]["reports"]
     assert len(ET.parse(reports["junit"]).findall(".//testcase")) == 2
     assert f'dcz_file_bytes{{file="bad.dcz"}} {Path("bad.dcz").stat().st_size}' in Path(reports["metrics"]).read_text()
-    assert Path("pip.log").read_text() == "install --quiet dcz\n"
+    assert Path("pip.log").read_text() == f"install --quiet {SOURCE}\n"
 
 
 # -- pre-commit --------------------------------------------------------------------------------------------------------
