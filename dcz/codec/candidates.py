@@ -149,7 +149,7 @@ def of_pruned(tensor: Tensor, mask: np.ndarray, index_bits: int | None = None) -
     encoded = Pruned(positions, block.encode(kept.view(np.uint8), itemsize))
     zero = patterns.dtype.type(0)
     data = arrays.LazyBytes(len(mask), itemsize, lambda s: np.where(mask[s], patterns[s], zero))
-    return [Candidate(encoded, data), store(data, tensor.dtype)]
+    return with_stored([Candidate(encoded, data)], tensor, True)
 
 
 def of_coded(tensor: Tensor, coded: Coded, pruned: bool, index_bits: int | None = None) -> list[Candidate]:
@@ -256,8 +256,10 @@ def index_of(mask: np.ndarray, index_bits: int | None) -> Index:
 
 
 def stream_bytes(encoded: Encoded) -> int:
-    """Bytes of the coded symbols of an encoding, without codebooks and tables."""
-    streams = [encoded.index.gaps] if isinstance(encoded, (Sparse, Pruned)) else []
+    """Bytes of the coded symbols of an encoding, or of its exact values, without codebooks and tables."""
+    if isinstance(encoded, Pruned):
+        return len(encoded.block.data) + sum(map(len, encoded.index.gaps.segments))
+    streams = [encoded.index.gaps] if isinstance(encoded, Sparse) else []
     if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
         streams += [encoded.codes] if encoded.low is None else [encoded.codes, encoded.low]
     return sum(len(segment) for stream in streams for segment in stream.segments)

@@ -77,9 +77,11 @@ def _bits(coded: Coded, dtype: Dtype) -> float:
     scales = 0 if coded.row_scales is None else coded.row_scales.bits
     if coded.fine is not None:
         return scales + fine_candidates.bits(coded)
-    codebook = candidates.codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)[0]
+    codebook, table = candidates.codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)
     entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
-    return scales + entries + huffman.stream_bits(coded.counts)
+    counts = np.zeros(MAX_ENTRIES, np.int64)
+    counts[table] = coded.counts[: len(table)]  # in the order of the codebook, which a table of lengths depends on
+    return scales + entries + huffman.stream_bits(counts)
 
 
 def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:

@@ -85,6 +85,7 @@ def replace_data(proto: TensorProto | AttributeProto, tensor: ModelTensor, data:
 
     External data becomes raw_data.
     """
+    tensor.recent.forget()
     if isinstance(proto, TensorProto) and tensor.external is not None:
         external_data.clear(proto)
     if tensor.field != "raw_data":

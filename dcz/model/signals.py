@@ -90,11 +90,12 @@ def _is_symmetric(row: np.ndarray) -> bool:
 
 def _is_bank(filters: np.ndarray, sample: np.ndarray) -> bool:
     """Whether each filter is one run of numbers among zeros: triangles, say, over the bins of a spectrum."""
-    density = np.count_nonzero(filters) / filters.size
-    if density > MAX_DENSITY or len(sample) < 4 or np.count_nonzero(sample) < 2 * len(sample):
+    if len(sample) < 4 or np.count_nonzero(sample) < 2 * len(sample):
         return False
     first = (sample != 0).argmax(axis=1)
     if np.count_nonzero(np.diff(first)) < MIN_MOVES * len(sample):  # blocks of a grouped layer begin together
+        return False
+    if (density := np.count_nonzero(filters) / filters.size) > MAX_DENSITY:  # last: of all weights, not of a sample
         return False
     if density <= MAX_BAND_DENSITY:
         return all(map(_is_run, sample))

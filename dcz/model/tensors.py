@@ -1,6 +1,7 @@
 """Tensors in their places in a model, and their bytes."""
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,6 +21,24 @@ MAX_DIMS = 255  # the number of dims is a u8 in the directory of a .dcz file
 _CHECKED_AT_ONCE = 1 << 16  # bytes
 
 
+class Recent:
+    """The bytes of the one tensor that was read last: protobuf copies them whenever it is asked for them."""
+
+    def __init__(self) -> None:
+        self._held: tuple[TensorProto | AttributeProto, np.ndarray] | None = None
+
+    def read(self, proto: TensorProto | AttributeProto, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """What `read` gives for `proto`, or gave when it was asked last."""
+        held = self._held
+        if held is None or held[0] is not proto:
+            held = self._held = proto, read()
+        return held[1]
+
+    def forget(self) -> None:
+        """Change this: hold nothing, as the data may change now."""
+        self._held = None
+
+
 @dataclass(frozen=True, eq=False)
 class ModelTensor:
     """A tensor in its place in the model.
@@ -30,7 +49,7 @@ class ModelTensor:
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
     (see grids). `inputs`: what is known of those of its layer (see input_means and tensor.Tensor). `external`: where
-    the data lies in another file.
+    the data lies in another file. `recent` may hold the bytes: all tensors of a model have the same.
     """
 
     name: str
@@ -46,6 +65,7 @@ class ModelTensor:
     grid: ValueGrid | None = None
     nodes: tuple[str, ...] = ()
     inputs: np.ndarray | None = None
+    recent: Recent = dataclasses.field(default_factory=Recent, repr=False)
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +79,7 @@ class ModelTensor:
         """
         if self.external is not None:
             return external_data.read_bytes(self.name, self.external)
-        data = read_field(self.proto, self.field, self.dtype)
+        data = self.recent.read(self.proto, lambda: read_field(self.proto, self.field, self.dtype))
         if self.field == "raw_data":
             _check_length(f"tensor {self.name!r}", self.dtype, self.shape, len(data))
         return data
@@ -76,6 +96,7 @@ class ModelTensor:
     def replace_with_reference(self, record: int, transposed: bool = False) -> None:
         """Change `proto`: replace the data by a reference to a record, or to its transpose (spec, section 4)."""
         proto = self.proto
+        self.recent.forget()
         if isinstance(proto, AttributeProto):  # whose floats become a tensor, which can have external_data
             proto.t.dims.append(len(proto.floats))
             proto.t.data_type = TensorProto.FLOAT
@@ -91,6 +112,7 @@ class ModelTensor:
     def move_outside(self, location: str, offset: int) -> None:
         """Change `proto`, which has raw_data: its data is at `offset` of the file `location`."""
         assert isinstance(self.proto, TensorProto), "a Constant's floats stay in the model"
+        self.recent.forget()
         self.proto.ClearField(self.field)
         external_data.set_place(self.proto, location, offset, self.nbytes)
 
@@ -98,6 +120,7 @@ class ModelTensor:
         """Change `proto`: copy external data, if it has any, into its raw_data."""
         if self.external is not None:
             data = self.read().tobytes()
+            self.recent.forget()
             external_data.clear(self.proto)
             self.proto.raw_data = data
 
@@ -108,8 +131,9 @@ def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -
     `folders` are the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
     FileAccess.
     """
-    uses = TensorUses(proto)
-    slots = [(slot.value, tensor_from_proto(name, slot.proto, folders, label)) for name, slot in uses.named_slots()]
+    uses, recent = TensorUses(proto), Recent()
+    named = ((slot.value, tensor_from_proto(name, slot.proto, folders, label)) for name, slot in uses.named_slots())
+    slots = [(value, tensor and replace(tensor, recent=recent)) for value, tensor in named]
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
     operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
     nodes_of = uses.reached(lambda read: [node_name(read.node)])
