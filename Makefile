@@ -13,6 +13,7 @@
 #              (ten minutes)
 # make bench-sentences   a small sentence transformer in five megabytes, with training and without (ten minutes, 160 MB fetched)
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
+# make slow    the cases that `make test` leaves out, of which it has one of each kind
 # make golden  compare what dcz makes with what is recorded in tests/golden.json: for changes that must change nothing
 # make fuzz    harnesses for files from anyone, FUZZ_SECONDS (60) each, by coverage where atheris can be had; what fails is
 #              written to build/fuzz/crashes
@@ -52,6 +53,10 @@ MODEL_OPTIONS ?=
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+.PHONY: slow
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m slow -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check

@@ -31,11 +31,18 @@ def coded(source: Tensor, settings: Settings) -> tuple[int, Encoded, Tensor]:
     return len(found.data), encoded, Tensor("w", source.dtype, source.shape, data, source.rows)
 
 
-@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64, FLOAT16, BFLOAT16], ids=lambda dtype: dtype.name)
-@pytest.mark.parametrize("quality", [20.0, 34.0, 44.0])
-@pytest.mark.parametrize(
-    "shape, rows", [((256, 1, 5, 5), 1), ((128, 256), 1), ((256, 100), -1), ((2, 40, 64), 2), ((64, 3, 3, 3), 1)]
-)
+SHAPES = [((256, 1, 5, 5), 1), ((128, 256), 1), ((256, 100), -1), ((2, 40, 64), 2), ((64, 3, 3, 3), 1)]
+QUALITIES, REALS = (20.0, 34.0, 44.0), (FLOAT32, FLOAT64, FLOAT16, BFLOAT16)
+# A third of them has each shape with each quality and with each type, and each quality with each type.
+CASES = [
+    pytest.param(*shape, quality, dtype, marks=[pytest.mark.slow] if (i + j + k) % 3 else [])
+    for i, shape in enumerate(SHAPES)
+    for j, quality in enumerate(QUALITIES)
+    for k, dtype in enumerate(REALS)
+]
+
+
+@pytest.mark.parametrize("shape, rows, quality, dtype", CASES)
 def test_rows_with_scales_are_found_again(shape, rows, quality, dtype):
     weights = (
         rows_of(100, shape, rows) if rows != 2 else np.stack([rows_of(100, shape[1:], 1, seed) for seed in (0, 1)])

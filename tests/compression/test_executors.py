@@ -85,7 +85,8 @@ def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
     assert len(files) == 2 and "net.data" in files  # external data is read where it lies
 
 
-def test_a_search_for_a_size_works_in_processes(net, tmp_path):
+def test_a_search_for_a_size_works_in_processes(tmp_path):
+    net = models.dense(models.normal(90, 80), models.normal(80, 70, seed=1), models.normal(70, 10, seed=2))
     found = [
         dcz.compress_to_size(net, tmp_path / f"{workers}.dcz", ratio=7, workers=workers, force=True)
         for workers in (None, 2)

@@ -405,12 +405,12 @@ def test_progress_counts_samples(pair):
 
 
 def test_a_batch_is_the_most_that_is_copied(tmp_path, monkeypatch):
-    """40 MB of samples, of a size that is not kept in memory, pass through a few MB of it."""
+    """20 MB of samples, of a size that is not kept in memory, pass through a few MB of it."""
     import tracemalloc
 
     monkeypatch.setattr(files, "COPIED_FROM", 1 << 20)
-    x = np.zeros((10_000, 1000), np.float32)
-    data = samples(tmp_path / "a.npz", x=x, y=np.zeros(10_000, np.int64))
+    x = np.zeros((5000, 1000), np.float32)
+    data = samples(tmp_path / "a.npz", x=x, y=np.zeros(5000, np.int64))
     del x
     net = echo(tmp_path / "a.onnx", 1000)
     tracemalloc.start()

@@ -74,8 +74,7 @@ def stopped(first_epoch, tmp_path):
 
 
 @pytest.mark.parametrize("kills", [
-    [("prune", 1)], [("prune", 2, 1)], [("prune", 3)], [("share", 0, 2)], [("share", 1)], [("share", 2)],
-    [("prune", 1), ("prune", 2), ("share", 1)],
+    [("prune", 2, 1)], [("prune", 3)], [("share", 0, 2)], [("share", 2)], [("prune", 1), ("prune", 2), ("share", 1)],
 ])  # fmt: skip
 def test_a_killed_run_resumes_to_the_same_bytes(kills, whole, tmp_path):
     for kill in kills:
