@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from .arrays import scattered_sample
 from .errors import CorruptFile
 from .files import Content
+from .parallel import each_ahead
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -91,13 +92,16 @@ def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
 
 def _probe_shares(data: bytes | Content, count: int, level: int) -> list[float]:
     """What share of its size each of about `count` probes takes, deflated behind the bytes before it."""
-    last, shares = len(data) - _PROBE, []
-    for start in scattered_sample(last, last // count).tolist():
-        before = data[max(0, start - _WINDOW) : start]  # where repeats may point to
+    last = len(data) - _PROBE
+
+    def share_of(probe: tuple[bytes, bytes]) -> float:
+        before, part = probe  # where repeats may point to, and what is deflated
         compressor = zlib.compressobj(level, zlib.DEFLATED, -15, zdict=before)
-        deflated = len(compressor.compress(data[start : start + _PROBE])) + len(compressor.flush())
-        shares.append(deflated / _PROBE)
-    return shares
+        return (len(compressor.compress(part)) + len(compressor.flush())) / _PROBE
+
+    starts = scattered_sample(last, last // count).tolist()
+    probes = ((data[max(0, start - _WINDOW) : start], data[start : start + _PROBE]) for start in starts)
+    return list(each_ahead(share_of, probes))
 
 
 def deflate_below(data: "ReadableBuffer", nbytes: int) -> bytes | None:

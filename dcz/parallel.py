@@ -9,6 +9,7 @@ is busy, and results, in the order of the blocks, do not depend on who made them
 """
 
 import contextlib
+import itertools
 import os
 import threading
 from collections import deque
@@ -53,9 +54,11 @@ _crew = _Crew()
 @contextlib.contextmanager
 def thread_pool(threads: int) -> Iterator[Executor]:
     """A pool of threads, which help each other (see `each`), and whose work is waited for at the end, but not where an
-    interrupt or a signal ends it: a tensor in work may take half a minute."""
+    interrupt or a signal ends it: a tensor in work may take half a minute. All but one help this thread, too."""
     pool: ThreadPoolExecutor
     pool = ThreadPoolExecutor(threads, initializer=lambda: _crew.join(pool, threads - 1))
+    before = _crew.pool, _crew.others
+    _crew.join(pool, threads - 1)
     try:
         yield pool
     except (KeyboardInterrupt, SystemExit):
@@ -64,6 +67,8 @@ def thread_pool(threads: int) -> Iterator[Executor]:
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
+    finally:
+        _crew.join(*before)
     pool.shutdown()
 
 
@@ -75,11 +80,8 @@ def helped(elements: int, threads: int) -> Iterator[None]:
         yield
         return
     with thread_pool(threads - 1) as pool:
-        _crew.join(pool, threads - 1)
-        try:
-            yield
-        finally:
-            _crew.join(None, 0)
+        _crew.join(pool, threads - 1)  # all of them: this thread is none of theirs
+        yield
 
 
 def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
@@ -115,6 +117,22 @@ def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     if raised:
         raise raised[min(raised)]
     return [results[number] for number in range(len(results))]
+
+
+def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) -> Iterator[R]:
+    """`each`, but for so many parts at a time: what takes memory is given before more of it is made."""
+    rest = iter(parts)
+    while some := list(itertools.islice(rest, ahead)):
+        yield from each(function, some)
+
+
+def beside(function: Callable[[], R]) -> Callable[[], R]:
+    """Have a thread that may help this one do something meanwhile; what is given back waits for its result, or does it
+    where no thread has begun."""
+    if _crew.pool is None or not _crew.others:
+        return function
+    future = _crew.pool.submit(function)
+    return lambda: function() if future.cancel() else future.result()
 
 
 def in_order(

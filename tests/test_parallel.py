@@ -98,3 +98,20 @@ def test_bytes_do_not_depend_on_the_number_of_threads(settings, rows):
         made.add((bytes(found.data), found.info.tensor_crc))
     assert len(made) == len(decoded) == 1
     assert parallel._crew.pool is None
+
+
+def test_something_is_done_beside_where_somebody_may_help():
+    assert parallel.beside(threading.get_ident)() == threading.get_ident()
+    with helped(BIG, 1):
+        assert parallel.beside(threading.get_ident)() == threading.get_ident()
+    with helped(BIG, 2):
+        made = parallel.beside(threading.get_ident)
+        time.sleep(0.05)
+        assert made() != threading.get_ident()
+
+
+def test_what_takes_memory_is_made_a_few_parts_ahead():
+    made = []
+    numbers = parallel.each_ahead(lambda number: made.append(number) or number, range(100), 8)
+    assert next(numbers) == 0 and made == list(range(8))
+    assert list(numbers) == list(range(1, 100))

@@ -110,8 +110,11 @@ def _prune(weights: LazyValues, settings: Settings) -> np.ndarray | None:
         mask = prune.by_deviation(weights, settings.threshold)
     else:
         return None
-    for block in arrays.blocks(len(weights)):
+
+    def leave_zeros_out(block: slice) -> None:
         mask[block] &= weights[block] != 0
+
+    arrays.over_blocks(leave_zeros_out, len(weights))
     return mask
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from .. import arrays
 from ..arrays import LazyValues
 from ..deflate import crc32
+from ..parallel import each_ahead
 from ..plan import Settings
 from ..tensor import Tensor, values
 from .candidates import Coded
@@ -42,13 +43,20 @@ def sample_blocks(length: int) -> Iterator[slice]:
 
 def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
     """The CRC-32 of the `decoded` bytes, and the fraction of the weights that were not zero and now are."""
-    crc = before = after = 0  # CRC, and weights that are not zero
-    for block in arrays.blocks(len(decoded), arrays.WIDE_BLOCK):
+
+    def look_at(block: slice) -> tuple[np.ndarray, int, int]:
+        """The decoded bytes of a block, and the weights there that were not and are not zero."""
         data = decoded[block]
+        if not tensor.dtype.real:
+            return data, 0, 0
+        both = (tensor.data[block], data)  # of whole elements
+        before, after = (int(np.count_nonzero(each.view(tensor.dtype.pattern))) for each in both)
+        return data, before, after
+
+    crc = before = after = 0
+    for data, block_before, block_after in each_ahead(look_at, arrays.blocks(len(decoded), 1 << 20)):
         crc = crc32(data, crc)
-        if tensor.dtype.real:  # blocks of whole elements
-            before += int(np.count_nonzero(tensor.data[block].view(tensor.dtype.pattern)))
-            after += int(np.count_nonzero(data.view(tensor.dtype.pattern)))
+        before, after = before + block_before, after + block_after
     return crc, 1 - after / before if before else 0.0
 
 

@@ -15,7 +15,7 @@ from ..errors import CorruptFile
 from ..file_kinds import check_onnx
 from ..files import check_output, replacing
 from ..format.container import Archive
-from ..parallel import thread_count
+from ..parallel import BIG, helped, thread_count
 from ..reading.decompress import decode_all, skeleton
 from ..reading.written import Compressed
 from ..tensor import ValueGrid
@@ -94,7 +94,8 @@ def compress_known(
     chosen, threads = as_plan(plan, options), thread_count(threads)
     check_onnx(model)
     check_output(output, force)
-    packing, notes = Packing(model, chosen, grids), Notes(warn)
+    with helped(BIG, threads):
+        packing, notes = Packing(model, chosen, grids), Notes(warn)
     check_output(output, force, inputs=packing.files)
     with shown(progress, "compressing") as report:
         write(packing, output, threads, executor, workers, cluster, report, notes, metadata, resume)

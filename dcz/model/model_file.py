@@ -14,6 +14,7 @@ from onnx import ModelProto
 from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import Content
+from ..parallel import beside
 from . import external_data
 from .tensors import ModelTensor, find_tensors
 from .uses import TensorUses
@@ -49,10 +50,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     the model's folder.
     """
     data, label = _read(path), os.fspath(path)
+    digest = beside(lambda: hashlib.sha256(data).hexdigest())
     proto = _parse(data, label)
     tensors = list(find_tensors(proto, external_data.folders(label), label))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
-    return Model(proto, tensors, len(data) + external_bytes, hashlib.sha256(data).hexdigest(), label)
+    return Model(proto, tensors, len(data) + external_bytes, digest(), label)
 
 
 def from_bytes(data: bytes, label: str) -> Model:

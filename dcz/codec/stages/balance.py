@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ... import arrays
+from ...parallel import each
 from . import entropy
 
 UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
@@ -30,6 +31,9 @@ CANDIDATES = 2.0
 # Candidates that are looked at first: so many for each gap that the sum is off by, and so many more. They are most
 # often enough, and whether they were shows: then all others would have changed nothing.
 FIRST_CANDIDATES, MORE_CANDIDATES = 2.0, 16.0
+
+
+MIN_ROWS = 256  # whose candidates are sorted together
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,10 +165,10 @@ def preserve_row_sums(
     share[np.abs(sums) <= UNIT / 2] = -math.inf
     first = (FIRST_CANDIDATES * np.abs(sums) / UNIT + MORE_CANDIDATES) / length
     first = share if rows.has_inputs else np.minimum(share, first)  # a row may have many small means
-    flips, settled = _flips_to_zero(moves.cheapest(direction, 2 * gap * gap * first), changes, codes, gap, sums)
+    flips, settled = _flips(moves, direction, 2 * gap * gap * first, gap, sums)
     if (again := (first < share) & ~settled).any():
         share[~again] = -math.inf
-        more, _ = _flips_to_zero(moves.cheapest(direction, 2 * gap * gap * share), changes, codes, gap, sums)
+        more, _ = _flips(moves, direction, 2 * gap * gap * share, gap, sums)
         flips = np.concatenate([flips[~again[flips["row"]]], more])
     rounded = codes.copy()
     one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
@@ -240,12 +244,12 @@ class _Moves:
     def cheapest(self, direction: np.ndarray, max_cost: np.ndarray) -> np.ndarray:
         """Weights that are cheaper than their row's `max_cost` to move a level so that its sum goes in its `direction`.
 
-        Records of position, row, way (0 is down, 1 up), factor (the mean of the weight's input) and cost, by row, the
-        cheapest first. The cost is the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change
-        d, and the bits added at the slope, in units of the magnitude of the factor.
+        Records of position, row, way (0 is down, 1 up), factor (the mean of the weight's input) and cost. The cost is
+        the squared error added, (e + d)^2 - e^2 = d^2 + 2 d e for an error e and a change d, and the bits added at the
+        slope, in units of the magnitude of the factor.
         """
-        integer = np.min_scalar_type(max(len(self.weights), self.rows.count))  # narrow: there may be millions of them
-        fields = np.dtype([("position", integer), ("row", integer), ("way", "i1"), ("factor", "f4"), ("cost", "f8")])
+        position, row = map(np.min_scalar_type, (len(self.weights), self.rows.count))  # narrow: there may be millions
+        fields = np.dtype([("position", position), ("row", row), ("way", "i1"), ("factor", "f4"), ("cost", "f8")])
         width = self.changes.shape[1]
         double, fixed, base = 2 * self.changes.ravel(), self.fixed.ravel(), direction * width
 
@@ -274,10 +278,8 @@ class _Moves:
             found["factor"], found["cost"] = 1 if factors is None else factors[cheap], cost[cheap]
             return found
 
-        found = np.concatenate(arrays.over_blocks(found_in, len(self.weights), self.rows.block_size))
-        # Stable: of equal costs, the lower position first.
-        ordered: np.ndarray = found[np.lexsort((found["cost"], found["row"]))]
-        return ordered
+        found: np.ndarray = np.concatenate(arrays.over_blocks(found_in, len(self.weights), self.rows.block_size))
+        return found
 
 
 def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
@@ -288,16 +290,29 @@ def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
     return entropy.stable_lengths(count, len(codes))
 
 
-def _flips_to_zero(
-    found: np.ndarray, changes: np.ndarray, codes: np.ndarray, gap: float, sums: np.ndarray
+def _flips(
+    moves: _Moves, direction: np.ndarray, max_cost: np.ndarray, gap: float, sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Those of the candidates (by row, cheapest first) that bring the sum of their row nearest to zero, and of which
-    rows (bool) no further candidates would be taken."""
-    settled = np.abs(sums) <= UNIT / 2
-    if not len(found):
-        return found, settled
+    """Those of the cheapest moves that bring the sum of their row nearest to zero, and of which rows (bool) no dearer
+    ones would be taken."""
+    found, settled = moves.cheapest(direction, max_cost), np.abs(sums) <= UNIT / 2
     row = found["row"]
-    change = np.rint(changes[found["way"], codes[found["position"]]] / gap * found["factor"] * UNIT).astype(np.int64)
+
+    def of_rows(rows: slice) -> np.ndarray:
+        return _flips_to_zero(found[(row >= rows.start) & (row < rows.stop)], moves, gap, sums, settled)
+
+    size = max(MIN_ROWS, -(-len(sums) // arrays.PARTS))
+    return np.concatenate(each(of_rows, arrays.blocks(len(sums), size))), settled
+
+
+def _flips_to_zero(found: np.ndarray, moves: _Moves, gap: float, sums: np.ndarray, settled: np.ndarray) -> np.ndarray:
+    """Those of the candidates, of some rows, that bring the sum of their row nearest to zero; `settled` rows are
+    marked."""
+    if not len(found):
+        return found
+    found = found[np.lexsort((found["cost"], found["row"]))]  # stable: of equal costs, the lower position first
+    row, way, codes = found["row"], found["way"], moves.codes[found["position"]]
+    change = np.rint(moves.changes[way, codes] / gap * found["factor"] * UNIT).astype(np.int64)
     first = np.flatnonzero(np.diff(row.astype(np.int64), prepend=-1))
     size = np.diff(np.append(first, len(row)))
     running = np.cumsum(change)
@@ -310,4 +325,5 @@ def _flips_to_zero(
     stopped = np.cumsum(worse)
     stops = stopped - np.repeat(stopped[first] - worse[first], size)
     settled[row[first]] = np.add.reduceat(worse, first, dtype=np.int64) > 0
-    return found[stops == 0], settled
+    flips: np.ndarray = found[stops == 0]
+    return flips

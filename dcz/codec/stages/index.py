@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import CorruptFile
+from ...parallel import each_ahead
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their positions stay in cache
 PANEL = 1 << 18  # elements of a matrix read at a time
@@ -38,25 +39,27 @@ class Layout:
 
     def gaps(self) -> Iterator[np.ndarray]:
         """The gaps (int64) before the kept positions, in blocks."""
-        previous = -1
-        for kept, start in self._blocks():
-            positions = np.flatnonzero(kept)
-            positions += start
-            yield np.diff(positions, prepend=previous) - 1
-            previous = int(positions[-1]) if len(positions) else previous
+        open_gap = 0  # the numbers since the last kept position
+        all_panels = panels(self.mask.T.shape if self.column_major else self.mask.shape, self.column_major)
+        for gaps, numbers in each_ahead(self._gaps_in, all_panels):
+            if len(gaps):
+                gaps[0] += open_gap
+            open_gap += numbers - int(gaps.sum()) - len(gaps)
+            yield gaps
 
-    def _blocks(self) -> Iterator[tuple[np.ndarray, int]]:
-        """The numbered elements of the mask in their order, in blocks (bool), with the first number of each."""
+    def _gaps_in(self, panel: tuple[slice, slice]) -> tuple[np.ndarray, int]:
+        """The gaps (int64) before the kept positions of a panel, the first of them from its start on, and how many of
+        its elements are numbered."""
         mask, rows, columns = self.mask, self.rows, self.columns
         if self.column_major:
             mask, rows, columns = mask.T, columns, rows
-        start = 0
-        for panel in panels(mask.shape, self.column_major):
-            block = _read_panel(mask, panel)
-            block = block if rows is None else block[rows[panel[0]]]
-            block = block if columns is None else block[:, columns[panel[1]]]
-            yield block, start
-            start += block.size
+        block = _read_panel(mask, panel)
+        block = block if rows is None else block[rows[panel[0]]]
+        block = block if columns is None else block[:, columns[panel[1]]]
+        positions = np.flatnonzero(block)
+        gaps: np.ndarray = np.diff(positions, prepend=-1)
+        gaps -= 1
+        return gaps, block.size
 
 
 def panels(shape: tuple[int, ...], transposed: bool = False) -> Iterator[tuple[slice, slice]]:

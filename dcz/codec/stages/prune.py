@@ -14,6 +14,8 @@ import numpy as np
 
 from ... import arrays
 
+MIN_SAMPLED = 1 << 21  # weights of which one is selected by a sample first
+MAX_NEAR = 1 / 8  # of the sample that may lie near it: memory is taken for as many
 _DIGIT = 16  # bits that one pass of the radix selection looks at
 SQUARE_SAMPLE = 1 << 20  # weights that tell the mean square of more than twice as many: to 0.01 dB, of Laplacian ones
 SAMPLES, RUN = 512, 8  # places of a tensor, and weights at each, of which the BULK quantile is taken
@@ -127,8 +129,11 @@ def _magnitude_bits(weights: np.ndarray) -> np.ndarray:
 def _select(weights: arrays.Weights, rank: int) -> tuple[int, int, int]:
     """The bits of the `rank`-th smallest magnitude (from 1), and how many weights are below it and equal to it.
 
-    Radix selection, from the most significant digit.
+    Of many by a sample, between two of which it nearly always lies; else by radix selection, from the most significant
+    digit.
     """
+    if len(weights) > MIN_SAMPLED and (found := _select_by_sample(weights, rank)) is not None:
+        return found
     bits = weights[:1].dtype.itemsize * 8
     value = below = 0
     for shift in range(bits - _DIGIT, -1, -_DIGIT):
@@ -139,6 +144,31 @@ def _select(weights: arrays.Weights, rank: int) -> tuple[int, int, int]:
         below = int(reached[digit] - counts[digit])
         value |= digit << shift
     return value, below, int(counts[digit])
+
+
+def _select_by_sample(weights: arrays.Weights, rank: int) -> tuple[int, int, int] | None:
+    """`_select`, by one pass over all weights; None where they are not spread enough, or the sample misleads."""
+    sample = np.sort(_magnitude_bits(arrays.sample(weights, arrays.BLOCK)))
+    place, off = rank * len(sample) // len(weights), 3 * math.isqrt(len(sample))  # six standard deviations or more
+    low, high = sample[max(0, place - off)], sample[min(len(sample) - 1, place + off)]
+    if np.count_nonzero((sample >= low) & (sample <= high)) > len(sample) * MAX_NEAR:
+        return None
+
+    def near(block: slice) -> tuple[int, np.ndarray]:
+        """How many weights of a block are below the range, and those within."""
+        magnitudes = _magnitude_bits(weights[block])
+        within = magnitudes >= low
+        below = len(magnitudes) - int(np.count_nonzero(within))
+        within &= magnitudes <= high
+        return below, magnitudes[np.flatnonzero(within)]
+
+    found = arrays.over_blocks(near, len(weights))
+    below, within = sum(count for count, _ in found), np.concatenate([part for _, part in found])
+    number = rank - below - 1
+    if not 0 <= number < len(within):
+        return None
+    value = np.partition(within, number)[number]
+    return int(value), below + int(np.count_nonzero(within < value)), int(np.count_nonzero(within == value))
 
 
 def _count_digits(weights: arrays.Weights, value: int, shift: int, part: slice) -> np.ndarray:

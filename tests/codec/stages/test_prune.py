@@ -96,3 +96,16 @@ def test_weights_beyond_what_squares_hold_are_pruned_by_their_deviation():
     for scale in (1.0, 1e200, 1e300):
         assert prune.standard_deviation(weights * scale) == pytest.approx(scale * weights.std())
         assert prune.by_deviation(weights * scale, 0.5).tolist() == [True, True, False, False, True, True]
+
+
+@pytest.mark.parametrize("rank_share", [0.001, 0.5, 0.9, 0.9999])
+def test_the_weight_of_a_rank_among_many_is_the_one_that_sorting_finds(rank_share):
+    random = np.random.default_rng(0)
+    weights = random.normal(size=prune.MIN_SAMPLED + 5).astype(np.float32)
+    weights[random.integers(0, len(weights), 1000)] = 0.25  # ties
+    for each in (weights, np.sort(weights), np.where(random.random(len(weights)) < 0.6, np.float32(0), weights)):
+        rank = int(rank_share * len(each))
+        bits = np.sort(np.abs(each).view(np.uint32))
+        value, below, equal = prune._select(each, rank)
+        assert value == bits[rank - 1]
+        assert below == np.searchsorted(bits, value) and equal == np.searchsorted(bits, value, "right") - below
