@@ -291,11 +291,11 @@ def test_tensors_of_pytorch_are_arrays():
     "data, words",
     [
         (iter(()), "there are no samples"),
-        ([X[:3], X[:3, :5]], "batch 1 of the samples has the shape .3, 5. of float32, the first"),
+        ([X[:3], X[:3, :5]], "batch 1 of the samples: input 'x' of net.onnx wants .*, the samples have .3, 5."),
         ([{"x": X}, {"z": X}], "batch 1 of the samples has 'z', the first 'x'"),
         ([1, 2], "a batch of samples is an array, a dict .*, not a int"),
         (3, "samples are a path, arrays, or batches"),
-        ([{"x": np.float32(3)}], "samples along their first axis; 'x' is none"),
+        ([{"x": np.float32(3)}], "batch 0 of the samples: input 'x' of net.onnx wants .*, the samples have ..;"),
         ({"z": X}, "the samples: has no array for the input 'x'"),
     ],
 )

@@ -7,6 +7,7 @@ Each part of the network is run once. The values between groups lie in a tempora
 Raises FileAccess where there is no room for that file.
 """
 
+import contextvars
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,12 +145,16 @@ class ActivationCache:
 
 def prefetch(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same batches, the next one being computed in a thread while the last one is looked at."""
-    iterator = iter(batches)
+    iterator, context = iter(batches), contextvars.copy_context()  # in which sessions know their custom operators
+
+    def following() -> Batch | None:
+        return next(iterator, None)
+
     with ThreadPoolExecutor(1) as pool:
         try:
-            coming = pool.submit(next, iterator, None)
+            coming = pool.submit(context.run, following)
             while (batch := coming.result()) is not None:
-                coming = pool.submit(next, iterator, None)
+                coming = pool.submit(context.run, following)
                 yield batch
         finally:
             coming.cancel()

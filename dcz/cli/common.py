@@ -16,7 +16,7 @@ from ..text import printable, size
 
 __all__ = [
     "FILE", "SHARE", "FilePath", "OptionWithAliases", "Share", "add_verbosity", "as_json", "check_minimum",
-    "data_option", "finite", "force", "is_quiet", "is_verbose", "labels_option", "min_agreement", "no_fold_option",
+    "finite", "force", "is_quiet", "is_verbose", "labels_option", "min_agreement", "no_fold_option",
     "option_with_aliases", "plan_option", "print_json", "printable", "progress", "quiet_option", "size",
     "threads", "warn",
 ]  # fmt: skip
@@ -92,9 +92,6 @@ FILE = FilePath()
 SHARE = Share()
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 threads = click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="Threads; default: all cores.")
-data_option = click.option(
-    "--data", type=FILE, required=True, metavar="X.NPZ", help="Samples, an array for each input by name; or one .npy."
-)
 plan_option = option_with_aliases(
     "--plan",
     aliases=("--config",),

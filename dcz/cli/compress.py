@@ -17,6 +17,7 @@ from .common import (
     plan_option,
     threads,
 )
+from .sample_options import DATA, WHAT, batch_axis_option, check_batch_axis, ops_option
 from .sections import sectioned
 from .several import is_many, recursive_option
 from .streams import FILE_OR_STREAM
@@ -26,11 +27,11 @@ QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and
 SECTIONS = {
     "Result": ("output", "output_dir", "recursive", "force", "resume"),
     "How good, how small": ("preset", "lossless", "quality", "max_size", "ratio"),
-    "With inputs of your own": ("calibrate", "max_drop", "strict", "labels", "distill"),
+    "With inputs of your own": ("calibrate", "batch_axis", "max_drop", "strict", "labels", "distill"),
     "Pruning": ("sparsity", "threshold", "index_bits"),
     "Sharing": ("bits", "init", "seed", "step", "rate", "no_share", "codebook"),
     "Which tensors": ("plan", "include", "exclude", "no_fold"),
-    "Run": ("threads", "workers", "cluster"),
+    "Run": ("ops", "threads", "workers", "cluster"),
 }
 
 
@@ -56,9 +57,10 @@ SECTIONS = {
     "--data",
     "calibrate",
     type=FILE,
-    metavar="X.NPZ",
-    help="Samples, a few hundred, an array for each input by name: smaller for the same answers.",
+    metavar=DATA,
+    help=f"Samples, a few hundred, for a smaller file at the same answers: {WHAT}.",
 )
+@batch_axis_option
 @click.option(
     "--max-drop",
     type=Share(bare_is_percent=True),
@@ -107,6 +109,7 @@ SECTIONS = {
     help="Whether the same command goes on from OUTPUT.partial after it was stopped; default: from 1 GB on.",
 )
 @no_fold_option
+@ops_option
 @threads
 @click.option("--workers", type=click.IntRange(1), metavar="N", help="Work in N processes, which share --threads.")
 @click.option("--cluster", metavar="TCP://HOST:PORT", help="Work on a running Dask cluster (dcz[cluster]).")
@@ -124,6 +127,7 @@ def command(
     max_size: str | None,
     ratio: float | None,
     calibrate: str | None,
+    batch_axis: dict[str, int | None] | None,
     max_drop: float | None,
     strict: bool,
     labels: str | None,
@@ -181,6 +185,7 @@ def command(
     from .compress_goal import check_goal, make_plan
 
     check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop, strict)
+    check_batch_axis(batch_axis, calibrate)
     options["preset"] = None if calibrate else preset
     settings = make_plan(plan, include, exclude, lossless, no_share, options)
     settings = replace(settings, fold=False) if no_fold else settings
@@ -193,7 +198,7 @@ def command(
     mode: modes.Mode
     if calibrate is not None:
         drop = DROPS.get(preset or "") if max_drop is None else max_drop
-        goal |= {"max_drop": drop, "labels": labels, "distill": distill}
+        goal |= {"max_drop": drop, "labels": labels, "distill": distill, "batch_axis": batch_axis}
         mode = modes.Calibrated(calibrate, goal | common, strict)
     elif max_size is None and ratio is None:
         mode = modes.ByPlan(executor | common)

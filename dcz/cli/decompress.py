@@ -22,6 +22,7 @@ from .common import (
     threads,
     warn,
 )
+from .sample_options import ops_option
 from .sections import sectioned
 from .several import PACKED, is_many, output_dir_option, recursive_option, tell_of_failure
 from .streams import FILE_OR_STREAM
@@ -29,7 +30,7 @@ from .streams import FILE_OR_STREAM
 SECTIONS = {
     "Result": ("output", "form", "strict", "output_dir", "recursive", "force"),
     "External data": ("external_data", "data_name", "part_size"),
-    "Run": ("max_bytes", "threads"),
+    "Run": ("ops", "max_bytes", "threads"),
 }
 
 
@@ -60,6 +61,7 @@ SECTIONS = {
 @click.option(
     "--part-size", metavar="SIZE", help="Write weights to files of this size at most: NAME, NAME_1, NAME_2 ..."
 )
+@ops_option
 @max_bytes_option
 @threads
 @as_json

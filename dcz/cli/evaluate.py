@@ -11,7 +11,6 @@ from .common import (
     SHARE,
     as_json,
     check_minimum,
-    data_option,
     is_quiet,
     labels_option,
     max_bytes_option,
@@ -22,6 +21,7 @@ from .common import (
     threads,
     warn,
 )
+from .sample_options import batch_axis_option, data_option, ops_option
 from .sections import sectioned
 
 if TYPE_CHECKING:
@@ -31,16 +31,17 @@ NAME = 40  # columns of a path, at most
 
 
 SECTIONS = {
-    "Samples": ("data", "labels", "batch_size"),
+    "Samples": ("data", "batch_axis", "labels", "batch_size"),
     "Comparison": ("against", "output"),
     "Limits": ("min_top1", "min_agreement"),
-    "Run": ("max_bytes", "threads"),
+    "Run": ("ops", "max_bytes", "threads"),
 }
 
 
 @click.command("evaluate", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
-@data_option
+@data_option(True, "Samples")
+@batch_axis_option
 @labels_option
 @click.option("--against", type=FILE, metavar="MODEL", help="Compare with the answers of this .dcz or .onnx.")
 @click.option(
@@ -53,6 +54,7 @@ SECTIONS = {
     "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
 )
 @min_agreement
+@ops_option
 @max_bytes_option
 @threads
 @as_json
@@ -61,6 +63,7 @@ def command(
     ctx: click.Context,
     file: str,
     data: str,
+    batch_axis: dict[str, int | None] | None,
     labels: str | None,
     against: str | None,
     output: str | None,
@@ -93,8 +96,8 @@ def command(
         check_minimum(f"--min-{name}", minimum)
     with progress("evaluating") as report:
         result = evaluate(
-            file, data, labels, against, output=output, batch_size=batch_size, threads=threads, progress=report,
-            max_bytes=max_bytes,
+            file, data, labels, against, batch_axis=batch_axis, output=output, batch_size=batch_size,
+            threads=threads, progress=report, max_bytes=max_bytes,
         )  # fmt: skip
     print_json(result.to_dict()) if as_json else click.echo(_text(result))
     if result.unanswered:

@@ -15,12 +15,13 @@ from .common import (
     size,
     threads,
 )
+from .sample_options import batch_axis_option, check_batch_axis, data_option, ops_option
 from .sections import sectioned
 
 SECTIONS = {
     "Result": ("output", "force"),
-    "What is measured": ("against", "data"),
-    "Run": ("threads", "max_bytes"),
+    "What is measured": ("against", "data", "batch_axis"),
+    "Run": ("ops", "threads", "max_bytes"),
 }
 
 
@@ -28,7 +29,9 @@ SECTIONS = {
 @click.argument("file", type=FILE)
 @click.option("-o", "--output", type=FILE, help="The HTML file; default: FILE with the suffix .html.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="The model that FILE was made from: errors by layer.")
-@click.option("--data", type=FILE, metavar="X.NPZ", help="Samples: what the answers are worth, and which changed.")
+@data_option(False, "Samples, for what the answers are worth, and which changed")
+@batch_axis_option
+@ops_option
 @max_bytes_option
 @threads
 @as_json
@@ -38,6 +41,7 @@ def command(
     output: str | None,
     against: str | None,
     data: str | None,
+    batch_axis: dict[str, int | None] | None,
     max_bytes: str | None,
     threads: int | None,
     as_json: bool,
@@ -55,11 +59,12 @@ def command(
 
     from ..reporting import report
 
+    check_batch_axis(batch_axis, data)
     output = output or beside(file, ".html")
     with progress("measuring") as callback:
         report(
-            file, output, against=against, data=data, threads=threads, progress=callback, max_bytes=max_bytes,
-            force=force,
+            file, output, against=against, data=data, batch_axis=batch_axis, threads=threads, progress=callback,
+            max_bytes=max_bytes, force=force,
         )  # fmt: skip
     nbytes = Path(output).stat().st_size
     if as_json:

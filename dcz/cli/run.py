@@ -2,17 +2,24 @@
 
 import click
 
-from .common import FILE, as_json, data_option, force, is_quiet, max_bytes_option, print_json, printable, size, threads
+from .common import FILE, as_json, force, is_quiet, max_bytes_option, print_json, printable, size, threads
+from .sample_options import batch_axis_option, data_option, ops_option
 from .sections import sectioned
 
-SECTIONS = {"Samples": ("data", "first"), "Result": ("output", "force"), "Run": ("max_bytes", "threads")}
+SECTIONS = {
+    "Samples": ("data", "batch_axis", "first"),
+    "Result": ("output", "force"),
+    "Run": ("ops", "max_bytes", "threads"),
+}
 
 
 @click.command("run", cls=sectioned(SECTIONS))
 @click.argument("file", type=FILE)
-@data_option
+@data_option(True, "Samples")
+@batch_axis_option
 @click.option("-o", "--output", type=FILE, metavar="Y.NPZ", help="Write the outputs, an array for each by name.")
 @click.option("--first", type=click.IntRange(1), metavar="N", help="Only the first N samples.")
+@ops_option
 @max_bytes_option
 @threads
 @as_json
@@ -20,6 +27,7 @@ SECTIONS = {"Samples": ("data", "first"), "Result": ("output", "force"), "Run": 
 def command(
     file: str,
     data: str,
+    batch_axis: dict[str, int | None] | None,
     output: str | None,
     first: int | None,
     max_bytes: str | None,
@@ -42,7 +50,7 @@ def command(
 
     if output is not None:
         check_output(output, force, inputs=[file, data])
-    found = look(file, data, first=first, threads=threads, max_bytes=max_bytes)
+    found = look(file, data, batch_axis=batch_axis, first=first, threads=threads, max_bytes=max_bytes)
     if output is not None:
         found.save(output)
     if as_json:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .common import FILE, as_json, force, print_json, progress, quiet_option, threads, warn
+from .sample_options import ops_option
 from .sections import sectioned
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SECTIONS = {
     "Images": ("preset", "range_", "mean", "std", "bgr", "layout", "resize", "crop", "fit"),
     "Text": ("tokenizer", "length"),
     "Sound": ("rate", "seconds"),
-    "Run": ("threads",),
+    "Run": ("ops", "threads"),
 }
 
 
@@ -53,6 +54,7 @@ SECTIONS = {
 @click.option("--seconds", type=float, metavar="S", help="Length of a window of sound; default: the model's.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="So many samples at most, evenly out of all.")
 @quiet_option
+@ops_option
 @threads
 @as_json
 @force

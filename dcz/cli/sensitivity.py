@@ -5,31 +5,26 @@ from typing import TypeVar
 
 import click
 
-from .common import FILE, as_json, force, no_fold_option, option_with_aliases, print_json, progress, threads, warn
+from .common import FILE, as_json, force, no_fold_option, print_json, progress, threads, warn
+from .sample_options import batch_axis_option, data_option, ops_option
 from .sections import sectioned
 
 Number = TypeVar("Number", int, float)
 
 
 SECTIONS = {
-    "Samples": ("data", "samples"),
+    "Samples": ("data", "batch_axis", "samples"),
     "What is tried": ("bits", "sparsity"),
     "The plan": ("output", "force", "rate", "config"),
     "Which tensors": ("exclude", "no_fold"),
-    "Run": ("threads",),
+    "Run": ("ops", "threads"),
 }
 
 
 @click.command("sensitivity", cls=sectioned(SECTIONS))
 @click.argument("model", type=FILE)
-@option_with_aliases(
-    "--data",
-    aliases=("--calibrate",),
-    type=FILE,
-    required=True,
-    metavar="X.NPZ",
-    help="Samples without labels, some dozens: an array for each input by name.",
-)
+@data_option(True, "Samples without labels, some dozens", "--calibrate")
+@batch_axis_option
 @click.option(
     "--bits",
     default="2,3,4,6",
@@ -62,12 +57,14 @@ SECTIONS = {
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these tensors alone. May be repeated.")
 @no_fold_option
+@ops_option
 @threads
 @as_json
 @force
 def command(
     model: str,
     data: str,
+    batch_axis: dict[str, int | None] | None,
     bits: str,
     sparsity: str,
     samples: int,
@@ -109,6 +106,7 @@ def command(
         result = sensitivity.measure(
             model,
             data,
+            batch_axis=batch_axis,
             bits=_numbers(bits, int, "2,3,4"),
             sparsities=_numbers(sparsity, parse_share, "50%,90%"),
             samples=samples,

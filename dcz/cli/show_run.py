@@ -14,7 +14,7 @@ def answers(found: Look, quiet: bool = False) -> None:
     """A table of the outputs, and, unless `quiet`, the first samples' classes and labels."""
     screen = console()
     rows = [
-        (each.name, each.dtype, " x ".join(map(str, each.shape)) or "one number", _figure(each.low),
+        (each.name, each.dtype, " x ".join(str(dim or "?") for dim in each.shape) or "one number", _figure(each.low),
          _figure(each.mean), _figure(each.high), each.measure)
         for each in found.outputs
     ]  # fmt: skip

@@ -16,12 +16,12 @@ from .common import (
     is_verbose,
     max_bytes_option,
     min_agreement,
-    option_with_aliases,
     print_json,
     printable,
     threads,
     warn,
 )
+from .sample_options import batch_axis_option, check_batch_axis, data_option, ops_option
 from .sections import sectioned
 from .several import PACKED, found, is_many, recursive_option, tell_of_error
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Which files": ("recursive",),
     "How deep": ("deep", "sha256"),
-    "Comparison": ("against", "data", "min_agreement", "output"),
-    "Run": ("max_bytes", "threads"),
+    "Comparison": ("against", "data", "batch_axis", "min_agreement", "output"),
+    "Run": ("ops", "max_bytes", "threads"),
 }
 
 
@@ -41,18 +41,14 @@ SECTIONS = {
 @recursive_option
 @click.option("--deep", is_flag=True, help="Decode with a second Huffman engine too, and have onnx.checker look.")
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="Compare tensors and outputs with this model.")
-@option_with_aliases(
-    "--data",
-    aliases=("--inputs",),
-    type=FILE,
-    metavar="X.NPZ",
-    help="Samples to compare on, an array for each input by name; default: drawn ones, which say little.",
-)
+@data_option(False, "Samples to compare on, by default drawn ones, which say little", "--inputs")
+@batch_axis_option
 @min_agreement
 @click.option(
     "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
 )
 @click.option("--sha256", metavar="HASH", help="Fail unless FILE has this SHA-256, before anything of it is read.")
+@ops_option
 @max_bytes_option
 @threads
 @as_json
@@ -64,6 +60,7 @@ def command(
     deep: bool,
     against: str | None,
     data: str | None,
+    batch_axis: dict[str, int | None] | None,
     min_agreement: float | None,
     output: str | None,
     sha256: str | None,
@@ -89,12 +86,14 @@ def command(
 
     if against is None and (data is not None or min_agreement is not None):
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
+    check_batch_axis(batch_axis, data)
     check_minimum("--min-agreement", min_agreement)
     if sha256 is not None and not re.fullmatch(r"\s*[0-9a-fA-F]{64}\s*", sha256):
         raise InvalidArgument(f"--sha256 is 64 hexadecimal digits, as `sha256sum FILE` prints them, not {sha256!r}")
     if sha256 is not None and is_many(files):
         raise InvalidArgument("--sha256 is that of one file: give one")
-    options: dict[str, Any] = {"deep": deep, "inputs": data, "threads": threads, "max_bytes": max_bytes}
+    options: dict[str, Any] = {"deep": deep, "inputs": data, "batch_axis": batch_axis, "threads": threads}
+    options["max_bytes"] = max_bytes
     results: list[dict[str, Any]] = []
     codes = []
     for number, (file, place) in enumerate(found(files, PACKED, recursive).items()):

@@ -5,7 +5,7 @@ look("net.dcz", "x.npz").outputs[0].top      ->   (((281, 0.83), (282, 0.11)), .
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -17,11 +17,12 @@ from ..files import replacing
 from ..format.container import is_dcz
 from ..reading.apart import load_apart
 from . import metrics, runtime
+from .assembled import Run, by_sample, put_together, sample_axis
 from .compare import graph_kinds
-from .differences import joined
-from .given import Data, as_samples
+from .given import BatchAxis, Data, as_samples
 from .kinds import GraphKinds
 from .predictor import Predictor
+from .runtime import Ops
 from .samples import Samples
 
 TOP = 5  # classes of a sample
@@ -31,8 +32,8 @@ LABELS = {metrics.LABEL.name, metrics.ENTRIES.name}
 
 @dataclass(frozen=True)
 class Answers:
-    """One output over all samples: its type and shape; the least, mean and largest of its finite numbers, None where
-    there are none; how many are not finite.
+    """One output over all samples: its type and shape, 0 for a dim that differs from sample to sample; the least, mean
+    and largest of its finite numbers, None where there are none; how many are not finite.
 
     `measure`: what kind of answers they are (metrics.Measure). `top`: of some samples, or of places of a sequence, the
     largest entries with their numbers, best first; `labels`: of outputs that are labels, some of them.
@@ -52,7 +53,8 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a model answered to so many samples; `arrays`: its outputs whole, those that are arrays."""
+    """What a model answered to so many samples; `arrays`: its outputs whole, those that are arrays. Of an output whose
+    shape differs from sample to sample, there is one array each, by its name and the sample's number: "y/07"."""
 
     path: str
     samples: int
@@ -73,29 +75,61 @@ def look(
     model: str | os.PathLike[str],
     data: Data,
     *,
+    batch_axis: BatchAxis | None = None,
+    ops: Ops = (),
     first: int | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
 ) -> Look:
-    """Run a `.dcz` or `.onnx` model on samples, the `first` of them or all: see dcz.evaluate for what `data` may be.
+    """Run a `.dcz` or `.onnx` model on samples, the `first` of them or all: see dcz.evaluate for `data`,
+    `batch_axis` and `ops`.
 
     A `.dcz` is decoded in memory, to `max_bytes` at most. Raises DczError.
     """
     if first is not None and not is_whole(first, 1):
         raise InvalidArgument(f"the number of samples is a whole number, 1 or more, not {first!r}")
-    samples = as_samples(data)
-    with _open(model, samples, threads, max_bytes) as predictor:
-        count = predictor.samples.count if first is None else min(first, predictor.samples.count)
-        size = predictor.fixed_batch or runtime.BATCH
-        runs = [predictor.outputs(np.arange(at, min(at + size, count))) for at in range(0, count, size)]
-        names = list(runs[0])
-        values = [joined([run[name] for run in runs]) for name in names]
-        whole = {name: value[0] for name, value in zip(names, values, strict=True) if len(value) == 1}
-        kept = {name: whole.get(name, value[0]) for name, value in zip(names, values, strict=True)}
-        measures = predictor.measures(list(kept.values()), count)
-    outputs = tuple(_answers(name, kept[name], measure) for name, measure in zip(names, measures, strict=True))
-    arrays = {name: array for name, array in whole.items() if isinstance(array, np.ndarray)}
-    return Look(os.fspath(model), count, outputs, arrays)
+    samples = as_samples(data, batch_axis)
+    with runtime.custom_ops(ops), _open(model, samples, threads, max_bytes) as predictor:
+        count = predictor.count if first is None else min(first, predictor.count)
+        indices = predictor.runs(np.arange(count), runtime.BATCH)
+        runs = [predictor.outputs(each) for each in indices]
+        outputs = [
+            _collected(value.name, [(at, run[value.name]) for at, run in zip(indices, runs, strict=True)], value.shape,
+                       predictor.feed.symbol)
+            for value in predictor.session.get_outputs()
+        ]  # fmt: skip
+        size = count if all(each.whole is not None for each in outputs) else len(indices[0])
+        measures = predictor.measures([each.told for each in outputs], size)
+    answers = tuple(_answers(each, measure, count) for each, measure in zip(outputs, measures, strict=True))
+    return Look(os.fspath(model), count, answers, {n: array for each in outputs for n, array in each.arrays().items()})
+
+
+@dataclass(frozen=True, eq=False)
+class _Output:
+    """An output `whole`, or, where that is None, `apart` by the numbers of the samples; `first`: of the first run."""
+
+    name: str
+    whole: Any | None
+    apart: dict[int, np.ndarray]
+    first: Any
+
+    @property
+    def told(self) -> Any:
+        """What is looked at to tell what kind of output it is."""
+        return self.first if self.whole is None else self.whole
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is an array, by the name that a file has it under."""
+        if self.whole is not None:
+            return {self.name: self.whole} if isinstance(self.whole, np.ndarray) else {}
+        digits = len(str(max(self.apart, default=0)))
+        return {f"{self.name}/{number:0{digits}d}": array for number, array in self.apart.items()}
+
+
+def _collected(name: str, runs: list[Run], shape: Sequence[int | str | None], symbol: str | None) -> _Output:
+    axes = [sample_axis(value, len(indices), shape, symbol) for indices, value in runs]
+    whole = put_together(runs, axes)
+    return _Output(name, whole, {} if whole is not None else by_sample(runs, axes), runs[0][1])
 
 
 @contextlib.contextmanager
@@ -114,13 +148,20 @@ def _open(
     yield Predictor(os.fspath(model), session, samples, None, kinds)
 
 
-def _answers(name: str, output: Any, measure: metrics.Measure) -> Answers:
+def _answers(of: _Output, measure: metrics.Measure, count: int) -> Answers:
+    output = of.told
     if not isinstance(output, np.ndarray):
-        return Answers(name, type(output).__name__, (len(output),), None, None, None, 0, measure.name)
+        return Answers(of.name, type(output).__name__, (len(output),), None, None, None, 0, measure.name)
+    shape = output.shape
+    numbers = output
+    if of.apart:
+        dims = list(zip(*(array.shape for array in of.apart.values()), strict=False))
+        shape = (count, *(each[0] if len(set(each)) == 1 else 0 for each in dims))
+        numbers = np.concatenate([array.ravel() for array in of.apart.values()])
     low = mean = high = None
     not_finite = 0
-    if output.dtype.kind in "fiub" and output.size:
-        numbers = output.astype(np.float64)
+    if numbers.dtype.kind in "fiub" and numbers.size:
+        numbers = numbers.astype(np.float64)
         finite = numbers[np.isfinite(numbers)]
         not_finite = numbers.size - finite.size
         if finite.size:
@@ -135,7 +176,7 @@ def _answers(name: str, output: Any, measure: metrics.Measure) -> Answers:
         )
     elif measure.name in LABELS:
         labels = tuple(output.ravel()[:SHOWN].tolist())
-    return Answers(name, str(output.dtype), output.shape, low, mean, high, not_finite, measure.name, top, labels)
+    return Answers(of.name, str(output.dtype), shape, low, mean, high, not_finite, measure.name, top, labels)
 
 
 def write_npz(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:

@@ -4,7 +4,6 @@ batches = SampleBatches(predictor, evenly_spaced(np.arange(1000), 64))     64 of
 for batch in batches: ...                                                  {input name: array}
 """
 
-import math
 from collections.abc import Sequence
 from typing import overload
 
@@ -12,22 +11,22 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from . import runtime
-from .predictor import Predictor
+from .predictor import Predictor, named_samples
 
 
 class SampleBatches(Sequence[runtime.Inputs]):
     """Batches of the samples at `indices` (int64 [n]), read from the file each time that one is asked for.
 
-    They hold `max_size` samples at most. Where the model's batch is fixed, the last one is filled up with its last
-    sample.
+    They hold `max_size` samples at most, all of one shape, in the order of `indices`; those of another shape follow.
+    Where the model's batch is fixed, the last one is filled up with its last sample.
     """
 
     def __init__(self, predictor: Predictor, indices: np.ndarray, max_size: int = runtime.BATCH):
         self._predictor, self.indices = predictor, indices
-        self.size = predictor.fixed_batch or min(max_size, len(indices))
+        self._runs = predictor.runs(indices, max_size)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.indices) / self.size)
+        return len(self._runs)
 
     @overload
     def __getitem__(self, number: int) -> runtime.Inputs: ...
@@ -42,18 +41,20 @@ class SampleBatches(Sequence[runtime.Inputs]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         indices = self.indices_of(number)
-        inputs = self._predictor.inputs_of(indices, self._predictor.fixed_batch or len(indices))
+        inputs = self._predictor.feed.inputs(indices)
         for name, array in inputs.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
                 path = self._predictor.samples.path
-                raise InvalidArgument(
-                    f"{path}: input {name!r} holds NaN in samples {indices[0]} to {indices[-1]}: leave these out"
-                )
+                raise InvalidArgument(f"{path}: input {name!r} holds NaN in {named_samples(indices)}: leave these out")
         return inputs
 
     def indices_of(self, number: int) -> np.ndarray:
         """The indices of a batch's samples, without those that fill it up: int64."""
-        return self.indices[number * self.size : (number + 1) * self.size]
+        return self._runs[number]
+
+    def size_of(self, number: int) -> int:
+        """The samples of a batch, with those that fill it up."""
+        return self._predictor.feed.size_of(self._runs[number])
 
 
 def evenly_spaced(indices: np.ndarray, count: int) -> np.ndarray:

@@ -15,10 +15,11 @@ import numpy as np
 from ..errors import InvalidArgument
 from . import metrics
 from .differences import joined
+from .given import BatchAxis, Data, as_samples
 from .metrics import TOP_CLASS
 from .predictor import Predictor, open_predictor
 from .runtime import BATCH
-from .samples import open_samples
+from .samples import Samples
 
 MOST = 60  # samples that are listed
 
@@ -49,35 +50,33 @@ class Changes:
 def changed_samples(
     model: str | os.PathLike[str],
     against: str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    data: Data | Samples,
     *,
+    batch_axis: BatchAxis | None = None,
     output: str | None = None,
     threads: int | None = None,
     max_bytes: float | str | None = None,
 ) -> Changes | None:
-    """Run both models on all samples of a data file, and list those whose answers differ.
+    """Run both models on all samples, and list those whose answers differ.
 
     For the files and the output see evaluate. None where an output is no array with an axis of samples. Raises
     DczError.
     """
-    samples = open_samples(data)
+    samples = as_samples(data, batch_axis)
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(open_predictor(against, samples, output, threads, max_bytes))
         second = stack.enter_context(open_predictor(model, samples, output, threads, max_bytes))
-        count = first.samples.count
-        size = first.fixed_batch or BATCH
-        measure = first.choose_output(min(size, count))
+        count = first.count
+        measure = first.choose_output(min(BATCH, count))
         second.output = first.output
         found: list[Change] = []
-        for start in range(0, count, size):
-            indices = np.arange(start, min(start + size, count))
+        for indices in first.runs(np.arange(count), BATCH):
             pair = [_answers(predictor, indices) for predictor in (first, second)]
             if any(each is None for each in pair) or pair[0].shape != pair[1].shape:
                 return None
-            found += _changes(pair[0], pair[1], start, measure)
+            found += _changes(pair[0], pair[1], indices, measure)
     answers_count = measure.name in (TOP_CLASS.name, metrics.TOP_TOKEN.name) or measure.is_share
-    if not answers_count:
-        found.sort(key=lambda change: -change.amount)
+    found.sort(key=lambda change: (0.0 if answers_count else -change.amount, change.sample))
     return Changes(str(first.output), measure.name, count, len(found), tuple(found[:MOST]))
 
 
@@ -91,32 +90,32 @@ def _answers(predictor: Predictor, indices: np.ndarray) -> Any:
     return runs[0] if is_array else None
 
 
-def _changes(before: np.ndarray, after: np.ndarray, start: int, measure: metrics.Measure) -> list[Change]:
-    """The samples of one batch whose answers differ; `start` is the number of the first."""
+def _changes(before: np.ndarray, after: np.ndarray, numbers: np.ndarray, measure: metrics.Measure) -> list[Change]:
+    """The samples of one batch, of these `numbers`, whose answers differ."""
     if measure.name == TOP_CLASS.name:
         rows, others = (metrics.class_rows(each.astype(np.float64)) for each in (before, after))
         if len(rows) == len(before):
-            return _other_classes(rows, others, start)
+            return _other_classes(rows, others, numbers)
     if measure.name == metrics.TOP_TOKEN.name:
         before, after = before.argmax(measure.axis), after.argmax(measure.axis)
     flat, other = (each.reshape(len(each), -1) for each in (before, after))
     if before.dtype.kind == "f":
-        return _other_numbers(flat.astype(np.float64), other.astype(np.float64), start)
+        return _other_numbers(flat.astype(np.float64), other.astype(np.float64), numbers)
     differs = flat != other
     return [
-        Change(start + row, _words(flat[row], differs[row]), _words(other[row], differs[row]), float(share))
+        Change(int(numbers[row]), _words(flat[row], differs[row]), _words(other[row], differs[row]), float(share))
         for row, share in enumerate(differs.mean(1) if differs.size else [])
         if share
     ]
 
 
-def _other_classes(rows: np.ndarray, others: np.ndarray, start: int) -> list[Change]:
+def _other_classes(rows: np.ndarray, others: np.ndarray, numbers: np.ndarray) -> list[Change]:
     """Rows of classes with another top class, and how sure both answers are."""
     top, other_top = metrics.top_class(rows), metrics.top_class(others)
     sure, other_sure = (_probabilities(each) for each in (rows, others))
     return [
         Change(
-            start + row,
+            int(numbers[row]),
             f"class {top[row]}, {100 * sure[row, top[row]]:.1f} %",
             f"class {other_top[row]}, {100 * other_sure[row, other_top[row]]:.1f} %",
             float(abs(sure[row, top[row]] - other_sure[row, top[row]])),
@@ -135,12 +134,12 @@ def _probabilities(rows: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _other_numbers(rows: np.ndarray, others: np.ndarray, start: int) -> list[Change]:
+def _other_numbers(rows: np.ndarray, others: np.ndarray, numbers: np.ndarray) -> list[Change]:
     """Rows of numbers that differ, by their relative error."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = np.sqrt(np.square(rows - others).sum(1) / np.square(rows).sum(1))
     return [
-        Change(start + row, _first_numbers(rows[row]), _first_numbers(others[row]), float(error[row]))
+        Change(int(numbers[row]), _first_numbers(rows[row]), _first_numbers(others[row]), float(error[row]))
         for row in np.flatnonzero((rows != others).any(1)).tolist()
     ]
 

@@ -6,15 +6,17 @@ compare("a.onnx", "b.onnx", samples).outputs  ->  (OutputDifference("y", 31.2, .
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..errors import InvalidArgument, UnsuitableModel
-from ..text import counted
+from ..errors import UnsuitableModel
 from . import drawn, runtime
-from .differences import Comparison, DifferenceSums
+from .differences import Comparison, DifferenceSums, first_samples
+from .feed import Feed
 from .samples import Samples
+
+Run: TypeAlias = tuple[runtime.Inputs, int | None, int | None]  # inputs, samples, and with what fills up a batch
 
 if TYPE_CHECKING:
     from ..format.sources import Source
@@ -65,19 +67,21 @@ def _compare(
     names = [output.name for output in first_session.get_outputs()]
     if names != [output.name for output in second_session.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
-    runs: Iterable[runtime.Inputs]
+    runs: Iterable[Run]
     if samples is None:
-        runs = drawn.draw(first_session, kinds.index_limits, kinds.compared).batches
-        shapes, constant = drawn.DrawnInputs(runs).shapes, drawn.DrawnInputs(runs).constant
+        inputs = drawn.draw(first_session, kinds.index_limits, kinds.compared)
+        runs = [(batch, count, count) for batch, count in inputs.counted()]
+        shapes, constant = inputs.shapes, inputs.constant
     else:
-        runs, shapes, constant = batches(first, first_session, samples), {}, {}
+        runs, shapes, constant = batches(first, first_session, samples, kinds), {}, {}
     sums = [DifferenceSums() for _ in names]
     is_first = True
-    for batch in runs:
-        outputs, others = runtime.run(first_session, batch), runtime.run(second_session, batch)
+    for batch, count, size in runs:
+        outputs, others = (
+            [first_samples(each, count, size) for each in runtime.run(session, batch)]
+            for session in (first_session, second_session)
+        )
         if is_first:
-            lengths = {len(array) for array in batch.values() if array.ndim}
-            count = lengths.pop() if len(lengths) == 1 else None
             sums = [DifferenceSums(measure) for measure in kinds.measures(names, outputs, count)]
             is_first = False
         for output_sums, x, y in zip(sums, outputs, others, strict=True):
@@ -95,26 +99,10 @@ def graph_kinds(path: str | os.PathLike[str]) -> "GraphKinds":
     return GraphKinds(onnx_model.load(path).proto)
 
 
-def batches(path: str | os.PathLike[str], model: runtime.Session, samples: Samples) -> Iterator[runtime.Inputs]:
-    """Cut samples along their first axis into runs that the model `path` takes; raises InvalidArgument where they do
-    not fit."""
-    model_inputs = {model_input.name: model_input for model_input in model.get_inputs()}
-    samples = samples.named(model_inputs)
-    for model_input in model_inputs.values():
-        runtime.check_shape(os.fspath(path), model_input, samples)
-    arrays = samples.arrays
-    lengths = {len(array) for array in arrays.values() if array.ndim}
-    first_dims = [model_input.shape[0] for model_input in model_inputs.values() if model_input.shape]
-    fixed = {dim for dim in first_dims if isinstance(dim, int)}
-    if 0 in lengths:
-        raise InvalidArgument(f"{samples.path}: holds no samples")
-    length, size = max(lengths, default=1), min(fixed, default=runtime.BATCH)
-    if len(lengths) != 1 or len(fixed) > 1 or (fixed and length == size) or size < 1:
-        yield {name: np.array(array) for name, array in arrays.items()}  # inputs without a batch axis belong together
-        return
-    if fixed and length % size:
-        found = counted(length, "sample does", "samples do")
-        raise InvalidArgument(f"{samples.path}: {found} not fill the model's batches of {size}")
-    for start in range(0, length, size):
-        part = slice(start, start + size)  # copied: arrays of a file lie at odd addresses
-        yield {name: np.array(array[part] if array.ndim else array) for name, array in arrays.items()}
+def batches(
+    path: str | os.PathLike[str], model: runtime.Session, samples: Samples, kinds: "GraphKinds | None" = None
+) -> Iterator[Run]:
+    """Samples in runs that the model `path` takes; raises InvalidArgument where they do not fit."""
+    feed = Feed(os.fspath(path), model.get_inputs(), samples, () if kinds is None else kinds.scalars)
+    for indices in feed.runs(np.arange(feed.count), runtime.BATCH):
+        yield feed.inputs(indices), len(indices), feed.size_of(indices)

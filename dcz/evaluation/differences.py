@@ -108,6 +108,15 @@ def joined(runs: list[Any]) -> list[Any]:
     return [np.concatenate(runs)] if same else runs
 
 
+def first_samples(output: Any, count: int | None, size: int | None) -> Any:
+    """The answers to the first `count` of `size` samples; all where an output has no axis of samples."""
+    if count is None or size is None or count == size or isinstance(output, dict):
+        return output
+    if not hasattr(output, "__len__") or getattr(output, "ndim", 1) == 0:
+        return output
+    return output[: len(output) // size * count] if len(output) % size == 0 else output
+
+
 def judged(outputs: Sequence[OutputDifference]) -> list[OutputDifference]:
     """The outputs that a limit on agreement is for: those whose answers are counted, or all where none is of that
     kind. Outputs without answers, and copies of inputs, are left out."""

@@ -43,6 +43,14 @@ class DrawnInputs:
         """The shape of each input in one run."""
         return {name: array.shape for name, array in self.batches[0].items()}
 
+    def counted(self) -> list[tuple[runtime.Inputs, int | None]]:
+        """Each run, and how many samples it holds, None where that is not to be told."""
+        found: list[tuple[runtime.Inputs, int | None]] = []
+        for batch in self.batches:
+            lengths = {len(array) for array in batch.values() if array.ndim}
+            found.append((batch, lengths.pop() if len(lengths) == 1 else None))
+        return found
+
     @property
     def constant(self) -> dict[str, float]:
         """The number that all elements of an input are, for those of which it is one: masks of ones, lengths, switches.

@@ -24,8 +24,9 @@ from ..parallel import thread_count
 from ..text import counted
 from . import differences, metrics, runtime
 from .channel_groups import ChannelGroup
-from .given import Data, Labels, as_samples, with_labels
+from .given import BatchAxis, Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
+from .runtime import Ops
 from .samples import Samples, read_labels
 
 TOP = 5  # the paper's second measure; it says nothing where there are no more classes than that
@@ -98,6 +99,8 @@ def evaluate(
     labels: Labels | None = None,
     against: str | os.PathLike[str] | None = None,
     *,
+    batch_axis: BatchAxis | None = None,
+    ops: Ops = (),
     output: str | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
@@ -107,15 +110,18 @@ def evaluate(
     """Run a `.dcz` or `.onnx` model on all samples, and count errors or disagreements.
 
     `data`: the path of an .npz with an array for each input, by name, samples along the first axis, or of an .npy for a
-    model with one input; the same as a dict of arrays, or one array; or an iterable of batches, such as a generator or
-    a DataLoader (see given.as_samples). Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and
-    to integers where they fit; axes are never moved. `labels`: the name of an array in `data` ("labels" of what pairs
-    of batches bring), the path of an .npy or .npz with one array, or whole numbers [n]. `against`: another `.dcz` or
-    `.onnx`, fed from the same file. `output`: the one to look at; default: each model's first with one row of two or
-    more floats a sample, axes of length 1 set aside; without labels, the first that holds answers, classes before
-    labels and others. Where a model's batch is fixed, its last one is filled up with the last sample. `progress` gets
-    the model's path, the samples done, and those in all; True shows a bar.
-    `max_bytes`: what each `.dcz` may decode to, see dcz.load. Raises DczError.
+    model with one input, or of a folder of these, a sample or a batch each; the same as a dict of arrays, or one array;
+    or an iterable of samples or batches, such as a list of dicts, a generator or a DataLoader. Samples may have
+    different lengths (those of one length run together), and what all share may be given once. `batch_axis`: the axis
+    of samples in some inputs, {"h0": 1}, None for the same for every sample; default: as the model's shapes tell.
+    Numbers are cast where an input is of floats (uint8 pixels stay 0 to 255), and to integers where they fit; axes are
+    never moved. `ops`: libraries of custom operators, whose code onnxruntime runs. `labels`: the name of an array in
+    `data` ("labels" of what pairs of batches bring), the path of an .npy or .npz with one array, or whole numbers [n].
+    `against`: another `.dcz` or `.onnx`, fed from the same file. `output`: the one to look at; default: each model's
+    first with one row of two or more floats a sample, axes of length 1 set aside; without labels, the first that holds
+    answers, classes before labels and others. Where a model's batch is fixed, its last one is filled up with the last
+    sample. `progress` gets the model's path, the samples done, and those in all; True shows a bar. `max_bytes`: what
+    each `.dcz` may decode to, see dcz.load. Raises DczError.
     """
     if labels is None and against is None:
         raise InvalidArgument(
@@ -124,8 +130,9 @@ def evaluate(
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
     thread_count(threads)  # raises where it is none
-    samples, labels = with_labels(as_samples(data), labels)
+    samples, labels = with_labels(as_samples(data, batch_axis), labels)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(runtime.custom_ops(ops))
         predictor = stack.enter_context(open_predictor(model, samples, output, threads, max_bytes))
         reference = None
         if against is not None:
@@ -143,13 +150,13 @@ def _evaluate(
     progress: Callable[[str, int, int], None],
 ) -> Evaluation:
     """See evaluate; `samples` are all arrays of the data file, `reference` is the model to compare with."""
-    count = predictor.samples.count
-    if reference is not None and reference.samples.count != count:
+    count = predictor.count
+    if reference is not None and reference.count != count:
         raise InvalidArgument(
-            f"{samples.path}: has {counted(count, 'sample')} for {predictor.path}, and {reference.samples.count} for "
+            f"{samples.path}: has {counted(count, 'sample')} for {predictor.path}, and {reference.count} for "
             f"{reference.path}"
         )
-    size = batch_size or predictor.fixed_batch or runtime.BATCH
+    size = batch_size or runtime.BATCH
     if labels is None and reference is not None:
         is_named = predictor.output is not None
         chosen = [(each, each.choose_output(min(size, count))) for each in (predictor, reference)]
@@ -160,18 +167,19 @@ def _evaluate(
                 each.output = None  # rows of classes are found by their shape
     label_metrics, classes, unanswered = None, 0, 0
     agreement_metrics = None if reference is None else _AgreementMetrics(predictor, reference)
-    for start in range(0, count, size):
-        stop = min(start + size, count)
-        rows = predictor.answers(start, stop)
+    done = 0
+    for indices in predictor.runs(np.arange(count), size):
+        rows = predictor.rows(indices)
         classes = rows.shape[1]
         unanswered += int((~metrics.has_top_class(rows)).sum())
         if labels is not None:
             if label_metrics is None:  # the first answers say how many classes there are
                 label_metrics = _LabelMetrics(read_labels(labels, samples, count, classes))
-            label_metrics.add(rows, start, stop)
+            label_metrics.add(rows, indices)
         if reference is not None and agreement_metrics is not None:
-            agreement_metrics.add(rows, reference.answers(start, stop))
-        progress(predictor.path, stop, count)
+            agreement_metrics.add(rows, reference.rows(indices))
+        done += len(indices)
+        progress(predictor.path, done, count)
     figures = {} if label_metrics is None else label_metrics.figures(count)
     figures |= {} if agreement_metrics is None else agreement_metrics.figures(count)
     return Evaluation(predictor.path, str(predictor.output), count, classes, unanswered, **figures)
@@ -185,13 +193,13 @@ def _compare(
     progress: Callable[[str, int, int], None],
 ) -> Evaluation:
     """Compare outputs that are no rows of classes."""
-    count, sums = predictor.samples.count, differences.DifferenceSums(measure)
-    for start in range(0, count, size):
-        indices = np.arange(start, min(start + size, count))
+    count, done, sums = predictor.count, 0, differences.DifferenceSums(measure)
+    for indices in predictor.runs(np.arange(count), size):
         runs, other_runs = (differences.joined(each.answer(indices)) for each in (predictor, reference))
         for answers, others in zip(runs, other_runs, strict=True):
             sums.add(others, answers)
-        progress(predictor.path, int(indices[-1]) + 1, count)
+        done += len(indices)
+        progress(predictor.path, done, count)
     found = sums.difference(str(predictor.output))
     disagreements = None if found.agreement is None else found.samples - round(found.agreement * found.samples)
     return Evaluation(
@@ -225,9 +233,9 @@ class _LabelMetrics:
         self.reading = _LogitsOrProbabilities()
         self.loss: dict[bool, float] = defaultdict(float)
 
-    def add(self, rows: np.ndarray, start: int, stop: int) -> None:
-        """The answers for samples start to stop."""
-        labels, unanswered = self.labels[start:stop], ~metrics.has_top_class(rows)
+    def add(self, rows: np.ndarray, indices: np.ndarray) -> None:
+        """The answers for the samples at `indices`."""
+        labels, unanswered = self.labels[indices], ~metrics.has_top_class(rows)
         rank = metrics.label_rank(rows, labels)
         self.errors += int((unanswered | (rank > 0)).sum())
         self.top5_errors += int((unanswered | (rank >= TOP)).sum())

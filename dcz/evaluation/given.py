@@ -1,61 +1,72 @@
-"""Samples as callers have them: a file, an array, arrays by input name, or batches that come one after another.
+"""Samples as callers have them: a file, a folder of files, an array, arrays by input name, or batches one by one.
 
     as_samples({"x": x})                           arrays, samples along the first axis
     as_samples(loader)                             of batches: {"x": x}, x alone, or the pair (x, labels)
+    as_samples("sentences/")                       a folder of .npz and .npy files, a sample or a batch each
 
-Batches are gathered in a temporary file that is mapped into memory: they may be more than fits there.
+Batches and files may have different shapes. They are gathered in a temporary file: they may be more than fits into
+memory. Which axes samples lie along, and what is one sample without a batch, the model tells: see feed.
 """
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidArgument
-from ..files import temporary
+from ..errors import FileAccess, InvalidArgument
+from .gathered import gather
 from .samples import NAMELESS, Samples, open_samples
 
 LABELS = "labels"  # the array that the second halves of pairs make
 GIVEN = "the samples"  # what messages call them
 OWN_LABELS = "the labels"
+SUFFIXES = (".npz", ".npy")  # of the files of a folder
 
 Arrays: TypeAlias = Mapping[str, npt.ArrayLike]
 Batch: TypeAlias = npt.ArrayLike | Arrays | tuple[npt.ArrayLike | Arrays, npt.ArrayLike]
+BatchAxis: TypeAlias = Mapping[str, int | None]
 Data: TypeAlias = str | os.PathLike[str] | npt.ArrayLike | Arrays | Iterable[Batch]
 Labels: TypeAlias = str | os.PathLike[str] | npt.ArrayLike
 
 
-def as_samples(data: Data | Samples) -> Samples:
+def as_samples(data: Data | Samples, batch_axis: BatchAxis | None = None) -> Samples:
     """The samples that a caller gives.
 
-    `data`: the path of an .npz or .npy file; an array, for a model with one input; a dict of arrays by input name,
-    which may hold labels too; or an iterable of batches, such as a generator or a DataLoader, each an array, a dict, or
-    a pair (inputs, labels), whose second halves become the array "labels". Tensors of PyTorch are arrays, too. Raises
+    `data`: the path of an .npz or .npy file, or of a folder of these; an array, for a model with one input; a dict of
+    arrays by input name, which may hold labels too, and lists of samples of different lengths; or an iterable of
+    batches or samples, such as a generator, a list or a DataLoader, each an array, a dict, or a pair (inputs, labels),
+    whose second halves become the array "labels". Tensors of PyTorch are arrays, too. `batch_axis`: the axis of samples
+    in some inputs, None for those that are the same for every sample; default: as the model tells. Raises
     InvalidArgument, FileAccess.
     """
     if isinstance(data, Samples):
-        return data
-    if isinstance(data, (str, os.PathLike)):
-        return open_samples(data)
-    if isinstance(data, Mapping):
-        return Samples(GIVEN, {str(name): as_array(array) for name, array in data.items()})
-    if isinstance(data, _HasArray):
-        return Samples(GIVEN, {NAMELESS: as_array(data)})
-    if not isinstance(data, Iterable):
+        samples = data
+    elif isinstance(data, (str, os.PathLike)):
+        samples = _open_folder(Path(data)) if os.path.isdir(data) else open_samples(data)
+    elif isinstance(data, Mapping):
+        samples = _of_arrays(data)
+    elif isinstance(data, _HasArray):
+        samples = Samples(GIVEN, {NAMELESS: as_array(data)})
+    elif isinstance(data, Iterable):
+        samples = gather(GIVEN, _batches(data))
+    else:
         raise InvalidArgument(f"samples are a path, arrays, or batches of these, not {type(data).__name__}")
-    with contextlib.ExitStack() as stack:
-        return Samples(GIVEN, _gathered(data, stack))
+    if batch_axis is None:
+        return samples
+    if not isinstance(batch_axis, Mapping):
+        raise InvalidArgument(f"batch_axis is a dict of axes by input name, not {batch_axis!r}")
+    return replace(samples, batch_axis={str(name): axis for name, axis in batch_axis.items()})
 
 
 def with_labels(samples: Samples, labels: Labels | None) -> tuple[Samples, str | os.PathLike[str] | None]:
     """The samples and the name of their labels: of labels that are numbers, samples that have them as an array."""
     if labels is None or isinstance(labels, (str, os.PathLike)):
         return samples, labels
-    return Samples(samples.path, {**samples.arrays, OWN_LABELS: as_array(labels)}), OWN_LABELS
+    return replace(samples, arrays=_WithLabels(samples.arrays, as_array(labels))), OWN_LABELS
 
 
 def as_array(array: object) -> np.ndarray:
@@ -63,7 +74,10 @@ def as_array(array: object) -> np.ndarray:
     for step in ("detach", "cpu"):
         if callable(method := getattr(array, step, None)):
             array = method()
-    made = np.asarray(array)
+    try:
+        made = np.asarray(array)
+    except ValueError as error:  # of lists
+        raise InvalidArgument(f"rows of different lengths are no array: {error}; give each sample by itself") from error
     is_ours = isinstance(array, _HasArray)
     return made if is_ours or made.dtype != np.float64 else made.astype(np.float32)  # Python's numbers have no type
 
@@ -75,60 +89,71 @@ class _HasArray(Protocol):
     def __array__(self) -> np.ndarray: ...
 
 
-def _gathered(batches: Iterable[Any], stack: contextlib.ExitStack) -> dict[str, np.ndarray]:
-    """The arrays of all batches, one after another."""
-    columns: dict[str, _Column] = {}
-    for number, batch in enumerate(batches):
-        arrays = _arrays_of(batch)
-        if number and arrays.keys() != columns.keys():
+class _WithLabels(Mapping[str, np.ndarray]):
+    """Arrays, which may be joined only when they are asked for, and labels."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray], labels: np.ndarray):
+        self._arrays, self._labels = arrays, labels
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._labels if name == OWN_LABELS else self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._arrays
+        yield OWN_LABELS
+
+    def __len__(self) -> int:
+        return len(self._arrays) + 1
+
+
+def _open_folder(folder: Path) -> Samples:
+    """The files of a folder, by their names."""
+    try:
+        files = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
+    except OSError as error:
+        raise FileAccess(f"{folder}: cannot be read: {error.strerror or error}") from error
+    if not files:
+        raise InvalidArgument(
+            f"{folder}: no {' or '.join(SUFFIXES)} files there; of images, texts and sounds `dcz samples` makes samples"
+        )
+    return gather(str(folder), ((str(file), open_samples(file).arrays) for file in files))
+
+
+def _of_arrays(data: Mapping[Any, Any]) -> Samples:
+    """Arrays by name; where one is a list of samples of different shapes, each sample by itself."""
+    columns = {str(name): array for name, array in data.items()}
+    ragged = [name for name, array in columns.items() if _is_ragged(array)]
+    if not ragged:
+        return Samples(GIVEN, {name: as_array(array) for name, array in columns.items()})
+    count = len(columns[ragged[0]])
+    plain = {name: as_array(array) for name, array in columns.items() if name not in ragged}
+    lengths = {name: len(columns[name]) for name in ragged} | {n: len(a) for n, a in plain.items() if a.ndim}
+    for name, length in lengths.items():
+        if length != count:
             raise InvalidArgument(
-                f"batch {number} of the samples has {_listing(arrays)}, the first {_listing(columns)}"
+                f"{GIVEN}: {count} of {ragged[0]!r} and {length} of {name!r}; of samples of different lengths give as "
+                "many of each input"
             )
-        with temporary(nbytes=sum(array.nbytes for array in arrays.values())):
-            for name, array in arrays.items():
-                if name not in columns:
-                    file = tempfile.TemporaryFile(prefix="dcz-samples-")  # noqa: SIM115 (closed by the stack)
-                    store = stack.enter_context(file)
-                    columns[name] = _Column(store, array.dtype, array.shape[1:])
-                columns[name].add(array, number)
-    if not columns:
-        raise InvalidArgument("there are no samples: the batches are none; an iterator gives them only once")
-    return {name: column.mapped() for name, column in columns.items()}
+
+    def parts() -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+        for number in range(count):
+            each = {name: as_array(columns[name][number]) for name in ragged}
+            each |= {name: array[number] if array.ndim else array for name, array in plain.items()}
+            yield f"sample {number} of {GIVEN}", {name: np.asarray(each[name]) for name in columns}
+
+    return gather(GIVEN, parts())
 
 
-class _Column:
-    """One array in the making."""
-
-    def __init__(self, store: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]):
-        self.store, self.dtype, self.shape, self.count = store, dtype, shape, 0
-
-    def add(self, array: np.ndarray, number: int) -> None:
-        """The part of one batch."""
-        if array.dtype != self.dtype or array.shape[1:] != self.shape:
-            raise InvalidArgument(
-                f"batch {number} of the samples has the shape {list(array.shape)} of {array.dtype}, the first "
-                f"{['n', *self.shape]} of {self.dtype}: give batches of one shape"
-            )
-        self.store.write(np.ascontiguousarray(array).tobytes())
-        self.count += len(array)
-
-    def mapped(self) -> np.ndarray:
-        """All parts."""
-        self.store.flush()
-        if not self.count * int(np.prod(self.shape)) * self.dtype.itemsize:
-            return np.empty((self.count, *self.shape), self.dtype)
-        return np.memmap(self.store, self.dtype, "r", 0, (self.count, *self.shape))  # it outlives the file's name
+def _is_ragged(array: Any) -> bool:
+    """Whether what should be an array are samples of different shapes: a list of these, or an array of objects."""
+    if isinstance(array, np.ndarray):
+        return array.dtype.hasobject and array.ndim == 1 and len({as_array(each).shape for each in array}) > 1
+    return isinstance(array, (list, tuple)) and len({as_array(each).shape for each in array}) > 1
 
 
-def _arrays_of(batch: object) -> dict[str, np.ndarray]:
-    """The arrays of one batch by name."""
-    found = dict(_named(batch))
-    for name, array in found.items():
-        if not array.ndim or array.dtype.hasobject:
-            raise InvalidArgument(
-                f"batches of samples are arrays with samples along their first axis; {name!r} is none"
-            )
-    return found
+def _batches(data: Iterable[Any]) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for number, batch in enumerate(data):
+        yield f"batch {number} of {GIVEN}", dict(_named(batch))
 
 
 def _named(batch: object) -> Iterator[tuple[str, np.ndarray]]:
@@ -146,7 +171,3 @@ def _named(batch: object) -> Iterator[tuple[str, np.ndarray]]:
             "a batch of samples is an array, a dict of arrays by input name, or a pair (inputs, labels) of these, not "
             f"a {type(batch).__name__}"
         )
-
-
-def _listing(arrays: Iterable[str]) -> str:
-    return ", ".join(repr(name) if name else "one without a name" for name in arrays)

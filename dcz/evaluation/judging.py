@@ -49,7 +49,7 @@ def answers(
     found: dict[str, Answers] = {}
     for name, way in {"": chosen, **_alternatives(chosen, channels)}.items():
         each = Predictor(predictor.path, predictor.session, prepare(way), predictor.output, predictor.kinds)
-        count = each.samples.count
+        count = each.count
         if each.choose_output(min(runtime.BATCH, count)).name != metrics.TOP_CLASS.name:
             return {}
         rows = np.concatenate(list(_rows(each, count)))

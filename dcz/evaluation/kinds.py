@@ -31,11 +31,13 @@ class GraphKinds:
     """What the main graph of a model says of its outputs (`measures`) and of its inputs. The graph is not kept.
 
     `index_limits`: how many rows the smallest table has that an input chooses from, for inputs that choose.
-    `compared`: a number that the graph compares an input with.
+    `compared`: a number that the graph compares an input with. `scalars`: the inputs that are one number.
     """
 
     def __init__(self, proto: "ModelProto"):
         graph, names = MainGraph(proto), [info.name for info in proto.graph.output]
+        types = {info.name: info.type.tensor_type for info in proto.graph.input}
+        self.scalars = frozenset(n for n, each in types.items() if each.HasField("shape") and not each.shape.dim)
         self.index_limits, self.compared = integer_uses(graph, [info.name for info in proto.graph.input])
         outputs = OutputMeanings(graph)
         self._answers_labels = any(outputs.is_label(name) for name in names)

@@ -19,6 +19,8 @@ from ..reading.decompress import decompress
 from ..text import counted
 from . import runtime
 from .compare import graph_kinds
+from .differences import first_samples
+from .feed import Feed
 from .kinds import GraphKinds
 from .metrics import Measure, answer_output, measure_of, row_per_sample
 from .samples import Samples
@@ -57,8 +59,9 @@ class Predictor:
     """A session and the samples that feed it.
 
     `output`: the one looked at; where none was named, None until the first answers show which one has rows of classes.
-    `kinds`: what the model's graph says of its outputs, None where it is not known. `fixed_batch`: the number of
-    samples that the model insists on, or None. `samples`: the arrays of its inputs.
+    `kinds`: what the model's graph says of its outputs, None where it is not known. `feed`: the samples as its inputs
+    take them; `count`: how many there are. `fixed_batch`: the number of samples that the model insists on, or None.
+    `samples`: all arrays that were given.
     """
 
     def __init__(
@@ -73,29 +76,36 @@ class Predictor:
         outputs = [value.name for value in session.get_outputs()]
         if output is not None and output not in outputs:
             raise InvalidArgument(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
-        self._inputs = session.get_inputs()
-        self.samples = samples.of(model_input.name for model_input in self._inputs)
-        first_dims = [model_input.shape[0] for model_input in self._inputs if model_input.shape]
-        fixed = {dim for dim in first_dims if isinstance(dim, int) and dim > 0}
-        if len(fixed) > 1:
-            raise UnsuitableModel(f"{path}: its inputs have fixed batches of {sorted(fixed)}, which no samples fill")
-        self.fixed_batch: int | None = fixed.pop() if fixed else None
-        for model_input in self._inputs:
-            runtime.check_shape(path, model_input, self.samples)
+        self.samples = samples
+        self.feed = Feed(path, session.get_inputs(), samples, () if kinds is None else kinds.scalars)
+        self.count, self.fixed_batch = self.feed.count, self.feed.fixed_batch
+
+    def runs(self, indices: np.ndarray, max_size: int) -> list[np.ndarray]:
+        """The samples at `indices` in runs of those that may run together: see feed.Feed."""
+        return self.feed.runs(indices, max_size)
 
     def answers(self, start: int, stop: int) -> np.ndarray:
         """The output for samples start to stop: float64 [stop - start, classes]. See `rows`."""
         return self.rows(np.arange(start, stop))
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        """The output for the samples at `indices` (int64 [n]), in one run where the batch is free: float64 [n,
-        classes].
+        """The output for the samples at `indices` (int64 [n]), in one run where the batch is free and they may run
+        together: float64 [n, classes].
 
         A fixed batch is filled up with the last sample, whose further answers are dropped. Raises InvalidArgument for
         values that the inputs cannot hold and outputs that are no rows of classes, UnsuitableModel where running fails.
         """
-        size = self.fixed_batch or len(indices)
-        return np.concatenate([self._run(indices[at : at + size], size) for at in range(0, len(indices), size)])
+        runs = self.runs(indices, len(indices))
+        found = [self._run(run, self.feed.size_of(run)) for run in runs]
+        if len({rows.shape[1] for rows in found}) > 1:
+            raise InvalidArgument(
+                f"{self.path}: output {self.output!r} has as many classes as the samples are long: it has no rows of "
+                "classes to compare"
+            )
+        rows = np.empty((len(indices), found[0].shape[1]))
+        order, found_order = (np.argsort(each, kind="stable") for each in (indices, np.concatenate(runs)))
+        rows[order] = np.concatenate(found)[found_order]
+        return rows
 
     def _run(self, indices: np.ndarray, size: int) -> np.ndarray:
         outputs = self._outputs(indices, size)
@@ -116,13 +126,13 @@ class Predictor:
         """All outputs of one run, by name."""
         names = [value.name for value in self.session.get_outputs()]
         try:
-            return dict(zip(names, runtime.run(self.session, self.inputs_of(indices, size)), strict=True))
+            return dict(zip(names, runtime.run(self.session, self.feed.inputs(indices, size)), strict=True))
         except UnsuitableModel as error:
-            raise UnsuitableModel(f"{self.path}: samples {indices[0]} to {indices[-1]}: {error}") from error
+            raise UnsuitableModel(f"{self.path}: {named_samples(indices)}: {error}") from error
 
     def outputs(self, indices: np.ndarray) -> dict[str, Any]:
         """All outputs of one run for the samples at `indices`, by name, without what fills up a fixed batch."""
-        size = self.fixed_batch or len(indices)
+        size = self.feed.size_of(indices)
         found = self._outputs(indices, size)
         return {name: first_samples(output, len(indices), size) for name, output in found.items()}
 
@@ -134,8 +144,9 @@ class Predictor:
 
     def choose_output(self, size: int) -> Measure:
         """Set `output`, where none was named, to the one that holds the model's answers; how it is judged."""
-        size = self.fixed_batch or size
-        outputs = self._outputs(np.arange(min(size, self.samples.count)), size)
+        run = self.runs(np.arange(self.count), size)[0]
+        size = self.feed.size_of(run)
+        outputs = self._outputs(run, size)
         measures = dict(zip(outputs, self.measures(list(outputs.values()), size), strict=True))
         if self.output is None:
             self.output = list(outputs)[answer_output(list(measures.values()))]
@@ -144,45 +155,15 @@ class Predictor:
     def answer(self, indices: np.ndarray) -> list[object]:
         """`output` for the samples at `indices`, run by run, without what fills up a fixed batch."""
         assert self.output is not None  # choose_output has set it
-        size = self.fixed_batch or len(indices)
-        parts = [indices[at : at + size] for at in range(0, len(indices), size)]
-        return [first_samples(self._outputs(part, size)[self.output], len(part), size) for part in parts]
-
-    def inputs_of(self, indices: np.ndarray, size: int) -> runtime.Inputs:
-        """The samples at `indices` (int64) in the dtypes of the inputs, filled up to `size` with the last one."""
-        indices = np.append(indices, np.repeat(indices[-1:], size - len(indices)))
-        arrays = {model_input.name: self.samples.arrays[model_input.name] for model_input in self._inputs}
-        batch = {name: array[indices] if array.ndim else array for name, array in arrays.items()}
-        return {
-            model_input.name: _cast(batch[model_input.name], model_input, self.path, self.samples.path)
-            for model_input in self._inputs
-        }
+        sizes = [(run, self.feed.size_of(run)) for run in self.runs(indices, len(indices))]
+        return [first_samples(self._outputs(run, size)[self.output], len(run), size) for run, size in sizes]
 
 
-def first_samples(output: Any, count: int, size: int) -> Any:
-    """The answers to the first `count` of `size` samples; all where an output has no axis of samples."""
-    if not hasattr(output, "__len__") or getattr(output, "ndim", 1) == 0 or isinstance(output, dict):
-        return output
-    return output[: len(output) // size * count] if len(output) % size == 0 else output
-
-
-def _cast(array: np.ndarray, model_input: runtime.ModelInput, path: str, samples_path: str) -> np.ndarray:
-    """A copy in the input's dtype: to floats from any number, to integers from integers that keep their values."""
-    dtype = np.dtype(runtime.TYPES.get(model_input.type, np.void))
-    where = f"{samples_path}: input {model_input.name!r} of {path}"
-    is_text = model_input.type == "tensor(string)" and array.dtype.kind == "U"
-    if is_text or (array.dtype.kind in "fiub" and dtype.kind == "f"):
-        with np.errstate(over="ignore"):
-            cast = np.array(array, None if is_text else dtype)
-        if not is_text and (np.isinf(cast) & np.isfinite(array)).any():
-            raise InvalidArgument(f"{where} wants {dtype}, which some values overflow")
-        return cast
-    if array.dtype.kind in "iub" and dtype.kind in "iub":
-        cast = np.array(array, dtype)
-        if np.array_equal(cast, array):
-            return cast
-        raise InvalidArgument(f"{where} wants {dtype}, which does not hold all values")
-    raise InvalidArgument(f"{where} wants {model_input.type}, the file has {array.dtype}")
+def named_samples(indices: np.ndarray) -> str:
+    """Samples by their numbers, for messages."""
+    if len(indices) > 1 and (np.diff(indices) != 1).any():
+        return f"samples {', '.join(map(str, indices[:3]))}{', ...' if len(indices) > 3 else ''}"
+    return f"samples {indices[0]} to {indices[-1]}"
 
 
 def _dtype_and_shape(value: object) -> str:

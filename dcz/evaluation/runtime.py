@@ -3,28 +3,31 @@
 run(session("a.onnx"), {"x": x})  ->  one array an output
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnxruntime
 
-from ..errors import InvalidArgument, UnsuitableModel
+from ..errors import FileAccess, InvalidArgument, UnsuitableModel
 from ..files import mapped
 from ..tensor import Dtype
-from .samples import Samples
+from .casting import TYPES
 
+__all__ = [
+    "BATCH", "TYPES", "Inputs", "ModelInput", "Ops", "Session", "custom_ops", "is_numeric", "run", "session",
+    "session_of",
+]  # fmt: skip
 BATCH = 32  # samples a run, where a model leaves its batch open
-TYPES = {
-    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
-    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(int16)": np.int16, "tensor(int8)": np.int8,
-    "tensor(uint64)": np.uint64, "tensor(uint32)": np.uint32, "tensor(uint16)": np.uint16, "tensor(uint8)": np.uint8,
-    "tensor(bool)": np.bool_,
-}  # fmt: skip
-
 _NAMES = {"float32": "float", "float64": "double"}  # of element types, where onnxruntime has others
 
+# A context, as what the libraries define must be known wherever a session is made, however deep in a command.
+_ops: ContextVar[tuple[str, ...]] = ContextVar("ops", default=())
+
+Ops: TypeAlias = Iterable[str | os.PathLike[str]]  # libraries of custom operators
 Inputs = dict[str, np.ndarray]
 Session: TypeAlias = onnxruntime.InferenceSession
 ModelInput: TypeAlias = onnxruntime.NodeArg  # name, shape and type of an input
@@ -37,9 +40,7 @@ def session(
 
     `path` may also be the model itself, as bytes. `threads`: 0 for all cores.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # refusals reach the caller as exceptions
-    options.intra_op_num_threads = threads
+    options = _options(threads)
     name = name or ("a piece of the model" if isinstance(path, bytes) else path)
     try:
         return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
@@ -69,9 +70,9 @@ def session_of(
     if unknown:
         raise InvalidArgument(f"onnxruntime has no provider {unknown[0]!r} here, but {', '.join(known)}")
     if options is None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # refusals reach the caller as exceptions
-        options.intra_op_num_threads = threads or 0
+        options = _options(threads or 0)
+    else:
+        _add_ops(options)
     try:
         values = [_value(dtype, shape, data) for dtype, shape, data in tensors.values()]
         options.add_external_initializers(list(tensors), values)
@@ -80,6 +81,48 @@ def session_of(
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
     made.dcz_tensors = values  # alive as long as the session: onnxruntime may refer to them, and does not own them
     return made
+
+
+@contextlib.contextmanager
+def custom_ops(paths: Ops) -> Iterator[None]:
+    """Have all sessions that are made meanwhile, in this thread, know the custom operators of these libraries.
+
+    The code of a library is run when it is loaded. Raises FileAccess where there is none, InvalidArgument for one that
+    onnxruntime cannot load.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = (paths,)
+    found = [os.path.abspath(path) for path in paths]  # of a mere name the system would search its own folders
+    for path in found:
+        if not os.path.isfile(path):
+            raise FileAccess(f"{path}: cannot be read: there is no such library of custom operators")
+    token = _ops.set((*_ops.get(), *found))
+    try:
+        if found:
+            _add_ops(onnxruntime.SessionOptions())
+        yield
+    finally:
+        _ops.reset(token)
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # refusals reach the caller as exceptions
+    options.intra_op_num_threads = threads
+    _add_ops(options)
+    return options
+
+
+def _add_ops(options: onnxruntime.SessionOptions) -> None:
+    """Change `options`: sessions get the custom operators that custom_ops names."""
+    for path in _ops.get():
+        try:
+            options.register_custom_ops_library(path)
+        except Exception as error:  # as above
+            raise InvalidArgument(
+                f"{path}: onnxruntime {onnxruntime.__version__} cannot load it as a library of custom operators: "
+                f"{_first_line(error)}; give one that is built for this system and this version"
+            ) from error
 
 
 def is_numeric(dtype: Dtype) -> bool:
@@ -117,21 +160,6 @@ def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
         return list(model.run(None, inputs))
     except Exception as error:  # as above
         raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
-
-
-def check_shape(path: str, model_input: ModelInput, samples: Samples) -> None:
-    """Raise InvalidArgument where an array cannot be batches of what the model wants; [] is what it says for any
-    shape."""
-    array, shape = samples.arrays[model_input.name], model_input.shape
-    fits = len(shape) == array.ndim and all(
-        not isinstance(dim, int) or dim in (0, length) for dim, length in zip(shape[1:], array.shape[1:], strict=True)
-    )
-    if shape and not fits:
-        dims = ", ".join("?" if dim is None else str(dim) for dim in shape)
-        raise InvalidArgument(
-            f"{samples.path}: input {model_input.name!r} of {path} wants the shape [{dims}], the file has "
-            f"{list(array.shape)}; save it with the model's axes in their order"
-        )
 
 
 def _first_line(error: Exception) -> str:

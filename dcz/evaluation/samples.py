@@ -18,7 +18,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import numpy as np
@@ -45,10 +45,17 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """The arrays of one data file by name, of any shape and dtype but objects and records; read-only."""
+    """The arrays of one data file by name, of any shape and dtype but objects and records; read-only.
+
+    `parts`: where samples come file by file or batch by batch, of whatever shapes, those of each; `arrays` then joins
+    them, name by name. `batch_axis`: the axis of samples in the array of an input, None for the same for every sample,
+    as far as that was told (see batch_axes).
+    """
 
     path: str
     arrays: Mapping[str, np.ndarray]
+    parts: tuple["Samples", ...] = ()
+    batch_axis: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -201,7 +208,10 @@ def _header(file: IO[bytes], size: int, name: str = "its array") -> tuple[int, t
     shape, fortran, dtype = _HEADERS[version](head)
     start = head.tell()
     if dtype.hasobject or dtype.names:
-        raise ValueError(f"{name}: holds Python objects or records ({dtype}); save plain arrays of numbers")
+        raise ValueError(
+            f"{name}: holds Python objects or records ({dtype}); save plain arrays of numbers, and samples of "
+            "different lengths as one .npz each, in a folder"
+        )
     if dtype.kind not in _KINDS or not dtype.itemsize:
         raise ValueError(f"{name}: holds {dtype}; save numbers, or text as str")
     if any(dim < 0 for dim in shape) or start + math.prod(shape) * dtype.itemsize != size:

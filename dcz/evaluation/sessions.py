@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
     from ..format.sources import Source
+    from .runtime import Ops
 
 
 def session(
@@ -20,6 +21,7 @@ def session(
     *,
     providers: Sequence[Any] | None = None,
     options: "SessionOptions | None" = None,
+    ops: "Ops" = (),
     threads: int | None = None,
     max_bytes: float | str | None = None,
 ) -> "InferenceSession":
@@ -27,9 +29,9 @@ def session(
 
     It is decoded in memory, tensor by tensor, and each goes to onnxruntime as it is: no file is written, and models of
     more than 2 GB are none too large. `providers`: as onnxruntime has them; default: the CPU. `options`: a
-    SessionOptions for this session alone: it is changed, and keeps the weights. `threads`: that decode, and, without
-    `options`, run the model; default: all cores. `max_bytes`: what the file may decode to, see dcz.load. Raises
-    DczError.
+    SessionOptions for this session alone: it is changed, and keeps the weights. `ops`: libraries of custom operators,
+    whose code is run. `threads`: that decode, and, without `options`, run the model; default: all cores. `max_bytes`:
+    what the file may decode to, see dcz.load. Raises DczError.
     """
     from .. import model
     from . import runtime
@@ -37,4 +39,5 @@ def session(
     thread_count(threads)  # raises where it is none
     apart = load_apart(file, runtime.is_numeric, threads, max_bytes)
     data = model.serialize(apart.proto, apart.label)
-    return runtime.session_of(data, apart.tensors, apart.label, providers, options, threads)
+    with runtime.custom_ops(ops):
+        return runtime.session_of(data, apart.tensors, apart.label, providers, options, threads)

@@ -14,12 +14,14 @@ from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton_within
 from .differences import Comparison, OutputDifference
-from .given import Data, as_samples
+from .given import BatchAxis, Data, as_samples
+from .samples import Samples
 from .tensor_differences import TensorDifference, compare_tensors
 
 if TYPE_CHECKING:
     from ..model import Model
     from .kinds import GraphKinds
+    from .runtime import Ops
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ def verify(
     *,
     deep: bool = False,
     against: str | os.PathLike[str] | None = None,
-    inputs: Data | None = None,
+    inputs: Data | Samples | None = None,
+    batch_axis: BatchAxis | None = None,
+    ops: "Ops" = (),
     threads: int | None = None,
     max_bytes: float | str | None = None,
 ) -> Verification:
@@ -76,8 +80,8 @@ def verify(
 
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
     the original of `against` too is no fault of the file. `max_bytes`: see dcz.load. `against`: compare tensors, and
-    the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file, arrays by input name, one array, or
-    batches: see given.as_samples) or seeded random ones.
+    the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file, a folder of these, arrays by input
+    name, one array, or batches; for these, `batch_axis` and `ops` see dcz.evaluate) or seeded random ones.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds
@@ -108,7 +112,8 @@ def verify(
                 folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0
                 tensors = compare_tensors(original, decoded, path)
-                compared, note = _compare_outputs(restored, against, inputs, kinds)
+                samples = None if inputs is None else as_samples(inputs, batch_axis)
+                compared, note = _compare_outputs(restored, against, samples, kinds, ops)
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
         os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, compared.outputs, note, folded,
@@ -166,15 +171,16 @@ def _first_words(refusal: UnsuitableModel, model: str | os.PathLike[str]) -> str
 
 
 def _compare_outputs(
-    restored: Path, against: str | os.PathLike[str], inputs: "Data | None", kinds: "GraphKinds"
+    restored: Path, against: str | os.PathLike[str], samples: Samples | None, kinds: "GraphKinds", ops: "Ops"
 ) -> tuple[Comparison, str]:
     """How the outputs differ, or why they were not compared."""
+    from . import runtime
     from .compare import compare
 
-    samples = as_samples(inputs) if inputs is not None else None
     try:
-        return compare(against, restored, samples, kinds), ""
+        with runtime.custom_ops(ops):
+            return compare(against, restored, samples, kinds), ""
     except UnsuitableModel as error:
-        if inputs is not None:
+        if samples is not None:
             raise
         return Comparison(), f"outputs were not compared: {error}"

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from ..evaluation.changed import Changes, changed_samples
-from ..evaluation.samples import open_samples
+from ..evaluation.given import BatchAxis, as_samples
+from ..evaluation.samples import Samples
 from ..evaluation.tensor_differences import TensorDifference
 from ..evaluation.verify import Verification, verify
 from ..evaluation.weight_errors import WeightError, weight_error
@@ -58,6 +59,7 @@ def gather(
     threads: int | None,
     progress: Progress,
     max_bytes: float | str | None = None,
+    batch_axis: BatchAxis | None = None,
 ) -> Facts:
     """Measure everything. Raises DczError."""
     if data is not None and against is None:
@@ -73,8 +75,11 @@ def gather(
     if against is None:
         return Facts(report, tree(report.rows), found, why, remedies)
     # Before all else: samples that do not fit are told in words.
-    changes = None if data is None else changed_samples(path, against, data, threads=threads, max_bytes=max_bytes)
-    verified = verify(path, against=against, inputs=data, threads=threads, max_bytes=max_bytes)
+    samples = None if data is None else as_samples(data, batch_axis)
+    changes = None
+    if samples is not None:
+        changes = changed_samples(path, against, samples, threads=threads, max_bytes=max_bytes)
+    verified = verify(path, against=against, inputs=samples, threads=threads, max_bytes=max_bytes)
     return Facts(
         report,
         tree(report.rows),
@@ -88,7 +93,7 @@ def gather(
         weights=weight_error(path, against),
         verified=verified,
         changes=changes,
-        pictures={} if data is None or changes is None else _pictures(data, changes),
+        pictures={} if samples is None or changes is None else _pictures(samples, changes),
     )
 
 
@@ -116,9 +121,10 @@ def _originals(against: str | os.PathLike[str], drawn: Mapping[str, Distribution
     return found
 
 
-def _pictures(data: str | os.PathLike[str], changes: Changes) -> dict[int, np.ndarray]:
-    """The changed samples as images, float64 [height, width, 1 or 3]; none where no input looks like images."""
-    for array in open_samples(data).arrays.values():
+def _pictures(samples: Samples, changes: Changes) -> dict[int, np.ndarray]:
+    """The changed samples as images, float64 [height, width, 1 or 3]; none where no input looks like images, or they
+    come one by one."""
+    for array in () if samples.parts else samples.arrays.values():
         layout = _image_axes(array.shape)
         if layout is not None and array.dtype.kind in "fiu":
             numbers = [change.sample for change in changes.changed[:MOST_PICTURES]]

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 from ..display.progress import Progress, shown
+from ..evaluation import runtime
+from ..evaluation.given import BatchAxis
+from ..evaluation.runtime import Ops
 from ..files import check_output, replacing
 from .gather import gather
 from .page import page
@@ -15,6 +18,8 @@ def report(
     *,
     against: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
+    batch_axis: BatchAxis | None = None,
+    ops: Ops = (),
     threads: int | None = None,
     progress: Progress = None,
     max_bytes: float | str | None = None,
@@ -23,16 +28,16 @@ def report(
     """Write a page on the `.dcz` or `.onnx` file `path` into the HTML file `output`, and return its path.
 
     It shows where the bytes are, how weights, codes and gaps are distributed, and with `against`, the model that the
-    file was made from, the error of each tensor; with `data`, samples as evaluate takes them, also how much the answers
-    changed, and which. The page stands alone: it fetches nothing, and can be read without JavaScript. `progress` gets a
-    tensor's name, how many are done, and how many there are; True shows a bar. `max_bytes`: what a `.dcz` may
-    decode to, see dcz.load. `force` replaces an `output` that exists. Raises DczError.
+    file was made from, the error of each tensor; with `data`, samples, also how much the answers changed, and which
+    (for these, `batch_axis` and `ops` see dcz.evaluate). The page stands alone: it fetches nothing, and can be read
+    without JavaScript. `progress` gets a tensor's name, how many are done, and how many there are; True shows a bar.
+    `max_bytes`: what a `.dcz` may decode to, see dcz.load. `force` replaces an `output` that exists. Raises DczError.
     """
     check_output(
         output, force, inputs=[each for each in (path, against, data) if each is not None and os.path.exists(each)]
     )
-    with shown(progress, "measuring") as callback:
-        text = page(gather(path, against, data, threads, callback, max_bytes))
+    with runtime.custom_ops(ops), shown(progress, "measuring") as callback:
+        text = page(gather(path, against, data, threads, callback, max_bytes, batch_axis))
     with replacing(output) as file:
         file.write(text.encode("utf-8"))
     return Path(output)

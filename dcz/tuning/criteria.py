@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.differences import DifferenceSums
+from ..evaluation.differences import DifferenceSums, first_samples
 from ..evaluation.margins import Flips, as_if_unseen, expected_flips, margins
 from ..evaluation.metrics import (
     COSINE,
@@ -31,7 +31,7 @@ from ..evaluation.metrics import (
     holds_classes,
     top_class,
 )
-from ..evaluation.predictor import Predictor, first_samples
+from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
 
 
@@ -45,7 +45,7 @@ class AgreementCriterion:
 
     def __init__(self, predictor: Predictor, held_out: SampleBatches, others: SampleBatches | None = None):
         self.predictor, self.held_out, self._others = predictor, held_out, others
-        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size)
+        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
         if not measures:
             raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
         self._output = answer_output(measures)
@@ -84,7 +84,7 @@ class AgreementCriterion:
         for number, batch in enumerate(batches):
             count = len(batches.indices_of(number))
             both = (runtime.run(session, batch)[self._output] for session in (self.predictor.session, changed))
-            before, after = (first_samples(output, count, batches.size) for output in both)
+            before, after = (first_samples(output, count, batches.size_of(number)) for output in both)
             yield before, after
 
     def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, Any]]) -> Flips | None:
@@ -126,7 +126,7 @@ class AccuracyCriterion:
     ) -> None:
         self.predictor, self.held_out = predictor, held_out
         classes = predictor.rows(held_out.indices_of(0)).shape[1]
-        self.labels = read_labels(labels, samples, predictor.samples.count, classes)
+        self.labels = read_labels(labels, samples, predictor.count, classes)
         self.original_right = self._count_right(predictor)
         self.original_accuracy = self.original_right / len(held_out.indices)
         if self.original_accuracy <= 1 / classes:
@@ -143,7 +143,8 @@ class AccuracyCriterion:
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than the original's, 0 or more)."""
-        predictor = Predictor(self.predictor.path, changed, self.predictor.samples, self.predictor.output)
+        was = self.predictor
+        predictor = Predictor(was.path, changed, was.samples, was.output, was.kinds)
         right, count = self._count_right(predictor), len(self.held_out.indices)
         return {"accuracy": right / count, "drop": max(0, self.original_right - right) / count}
 

@@ -138,7 +138,7 @@ def _score(session: TuningSession, parts: Sequence[SampleBatches], values: Mappi
         divergence = Divergence()
         for batch in part:
             outputs = runtime.run(original, batch), runtime.run(changed, batch)
-            sums = sums or [DifferenceSums(each) for each in session.predictor.measures(outputs[0], part.size)]
+            sums = sums or [DifferenceSums(each) for each in session.predictor.measures(outputs[0], part.size_of(0))]
             for x, y in zip(*outputs, strict=True):
                 divergence.add(x, y)
             for output, x, y in zip(sums, *outputs, strict=True):

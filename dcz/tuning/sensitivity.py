@@ -22,8 +22,10 @@ from ..codec.stages import prune
 from ..compression.options import AnyPlan
 from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
+from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.given import Data
+from ..evaluation.given import BatchAxis, Data
+from ..evaluation.runtime import Ops
 from ..files import check_output, replacing
 from ..parallel import thread_count
 from ..plan import Plan, Settings, quoted
@@ -114,6 +116,8 @@ def sensitivity(
     model: "str | os.PathLike[str] | ModelProto",
     inputs: Data,
     *,
+    batch_axis: BatchAxis | None = None,
+    ops: Ops = (),
     bits: Sequence[int] = DEFAULT_BITS,
     sparsities: Sequence[float] = DEFAULT_SPARSITIES,
     samples: int = DEFAULT_SAMPLES,
@@ -124,7 +128,9 @@ def sensitivity(
     force: bool = False,
     progress: Progress = None,
 ) -> Sensitivity:
-    """Measure `model` (a path or a ModelProto) on `samples` of its `inputs` (see dcz.tune), evenly spaced.
+    """Measure `model` (a path or a ModelProto) on `samples` of its `inputs`, evenly spaced.
+
+    For the inputs, `batch_axis` and `ops` see dcz.evaluate.
 
     `progress` gets a tensor's name, how many trials of one tensor are done, and how many there are; True shows a bar.
     The plan of the result is written to `output`, if one is named; `force` replaces a file that is there.
@@ -137,11 +143,12 @@ def sensitivity(
     if samples < 1 or not 0.1 <= rate <= 8:
         raise InvalidArgument("sensitivity wants one sample at least, and a rate from 0.1 to 8 bits a weight")
     settings = [Settings(bits=n) for n in bits] + [Settings(sparsity=share, share=False) for share in sparsities]
-    session = TuningSession(model, inputs, plan, thread_count(threads))
-    batches = session.batches(samples)
-    with shown(progress, "measuring") as report:
-        moved = _measure_each(session, batches, settings, report)
-    curves = session.curves(batches)
+    with runtime.custom_ops(ops):
+        session = TuningSession(model, inputs, plan, thread_count(threads), batch_axis)
+        batches = session.batches(samples)
+        with shown(progress, "measuring") as report:
+            moved = _measure_each(session, batches, settings, report)
+        curves = session.curves(batches)
     steps = allocate.steps_for_bits(curves, rate * session.weight_count)
     rows = tuple(
         _row(session, name, bits, sparsities, [moved_by[name] for moved_by in moved], curves[name], steps[name])

@@ -26,7 +26,7 @@ from ..compression.options import as_plan
 from ..errors import InvalidArgument, UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
-from ..evaluation.given import Data, as_samples
+from ..evaluation.given import BatchAxis, Data, as_samples
 from ..evaluation.kinds import GraphKinds
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples
@@ -58,6 +58,7 @@ class TuningSession:
         samples: Data | Samples,
         plan: Plan | Settings | str | os.PathLike[str] | None,
         threads: int,
+        batch_axis: BatchAxis | None = None,
     ):
         self.source = onnx_model.open_model(model)
         self.plan, self.threads = onnx_model.by_name(as_plan(plan), self.source.tensors), threads
@@ -73,9 +74,9 @@ class TuningSession:
             raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
         original_session = self._runtime_session(original)
-        self.samples = as_samples(samples)
+        self.samples = as_samples(samples, batch_axis)
         self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
-        self.sample_count = self.predictor.samples.count
+        self.sample_count = self.predictor.count
         for _ in self.batches(self.sample_count):
             pass  # a sample that does not fit is refused now, not after minutes of work
         self.calibration_model = self._calibration_model()
@@ -152,7 +153,7 @@ class TuningSession:
         answers = calibrate.Divergence()
         for answer in runtime.run(self.predictor.session, batches[0]):
             answers.add(answer, answer)
-        count = calibrate.trial_samples(answers.positions / batches.size, len(self.weight_names))
+        count = calibrate.trial_samples(answers.positions / batches.size_of(0), len(self.weight_names))
         chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
         tried = evenly_spaced(chosen, max(1, min(count, len(chosen) // 4)))
         others = np.setdiff1d(chosen, tried)

@@ -21,7 +21,9 @@ from ..compression.compress import compress
 from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
-from ..evaluation.given import Data, Labels
+from ..evaluation import runtime
+from ..evaluation.given import BatchAxis, Data, Labels
+from ..evaluation.runtime import Ops
 from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
@@ -82,6 +84,8 @@ def tune(
     output: str | os.PathLike[str],
     inputs: Data,
     *,
+    batch_axis: BatchAxis | None = None,
+    ops: Ops = (),
     max_bytes: float | str | None = None,
     ratio: float | None = None,
     max_drop: float | str | None = None,
@@ -98,30 +102,31 @@ def tune(
 ) -> Tuned:
     """Compress `model` (a path or a ModelProto) into the file `output` by what its own `inputs` show.
 
-    `inputs`: the path of an .npz with an array for each input (or an .npy), the arrays, or batches (given.as_samples);
-    samples along the first axis, a few hundred being enough. One of `max_bytes`, `ratio` (how many times smaller) and
-    `max_drop`: the share of samples whose top class may change, judged by a quarter of them, which are not calibrated
-    on; by default 0.01; as text in percent, "1%". A `preset` is such a drop: "safe" 0.005, "balanced" 0.01, "small"
-    0.05. With `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name
-    of an array of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The
-    plan's rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of
-    those layers. A default that says how finely to share is refused. `distill` then trains the values toward the
-    original's answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples
-    out. For a size an eighth is held out, and tells the agreement. Where the file that no calibration made is better,
-    that one is kept, and `warn` told: at the size, nearer to the original's answers to the held-out samples; or
-    smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's
-    name, how many are done, and how many there are, anew in each walk through the network, and bytes when the file is
-    written; `trial`
-    gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file at the end.
-    Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
+    `inputs`: the path of an .npz with an array for each input (or an .npy), or of a folder of these, the arrays, or
+    batches, a few hundred samples being enough; for these, `batch_axis` and `ops` see dcz.evaluate. One of `max_bytes`,
+    `ratio` (how many times smaller) and `max_drop`: the share of samples whose top class may change, judged by a
+    quarter of them, which are not calibrated on; by default 0.01; as text in percent, "1%". A `preset` is such a drop:
+    "safe" 0.005, "balanced" 0.01, "small" 0.05. With `labels` it is top-1 accuracy that may fall by so much (0.01: by a
+    percentage point); these are the name of an array of `inputs`, the path of an .npy or .npz file, or whole numbers
+    [n], and the model never sees them. The plan's rules and exclusions hold bit for bit; what its default applies to is
+    calibrated, and so are the biases of those layers. A default that says how finely to share is refused. `distill`
+    then trains the values toward the original's answers, and takes what is clearly better (distill): it wants PyTorch,
+    and holds a quarter of the samples out. For a size an eighth is held out, and tells the agreement. Where the file
+    that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to the original's answers
+    to the held-out samples; or smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does.
+    `progress` gets a tensor's name, how many are done, and how many there are, anew in each walk through the network,
+    and bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues
+    is the writing of the file at the end. Raises InvalidArgument where a size cannot be met, saying what could; an
+    older `output` stays as it was.
     """
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
     _check(max_bytes, ratio, max_drop, labels)
     check_onnx(model)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
-    with shown(progress, "calibrating") as report:
-        session = TuningSession(model, inputs, _check_default(as_plan(plan, options)), thread_count(threads))
+    with runtime.custom_ops(ops), shown(progress, "calibrating") as report:
+        settings = _check_default(as_plan(plan, options))
+        session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
         goal = _Goal(max_bytes, ratio, max_drop, labels, distill)
         return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)
 

@@ -257,7 +257,7 @@ def test_the_drop_of_numbers_that_are_no_classes_is_their_relative_error(tmp_pat
 
 @pytest.mark.parametrize("x, words", [
     (correlated(0), "no samples"), (correlated(7), "7 samples; calibration wants 8"),
-    (correlated(20, (63,)), r"wants the shape \[n, 64\], the file has \[20, 63\]"),
+    (correlated(20, (63,)), r"wants the shape \[n, 64\], the samples have \[20, 63\]"),
     (correlated().astype(str), "wants tensor"),
     (np.where(np.arange(64) == 3, np.nan, correlated()), "input 'x' holds NaN in samples 0 to 15"),
     (np.where(np.arange(64) == 3, np.inf, correlated()), "infinities or NaN"),

@@ -1,0 +1,64 @@
+"""Options of the commands that take samples, and of those that run a model."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import InvalidArgument
+from .common import FILE, option_with_aliases
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+DATA = "X.NPZ|DIR"
+WHAT = "an array for each input by name; or a folder of .npz and .npy files, a sample or a batch each"
+
+
+def _batch_axis(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, int | None] | None:
+    """The axes by input name; None where none was given."""
+    axes: dict[str, int | None] = {}
+    for value in values:
+        name, _, axis = value.rpartition("=")
+        if not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
+            raise InvalidArgument(f"--batch-axis is NAME=AXIS, such as h0=1, or NAME=none, not {value!r}")
+        axes[name] = None if axis == "none" else int(axis[:9])
+    return axes or None
+
+
+def _use_ops(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    """Have onnxruntime load the libraries as long as the command runs."""
+    if values and not ctx.resilient_parsing:
+        from ..evaluation import runtime
+
+        ctx.with_resource(runtime.custom_ops(values))
+
+
+batch_axis_option = click.option(
+    "--batch-axis",
+    multiple=True,
+    metavar="NAME=AXIS",
+    callback=_batch_axis,
+    help="The axis of samples in an input, such as h0=1 (its second), or none: the same for all; default: as the "
+    "model's shapes tell. May be repeated.",
+)
+ops_option = click.option(
+    "--ops",
+    type=FILE,
+    multiple=True,
+    metavar="LIB.SO",
+    expose_value=False,
+    callback=_use_ops,
+    help="A library of custom operators for onnxruntime: its code is run. May be repeated.",
+)
+
+
+def check_batch_axis(batch_axis: dict[str, int | None] | None, data: str | None) -> None:
+    """Raise InvalidArgument for axes of samples that are not given."""
+    if batch_axis is not None and data is None:
+        raise InvalidArgument("--batch-axis says how samples lie: give these too")
+
+
+def data_option(required: bool, text: str, *aliases: str) -> Callable[[Decorated], Decorated]:
+    """The option --data of samples, which `text` says more of."""
+    return option_with_aliases(
+        "--data", aliases=aliases, type=FILE, required=required, metavar=DATA, help=f"{text}: {WHAT}."
+    )

@@ -1,0 +1,176 @@
+"""Samples as a model takes them: which belong into one run, and the arrays of a run.
+
+    feed = Feed("net.onnx", session.get_inputs(), samples)
+    feed.runs(np.arange(feed.count), 32)        [array([0, 1, 5]), array([2, 3, 4]), ...]: samples of equal shapes
+    feed.inputs(np.array([0, 1, 5]))            {"ids": int64 [3, 17], "rate": int64 []}
+
+Samples of different shapes never run together; inputs that are given once go with every sample. A part of the samples
+(a file, a batch) whose arrays lack the axis of samples is one sample.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InvalidArgument, UnsuitableModel
+from ..text import counted
+from . import casting
+from .batch_axes import Axes, ModelInput, Shape, batch_symbol, find_axes, is_open, told_shape
+from .samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The arrays of some samples, of one shape each; without an axis of samples where that is None in `axes`."""
+
+    path: str
+    arrays: Mapping[str, np.ndarray]
+    axes: Axes
+    count: int
+    key: tuple[object, ...]  # equal for parts whose samples may run together
+
+
+class Feed:
+    """Samples fitted to the inputs of the model `path`.
+
+    `count`: how many samples there are. `axes`: the axis of samples in each input, None where it has none.
+    `symbol`: that by which the model names the batch, or None. `fixed_batch`: the number of samples that the model
+    insists on, or None.
+    """
+
+    def __init__(
+        self, path: str, inputs: Sequence[ModelInput], samples: Samples, scalars: Collection[str] = ()
+    ) -> None:
+        """`scalars`: the inputs that the model declares as one number. Raises InvalidArgument where samples do not fit,
+        and UnsuitableModel for a model whose inputs no samples fill."""
+        self.path, self.samples, self._inputs = path, samples, {each.name: each for each in inputs}
+        parts = [part.named(self._inputs) for part in samples.parts or (samples,)]
+        self.axes = find_axes(path, inputs, parts, samples.batch_axis, scalars)
+        self.symbol = batch_symbol([each.shape for each in inputs])
+        shapes = {each.name: list(each.shape) for each in inputs}
+        self._parts = [_fitted(path, part, shapes, self.axes, scalars) for part in parts]
+        counts = [part.count for part in self._parts]
+        self.count = sum(counts)
+        if not self.count:
+            first = next(iter(parts[0].arrays), "")
+            shape = list(parts[0].arrays[first].shape) if first else []
+            raise InvalidArgument(f"{samples.path}: holds no samples: {first!r} has the shape {shape}")
+        self.fixed_batch = _fixed_batch(path, shapes, self.axes)
+        self._part_of = np.repeat(np.arange(len(counts)), counts)
+        self._place_of = np.arange(self.count) - np.repeat(np.cumsum([0, *counts[:-1]]), counts)
+        keys: dict[tuple[object, ...], int] = {}
+        groups = [keys.setdefault(part.key, len(keys)) for part in self._parts]
+        self._group_of = np.array(groups)[self._part_of]
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all samples may run together."""
+        return bool((self._group_of == self._group_of[0]).all())
+
+    def runs(self, indices: np.ndarray, max_size: int) -> list[np.ndarray]:
+        """The samples at `indices` (int64 [n]) cut into runs of `max_size` at most, or of a fixed batch: those that may
+        run together, in their order, group by group in the order of their first ones."""
+        size = self.fixed_batch or max(1, max_size)
+        if all(axis is None for axis in self.axes.values()):
+            size = 1
+        groups = self._group_of[indices]
+        found = [indices[groups == group] for group in dict.fromkeys(groups.tolist())]
+        return [each[start : start + size] for each in found for start in range(0, len(each), size)]
+
+    def size_of(self, indices: np.ndarray) -> int:
+        """The samples that a run of `indices` holds, with those that fill it up."""
+        return self.fixed_batch or len(indices)
+
+    def inputs(self, indices: np.ndarray, size: int | None = None) -> dict[str, np.ndarray]:
+        """The arrays for the samples of one run, in the types of the inputs, filled up to `size`, or to a fixed batch,
+        with the last one. Raises InvalidArgument for values that an input cannot hold."""
+        size = self.size_of(indices) if size is None else size
+        indices = np.append(indices, np.repeat(indices[-1:], size - len(indices)))
+        return {name: self._input(name, each, indices) for name, each in self._inputs.items()}
+
+    def _input(self, name: str, model_input: ModelInput, indices: np.ndarray) -> np.ndarray:
+        axis = self.axes[name]
+        where = f"{self.samples.path}: input {name!r} of {self.path}"
+        first = self._parts[self._part_of[indices[0]]]
+        if axis is None:
+            return casting.cast(first.arrays[name], model_input.type, where)
+        pieces = []
+        for part, places in _stretches(self._part_of[indices], self._place_of[indices]):
+            array = self._parts[part].arrays[name]
+            pieces.append(array.take(places if array.shape[axis] > 1 else np.zeros_like(places), axis))
+        array = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis)
+        return casting.cast(array, model_input.type, where)
+
+
+def _stretches(parts: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Each part, and the places in it, as often as it follows another."""
+    cuts = np.flatnonzero(np.diff(parts)) + 1
+    for start, stop in zip([0, *cuts], [*cuts, len(parts)], strict=True):
+        yield int(parts[start]), places[start:stop]
+
+
+def _fitted(path: str, part: Samples, shapes: Mapping[str, Shape], axes: Axes, scalars: Collection[str]) -> _Part:
+    """A part with the axes that its arrays lack; raises InvalidArgument where these are not what the model wants."""
+    arrays, lengths, key = {}, {}, list[object]()
+    for name, shape in shapes.items():
+        array, axis = part.arrays[name], axes[name]
+        if name in scalars:
+            array = _number(path, part, name)
+        elif axis is not None and shape and array.ndim == len(shape) - 1:
+            array = np.expand_dims(array, axis)
+        elif axis is None and not shape and array.size == 1:
+            array = array.reshape(())
+        _check_shape(path, part, name, shape, array, axis)
+        arrays[name] = array
+        if axis is None:
+            key.append((name, array.dtype.str, array.shape, array.tobytes()))
+        else:
+            lengths[name] = array.shape[axis]
+            key.append((name, array.shape[:axis], array.shape[axis + 1 :]))
+    several = {name: length for name, length in lengths.items() if length != 1}
+    if len(set(several.values())) > 1:
+        first, second = list({length: name for name, length in several.items()}.values())[:2]
+        raise InvalidArgument(
+            f"{part.path}: {counted(several[first], 'sample')} of {first!r} and {several[second]} of {second!r}; "
+            "arrays must have the same length along the axis of samples (the first, or what --batch-axis says), or be "
+            "given once"
+        )
+    return _Part(part.path, arrays, axes, next(iter(several.values()), 1), tuple(key))
+
+
+def _number(path: str, part: Samples, name: str) -> np.ndarray:
+    """The array of an input that is one number: all its entries are the same."""
+    array = part.arrays[name]
+    if not array.size or (array != array.flat[0]).any():
+        raise InvalidArgument(
+            f"{part.path}: input {name!r} of {path} is one number, the samples have {list(array.shape)}, not all the "
+            "same: give one, and other samples as files of a folder, or a list of dicts"
+        )
+    return array.reshape(-1)[:1].reshape(())
+
+
+def _check_shape(path: str, part: Samples, name: str, shape: Shape, array: np.ndarray, axis: int | None) -> None:
+    """Raise InvalidArgument where an array is not of the shape that the model wants; [] is what it says for any
+    shape."""
+    fits = len(shape) == array.ndim and all(
+        number == axis or is_open(dim) or dim == length
+        for number, (dim, length) in enumerate(zip(shape, array.shape, strict=True))
+    )
+    if shape and not fits:
+        along = "" if axis in (None, 0) else f" with the samples along axis {axis}"
+        raise InvalidArgument(
+            f"{part.path}: input {name!r} of {path} wants the shape {told_shape(shape)}{along}, the samples have "
+            f"{list(part.arrays[name].shape)}; save it with the model's axes in their order"
+        )
+
+
+def _fixed_batch(path: str, shapes: Mapping[str, Shape], axes: Axes) -> int | None:
+    along = {name: shapes[name][axis] for name, axis in axes.items() if axis is not None and shapes[name]}
+    fixed = {dim for dim in along.values() if isinstance(dim, int) and dim > 0}
+    if len(fixed) > 1:
+        raise UnsuitableModel(
+            f"{path}: its inputs have fixed batches of {sorted(fixed)}, which no samples fill; where one is the same "
+            "for every sample, or has them along another axis, say so: --batch-axis NAME=none, --batch-axis NAME=1"
+        )
+    return fixed.pop() if fixed else None
