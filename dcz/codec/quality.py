@@ -26,7 +26,8 @@ MAX_FINER, MAX_COARSER = 36.0, 9.0
 FULL_SIZE, PER_HALVING, MAX_SMALL = 1 << 20, 1.5, 12.0
 DEPTHWISE, DEPTHWISE_SHARE = 6.0, 0.2
 # The same where the means of the inputs of KNOWN_SHARE of the weights or more are known: errors of a row are made to
-# cancel (stages.balance), which is worth 4 to 9 dB at the outputs of MobileNetV1, PP-LCNet and PicoDet.
+# cancel (stages.balance), which is worth 4 to 9 dB at the outputs of MobileNetV1, PP-LCNet and PicoDet, and, where
+# they were carried on through layers, 2 to 6 at those of MobileNetV1, MobileNetV2 and EfficientNet-Lite.
 DEPTHWISE_KNOWN, KNOWN_SHARE = 2.0, 0.5
 
 

@@ -25,7 +25,7 @@ constants       arithmetic of constants before a layer   insert_batchnorm   the 
 wire            messages counted before they are parsed    reach        what can be reached in a graph
 selectors       tensors named by what uses them
 readers         which operators read a tensor          input_means       means of the inputs of weights
-moments         means and variances, by channel
+moments         means and variances, by channel         moment_rules      the same of what a node computes
 compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
 opsets          a later operator set, where that changes nothing
 uncompact       tensors from codes that dcz has put into a graph

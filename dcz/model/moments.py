@@ -3,10 +3,8 @@
     BatchNormalization with scale s and shift t    ->    mean t, variance s^2
     Relu of that                                   ->    those of max(0, g), g being normally distributed
 
-As in Nagel et al., "Data-free quantization through weight equalization and bias correction" (2019), section 4.2.1. They
-go no further than the next layer: its outputs' means, computed from those of its inputs, and so on from layer to layer,
-were near the truth for networks whose normalizations are folded away (MobileNetV1: 6 dB at the outputs) and worse than
-none for one that never had any (SqueezeNet: -2 dB). All arrays are float64.
+As in Nagel et al., "Data-free quantization through weight equalization and bias correction" (2019), section 4.2.1. All
+arrays are float64.
 """
 
 import math

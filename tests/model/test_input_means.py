@@ -102,6 +102,72 @@ def test_what_is_not_known_has_no_means():
     assert list(found) == ["u"]
 
 
+def folded(blocks: int = 4, channels: int = 48, group: int | None = None):
+    """Depthwise layers (of `group` groups) and pointwise ones with Relu6, their normalizations in the biases."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(64, 3, 12, 12)).astype(np.float32)
+    nodes, tensors, value = [], {"zero": np.float32(0), "six": np.float32(6)}, "x"
+
+    def layer(name, shape, groups):
+        nonlocal value
+        weight = random.normal(size=shape).astype(np.float32)
+        nodes.append(helper.make_node("Conv", [value, f"{name}.w", f"{name}.b"], [f"{name}.y"], group=groups))
+        tensors[f"{name}.w"], tensors[f"{name}.b"] = weight, np.zeros(shape[0], np.float32)
+        (before,) = outputs(f"{name}.y")
+        scale = random.uniform(0.5, 1.5, shape[0]) / before.std(axis=(0, 2, 3))
+        tensors[f"{name}.w"] = (weight * scale[:, None, None, None]).astype(np.float32)
+        shift = random.normal(size=shape[0]) - before.mean(axis=(0, 2, 3)) * scale
+        tensors[f"{name}.b"] = shift.astype(np.float32)
+        nodes.append(helper.make_node("Clip", [f"{name}.y", "zero", "six"], [f"{name}.r"]))
+        value = f"{name}.r"
+
+    def outputs(*names):
+        return ONNX_RUNTIME.InferenceSession(model(*names).SerializeToString()).run(list(names), {"x": x})
+
+    def model(*names):
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", 1, ["N", 3, 12, 12])],
+            [helper.make_tensor_value_info(name, 1, None) for name in names],
+            [numpy_helper.from_array(np.asarray(array), name) for name, array in tensors.items()],
+        )  # fmt: skip
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+    layer("first", (channels, 3, 3, 3), 1)
+    groups = channels if group is None else group
+    for number in range(blocks):
+        layer(f"depthwise{number}", (channels, channels // groups, 1, 1), groups)
+        layer(f"pointwise{number}", (channels, channels, 1, 1), 1)
+    proto = model(value)
+    read = {node.input[1]: node.input[0] for node in nodes if node.op_type == "Conv" and node.input[0] != "x"}
+    measured = {name: mean.mean(axis=(0, 2, 3)) for name, mean in zip(read, outputs(*read.values()), strict=True)}
+    return proto, measured
+
+
+def off(means, truth):
+    """How much of the true means is at a right angle to those that are known, 0 to 1: a share of their energy."""
+    return 1 - (means @ truth) ** 2 / ((means @ means) * (truth @ truth))
+
+
+def test_means_are_carried_on_through_a_depthwise_network_whose_normalizations_were_folded():
+    proto, measured = folded()
+    found = onnx_model.expected_inputs(onnx_model.from_proto(proto))
+    pointwise = [name for name in measured if name.startswith("pointwise")]
+    assert set(pointwise) <= set(found)
+    for name in pointwise:
+        assert off(found[name].ravel(), measured[name]) < 0.5 * off(np.ones(48), measured[name])
+
+
+def test_nothing_is_carried_on_through_layers_that_are_not_depthwise_nor_past_a_pooling():
+    proto, _ = folded(group=1)
+    assert not onnx_model.expected_inputs(onnx_model.from_proto(proto))
+    proto, _ = folded(blocks=1)
+    last = proto.graph.output[0].name
+    proto.graph.node.append(helper.make_node("GlobalAveragePool", [last], ["pooled"]))
+    proto.graph.node.append(helper.make_node("Conv", ["pooled", "c"], ["classes"]))
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((5, 48, 1, 1), np.float32), "c"))
+    assert set(onnx_model.expected_inputs(onnx_model.from_proto(proto))) == {"pointwise0.w"}
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e38])
 def test_numbers_that_are_not_finite_are_not_known(number):
     proto = network([helper.make_node("Relu", ["n"], ["h"]), LAYER], CONV)
