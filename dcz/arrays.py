@@ -106,7 +106,7 @@ class LazyValues:
         """All values at the true positions of the mask."""
         assert self.positions is not None, "a mask says which"
         mask, patterns = self.positions.mask, self._patterns
-        gathered = gather(lambda block: patterns[block][mask[block]], len(patterns), patterns.dtype)
+        gathered = gather(lambda b: patterns[b].take(np.flatnonzero(mask[b])), len(patterns), patterns.dtype)
         return gathered if self._dtype is None else values(gathered, self._dtype)
 
     @functools.cached_property

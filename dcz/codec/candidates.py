@@ -88,14 +88,15 @@ class Coded:
             with_zero, numbers = np.insert(table, self.zero, other), self.numbers[block]
             is_same = table.dtype == np.uint8 and np.array_equal(with_zero, np.arange(len(with_zero)))
             return numbers if is_same else with_zero.take(numbers, mode="clip")
-        mask = self.mask[block]
+        kept_places = np.flatnonzero(self.mask[block])
         first = self.positions.rank(block.start)
-        codes = self.numbers[first : first + int(np.count_nonzero(mask))]
+        codes = self.numbers[first : first + len(kept_places)]
         kept = table.take(codes, mode="clip")  # codes were checked by of_distinct: "raise" would check them again
-        if len(kept) == len(mask):
+        length = len(self.mask[block])
+        if len(kept) == length:
             return kept
-        dense = np.full(len(mask), other, table.dtype)
-        dense[mask] = kept
+        dense = np.full(length, other, table.dtype)
+        dense[kept_places] = kept
         return dense
 
     def elements(self, block: slice, dtype: Dtype) -> np.ndarray:
@@ -168,10 +169,11 @@ def with_stored(found: list[Candidate], tensor: Tensor, pruned: bool) -> list[Ca
 
 def may_store(found: list[Candidate], data: arrays.Bytes, dtype: Dtype) -> bool:
     """Whether `data`, stored, may take less than the encodings that were found, by probes."""
-    promising = PROBE_MARGIN * stream_bytes(found[0].encoded)
+    if len(data) <= block.PROBE:
+        return True
+    promising, itemsize = PROBE_MARGIN * stream_bytes(found[0].encoded), dtype.bits // 8
     # More probes are for layers whose rows differ in density: the middle one may be nearly empty.
-    fractions = (block.probe(data, dtype.bits // 8, probes) for probes in (1, 16))
-    return len(data) <= block.PROBE or all(fraction * len(data) < promising for fraction in fractions)
+    return all(block.may_be_below(data, itemsize, promising, probes) for probes in (1, 16))
 
 
 def of_distinct(tensor: Tensor, coded: Coded, index_bits: int | None = None) -> list[Candidate]:

@@ -11,8 +11,10 @@ from ... import arrays
 from ...deflate import MAX_EXPANSION, deflate, deflate_chunks, inflate_chunks
 from ...encoded import Block
 from ...errors import CorruptFile
+from ...parallel import each_ahead
 
 PROBE = 1 << 16  # bytes
+TOGETHER = 4  # probes at a time
 
 
 class Planes:
@@ -63,17 +65,24 @@ def _search_may_pay(data: arrays.Bytes | Planes) -> bool:
     return len(deflate(sample)) < len(deflate(sample, search=False))
 
 
-def probe(data: arrays.Bytes, itemsize: int, probes: int = 1) -> float:
-    """An estimate of what fraction of its size `data` (uint8, flat) would take as a block, from evenly spread probes.
+def may_be_below(data: arrays.Bytes, itemsize: int, nbytes: float, probes: int = 1) -> bool:
+    """Whether `data` (uint8, flat) may take less than `nbytes` as a block, by evenly spread probes.
 
-    A single probe is taken from the middle.
+    A single probe is taken from the middle. What no further probe could change is not probed for.
     """
-    plain = packed = 0
-    for number in range(probes):
-        start = max(0, (len(data) - PROBE) * (2 * number + 1) // (2 * probes)) // itemsize * itemsize
-        sample = data[start : start + PROBE]
-        plain, packed = plain + len(sample), packed + len(encode(sample, itemsize).data)
-    return packed / max(1, plain)
+
+    def packed_of(number: int) -> int:
+        start = (len(data) - PROBE) * (2 * number + 1) // (2 * probes) // itemsize * itemsize
+        return len(encode(data[start : start + PROBE], itemsize).data)
+
+    if len(data) <= PROBE:
+        return len(encode(data, itemsize).data) < nbytes
+    packed, limit = 0, nbytes / len(data) * PROBE * probes
+    for size in each_ahead(packed_of, range(probes), TOGETHER):
+        packed += size
+        if packed >= limit:
+            return False
+    return True
 
 
 def decode(block: Block, nbytes: int, itemsize: int) -> np.ndarray:

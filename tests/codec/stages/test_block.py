@@ -96,15 +96,21 @@ def test_a_bomb_is_not_inflated_beyond_the_expected_size(monkeypatch):
     assert made == [1001]
 
 
+def is_share(data, itemsize, low, high, probes=1):
+    """Whether probes tell what share of its size data takes."""
+    below = [block.may_be_below(data, itemsize, share * len(data), probes) for share in (low, high)]
+    return below == [False, True]
+
+
 @pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
 def test_a_probe_estimates_whether_data_deflates(itemsize):
     noise = np.random.default_rng(2).integers(0, 256, 300_000 // 8 * 8, np.uint8)
-    assert block.probe(noise, itemsize) == pytest.approx(1, abs=0.01)
-    assert block.probe(np.zeros(300_000 // 8 * 8, np.uint8), itemsize) < 0.01
-    assert block.probe(np.empty(0, np.uint8), itemsize) == 0
+    assert is_share(noise, itemsize, 0.99, 1.01)
+    assert is_share(np.zeros(300_000 // 8 * 8, np.uint8), itemsize, 0, 0.01)
+    assert not block.may_be_below(np.empty(0, np.uint8), itemsize, 0) and block.may_be_below(noise[:800], itemsize, 900)
 
 
 def test_several_probes_are_spread_over_the_data():
     data = np.random.default_rng(2).integers(0, 256, 2_000_000, np.uint8)
     data[900_000:1_100_000] = 0
-    assert block.probe(data, 4) < 0.01 and block.probe(data, 4, 16) == pytest.approx(0.9, abs=0.05)
+    assert is_share(data, 4, 0, 0.01) and is_share(data, 4, 0.85, 0.95, probes=16)
