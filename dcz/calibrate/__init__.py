@@ -11,12 +11,13 @@ model, and the statistics of the layers whose inputs become known together.
 
 from .divergence import Divergence
 from .layerwise import Steering, quantize_layers
+from .padding import Padding, find_mask, find_padding
 from .rate_distortion import measure_divergences, trial_samples
 from .rounding import Options
 from .rows import fine_rows
 from .survey import Survey, measure_curves, survey
 
 __all__ = [
-    "Divergence", "Options", "Steering", "Survey", "fine_rows", "measure_curves", "measure_divergences",
-    "quantize_layers", "survey", "trial_samples",
+    "Divergence", "Options", "Padding", "Steering", "Survey", "find_mask", "find_padding", "fine_rows",
+    "measure_curves", "measure_divergences", "quantize_layers", "survey", "trial_samples",
 ]  # fmt: skip

@@ -5,9 +5,13 @@ gather_statistics(layers, batches, None, samples=250)   ->   {"conv1.weight": In
 
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
 from ..evaluation import runtime
 from .hessian import MAX_FEATURES, Accumulator, InputStatistics
+from .im2col import Dense
 from .layers import Layer
+from .padding import Padding
 from .schedule import prefetch
 
 # Positions that a layer's statistics are from: 32 for each number of x tell its H as well as hundreds, neighbours being
@@ -22,22 +26,50 @@ def gather_statistics(
     batches: Iterable[runtime.Inputs],
     original_batches: Iterable[runtime.Inputs] | None,
     samples: int,
+    padding: Padding | None = None,
+    masks: Iterable[np.ndarray] = (),
 ) -> dict[str, InputStatistics]:
     """The statistics of each layer's inputs, by tensor, from batches of about `samples` samples in all.
 
     Layers that lower the same inputs alike share them. `original_batches`: the same values of the original network,
-    where calibration is asymmetric.
+    where calibration is asymmetric. `padding`: what says where padding lies, by the mask of each batch.
     """
     asymmetric = original_batches is not None
     accumulators = {layer.uses: Accumulator(layer.groups, layer.in_features, asymmetric) for layer in layers}
     max_positions = {layer.uses: _max_sample_positions(layer, samples) for layer in layers}
+    every_mask = iter(masks)
     for batch, original in _in_pairs(batches, original_batches):
+        mask = next(every_mask, None)
         for uses, accumulator in accumulators.items():
             for value, lowering in uses:  # each node has its own padding and strides
-                original_input = None if original is None else original[value]
-                accumulator.add(batch[value], lowering, max_positions[uses], original_input)
+                x, x0 = batch[value], None if original is None else original[value]
+                if padding is not None and mask is not None and isinstance(lowering, Dense):
+                    most = max_positions[uses] * len(mask)
+                    x, x0, lowering = _without_padding(padding, mask, value, lowering, x, x0, most)
+                accumulator.add(x, lowering, max_positions[uses], x0)
     statistics = {uses: accumulator.statistics() for uses, accumulator in accumulators.items()}
     return {layer.tensor: statistics[layer.uses] for layer in layers}
+
+
+def _without_padding(
+    padding: Padding,
+    mask: np.ndarray,
+    value: str,
+    lowering: Dense,
+    x: np.ndarray,
+    original: np.ndarray | None,
+    max_positions: int,
+) -> tuple[np.ndarray, np.ndarray | None, Dense]:
+    """The positions of a batch that are no padding, `max_positions` of them at most, and how they are lowered; the
+    batch as it is where that is not known."""
+    kept = padding.kept(mask, value, lowering.axis, x)
+    if kept is None:
+        return x, original, lowering
+    step = max(1, -(-len(kept) // max_positions))
+    if original is not None and original.shape == x.shape:
+        original = padding.kept(mask, value, lowering.axis, original)
+        original = None if original is None else original[::step]
+    return kept[::step], original, Dense(-1)
 
 
 def _max_sample_positions(layer: Layer, samples: int) -> int:

@@ -16,6 +16,7 @@ from ..model import Model, WorkingCopy, read_program, with_values
 from .gathering import gather_statistics
 from .hessian import InputStatistics
 from .layers import find_layers
+from .padding import Padding
 from .rounding import Grids, Options, round_data_free, round_layer
 from .schedule import ActivationCache, LayerGroup, layer_groups
 
@@ -41,6 +42,7 @@ def quantize_layers(
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     fine: Mapping[str, RowScales | None] = MappingProxyType({}),
     steering: Steering | None = None,
+    padding: Padding | None = None,
 ) -> dict[str, np.ndarray]:
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
@@ -48,7 +50,8 @@ def quantize_layers(
     values as their step takes, up to those of a fine codebook; where it gives scales of their rows, the step is in
     units of these (see rows.fine_rows). Tensors that are no layer's weights
     (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
-    `steering` may change the steps on the way.
+    `steering` may change the steps on the way. `padding`: where the places lie that a mask leaves out, which do not
+    count in what layers see.
     Raises UnsuitableModel where the graph does not run, or later layers need a value that is no tensor.
     """
     program = read_program(model, model.path or "the model", opaque=True)
@@ -76,6 +79,7 @@ def quantize_layers(
     of_tensor = {layer.tensor: layer for layer in layers}
     with contextlib.ExitStack() as stack:
         cache = stack.enter_context(ActivationCache(batches, threads=options.threads))
+        masks = [] if padding is None else padding.masks(cache)
         original_cache = None
         if options.asymmetry:
             original_cache = stack.enter_context(ActivationCache(cache, threads=options.threads))
@@ -90,7 +94,7 @@ def quantize_layers(
             inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
             input_batches = cache.compute(quantized.proto, inputs)
             original_batches = None if original_cache is None else original_cache.compute(original, inputs)
-            statistics = gather_statistics(group.layers, input_batches, original_batches, cache.samples)
+            statistics = gather_statistics(group.layers, input_batches, original_batches, cache.samples, padding, masks)
             made = rounded(group, statistics)
             for _ in range(MAX_AGAIN):
                 if not steering.measure(made, group is groups[-1]):

@@ -23,6 +23,7 @@ from .gathering import gather_statistics
 from .hessian import InputStatistics
 from .layers import Layer, find_layers
 from .levels import finest_step, min_step
+from .padding import Padding
 from .rate_distortion import Comparison, trial_batches
 from .rounding import Grids, Options, round_data_free, round_layer
 from .rows import in_shape
@@ -119,12 +120,13 @@ def survey(
     threads: int = 0,
     progress: Report = lambda name, done, total: None,
     trials: Iterable[runtime.Inputs] | None = None,
+    padding: Padding | None = None,
 ) -> Survey:
     """Walk through the network once: statistics of each layer's inputs, and the rate-distortion curve of each named
     tensor, by how far the answers to the batches `trials` (some of the others, where none are given) move when it alone
     is rounded.
 
-    For `fine` see quantize_layers. The result is to be closed, as a context manager.
+    For `fine` and `padding` see quantize_layers. The result is to be closed, as a context manager.
     """
     tensors = {tensor.name: tensor for tensor in model.tensors}
     program = read_program(model, model.path or "the model", opaque=True)
@@ -137,6 +139,7 @@ def survey(
     try:
         with contextlib.ExitStack() as stack:
             cache = stack.enter_context(ActivationCache(batches, threads=threads))
+            masks = [] if padding is None else padding.masks(cache)
             tried, numbers = cache, None
             if trials is None:
                 numbers = trial_batches(cache, plain, program.outputs, len(curves))
@@ -154,7 +157,8 @@ def survey(
                 for each in {id(cache): cache, id(tried): tried}.values():
                     each.advance(plain, group.values)
                 inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
-                kept.add(gather_statistics(group.layers, cache.compute(plain, inputs), None, cache.samples))
+                computed = cache.compute(plain, inputs)
+                kept.add(gather_statistics(group.layers, computed, None, cache.samples, padding, masks))
                 for layer in group.layers:
                     measure(layer.tensor)
     except BaseException:

@@ -32,6 +32,7 @@ from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples
 from ..plan import Plan, Settings
 from ..tensor import ValueGrid, values
+from .padded import find_padding
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -119,6 +120,11 @@ class TuningSession:
         return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count), MAX_BATCH)
 
     @functools.cached_property
+    def padding(self) -> calibrate.Padding | None:
+        """Where the padding of samples lies, where they have a mask."""
+        return find_padding(self)
+
+    @functools.cached_property
     def fine(self) -> dict[str, RowScales | None]:
         """The tensors that may lie on fine grids, and the scales of their rows: see calibrate.fine_rows."""
         return calibrate.fine_rows(self.calibration_model, self.weight_names)
@@ -162,8 +168,9 @@ class TuningSession:
         )
         with self.numerics_guard():
             return calibrate.survey(
-                self.calibration_model, statistics, self.weight_names, fine, self.threads, progress, trials
-            )
+                self.calibration_model, statistics, self.weight_names, fine, self.threads, progress, trials,
+                self.padding,
+            )  # fmt: skip
 
     @contextlib.contextmanager
     def numerics_guard(self) -> Iterator[None]:

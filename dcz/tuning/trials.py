@@ -175,12 +175,13 @@ class Trials:
 
         Raises InvalidArgument for samples that lead to NaN or infinities.
         """
-        session, steps = self.session, self.steps(bits, exact)
+        session, steps, batches = self.session, self.steps(bits, exact), self.split.calibration
         options = calibrate.Options(threads=session.threads)
         with session.numerics_guard():
             values = calibrate.quantize_layers(
-                session.calibration_model, self.split.calibration, steps, options, self.progress, session.fine, steering
-            )
+                session.calibration_model, batches, steps, options, self.progress, session.fine, steering,
+                session.padding,
+            )  # fmt: skip
         bits = bits if steering is None else self.bits(steering.steps(steps))
         candidate = self.candidate(bits, self._finite(values), CALIBRATED)
         self.on_trial(candidate.trial)
