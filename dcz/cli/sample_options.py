@@ -5,10 +5,12 @@ from typing import Any, TypeVar
 
 import click
 
+from .. import shell
 from ..errors import InvalidArgument
 from .common import FILE, option_with_aliases
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+GIVEN = "dcz.samples"  # in the context's meta
 DATA = "X.NPZ|DIR"
 WHAT = "an array for each input by name; or a folder of .npz and .npy files, a sample or a batch each"
 
@@ -21,6 +23,7 @@ def _batch_axis(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         if not name or not (axis == "none" or axis.removeprefix("-").isdecimal()):
             raise InvalidArgument(f"--batch-axis is NAME=AXIS, such as h0=1, or NAME=none, not {value!r}")
         axes[name] = None if axis == "none" else int(axis[:9])
+    _keep(ctx, "--batch-axis", values)
     return axes or None
 
 
@@ -30,6 +33,19 @@ def _use_ops(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
         from ..evaluation import runtime
 
         ctx.with_resource(runtime.custom_ops(values))
+        _keep(ctx, "--ops", values)
+
+
+def _keep(ctx: click.Context, option: str, values: tuple[str, ...]) -> None:
+    """Note what was given, for `given`."""
+    ctx.meta[GIVEN] = [*ctx.meta.get(GIVEN, []), *((option, value) for value in values)]
+
+
+def given() -> str:
+    """The options of this kind that the command was given, for a command on the same samples that is to be pasted."""
+    ctx = click.get_current_context(silent=True)
+    pairs = [] if ctx is None else ctx.meta.get(GIVEN, [])
+    return "".join(f" {shell.option(option, value)}" for option, value in pairs)
 
 
 batch_axis_option = click.option(

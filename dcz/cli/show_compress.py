@@ -10,6 +10,7 @@ from ..files.several import Outcome
 from ..reading.inspect import Report
 from ..text import counted, size, times
 from . import show_inspect
+from .sample_options import given
 from .terminal import Column, console, labelled, print_commands, safe, shorten, table
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def _next(report: Report, model: str, made: "Made") -> list[tuple[str, list[str]
     """The commands that come next."""
     path = shell.path(_near(report.path))
     data = _near(made.samples) if made.samples else "samples.npz"
-    limit = _rounded_up(report.file_bytes)
+    limit, against = _rounded_up(report.file_bytes), shell.option("--against", _near(model))
     return [
-        ("verify", [f"dcz verify {path} {shell.option('--against', _near(model))} {shell.option('--data', data)}"]),
+        ("verify", [f"dcz verify {path} {against} {shell.option('--data', data)}{given()}"]),
         ("then", [f"dcz check {path} --max-size {limit}", f"dcz decompress {path}"]),
     ]
 

@@ -65,13 +65,14 @@ def find_axes(
 
 
 def batch_symbol(shapes: Sequence[Shape]) -> str | None:
-    """The symbol that names the batch: the one that all inputs with symbols share and that begins them, or begins none
-    (time before batch); else the only one that begins an input and is nowhere else."""
+    """The symbol that names the batch: the one that all inputs with symbols share and that begins them, but for those
+    whose first dim is fixed, or begins none (time before batch); else the only one that begins an input and is no later
+    dim of one."""
     named = [[dim for dim in shape if isinstance(dim, str)] for shape in shapes]
     named = [symbols for symbols in named if symbols]
     common = {symbol for symbol in set().union(*named) if all(symbols.count(symbol) == 1 for symbols in named)}
     leading = {shape[0] for shape in shapes if shape and isinstance(shape[0], str)}
-    trailing = {dim for shape in shapes for dim in shape[1:] if isinstance(dim, str)}
+    trailing = {dim for shape in shapes if shape and is_open(shape[0]) for dim in shape[1:] if isinstance(dim, str)}
     for candidates in (common & leading - trailing, common - leading, leading - trailing):
         if len(candidates) == 1:
             return candidates.pop()
@@ -167,8 +168,8 @@ def _axis_beside_open(
         found = [axis for axis in found if any(a.ndim == len(shape) and a.shape[axis] > 1 for a in arrays)]
     if len(found) == 1:
         return found[0]
-    if not found and all(array.ndim == len(shape) and len(array) == n for array, n in zip(arrays, counts, strict=True)):
-        return 0
+    if not found and shape[0] == 1 and all(array.ndim == len(shape) for array in arrays):
+        return 0  # one at a time
     raise InvalidArgument(
         f"{parts[0].path}: input {name!r} of {path} has the shape {told_shape(shape)}, the samples "
         f"{list(arrays[0].shape)}: which axis they lie along is not known; give --batch-axis {name}=1 (in Python "

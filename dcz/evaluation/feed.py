@@ -132,9 +132,9 @@ def _fitted(path: str, part: Samples, shapes: Mapping[str, Shape], axes: Axes, s
     if len(set(several.values())) > 1:
         first, second = list({length: name for name, length in several.items()}.values())[:2]
         raise InvalidArgument(
-            f"{part.path}: {counted(several[first], 'sample')} of {first!r} and {several[second]} of {second!r}; "
-            "arrays must have the same length along the axis of samples (the first, or what --batch-axis says), or be "
-            "given once"
+            f"{part.path}: {counted(several[first], 'sample')} of {first!r} and {several[second]} of {second!r} "
+            f"(axes {axes[first]} and {axes[second]}); arrays must have the same length along the axis of samples, or "
+            "be given once; another axis is told by --batch-axis NAME=1"
         )
     return _Part(part.path, arrays, axes, next(iter(several.values()), 1), tuple(key))
 

@@ -6,7 +6,9 @@ import os
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
+from tests import models
 from tests.evaluation.test_feed import LABELS, SENTENCES, STATE, X, language, recurrent
 
 
@@ -65,3 +67,16 @@ def test_a_library_that_does_not_load_is_told(run):
         assert code == 2 and "lib.so: onnxruntime" in err and "cannot load it as a library of custom operators" in err
     code, _, err = run("compress", "net.onnx", "--ops", "missing.so", "--calibrate", "folder")
     assert code == 6 and "missing.so: cannot be read: there is no such library of custom operators" in err
+
+
+def test_the_command_that_comes_next_has_the_same_options(run):
+    weights = models.tensor("w", models.normal(64, 64))
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    onnx.save(models.model(nodes, {"x": [None, None, 64]}, {"y": None}, [weights]), "net.onnx")
+    np.save("x.npy", models.normal(3, 40, 64))
+    code, out, err = run("compress", "net.onnx", "--calibrate", "x.npy", "--ratio", "4", "--batch-axis", "x=1")
+    assert code == 0, err
+    (line,) = (each for each in out.splitlines() if "dcz verify" in each)
+    words = line.split("dcz ", 1)[1].split()
+    assert words[-2:] == ["--batch-axis", "x=1"]
+    assert run(*words)[0] == 0

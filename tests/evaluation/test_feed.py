@@ -238,6 +238,15 @@ def test_an_axis_that_cannot_be_known_is_asked_for():
     assert feed_of(proto, {"x": X, "state": STATE, "rate": 0}).axes["state"] == 1
 
 
+@pytest.mark.parametrize("shapes, words", [
+    (((None, 3), (2, None, 3)), r"input 'state' of .* has the shape \[2, \?, 3\], the samples \[50, 2, 3\]"),
+    ((("n", 3), (2, "n", 3)), r"\[2, n, 3\] with the samples along axis 1, the samples have \[50, 2, 3\]"),
+])  # fmt: skip
+def test_states_with_the_samples_first_are_not_taken_for_others(shapes, words):
+    with pytest.raises(BadPlan, match=words):
+        feed_of(recurrent(*shapes), {"x": X, "state": STATE.swapaxes(0, 1), "rate": 0})
+
+
 def test_numbers_that_differ_are_no_constant():
     with pytest.raises(
         BadPlan, match=r"input 'rate' of other.onnx is one number, the samples have \[50\], not all the"
@@ -263,6 +272,7 @@ def test_a_model_without_a_batch_takes_a_file_each():
 
 @pytest.mark.parametrize("shapes, symbol", [
     ([["n", "t"], ["n", "t"]], "n"),
+    ([["n", "t"], [2, "n", 8]], "n"),
     ([["t", "n", 8], [2, "n", 8]], "n"),  # time before batch
     ([["n", "t"], ["t"]], "n"),  # positions, which all share
     ([["n", 3], ["m", 3]], None),
