@@ -31,6 +31,14 @@ def sample_axis(output: Any, samples: int, shape: Sequence[int | str | None], sy
     return found[0] if len(found) == 1 else None
 
 
+def samples_first(output: Any, shape: Sequence[int | str | None], symbol: str | None) -> Any:
+    """An output with the samples along its first axis, where the model declares, by the batch's symbol, that they lie
+    along another one."""
+    if symbol is None or not isinstance(output, np.ndarray) or len(shape) != output.ndim or symbol not in shape[1:]:
+        return output
+    return output if shape[0] == symbol else np.moveaxis(output, list(shape).index(symbol), 0)
+
+
 def put_together(runs: Sequence[Run], axes: Sequence[int | None]) -> Any | None:
     """The outputs of all runs as one, `axes` being that of the samples in each; None where they are of several shapes,
     or not all samples have their own."""

@@ -12,6 +12,8 @@ import numpy as np
 
 from ..errors import UnsuitableModel
 from . import drawn, runtime
+from .assembled import samples_first
+from .batch_axes import batch_symbol
 from .differences import Comparison, DifferenceSums, first_samples
 from .feed import Feed
 from .samples import Samples
@@ -65,6 +67,8 @@ def _compare(
 ) -> Comparison:
     """See compare."""
     names = [output.name for output in first_session.get_outputs()]
+    declared = [output.shape for output in first_session.get_outputs()]
+    symbol = None if samples is None else batch_symbol([each.shape for each in first_session.get_inputs()])
     if names != [output.name for output in second_session.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
     runs: Iterable[Run]
@@ -78,7 +82,10 @@ def _compare(
     is_first = True
     for batch, count, size in runs:
         outputs, others = (
-            [first_samples(each, count, size) for each in runtime.run(session, batch)]
+            [
+                first_samples(samples_first(output, shape, symbol), count, size)
+                for output, shape in zip(runtime.run(session, batch), declared, strict=True)
+            ]
             for session in (first_session, second_session)
         )
         if is_first:

@@ -18,6 +18,7 @@ from ..format.container import is_dcz
 from ..reading.decompress import decompress
 from ..text import counted
 from . import runtime
+from .assembled import samples_first
 from .compare import graph_kinds
 from .differences import first_samples
 from .feed import Feed
@@ -123,7 +124,12 @@ class Predictor:
         return rows[: len(indices)].astype(np.float64)
 
     def _outputs(self, indices: np.ndarray, size: int) -> dict[str, Any]:
-        """All outputs of one run, by name."""
+        """All outputs of one run, by name, samples first."""
+        shapes, found = {each.name: each.shape for each in self.session.get_outputs()}, self._raw(indices, size)
+        return {name: samples_first(output, shapes[name], self.feed.symbol) for name, output in found.items()}
+
+    def _raw(self, indices: np.ndarray, size: int) -> dict[str, Any]:
+        """All outputs of one run as they are, by name."""
         names = [value.name for value in self.session.get_outputs()]
         try:
             return dict(zip(names, runtime.run(self.session, self.feed.inputs(indices, size)), strict=True))
@@ -131,9 +137,10 @@ class Predictor:
             raise UnsuitableModel(f"{self.path}: {named_samples(indices)}: {error}") from error
 
     def outputs(self, indices: np.ndarray) -> dict[str, Any]:
-        """All outputs of one run for the samples at `indices`, by name, without what fills up a fixed batch."""
+        """All outputs of one run for the samples at `indices` as they are, by name, without what fills up a fixed
+        batch."""
         size = self.feed.size_of(indices)
-        found = self._outputs(indices, size)
+        found = self._raw(indices, size)
         return {name: first_samples(output, len(indices), size) for name, output in found.items()}
 
     def measures(self, outputs: Sequence[object], samples: int | None) -> list[Measure]:

@@ -186,6 +186,15 @@ def test_the_axis_of_states_is_found(shapes, rate):
     assert found.arrays["out"].shape == (2, 50, 3) and np.array_equal(found.arrays["out"], -STATE)
 
 
+def test_outputs_along_another_axis_are_compared_sample_by_sample():
+    onnx.save(recurrent(), "other.onnx")
+    data = {"x": X, "state": STATE, "rate": 1}
+    packed = dcz.compress("other.onnx", "other.dcz")
+    outputs = dcz.verify(packed, against="other.onnx", inputs=data).outputs
+    assert [(each.output, each.samples) for each in outputs] == [("y", 50), ("out", 50)]
+    assert dcz.evaluate("other.onnx", data, against=packed, output="out").answers == 50
+
+
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_what_is_given_once_goes_with_every_sample(shapes):
     onnx.save(recurrent(*SHAPES[shapes]), "other.onnx")
