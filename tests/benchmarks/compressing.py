@@ -1,0 +1,107 @@
+"""What compressing one large tensor takes, and how much of it all threads share.
+
+    python -m tests.benchmarks.compressing [--rows 4096] [--columns 8192]
+
+One float32 matrix with Laplacian weights, as a model's file, by one thread: nanoseconds of the processor for each
+weight, those of them that are spent in blocks (parallel.each, parallel.beside), which other threads may take away, and
+the rest, which by Amdahl's law bounds what more threads gain. Best of --times runs; machines are shared: read the
+shares.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+import dcz
+from dcz import arrays, deflate, model, parallel
+from dcz.codec import decode, precision
+from dcz.codec.stages import balance, block, huffman, index
+from dcz.model import model_file
+from tests import models
+
+MODES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "8 bits": {"bits": 8},
+    "pruned": {"sparsity": 0.9},
+    "pruned, 5 bits": {"sparsity": 0.9, "bits": 5},
+}
+USERS = (arrays, deflate, decode, precision, balance, block, huffman, index, model_file, parallel)
+
+
+class _Clock(threading.local):
+    """Processor seconds of this thread within shared work, counted once where such work is within other."""
+
+    depth = 0
+
+
+def _counted(function: Callable, total: list[float], clock: _Clock, least: int) -> Callable:
+    """`function(work, parts)`, whose seconds are added to `total` where it has so many parts as others help with."""
+
+    def counted(work: Callable, parts: Any) -> Any:
+        parts = list(parts)
+        clock.depth += 1
+        began = time.thread_time()
+        try:
+            return function(work, parts)
+        finally:
+            clock.depth -= 1
+            if not clock.depth and len(parts) >= least:
+                total[0] += time.thread_time() - began
+
+    return counted
+
+
+def measure(path: Path, options: dict[str, Any], times: int) -> tuple[float, float]:
+    """Processor seconds of the best of several runs, and those of them that other threads may take."""
+    total, clock, each = [0.0], _Clock(), parallel.each
+    counted = _counted(each, total, clock, parallel.MIN_PARTS)
+    alone = _counted(lambda work, _: work(), total, clock, 0)
+    beside = parallel.beside
+    runs = []
+    for name, wrapped in (("each", counted), ("beside", lambda work: lambda: alone(work, ()))):
+        for user in USERS:
+            if hasattr(user, name):
+                setattr(user, name, wrapped)
+    try:
+        for _ in range(times):
+            total[0], began = 0.0, time.process_time()
+            dcz.compress(path, path.with_suffix(".dcz"), threads=1, force=True, resume=False, **options)
+            runs.append((time.process_time() - began, total[0]))
+    finally:
+        for name, plain in (("each", each), ("beside", beside)):
+            for user in USERS:
+                if hasattr(user, name):
+                    setattr(user, name, plain)
+    return min(runs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=4096)
+    parser.add_argument("--columns", type=int, default=8192)
+    parser.add_argument("--times", type=int, default=3)
+    given = parser.parse_args()
+    shape = given.rows, given.columns
+    weights = np.random.default_rng(0).laplace(0, 0.01, shape).astype(np.float32)
+    assert model, "imported before the clock runs"
+    print("| | ns a weight | in blocks | alone | bound by 2 threads | 8 | 16 |\n|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        onnx.save(models.dense(weights), path)
+        for name, options in MODES.items():
+            seconds, shared = measure(path, options, given.times)
+            rest = 1 - shared / seconds
+            bounds = " | ".join(f"{1 / (rest + (1 - rest) / threads):.2f}" for threads in (2, 8, 16))
+            each, blocks = (1e9 * part / weights.size for part in (seconds, shared))
+            print(f"| {name} | {each:.0f} | {blocks:.0f} | {rest:.0%} | {bounds} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""tests/benchmarks/compressing.py: what is measured is what was spent, and nothing stays changed."""
+
+import numpy as np
+import onnx
+
+from dcz import arrays, parallel
+from tests import models
+from tests.benchmarks import compressing
+
+
+def test_what_threads_share_is_a_part_of_all(tmp_path):
+    each, beside = arrays.each, parallel.beside
+    path = tmp_path / "model.onnx"
+    onnx.save(models.dense(np.random.default_rng(0).laplace(size=(2100, 2100)).astype(np.float32)), path)
+    seconds, shared = compressing.measure(path, {}, 1)
+    assert 0 < shared < seconds
+    assert path.with_suffix(".dcz").stat().st_size < path.stat().st_size / 4
+    assert arrays.each is each and parallel.beside is beside
