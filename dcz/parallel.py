@@ -38,17 +38,32 @@ def thread_count(threads: int | None) -> int:
 
 
 class _Crew(threading.local):
-    """The pool that may help this thread, and with how many threads; none in threads of no pool."""
+    """The pools that may help this thread, each with the number of threads that may; none in threads of no pool.
 
-    pool: Executor | None = None
-    others: int = 0
+    The last one does. (Generators that have pools may end in any order, and in any thread.)
+    """
 
-    def join(self, pool: Executor | None, others: int) -> None:
-        """Change this: have so many threads of a pool help this one."""
-        self.pool, self.others = pool, others
+    def __init__(self) -> None:
+        self.pools: list[tuple[Executor, int]] = []
+
+    @property
+    def current(self) -> tuple[Executor | None, int]:
+        """The pool that helps, and its number of threads that do."""
+        return self.pools[-1] if self.pools else (None, 0)
 
 
 _crew = _Crew()
+
+
+@contextlib.contextmanager
+def _helped_by(pool: Executor, others: int) -> Iterator[None]:
+    """Have so many threads of a pool help this one."""
+    pools, entry = _crew.pools, (pool, others)
+    pools.append(entry)
+    try:
+        yield
+    finally:
+        pools.remove(entry)
 
 
 @contextlib.contextmanager
@@ -56,19 +71,16 @@ def thread_pool(threads: int) -> Iterator[Executor]:
     """A pool of threads, which help each other (see `each`), and whose work is waited for at the end, but not where an
     interrupt or a signal ends it: a tensor in work may take half a minute. All but one help this thread, too."""
     pool: ThreadPoolExecutor
-    pool = ThreadPoolExecutor(threads, initializer=lambda: _crew.join(pool, threads - 1))
-    before = _crew.pool, _crew.others
-    _crew.join(pool, threads - 1)
+    pool = ThreadPoolExecutor(threads, initializer=lambda: _crew.pools.append((pool, threads - 1)))
     try:
-        yield pool
+        with _helped_by(pool, threads - 1):
+            yield pool
     except (KeyboardInterrupt, SystemExit):
         pool.shutdown(wait=False, cancel_futures=True)
         raise
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
-    finally:
-        _crew.join(*before)
     pool.shutdown()
 
 
@@ -76,11 +88,10 @@ def thread_pool(threads: int) -> Iterator[Executor]:
 def helped(elements: int, threads: int) -> Iterator[None]:
     """Have so many threads work on a tensor of so many elements: those of the pool that this one is of, if it is of
     one, else others that end with it."""
-    if _crew.pool is not None or threads < 2 or elements < BIG:
+    if _crew.pools or threads < 2 or elements < BIG:
         yield
         return
-    with thread_pool(threads - 1) as pool:
-        _crew.join(pool, threads - 1)  # all of them: this thread is none of theirs
+    with thread_pool(threads - 1) as pool, _helped_by(pool, threads - 1):  # all of them: this thread is none of theirs
         yield
 
 
@@ -107,9 +118,10 @@ def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
                 waiting.clear()
 
     helpers: list[Future[None]] = []
-    if _crew.pool is not None and len(waiting) >= MIN_PARTS:
+    pool, others = _crew.current
+    if pool is not None and len(waiting) >= MIN_PARTS:
         with contextlib.suppress(RuntimeError):  # the pool has been shut down: then this thread does it alone
-            helpers = [_crew.pool.submit(work) for _ in range(min(_crew.others, len(waiting) - 1))]
+            helpers = [pool.submit(work) for _ in range(min(others, len(waiting) - 1))]
     work()
     for helper in helpers:
         if not helper.cancel():  # it has begun
@@ -129,9 +141,10 @@ def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) 
 def beside(function: Callable[[], R]) -> Callable[[], R]:
     """Have a thread that may help this one do something meanwhile; what is given back waits for its result, or does it
     where no thread has begun."""
-    if _crew.pool is None or not _crew.others:
+    pool, others = _crew.current
+    if pool is None or not others:
         return function
-    future = _crew.pool.submit(function)
+    future = pool.submit(function)
     return lambda: function() if future.cancel() else future.result()
 
 

@@ -97,7 +97,7 @@ def test_bytes_do_not_depend_on_the_number_of_threads(settings, rows):
             decoded.add(decode.decode(encoded, FLOAT32, weights.shape).tobytes())
         made.add((bytes(found.data), found.info.tensor_crc))
     assert len(made) == len(decoded) == 1
-    assert parallel._crew.pool is None
+    assert parallel._crew.current == (None, 0)
 
 
 def test_something_is_done_beside_where_somebody_may_help():
@@ -115,3 +115,17 @@ def test_what_takes_memory_is_made_a_few_parts_ahead():
     numbers = parallel.each_ahead(lambda number: made.append(number) or number, range(100), 8)
     assert next(numbers) == 0 and made == list(range(8))
     assert list(numbers) == list(range(1, 100))
+
+
+def test_pools_of_generators_that_end_in_any_order_leave_nothing_behind():
+    def tasks():
+        with thread_pool(3) as pool:
+            yield from (result for _, result in in_order(pool, abs, ((n, (n,), 1) for n in range(4)), 2))
+
+    first, second = tasks(), tasks()
+    assert (next(first), next(second)) == (0, 0)
+    first.close()
+    assert len({thread for _, thread in each(slowly, range(40))}) > 1
+    second.close()
+    assert parallel._crew.current == (None, 0)
+    assert parallel.beside(threading.get_ident)() == threading.get_ident()
