@@ -12,6 +12,7 @@ at everywhere.
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ class Layout:
 @dataclass(frozen=True)
 class Padding:
     """The name of the input that is a `mask` [n, length], 0 where nothing is, and how the inputs of layers are laid
-    out, by value and by the axis that meets the weights."""
+    out, by value and by the axis that meets the weights; outputs of the network, by their last axis."""
 
     mask: str
     layouts: Mapping[Key, Layout]
@@ -70,6 +71,11 @@ class Padding:
         spread = layout.spread(mask, positions.shape[:-1])
         return None if spread is None else positions[spread]
 
+    def without(self, mask: np.ndarray, output: str, x: Any) -> Any:
+        """An output of the network, whose last axis is its features, without what is padding, in as many dims."""
+        kept = self.kept(mask, output, -1, x) if isinstance(x, np.ndarray) and x.ndim > 1 else None
+        return x if kept is None else kept.reshape(*[1] * (x.ndim - 2), *kept.shape)
+
 
 def find_mask(batch: Mapping[str, np.ndarray]) -> str | None:
     """The input that is a mask, by its name and its numbers, of which there must be one alone."""
@@ -81,7 +87,8 @@ def find_mask(batch: Mapping[str, np.ndarray]) -> str | None:
 
 
 def find_padding(model: Model, batch: runtime.Inputs, threads: int = 0) -> Padding | None:
-    """Where the padding of a batch lies in the inputs of layers; None where there is none, or no input to try it with.
+    """Where the padding of a batch lies in the inputs of layers, and in the network's outputs; None where there is
+    none, or no input to try it with.
 
     The batch should hold samples of different lengths. Raises UnsuitableModel where the model does not run.
     """
@@ -92,8 +99,9 @@ def find_padding(model: Model, batch: runtime.Inputs, threads: int = 0) -> Paddi
     altered = _altered(batch, mask_name, mask)
     if mask.all() or altered is None:
         return None
-    layers = find_layers(read_program(model, model.path or "the model", opaque=True))
-    keys = list(dict.fromkeys((value, axis) for layer in layers for value, axis in dense_inputs(layer)))
+    program = read_program(model, model.path or "the model", opaque=True)
+    inputs = [each for layer in find_layers(program) for each in dense_inputs(layer)]
+    keys = list(dict.fromkeys([*inputs, *((output, -1) for output in program.outputs if output not in batch)]))
     values = list(dict.fromkeys(value for value, _ in keys))
     plain, layouts = with_values(model, {}), dict[Key, Layout]()
     with ActivationCache([batch, altered], threads=threads) as cache:
@@ -134,9 +142,11 @@ def _altered(batch: runtime.Inputs, mask_name: str, mask: np.ndarray) -> runtime
     return found if changed else None
 
 
-def _layout(before: np.ndarray, after: np.ndarray, axis: int, mask: np.ndarray) -> Layout | None:
+def _layout(before: Any, after: Any, axis: int, mask: np.ndarray) -> Layout | None:
     """How a mask is laid out in a value, some places of which changed; None where no way or several explain them."""
-    if before.shape != after.shape or before.ndim < -axis or before.dtype.kind != "f":
+    if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" for each in (before, after)):
+        return None
+    if before.shape != after.shape or before.ndim < max(2, -axis):
         return None
     x, y = (np.moveaxis(array, axis, -1).astype(np.float64) for array in (before, after))
     changed = (np.abs(x - y) > TOLERANCE * np.abs(x).max(initial=0.0)).any(-1)

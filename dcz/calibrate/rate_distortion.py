@@ -3,6 +3,7 @@
 measure_divergences(model, batches, {name: {name: new values}})        measured at the output
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..evaluation import runtime
 from ..model import Model, WorkingCopy, read_program, with_values
 from .divergence import Divergence
 from .layers import find_layers
+from .padding import Padding
 from .schedule import ActivationCache, layer_groups, prefetch
 
 if TYPE_CHECKING:
@@ -58,7 +60,10 @@ def measure_divergences(
 
 class Comparison:
     """The original's answers to some batches of a cache (all, where no `numbers` are given), and how far those of
-    changed models are from them, computed from where the cache has come to."""
+    changed models are from them, computed from where the cache has come to.
+
+    The cache holds the inputs yet. `padding`: answers to what it leaves out do not count.
+    """
 
     def __init__(
         self,
@@ -66,8 +71,11 @@ class Comparison:
         plain: "ModelProto",
         names: Sequence[str],
         numbers: Sequence[int] | None = None,
+        padding: Padding | None = None,
     ):
-        self._cache, self._names, self._numbers = cache, names, numbers
+        self._cache, self._names, self._numbers, self._padding = cache, names, numbers, padding
+        masks = [] if padding is None else padding.masks(cache)
+        self._masks = masks if numbers is None else [masks[number] for number in numbers if masks]
         self._answers = list(cache.compute(plain, names, numbers))
 
     def divergence(self, copy: WorkingCopy, values: Mapping[str, np.ndarray]) -> float:
@@ -75,9 +83,13 @@ class Comparison:
         copy.put(values)
         total = Divergence()
         computed = prefetch(self._cache.compute(copy.proto, self._names, self._numbers))
-        for before, after in zip(self._answers, computed, strict=True):
+        masks = itertools.chain(self._masks, itertools.repeat(None))
+        for before, after, mask in zip(self._answers, computed, masks, strict=False):
             for name in self._names:
-                total.add(before[name], after[name])
+                pair = before[name], after[name]
+                if self._padding is not None and mask is not None:
+                    pair = (self._padding.without(mask, name, pair[0]), self._padding.without(mask, name, pair[1]))
+                total.add(*pair)
         copy.restore(values)
         return total.mean
 

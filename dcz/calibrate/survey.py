@@ -145,7 +145,7 @@ def survey(
                 numbers = trial_batches(cache, plain, program.outputs, len(curves))
             else:
                 tried = stack.enter_context(ActivationCache(trials, threads=threads))
-            comparison = Comparison(tried, plain, program.outputs, numbers)
+            comparison = Comparison(tried, plain, program.outputs, numbers, padding)
 
             def measure(name: str) -> None:
                 moved[name] = comparison.divergence(changed, found.round({name: steps[name]}))

@@ -9,13 +9,15 @@ from dcz.calibrate import padding
 from dcz.calibrate.gathering import gather_statistics
 from dcz.calibrate.layers import find_layers
 from dcz.calibrate.padding import Layout
+from dcz.calibrate.rate_distortion import Comparison
 from dcz.calibrate.schedule import ActivationCache
-from dcz.model import from_proto, read_program, with_values
+from dcz.model import WorkingCopy, from_proto, read_program, with_values
 from tests import models
 from tests.models import constant, normal, tensor
 
 INT64 = TensorProto.INT64
 LENGTHS = (9, 4, 6, 12)
+PLACES = [("x", -1), ("h", -1), ("z", -1)]  # what has a place for each token: two inputs of layers, and an output
 
 
 def attention(flat=False, time_first=False, heeds=True, shape=("n", "t")):
@@ -74,9 +76,9 @@ def found_in(model, batch=None):
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("options, expected", [
-    ({}, {("x", -1): Layout((0, 1)), ("h", -1): Layout((0, 1))}),
-    ({"flat": True}, {("x", -1): Layout((0, 1)), ("h", -1): Layout((0,))}),
-    ({"time_first": True}, {("x", -1): Layout((0, 1)), ("h", -1): Layout((0, 1), samples_first=False)}),
+    ({}, dict.fromkeys(PLACES, Layout((0, 1)))),
+    ({"flat": True}, dict.fromkeys(PLACES, Layout((0,))) | {("x", -1): Layout((0, 1))}),
+    ({"time_first": True}, dict.fromkeys(PLACES, Layout((0, 1), samples_first=False)) | {("x", -1): Layout((0, 1))}),
     ({"heeds": False}, {("x", -1): Layout((0, 1))}),  # what the mask does not hide is seen everywhere
 ])  # fmt: skip
 def test_places_are_found_however_they_are_laid_out(options, expected, left):
@@ -84,12 +86,12 @@ def test_places_are_found_however_they_are_laid_out(options, expected, left):
 
 
 def test_a_fixed_length_is_no_hindrance():
-    assert found_in(attention(shape=(4, 12))) == {("x", -1): Layout((0, 1)), ("h", -1): Layout((0, 1))}
+    assert found_in(attention(shape=(4, 12))) == dict.fromkeys(PLACES, Layout((0, 1)))
 
 
 def test_as_many_samples_as_places_are_told_apart():
     lengths = (3, 1, 4, 2)
-    assert found_in(attention(), batch_of(lengths, 4)) == {("x", -1): Layout((0, 1)), ("h", -1): Layout((0, 1))}
+    assert found_in(attention(), batch_of(lengths, 4)) == dict.fromkeys(PLACES, Layout((0, 1)))
 
 
 def test_what_two_layouts_explain_is_left_alone():
@@ -163,6 +165,22 @@ def test_many_places_are_thinned_out_as_those_of_others_are():
         (values,) = cache.compute(with_values(model, {}), ("h",))
         made = gather_statistics([layer], [values], None, 16384 * 64, found, found.masks(cache))["wo"]
     assert 0.5 * 16 * 512 < made.count <= 16 * 512
+
+
+@pytest.mark.parametrize("options", [{}, {"time_first": True}])
+def test_answers_to_padding_do_not_count(options):
+    model, batch = attention(**options), batch_of()
+    new = {"wo": 20 * normal(24, 8, seed=7)}
+    moved = []
+    for found in (padding.find_padding(model, batch), None):
+        with ActivationCache([batch]) as cache:
+            comparison = Comparison(cache, with_values(model, {}), ["z"], padding=found)
+            moved.append(comparison.divergence(WorkingCopy(model), new))
+    before, after = (models.run(with_values(model, values), **batch)[0] for values in ({}, new))
+    is_real = batch["attention_mask"] == 1
+    real = is_real.T if options else is_real
+    expected = [np.square(x - y).mean() / x.var() for x, y in ((before[real], after[real]), (before, after))]
+    assert moved == pytest.approx(expected, rel=1e-4) and abs(expected[0] / expected[1] - 1) > 1e-2
 
 
 def test_rounding_heeds_the_padding():

@@ -9,7 +9,7 @@ from dcz import calibrate
 from dcz.plan import Plan
 from dcz.tuning import padded
 from dcz.tuning.session import TuningSession
-from tests.calibrate.test_padding import attention, batch_of
+from tests.calibrate.test_padding import PLACES, attention, batch_of
 
 LENGTHS = tuple(int(n) for n in np.random.default_rng(3).integers(2, 13, 64))
 
@@ -35,13 +35,13 @@ def test_a_few_samples_of_different_lengths_are_tried(monkeypatch):
 
 def test_the_padding_of_samples_is_found():
     found = session(batch_of(LENGTHS)).padding
-    assert found.mask == "attention_mask" and found.layouts.keys() == {("x", -1), ("h", -1)}
+    assert found.mask == "attention_mask" and found.layouts.keys() == set(PLACES)
     assert session(batch_of((12,) * 64)).padding is None
 
 
 def test_samples_in_parts_have_padding_too():
     parts = [batch_of(LENGTHS[n : n + 8], 12 + n, seed=n) for n in range(0, 64, 8)]
-    assert session(parts).padding.layouts.keys() == {("x", -1), ("h", -1)}
+    assert session(parts).padding.layouts.keys() == set(PLACES)
 
 
 def test_an_experiment_that_fails_tells_nothing(monkeypatch):
