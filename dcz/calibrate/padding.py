@@ -60,7 +60,11 @@ class Padding:
 
     def masks(self, cache: ActivationCache) -> list[np.ndarray]:
         """The mask of each batch of a cache that still holds the inputs: bool [n, length]."""
-        return [batch[self.mask] != 0 for batch in cache]
+        return [self.mask_of(batch) for batch in cache]
+
+    def mask_of(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The mask of a batch of inputs: bool [n, length]."""
+        return np.asarray(batch[self.mask] != 0)
 
     def kept(self, mask: np.ndarray, value: str, axis: int, x: np.ndarray) -> np.ndarray | None:
         """What of a batch `x` of a value is no padding, [positions, k]; None where that is not known, or all of it."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..calibrate import Padding
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
@@ -39,16 +40,23 @@ class AgreementCriterion:
     """How often the answer stays, in the output that holds the model's answers, by the measure that fits it (see
     metrics.Measure): of embeddings it is the mean cosine, of other numbers 1 less the relative error.
 
-    `others`: samples that calibrated, whose margins count too. `measure`: its name, at first as the original's
-    answers to the first samples show it. Raises InvalidArgument where the model has no output.
+    `others`: samples that calibrated, whose margins count too. `padding`: what does not count. `measure`: its name, at
+    first as the original's answers to the first samples show it. Raises InvalidArgument where the model has no output.
     """
 
-    def __init__(self, predictor: Predictor, held_out: SampleBatches, others: SampleBatches | None = None):
-        self.predictor, self.held_out, self._others = predictor, held_out, others
+    def __init__(
+        self,
+        predictor: Predictor,
+        held_out: SampleBatches,
+        others: SampleBatches | None = None,
+        padding: Padding | None = None,
+    ):
+        self.predictor, self.held_out, self._others, self._padding = predictor, held_out, others, padding
         measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
         if not measures:
             raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
         self._output = answer_output(measures)
+        self._name = predictor.session.get_outputs()[self._output].name
         self._measure = measures[self._output]
         self.measure = self._measure.name
 
@@ -85,6 +93,9 @@ class AgreementCriterion:
             count = len(batches.indices_of(number))
             both = (runtime.run(session, batch)[self._output] for session in (self.predictor.session, changed))
             before, after = (first_samples(output, count, batches.size_of(number)) for output in both)
+            if self._padding is not None:
+                mask = self._padding.mask_of(batch)[:count]
+                before, after = (self._padding.without(mask, self._name, output) for output in (before, after))
             yield before, after
 
     def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, Any]]) -> Flips | None:

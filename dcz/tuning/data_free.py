@@ -180,11 +180,15 @@ def _quantized(session: TuningSession, plan: Plan) -> runtime.Session:
 
 def _divergences(session: TuningSession, changed: Sequence[runtime.Session], batches: SampleBatches) -> list[float]:
     """The mean divergence of the answers of each changed model; infinite where they are no numbers."""
-    totals = [Divergence() for _ in changed]
+    totals, padding = [Divergence() for _ in changed], session.padding
+    names = [output.name for output in session.predictor.session.get_outputs()]
     for batch in batches:
         before = runtime.run(session.predictor.session, batch)
         for total, model in zip(totals, changed, strict=True):
-            for answer, other in zip(before, runtime.run(model, batch), strict=True):
+            for name, answer, other in zip(names, before, runtime.run(model, batch), strict=True):
+                if padding is not None:
+                    mask = padding.mask_of(batch)
+                    answer, other = (padding.without(mask, name, each) for each in (answer, other))
                 total.add(answer, other)
         if totals[0].positions >= ENOUGH_ANSWERS:
             break

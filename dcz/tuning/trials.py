@@ -111,7 +111,7 @@ def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | 
     """What a drop is measured by: agreement without labels, else accuracy. For `labels` see dcz.tune."""
     held_out = split.held_out
     if labels is None:
-        return AgreementCriterion(session.predictor, held_out, split.calibration)
+        return AgreementCriterion(session.predictor, held_out, split.calibration, session.padding)
     if isinstance(labels, (str, os.PathLike)):
         return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
     samples, name = with_labels(session.samples, labels)

@@ -180,7 +180,7 @@ def _tuned(
             limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
             best, distilled = _distill(trials, best, limit)
     size = best.trial.nbytes if max_bytes is None else max_bytes
-    judge = criterion or AgreementCriterion(session.predictor, split.held_out)
+    judge = criterion or AgreementCriterion(session.predictor, split.held_out, padding=session.padding)
     better = better or find_better(session, model, best, split.held_out, size, judge, drop)
     if better is None and criterion is None:
         best = replace(best, trial=judged(best.trial, judge, session.run_with(best.values)))

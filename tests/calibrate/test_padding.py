@@ -123,14 +123,14 @@ def test_the_mask_is_known_by_its_name(names, found):
 def statistics(model, batches, with_padding):
     layers = find_layers(read_program(model, "net.onnx"))
     found = padding.find_padding(model, batches[0]) if with_padding else None
-    with ActivationCache(batches) as cache:
+    with ActivationCache(batches) as cache, ActivationCache(batches) as original:
         masks = [] if found is None else found.masks(cache)
         values = tuple(dict.fromkeys(value for layer in layers for value, _ in layer.uses))
         plain = with_values(model, {})
         return {
             tensor: (each.count, each.hessian(centered=False), each.mean)
             for tensor, each in gather_statistics(
-                layers, cache.compute(plain, values), cache.compute(plain, values), cache.samples, found, masks
+                layers, cache.compute(plain, values), original.compute(plain, values), cache.samples, found, masks
             ).items()
         }
 

@@ -6,9 +6,12 @@ import pytest
 
 import dcz
 from dcz import calibrate
+from dcz.evaluation import runtime
 from dcz.plan import Plan
 from dcz.tuning import padded
+from dcz.tuning.criteria import AgreementCriterion
 from dcz.tuning.session import TuningSession
+from tests import models
 from tests.calibrate.test_padding import PLACES, attention, batch_of
 
 LENGTHS = tuple(int(n) for n in np.random.default_rng(3).integers(2, 13, 64))
@@ -66,3 +69,24 @@ def test_what_is_in_the_padding_changes_no_weight():
         made.append(values)
     for name, values in made[0].items():
         assert np.array_equal(values, made[1][name]), name
+
+
+def test_a_drop_is_judged_by_what_is_no_padding():
+    """The model's answers to padding are changed, and no others."""
+    samples = batch_of(LENGTHS)
+    proto = attention().proto
+    changed = attention().proto
+    table = models.arrays(changed)["table"].copy()
+    table[0] = -table[0]  # the token of the padding
+    (place,) = (each for each in changed.graph.initializer if each.name == "table")
+    place.CopyFrom(models.tensor("table", table))
+    for each in (proto, changed):
+        del each.graph.output[1]
+    onnx.save(proto, "net.onnx")
+    tuning = session(samples)
+    other = runtime.session(changed.SerializeToString())
+    batches = tuning.batches(64)
+    found = [
+        AgreementCriterion(tuning.predictor, batches, padding=each)(other)["drop"] for each in (tuning.padding, None)
+    ]
+    assert found[0] == pytest.approx(0, abs=1e-5) and found[1] > 0.05
