@@ -18,6 +18,7 @@ from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
 from ..plan import SHARED_QUALITY, Settings
 from ..tensor import FLOAT32, PRECISION, Dtype, Tensor, largest, round_to, values
 from . import candidates, fine_candidates, precision, scaled, sharing
+from .cancellation import cancel
 from .candidates import Candidate, Coded
 from .quality import DECIBELS_PER_BIT
 from .stages import balance, grid, huffman, prune, share
@@ -184,15 +185,16 @@ def on_grid(
         return None
     codes = np.empty(len(kept), np.uint16)
     for block in arrays.blocks(len(kept), arrays.BLOCK):
-        codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - first
-    if rows is not None:
-        codes = balance.preserve_row_sums(kept, codes, levels, rows, grid.rate_slope(step))
+        codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - lowest
+    used = levels[lowest - first :]  # no weight moves below the lowest of them
+    codes = cancel(kept, codes, used, rows, step)
     if last - lowest < MAX_ENTRIES:  # a codebook has a level for each step
-        shared = share.used_centroids(levels[lowest - first :], (codes - (lowest - first)).astype(np.uint8))
+        shared = share.used_centroids(used, codes.astype(np.uint8))
         coded = sharing.round_centroids(shared, "auto", mask, tensor.dtype)
         if coded is not None:
             return coded
     fine = Codebook("fine", count, first=first * step, step=step, low_bits=low_bits)
+    codes += np.uint16(lowest - first)
     return Coded(mask, codes, entries, fine=fine)
 
 

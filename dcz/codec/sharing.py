@@ -14,6 +14,7 @@ from ..encoded import MAX_ENTRIES
 from ..plan import Settings
 from ..tensor import Dtype, Tensor, largest, round_to, values
 from . import candidates
+from .cancellation import cancel
 from .candidates import Coded
 from .stages import balance, distinct, grid, prune, share
 
@@ -78,8 +79,7 @@ def share_weights(
     shared = share.entropy_constrained(kept, step, zeros, max_entries)
     if rows is None:
         return shared
-    codes = balance.preserve_row_sums(kept, shared.codes, shared.centroids, rows, grid.rate_slope(step))
-    return share.used_centroids(shared.centroids, codes)
+    return share.used_centroids(shared.centroids, cancel(kept, shared.codes, shared.centroids, rows, step))
 
 
 def _step(kept: arrays.Weights, zeros: int, settings: Settings, square: float | None = None) -> float:

@@ -15,16 +15,14 @@ in bits.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ... import arrays
 from ...parallel import each
-from . import entropy
+from . import moves
 
-UNIT = 1 << 20  # errors are rounded to gap / UNIT: sums of integers are the same in any order
 # Candidates for the other rounding in a row of n weights, in units of sqrt(n): the cheapest ones. Rounding errors are
 # about uniform, so that costs are too, from 0 to 2 gap^2; a sum is rarely off by more than half as many gaps.
 CANDIDATES = 2.0
@@ -90,6 +88,7 @@ class RowIndex:
         self._positions = positions
         self._inputs = None if inputs is None else _relative(inputs)
         self._last_axis = rows < 0  # the last axis numbers the rows
+        self._kernel = math.prod(shape[2:]) if rows == 1 and math.prod(shape[1:2]) > 1 else 1
         self.count = shape[-1] if rows < 0 else math.prod(shape[:rows])
         self._inner = self.count if rows < 0 else math.prod(shape[rows:])
         self._length = math.prod(shape[:-1]) if rows < 0 else self._inner
@@ -115,6 +114,12 @@ class RowIndex:
     def length(self) -> int | None:
         """The number of weights in each row; None where these differ."""
         return None if self._positions is not None else self._length
+
+    @property
+    def kernel(self) -> int:
+        """How many weights, one after another, meet neighbouring places of one of several channels (1: none do, or not
+        all of them are there)."""
+        return self._kernel if self._positions is None else 1
 
     @property
     def has_inputs(self) -> bool:
@@ -157,18 +162,18 @@ def preserve_row_sums(
     if len(levels) < 2 or not len(weights):
         return codes
     gap = float(np.median(np.diff(levels)))
-    length, sums = _row_errors(weights, codes, levels, rows, gap / UNIT)
-    changes = _level_changes(levels)
-    moves = _Moves(weights, codes, levels, changes, rows, _bit_costs(codes, levels, changes, slope))
+    length, sums = _row_errors(weights, codes, levels, rows, gap / moves.UNIT)
+    changes = moves.level_changes(levels)
+    candidates = _Candidates(weights, codes, levels, changes, rows, moves.costs(codes, levels, changes, slope))
     direction = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
     share = np.minimum(1.0, CANDIDATES / np.sqrt(length))
-    share[np.abs(sums) <= UNIT / 2] = -math.inf
-    first = (FIRST_CANDIDATES * np.abs(sums) / UNIT + MORE_CANDIDATES) / length
+    share[np.abs(sums) <= moves.UNIT / 2] = -math.inf
+    first = (FIRST_CANDIDATES * np.abs(sums) / moves.UNIT + MORE_CANDIDATES) / length
     first = share if rows.has_inputs else np.minimum(share, first)  # a row may have many small means
-    flips, settled = _flips(moves, direction, 2 * gap * gap * first, gap, sums)
+    flips, settled = _flips(candidates, direction, 2 * gap * gap * first, gap, sums)
     if (again := (first < share) & ~settled).any():
         share[~again] = -math.inf
-        more, _ = _flips(moves, direction, 2 * gap * gap * share, gap, sums)
+        more, _ = _flips(candidates, direction, 2 * gap * gap * share, gap, sums)
         flips = np.concatenate([flips[~again[flips["row"]]], more])
     rounded = codes.copy()
     one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
@@ -206,32 +211,8 @@ def _row_errors(
     return np.maximum(lengths, 1), np.where(np.abs(sums) < 2.0**53, sums, 0).astype(np.int64)
 
 
-def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
-    """For down (0) and up (1): the levels that have a neighbour there, and these neighbours."""
-    last = len(levels) - 1
-    yield 0, slice(1, last + 1), slice(0, last)
-    yield 1, slice(0, last), slice(1, last + 1)
-
-
-def _level_changes(levels: np.ndarray) -> np.ndarray:
-    """What a step down or up from each level adds to the value: float64[2, 256], or more for more levels."""
-    changes = np.zeros((2, max(256, len(levels))))
-    for direction, here, there in _level_steps(levels):
-        changes[direction, here] = levels[there] - levels[here]
-    return changes
-
-
-def _bit_costs(codes: np.ndarray, levels: np.ndarray, changes: np.ndarray, slope: float) -> np.ndarray:
-    """What a step down or up from each level costs where the error was 0, in squared error (float64, as `changes`): its
-    own, and the bits that are added, at `slope`. Infinite where there is no level."""
-    bits, costs = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
-    for to, here, there in _level_steps(levels):
-        costs[to, here] = changes[to, here] ** 2 + slope * (bits[there] - bits[here])
-    return costs
-
-
 @dataclass(frozen=True, eq=False)
-class _Moves:
+class _Candidates:
     """Weights, and what it costs to move each a level up or down."""
 
     weights: arrays.Weights
@@ -282,37 +263,31 @@ class _Moves:
         return found
 
 
-def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
-    """Bits of each code (float64), by how often it occurs."""
-    count = np.zeros(entries)
-    used = arrays.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
-    count[: len(used)] = used
-    return entropy.stable_lengths(count, len(codes))
-
-
 def _flips(
-    moves: _Moves, direction: np.ndarray, max_cost: np.ndarray, gap: float, sums: np.ndarray
+    candidates: _Candidates, direction: np.ndarray, max_cost: np.ndarray, gap: float, sums: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Those of the cheapest moves that bring the sum of their row nearest to zero, and of which rows (bool) no dearer
     ones would be taken."""
-    found, settled = moves.cheapest(direction, max_cost), np.abs(sums) <= UNIT / 2
+    found, settled = candidates.cheapest(direction, max_cost), np.abs(sums) <= moves.UNIT / 2
     row = found["row"]
 
     def of_rows(rows: slice) -> np.ndarray:
-        return _flips_to_zero(found[(row >= rows.start) & (row < rows.stop)], moves, gap, sums, settled)
+        return _flips_to_zero(found[(row >= rows.start) & (row < rows.stop)], candidates, gap, sums, settled)
 
     size = max(MIN_ROWS, -(-len(sums) // arrays.PARTS))
     return np.concatenate(each(of_rows, arrays.blocks(len(sums), size))), settled
 
 
-def _flips_to_zero(found: np.ndarray, moves: _Moves, gap: float, sums: np.ndarray, settled: np.ndarray) -> np.ndarray:
+def _flips_to_zero(
+    found: np.ndarray, candidates: _Candidates, gap: float, sums: np.ndarray, settled: np.ndarray
+) -> np.ndarray:
     """Those of the candidates, of some rows, that bring the sum of their row nearest to zero; `settled` rows are
     marked."""
     if not len(found):
         return found
     found = found[np.lexsort((found["cost"], found["row"]))]  # stable: of equal costs, the lower position first
-    row, way, codes = found["row"], found["way"], moves.codes[found["position"]]
-    change = np.rint(moves.changes[way, codes] / gap * found["factor"] * UNIT).astype(np.int64)
+    row, way, codes = found["row"], found["way"], candidates.codes[found["position"]]
+    change = np.rint(candidates.changes[way, codes] / gap * found["factor"] * moves.UNIT).astype(np.int64)
     first = np.flatnonzero(np.diff(row.astype(np.int64), prepend=-1))
     size = np.diff(np.append(first, len(row)))
     running = np.cumsum(change)

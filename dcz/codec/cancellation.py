@@ -1,0 +1,23 @@
+"""Codes whose rounding errors cancel where their layer adds them up: in the kernels of a convolution, then in its rows.
+
+cancel(kept, codes, levels, rows, step)    ->    codes, some of them one level up or down
+"""
+
+import numpy as np
+
+from .. import arrays
+from .stages import balance, grid, kernels
+
+
+def cancel(
+    weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: balance.RowIndex | None, step: float
+) -> np.ndarray:
+    """See stages.kernels and stages.balance; with `rows` None nothing is known of the layer, and codes stay.
+
+    `weights` (float, flat, finite), `codes` (uint8 or uint16) into `levels` (float64, ascending), about `step` apart.
+    """
+    if rows is None:
+        return codes
+    slope = grid.rate_slope(step)
+    codes = kernels.preserve_kernel_sums(weights, codes, levels, rows.kernel, slope)
+    return balance.preserve_row_sums(weights, codes, levels, rows, slope)
