@@ -9,7 +9,7 @@ memory. Which axes samples lie along, and what is one sample without a batch, th
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -19,17 +19,27 @@ import numpy.typing as npt
 
 from ..errors import FileAccess, InvalidArgument
 from .gathered import gather
-from .samples import NAMELESS, Samples, open_samples
+from .samples import MAX_INFLATED, NAMELESS, Samples, open_samples
 
 LABELS = "labels"  # the array that the second halves of pairs make
 GIVEN = "the samples"  # what messages call them
 OWN_LABELS = "the labels"
 SUFFIXES = (".npz", ".npy")  # of the files of a folder
 
+
+@runtime_checkable
+class Indexed(Protocol):
+    """What has a sample at each number, as a Dataset of PyTorch, which is no iterable."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
 Arrays: TypeAlias = Mapping[str, npt.ArrayLike]
 Batch: TypeAlias = npt.ArrayLike | Arrays | tuple[npt.ArrayLike | Arrays, npt.ArrayLike]
 BatchAxis: TypeAlias = Mapping[str, int | None]
-Data: TypeAlias = str | os.PathLike[str] | npt.ArrayLike | Arrays | Iterable[Batch]
+Data: TypeAlias = str | os.PathLike[str] | npt.ArrayLike | Arrays | Iterable[Batch] | Indexed
 Labels: TypeAlias = str | os.PathLike[str] | npt.ArrayLike
 
 
@@ -38,10 +48,10 @@ def as_samples(data: Data | Samples, batch_axis: BatchAxis | None = None) -> Sam
 
     `data`: the path of an .npz or .npy file, or of a folder of these; an array, for a model with one input; a dict of
     arrays by input name, which may hold labels too, and lists of samples of different lengths; or an iterable of
-    batches or samples, such as a generator, a list or a DataLoader, each an array, a dict, or a pair (inputs, labels),
-    whose second halves become the array "labels". Tensors of PyTorch are arrays, too. `batch_axis`: the axis of samples
-    in some inputs, None for those that are the same for every sample; default: as the model tells. Raises
-    InvalidArgument, FileAccess.
+    batches or samples, such as a generator, a list, a DataLoader or a Dataset, each an array, a dict, or a pair
+    (inputs, labels), whose second halves become the array "labels". Tensors of PyTorch are arrays, too. `batch_axis`:
+    the axis of samples in some inputs, None for those that are the same for every sample; default: as the model tells.
+    Raises InvalidArgument, FileAccess.
     """
     if isinstance(data, Samples):
         samples = data
@@ -53,6 +63,8 @@ def as_samples(data: Data | Samples, batch_axis: BatchAxis | None = None) -> Sam
         samples = Samples(GIVEN, {NAMELESS: as_array(data)})
     elif isinstance(data, Iterable):
         samples = gather(GIVEN, _batches(data))
+    elif isinstance(data, Indexed):
+        samples = gather(GIVEN, _batches(data[number] for number in range(len(data))))
     else:
         raise InvalidArgument(f"samples are a path, arrays, or batches of these, not {type(data).__name__}")
     if batch_axis is None:
@@ -116,7 +128,21 @@ def _open_folder(folder: Path) -> Samples:
         raise InvalidArgument(
             f"{folder}: no {' or '.join(SUFFIXES)} files there; of images, texts and sounds `dcz samples` makes samples"
         )
-    return gather(str(folder), ((str(file), open_samples(file).arrays) for file in files))
+    return gather(str(folder), _opened(folder, files))
+
+
+def _opened(folder: Path, files: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+    """The arrays of each file; raises InvalidArgument where all together inflate to more than those of one file may."""
+    most, held = max(MAX_INFLATED[0], MAX_INFLATED[1] * sum(file.stat().st_size for file in files)), 0
+    for file in files:
+        arrays = open_samples(file).arrays
+        held += sum(array.nbytes for array in arrays.values())
+        if held > most:
+            raise InvalidArgument(
+                f"{folder}: its compressed arrays take more than {most:,} bytes, for files of this size; save them "
+                "anew with np.savez"
+            )
+        yield str(file), arrays
 
 
 def _of_arrays(data: Mapping[Any, Any]) -> Samples:

@@ -103,6 +103,17 @@ def test_sequences_of_different_lengths_in_every_form(form):
     assert dcz.evaluate("net.onnx", FORMS[form](), labels=wrong).errors == 1  # each label meets its own sample
 
 
+def test_a_data_set_is_asked_for_each_sample():
+    class Dataset:
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, number):
+            return {"ids": SENTENCES[number], "labels": LABELS[number]}
+
+    assert dcz.evaluate("net.onnx", Dataset(), labels="labels").errors == 0
+
+
 def test_a_folder_of_npy_belongs_to_the_only_input():
     path = in_folder(lambda n, ids: np.save(f"folder/{n:02}.npy", ids))
     assert dcz.evaluate("net.onnx", path, labels=LABELS).errors == 0

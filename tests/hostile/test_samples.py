@@ -74,3 +74,16 @@ def test_compressed_samples_of_ordinary_kinds_are_read(tmp_path):
     np.savez_compressed(tmp_path / "x.npz", zeros=np.zeros((2, 1_000_000)), **arrays)
     found = open_samples(tmp_path / "x.npz").arrays
     assert found["zeros"].shape == (2, 1_000_000) and all(np.array_equal(found[name], arrays[name]) for name in arrays)
+
+
+def test_a_folder_of_bombs_is_refused(tmp_path):
+    """Each inflates to what a file may, and forty to a gigabyte."""
+    models.save(perceptron(), tmp_path / "net.onnx")
+    (tmp_path / "folder").mkdir()
+    bomb = zipped(("x", npy("<f4", (1 << 17, 64), bytes(1 << 25))))
+    for number in range(40):
+        (tmp_path / "folder" / f"{number:02}.npz").write_bytes(bomb)
+    command = ["evaluate", "net.onnx", "--data", "folder", "--against", "net.onnx"]
+    (used,) = run_commands_limited([command], tmp_path)
+    assert used.code == 2 and "folder: its compressed arrays take more than" in used.err
+    assert used.seconds < QUICK and used.megabytes < SMALL
