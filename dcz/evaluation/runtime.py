@@ -22,6 +22,7 @@ __all__ = [
     "session_of",
 ]  # fmt: skip
 BATCH = 32  # samples a run, where a model leaves its batch open
+UNKNOWN_OPERATOR = ("is not a registered function/op", "No Op registered for")  # in what onnxruntime says
 _NAMES = {"float32": "float", "float64": "double"}  # of element types, where onnxruntime has others
 
 # A context, as what the libraries define must be known wherever a session is made, however deep in a command.
@@ -47,7 +48,7 @@ def session(
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         if (linked := None if isinstance(path, bytes) else _linked_session(path, options)) is not None:
             return linked
-        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_refusal(error)}") from error
 
 
 def session_of(
@@ -78,7 +79,7 @@ def session_of(
         options.add_external_initializers(list(tensors), values)
         made = onnxruntime.InferenceSession(model, options, providers=chosen)
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
-        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_first_line(error)}") from error
+        raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_refusal(error)}") from error
     made.dcz_tensors = values  # alive as long as the session: onnxruntime may refer to them, and does not own them
     return made
 
@@ -160,6 +161,13 @@ def run(model: Session, inputs: Inputs) -> list[np.ndarray]:
         return list(model.run(None, inputs))
     except Exception as error:  # as above
         raise UnsuitableModel(f"onnxruntime cannot run the model on these inputs: {_first_line(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    """Why a model is refused, and what helps where it has operators that are not known."""
+    text = _first_line(error)
+    is_unknown = any(words in text for words in UNKNOWN_OPERATOR)
+    return f"{text}; of custom operators give the library, --ops LIB.so (ops=)" if is_unknown else text
 
 
 def _first_line(error: Exception) -> str:

@@ -70,6 +70,15 @@ def test_all_functions_that_run_a_model_take_them(loaded, tmp_path, monkeypatch)
         assert len(loaded) > 1 and set(loaded) == {str(tmp_path / "lib.so")}, name
 
 
+@pytest.mark.parametrize("domain", ["", "com.example"])
+def test_what_is_missing_is_told(domain):
+    node = helper.make_node("NoSuchOperator", ["x"], ["y"], domain=domain)
+    proto = models.model([node], {"x": ["n", 3]}, {"y": ["n", 3]})
+    proto.opset_import.append(helper.make_opsetid("com.example", 1))
+    with pytest.raises(dcz.UnsuitableModel, match=r"NoSuchOperator.*; of custom operators give the library, --ops LIB"):
+        runtime.session(proto.SerializeToString())
+
+
 def test_a_real_library_runs(tmp_path):
     """That of onnxruntime_extensions, where it is installed."""
     extensions = pytest.importorskip("onnxruntime_extensions")
