@@ -69,7 +69,7 @@ def _bracket(
             return last, None
         if not fits and last.quality == WORST_QUALITY:
             raise InvalidArgument(
-                f"no quality makes the file as small as {max_bytes:,} bytes: at {WORST_QUALITY:g} dB it has "
+                f"no quality makes the file as small as {max_bytes:,.0f} bytes: at {WORST_QUALITY:g} dB it has "
                 f"{last.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
             )
         # 6 dB a bit: what is missing, a little more so that the goal comes between, and more each time.

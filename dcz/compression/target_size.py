@@ -145,8 +145,8 @@ def _exact(measure: Callable[[float, Plan], MeasuredFile], plan: Plan, max_bytes
             return chosen, SizeTrial(math.inf, nbytes)
         smallest = min(smallest, nbytes)
     raise InvalidArgument(
-        f"no quality makes the file as small as {max_bytes:,} bytes: the model has no floating-point weights to round, "
-        f"and exactly it takes {smallest:,}; allow so many"
+        f"no quality makes the file as small as {max_bytes:,.0f} bytes: the model has no floating-point weights to "
+        f"round, and exactly it takes {smallest:,}; allow so many"
     )
 
 

@@ -289,8 +289,13 @@ class DifferenceSums:
         agreement = known if measure.is_share else None
         return OutputDifference(output, decibels, self.largest, agreement, samples, measure.name, known, varies, worst)
 
+    @property
+    def most_common(self) -> int:
+        """How many of the original's answers are the commonest one; 0 where answers are not counted."""
+        return max(self.answer_counts.values(), default=0)
+
     def _varies(self, measure: Measure) -> bool:
         """Whether the original's answers differ from sample to sample."""
         if measure.is_share and self.answer_counts:
-            return max(self.answer_counts.values()) <= MAX_COMMON_ANSWER * self.answers
+            return self.most_common <= MAX_COMMON_ANSWER * self.answers
         return self.variation > MIN_VARIATION * self.signal

@@ -104,6 +104,7 @@ class _Walk:
             is_known
             and node.op_type == "Conv"
             and (tensor := self.tensors.get(node.input[1])) is not None
+            and len(tensor.shape) > 2
             and int_attributes(node).get("group", 1) == tensor.shape[0] > 1
             for node, is_known in zip(self.nodes, self.is_known, strict=True)
         )

@@ -69,7 +69,7 @@ class AgreementCriterion:
         """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1); of top
         classes `expected_drop`, `drop_low` and `drop_high` too."""
         sums = DifferenceSums(self._measure)
-        pairs = list(self._answers(changed, self.held_out))
+        pairs = list(self._answers(self.held_out, self.predictor.session, changed))
         for pair in pairs:
             sums.add(*pair)
         found = sums.difference("")
@@ -87,22 +87,31 @@ class AgreementCriterion:
             scores |= {"expected_drop": flips.share, "drop_low": flips.low, "drop_high": flips.high}
         return scores
 
-    def _answers(self, changed: runtime.Session, batches: SampleBatches) -> Iterator[tuple[Any, Any]]:
-        """The original's and the changed model's answers, batch by batch."""
+    def majority_drop(self) -> float | None:
+        """The drop (0 to 1) of a model that gave the original's commonest answer to everything; None where answers are
+        not counted."""
+        sums = DifferenceSums(self._measure)
+        for batches in (self.held_out, *([self._others] if self._others is not None else [])):
+            for (answers,) in self._answers(batches, self.predictor.session):
+                sums.add(answers, answers)
+        return (sums.answers - sums.most_common) / sums.answers if sums.most_common else None
+
+    def _answers(self, batches: SampleBatches, *sessions: runtime.Session) -> Iterator[tuple[Any, ...]]:
+        """The answers of each session, batch by batch."""
         for number, batch in enumerate(batches):
             count = len(batches.indices_of(number))
-            both = (runtime.run(session, batch)[self._output] for session in (self.predictor.session, changed))
-            before, after = (first_samples(output, count, batches.size_of(number)) for output in both)
+            outputs = (runtime.run(session, batch)[self._output] for session in sessions)
+            answers = tuple(first_samples(output, count, batches.size_of(number)) for output in outputs)
             if self._padding is not None:
                 mask = self._padding.mask_of(batch)[:count]
-                before, after = (self._padding.without(mask, self._name, output) for output in (before, after))
-            yield before, after
+                answers = tuple(self._padding.without(mask, self._name, each) for each in answers)
+            yield answers
 
-    def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, Any]]) -> Flips | None:
+    def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, ...]]) -> Flips | None:
         """The answers that are expected to flip, by the margins of all samples."""
         before, after = _margins(pairs)
         if self._others is not None:
-            margin, moved = _margins(self._answers(changed, self._others))
+            margin, moved = _margins(self._answers(self._others, self.predictor.session, changed))
             moved = margin + as_if_unseen(moved - margin, after - before)
             before, after = np.concatenate([before, margin]), np.concatenate([after, moved])
         return expected_flips(before, after)
@@ -117,7 +126,7 @@ class AgreementCriterion:
         return f"the {self.measure} on {where} is {drop:z.2%}"
 
 
-def _margins(pairs: Iterable[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
+def _margins(pairs: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
     """Of all pairs of answers: see margins.margins."""
     found = [margins(class_rows(before), class_rows(after)) for before, after in pairs]
     before, after = (np.concatenate([np.empty(0), *each]) for each in zip(*found, strict=True))
@@ -159,6 +168,12 @@ class AccuracyCriterion:
         right, count = self._count_right(predictor), len(self.held_out.indices)
         return {"accuracy": right / count, "drop": max(0, self.original_right - right) / count}
 
+    def majority_drop(self) -> float:
+        """The drop (0 to 1) of a model that gave the commonest label to everything."""
+        labels = self.labels[self.held_out.indices]
+        _, counts = np.unique(labels, return_counts=True)
+        return max(0, self.original_right - int(counts.max())) / len(labels)
+
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
         return (
@@ -175,3 +190,14 @@ class AccuracyCriterion:
 
 
 Criterion = AgreementCriterion | AccuracyCriterion
+
+
+def check_telling(criterion: Criterion, max_drop: float) -> None:
+    """Raise InvalidArgument where a model that heeds no input would hold the drop: the search would end at one."""
+    least = criterion.majority_drop()
+    if least is not None and least <= max_drop:
+        raise InvalidArgument(
+            f"{criterion.predictor.samples.path}: a model that gave one answer to everything would have a drop of "
+            f"{least:.2%} on these samples, and {max_drop:.2%} may be lost: give samples of more classes, or ask for a "
+            "smaller drop, a size or a ratio"
+        )

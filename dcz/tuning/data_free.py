@@ -97,7 +97,8 @@ def find_holding(
     figures = _trial(session, SizeTrial(quality, nbytes))
     trial = CalibratedTrial(figures.bits, nbytes, measure=getattr(criterion, "measure", None), **scores)
     is_held = _drop(scores) <= max_drop
-    holds = "holds it" if is_held else f"has {_drop(scores):.2%}, the least that was reached"
+    has = "has" if trial.expected_drop is None else "may have"
+    holds = "holds it" if is_held else f"{has} {_drop(scores):.2%}, the least that was reached"
     return DataFree(plan, trial, f"{failure}; without calibration, the file of {quality:g} dB {holds}, and was kept")
 
 

@@ -13,6 +13,7 @@ from ..compression.exact_tensors import fitting
 from ..compression.measured_file import MeasuredFile
 from ..compression.size_search import TOLERANCE
 from ..errors import InvalidArgument
+from ..text import counted
 from .result_file import measure_file
 from .steering import SizeSteering
 from .trials import HELD_OUT_SHARE, CalibratedTrial, CalibratedValues, Trials
@@ -64,7 +65,7 @@ def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
     if best is None:
         raise InvalidArgument(
             f"calibrated as coarsely as {candidate.trial.bits:.2f} bits a weight, the file still takes "
-            f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,}: allow more, or retrain it (dcz retrain)"
+            f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,.0f}: allow more, or retrain it (dcz retrain)"
         )
     return best
 
@@ -177,11 +178,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             break
         bits = _bits_for_drop(trial, holding, failing, max_drop, trials.max_bits)
     if best is None:
-        lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
-        raise NoneHolds(
-            f"even calibrated at {bits:.1f} bits a weight more than {lost}; the least was "
-            f"{_judged(least):.2%}, at {least.bits:.1f} bits"
-        )
+        raise NoneHolds(_missed(trials, bits, max_drop, least))
     if best.trial.expected_drop is None:
         if 0 < max_drop < 1 / count and (trials.criterion is None or trials.criterion.counts_answers):
             warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
@@ -192,6 +189,18 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
             f"one of {max_drop:.2%}"
         )
     return best
+
+
+def _missed(trials: Trials, bits: float, max_drop: float, least: CalibratedTrial) -> str:
+    """That no trial up to so many bits holds a drop, in words, and what the least was."""
+    reached = f"the least was {_judged(least):.2%}, at {least.bits:.1f} bits"
+    if least.expected_drop is None:
+        lost = "" if trials.criterion is None else trials.criterion.describe(max_drop)
+        return f"even calibrated at {bits:.1f} bits a weight more than {lost}; {reached}"
+    return (
+        f"even calibrated at {bits:.1f} bits a weight the drop on other samples may be above {max_drop:.2%}, as far as "
+        f"{counted(len(trials.split.held_out.indices), 'held-out sample')} can tell; {reached}"
+    )
 
 
 def _judged(trial: CalibratedTrial) -> float:

@@ -29,7 +29,7 @@ from ..files import check_output
 from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
-from .criteria import AccuracyCriterion, AgreementCriterion
+from .criteria import AccuracyCriterion, AgreementCriterion, check_telling
 from .data_free import NOT_TAKEN, find_better, find_holding
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .search import NoneHolds, search_by_drop, search_by_size
@@ -166,12 +166,18 @@ def _tuned(
     split = split_samples(session, HELD_OUT_SHARE if distill or max_bytes is None else JUDGING_SHARE)
     criterion = make_criterion(session, split, goal.labels) if max_bytes is None else None
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
+    if criterion is not None and drop is not None:
+        check_telling(criterion, drop)
     distilled = better = None
     with session.survey(split.calibration, session.fine, progress) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial)
         try:
             room = DISTILLED_ROOM if distill else 0.0
-            best = _search(trials, None if max_bytes is None else (1 - room) * max_bytes, max_drop, warn)
+            if drop is not None:
+                best = search_by_drop(trials, drop, warn)
+            else:
+                assert max_bytes is not None, "what is no drop is a size"
+                best = search_by_size(trials, (1 - room) * max_bytes)
         except NoneHolds as error:
             assert criterion is not None and drop is not None, "a drop has a criterion"
             better = find_holding(session, model, criterion, drop, str(error))
@@ -267,15 +273,6 @@ def _check_default(plan: Plan) -> Plan:
             "or give it in a rule for some tensors"
         )
     return plan
-
-
-def _search(
-    trials: Trials, max_bytes: float | None, max_drop: float | None, warn: Callable[[str], None]
-) -> CalibratedValues:
-    """The values that meet the goal: a size, or else a drop."""
-    if max_bytes is not None:
-        return search_by_size(trials, max_bytes)
-    return search_by_drop(trials, DEFAULT_MAX_DROP if max_drop is None else max_drop, warn)
 
 
 def _distill(

@@ -191,6 +191,16 @@ def test_nodes_without_their_operands_are_not_known(name):
     onnx_model.expected_inputs(onnx_model.from_proto(proto))
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (8,), (8, 1), (0,), (0, 8, 1, 1), (8, 0, 1, 1), (8, 8, 0, 1)])
+@pytest.mark.parametrize("group", [-8, 0, 1, 3, 8])
+def test_convolutions_by_weights_of_odd_shapes_are_not_known(shape, group):
+    layers = [helper.make_node("Conv", [of, "odd"], [to], group=group) for of, to in (("x", "c"), ("c", "y"))]
+    proto = network([], CONV, [("odd", np.ones(shape, np.float32))])
+    del proto.graph.node[:]
+    proto.graph.node.extend(layers)
+    assert not onnx_model.expected_inputs(onnx_model.from_proto(proto))
+
+
 def test_the_work_is_bounded():
     wide = np.ones(1 << 16, np.float32)
     chain = [helper.make_node("Relu", [f"n{i}"], [f"n{i + 1}"]) for i in range(200)]

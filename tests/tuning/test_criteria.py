@@ -84,6 +84,39 @@ def test_labels_of_something_else_are_refused(y, words):
         criteria.AccuracyCriterion(predictor, batches, "y", samples)
 
 
+@pytest.mark.parametrize("batch", ["n", 2])
+def test_one_answer_to_everything_has_a_drop_that_is_known(batch):
+    """Of 5 held-out samples two are of one class, of all 20 eight are of another."""
+    predictor, held_out, _ = predictor_and_batches(batch)
+    x = X.copy()
+    x[[4, 5, 6]] = X[0]
+    predictor = Predictor("net.onnx", echo(batch=batch), data.Samples("x.npz", {"x": x}), None)
+    held_out = SampleBatches(predictor, HELD_OUT)
+    others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
+    alone, both = (criteria.AgreementCriterion(predictor, held_out, each) for each in (None, others))
+    assert (alone.majority_drop(), both.majority_drop()) == (3 / 5, 9 / 20)
+    criteria.check_telling(both, 0.449)
+    with pytest.raises(BadPlan, match=r"x.npz: .* a drop of 45.00% on these samples, and 45.00% may be lost: give"):
+        criteria.check_telling(both, 0.45)
+
+
+@pytest.mark.parametrize("wrong, drop", [([], 3 / 5), ([7], 2 / 5), ([3, 7, 11], 0.0)])
+def test_one_label_for_everything_has_a_drop_that_is_known(wrong, drop):
+    y = X.argmax(1)
+    y[wrong] = 3
+    predictor, batches, samples = predictor_and_batches(y=y)
+    assert criteria.AccuracyCriterion(predictor, batches, "y", samples).majority_drop() == drop
+
+
+def test_numbers_that_are_no_answers_have_no_commonest_one():
+    proto = model([helper.make_node("ReduceMean", ["x"], ["y"], axes=[1])], {"x": ["n", 4]}, {"y": ["n", 1]})
+    proto.opset_import[0].version = 13
+    predictor = Predictor("net.onnx", runtime.session(proto.SerializeToString()), data.Samples("x.npz", {"x": X}), None)
+    criterion = criteria.AgreementCriterion(predictor, SampleBatches(predictor, HELD_OUT))
+    assert criterion.majority_drop() is None
+    criteria.check_telling(criterion, 0.99)
+
+
 # -- in a run of tuning ------------------------------------------------------------------------------------------------
 
 

@@ -47,6 +47,15 @@ def test_a_drop_that_never_holds_names_the_least_and_its_bits():
         search.search_by_drop(trials, 0.1, pytest.fail)
 
 
+def test_a_drop_that_is_expected_and_missed_is_not_called_one_that_was_seen():
+    trials, _ = trials_with_drops(lambda bits: 0.0, held_out=2)
+    trial = CalibratedTrial(4.0, 4000, drop=0.0, expected_drop=0.0, drop_low=0.0, drop_high=0.25)
+    trials.run = lambda bits: CalibratedValues(trial, {})
+    words = r"the drop on other samples may be above 1.00%, as far as 2 held-out samples can tell; the least was 10.00%"
+    with pytest.raises(BadPlan, match=words):
+        search.search_by_drop(trials, 0.01, pytest.fail)
+
+
 def test_the_next_bits_lie_between_what_fits_and_what_does_not():
     trials = SimpleNamespace(session=SimpleNamespace(weight_count=8000), max_bits=7.5)
     small, large = CalibratedTrial(2.0, 2000), CalibratedTrial(4.0, 4000)
