@@ -161,9 +161,9 @@ def command(
     \b
     Presets, and what they made of SqueezeNet 1.1 (650 images of ImageNet):
       lossless   every tensor bit for bit: most models, 1.2 to 1.6 times smaller
-      safe       33 dB, the default: 5.05 times smaller, same top class on 98.62 %
-      balanced   30 dB: 5.49 times smaller, same top class on 98.62 %
-      small      26 dB: 6.21 times smaller, same top class on 96.46 %
+      safe       33 dB, the default: 5.06 times smaller, same top class on 98.46 %
+      balanced   30 dB: 5.49 times smaller, same top class on 98.31 %
+      small      26 dB: 6.21 times smaller, same top class on 96.00 %
     With --calibrate, a --max-drop: safe 0.5%, balanced 1% (default), small 5%.
 
     \b
