@@ -1,5 +1,6 @@
 """How far a network's answers move, whatever kind of answers it gives."""
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,19 @@ INFINITE = 1e3  # what a position counts whose divergence is no finite number
 
 
 class Divergence:
-    """Sums up, over the positions of all outputs, how far the second answers are from the first ones.
+    """How far the second answers are from the first ones: the mean over the positions of each output, and over outputs.
 
     Rows of probabilities, or of logits: the Kullback-Leibler divergence D(first || second) in nats. Other numbers: the
-    squared error over the variance of the first answers. Outputs that are no floats count nothing.
+    squared error over the variance of the first answers. Outputs that are no floats count nothing. Outputs count alike:
+    a map of features beside a class has a thousand times as many positions, and is not that much more to the point.
     """
 
     def __init__(self) -> None:
-        self.total, self.positions = 0.0, 0
+        self._totals: dict[str, float] = defaultdict(float)
+        self._positions: dict[str, int] = defaultdict(int)
 
-    def add(self, before: Any, after: Any) -> None:
-        """Count one output for one batch, of two networks: arrays, or whatever else onnxruntime gives."""
+    def add(self, output: str, before: Any, after: Any) -> None:
+        """Count the output of this name for one batch, of two networks: arrays, or whatever else onnxruntime gives."""
         if not isinstance(before, np.ndarray) or before.dtype.kind != "f" or before.shape != np.shape(after):
             return
         shape = [dim for axis, dim in enumerate(before.shape) if axis == 0 or dim != 1]
@@ -38,13 +41,19 @@ class Divergence:
         else:
             variance = max(float(x.var(dtype=np.float64)), MIN_VARIANCE)
             divergences = np.square(x - y, dtype=np.float64).ravel() / variance
-        self.total += float(np.nan_to_num(divergences, nan=INFINITE, posinf=INFINITE).sum())
-        self.positions += divergences.size
+        self._totals[output] += float(np.nan_to_num(divergences, nan=INFINITE, posinf=INFINITE).sum())
+        self._positions[output] += divergences.size
+
+    @property
+    def positions(self) -> int:
+        """Those of the output that has the fewest; 0 of none."""
+        return min(self._positions.values(), default=0)
 
     @property
     def mean(self) -> float:
-        """Of all positions; 0 of none."""
-        return self.total / max(1, self.positions)
+        """Over outputs, of the means over their positions; 0 of none."""
+        means = [self._totals[output] / positions for output, positions in self._positions.items()]
+        return sum(means) / max(1, len(means))
 
 
 def _are_probabilities(rows: np.ndarray) -> bool:

@@ -89,7 +89,7 @@ class Comparison:
                 pair = before[name], after[name]
                 if self._padding is not None and mask is not None:
                     pair = (self._padding.without(mask, name, pair[0]), self._padding.without(mask, name, pair[1]))
-                total.add(*pair)
+                total.add(name, *pair)
         copy.restore(values)
         return total.mean
 
@@ -100,7 +100,7 @@ def trial_batches(cache: ActivationCache, plain: "ModelProto", names: Sequence[s
     answers = Divergence()
     for batch in cache.compute(plain, names, [0]):
         for name in names:
-            answers.add(batch[name], batch[name])
+            answers.add(name, batch[name], batch[name])
     samples = trial_samples(answers.positions / size, tensors)
     chosen = np.linspace(0, len(cache) - 1, min(len(cache), max(1, samples // size)))
     return [int(number) for number in chosen]

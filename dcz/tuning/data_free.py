@@ -190,7 +190,7 @@ def _divergences(session: TuningSession, changed: Sequence[runtime.Session], bat
                 if padding is not None:
                     mask = padding.mask_of(batch)
                     answer, other = (padding.without(mask, name, each) for each in (answer, other))
-                total.add(answer, other)
+                total.add(name, answer, other)
         if totals[0].positions >= ENOUGH_ANSWERS:
             break
     return [total.mean if math.isfinite(total.mean) else math.inf for total in totals]

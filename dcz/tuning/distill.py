@@ -132,6 +132,7 @@ def _parts(session: TuningSession, held_out: SampleBatches) -> list[SampleBatche
 def _score(session: TuningSession, parts: Sequence[SampleBatches], values: Mapping[str, np.ndarray]) -> _Score:
     """How far the answers with these values are from the original network's."""
     original, changed = session.predictor.session, session.run_with(values)
+    names = [output.name for output in original.get_outputs()]
     divergences: list[float] = []
     sums: list[DifferenceSums] = []
     for part in parts:
@@ -139,8 +140,8 @@ def _score(session: TuningSession, parts: Sequence[SampleBatches], values: Mappi
         for batch in part:
             outputs = runtime.run(original, batch), runtime.run(changed, batch)
             sums = sums or [DifferenceSums(each) for each in session.predictor.measures(outputs[0], part.size_of(0))]
-            for x, y in zip(*outputs, strict=True):
-                divergence.add(x, y)
+            for name, x, y in zip(names, *outputs, strict=True):
+                divergence.add(name, x, y)
             for output, x, y in zip(sums, *outputs, strict=True):
                 output.add(x, y)
         divergences.append(divergence.mean)

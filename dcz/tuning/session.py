@@ -157,8 +157,9 @@ class TuningSession:
         and others tell a divergence many times as large.
         """
         answers = calibrate.Divergence()
-        for answer in runtime.run(self.predictor.session, batches[0]):
-            answers.add(answer, answer)
+        names = [output.name for output in self.predictor.session.get_outputs()]
+        for name, answer in zip(names, runtime.run(self.predictor.session, batches[0]), strict=True):
+            answers.add(name, answer, answer)
         count = calibrate.trial_samples(answers.positions / batches.size_of(0), len(self.weight_names))
         chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
         tried = evenly_spaced(chosen, max(1, min(count, len(chosen) // 4)))

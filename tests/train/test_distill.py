@@ -217,7 +217,7 @@ def tune(path, **options):
     return dcz.tune(samples.perceptron(), path, {"x": inputs(120)}, distill=True, threads=1, **options, force=True)
 
 
-@pytest.mark.parametrize("goal", [{"ratio": 8}, {"max_drop": 0.6}])
+@pytest.mark.parametrize("goal", [{"ratio": 8}, {"max_drop": 0.5}])
 def test_a_run_keeps_its_goal_and_says_what_came_of_it(goal, tmp_path, spoilt):
     tried = []
     found = tune(tmp_path / "net.dcz", trial=tried.append, **goal)
@@ -229,7 +229,7 @@ def test_a_run_keeps_its_goal_and_says_what_came_of_it(goal, tmp_path, spoilt):
     if "ratio" in goal:
         assert size <= len(samples.perceptron().SerializeToString()) / 8
     else:
-        assert found.kept.agreement >= 0.4 and size <= 1.002 * max(each.nbytes for each in tried)
+        assert found.kept.agreement >= 0.5 and size <= 1.002 * max(each.nbytes for each in tried)
 
 
 def test_a_run_that_gains_nothing_gives_the_calibrated_file(tmp_path, spoilt, monkeypatch):
