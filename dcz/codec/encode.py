@@ -64,7 +64,7 @@ def can_round(tensor: Tensor) -> bool:
     """Whether settings can ask for anything but the exact numbers of a tensor: see `encodings`."""
     if not tensor.dtype.real or not len(tensor.data):
         return False
-    return tensor.is_finite and _squares_fit(LazyValues(tensor.patterns, tensor.dtype))
+    return tensor.is_finite and precision.squares_fit(tensor)
 
 
 def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
@@ -80,9 +80,7 @@ def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
 
 def _is_rounded(tensor: Tensor, settings: Settings) -> bool:
     """Whether the weights of a tensor may become others: see `encodings`."""
-    if not tensor.dtype.real or not len(tensor.data):
-        return False
-    if settings.lossless or not tensor.is_finite or not _squares_fit(LazyValues(tensor.patterns, tensor.dtype)):
+    if settings.lossless or not can_round(tensor):
         return False
     keeps = settings.shares_nothing and settings.sparsity is settings.threshold is None
     return not (keeps and _has_scales(tensor))
@@ -91,15 +89,6 @@ def _is_rounded(tensor: Tensor, settings: Settings) -> bool:
 def is_shared(tensor: Tensor) -> bool:
     """Whether a real tensor has so few distinct values that it is kept exactly (see `encodings`)."""
     return sharing.share_exactly(tensor.patterns, tensor.patterns != 0) is not None
-
-
-def _squares_fit(weights: LazyValues) -> bool:
-    """Whether float64 holds the squares of the largest magnitudes, as it does for all types but float64 itself."""
-    if weights[:1].dtype != np.float64:
-        return True
-    low, high = arrays.extremes(weights)
-    largest_magnitude = max(-low, high)
-    return largest_magnitude == 0 or 2.0**-400 < largest_magnitude < 2.0**400
 
 
 def _prune(weights: LazyValues, settings: Settings) -> np.ndarray | None:
@@ -174,11 +163,7 @@ def _keep(tensor: Tensor, index_bits: int | None = None) -> list[Candidate]:
     found = [sharing.share_exactly(tensor.patterns, mask)]
     if found[0] is None or _has_scales(tensor):  # fewer entries, with scales
         found.append(scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask))
-    if (
-        all(each is None for each in found)
-        and tensor.is_finite
-        and _squares_fit(LazyValues(tensor.patterns, tensor.dtype))
-    ):
+    if all(each is None for each in found) and tensor.is_finite and precision.squares_fit(tensor):
         found.append(regrid.share_in_rows(tensor, mask, None))
     by_code: list[Candidate] = []
     for coded in found:

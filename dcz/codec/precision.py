@@ -15,6 +15,8 @@ from .candidates import Coded
 from .stages import prune
 
 MAX_QUALITY_LOSS = 10**0.4  # 4 dB: how far rows with scales may miss their quality
+# Of two, of the largest magnitude: float64 ends at 2^1024 and, at full precision, at 2^-1022, and squares are summed.
+MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
@@ -60,10 +62,25 @@ def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
     return crc, 1 - after / before if before else 0.0
 
 
+def squares_fit(tensor: Tensor) -> bool:
+    """Whether float64 holds the squares of the largest magnitudes of a finite, real tensor, as it does for all types
+    but float64 itself."""
+    if tensor.dtype.bits < 64 or not len(tensor.patterns):
+        return True
+    low, high = arrays.extremes(LazyValues(tensor.patterns, tensor.dtype))
+    largest_magnitude = max(-low, high)
+    return largest_magnitude == 0 or 2.0**-MAX_EXPONENT < largest_magnitude < 2.0**MAX_EXPONENT
+
+
 def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.Bytes) -> str:
     """What the user should know of a tensor's record, or ""."""
     if not settings.lossless and tensor.dtype.real and not tensor.is_finite:
         return f"{tensor.name}: holds infinities or NaN and stays exact; find out why before you ship the model"
+    if not settings.lossless and tensor.dtype.real and not squares_fit(tensor):
+        return (
+            f"{tensor.name}: its largest number is above 2^{MAX_EXPONENT} or below 2^-{MAX_EXPONENT}, and it stays "
+            "exact; find out why before you ship the model"
+        )
     if settings.sparsity is None and settings.threshold is None and zeroed > MAX_ZEROED:
         return f"{tensor.name}: {zeroed:.0%} of its weights became zero; ask for more quality"
     return _of_outliers(tensor, settings, decoded)

@@ -98,6 +98,8 @@ class Samples:
 
     def listing(self) -> str:
         """The names of the arrays, for messages."""
+        if not self.arrays:
+            return "none"
         return ", ".join(map(repr, self.arrays)) if self.arrays.keys() - {NAMELESS} else "one without a name"
 
 

@@ -196,8 +196,9 @@ def check_telling(criterion: Criterion, max_drop: float) -> None:
     """Raise InvalidArgument where a model that heeds no input would hold the drop: the search would end at one."""
     least = criterion.majority_drop()
     if least is not None and least <= max_drop:
+        smaller = "a smaller drop, " if least else ""
         raise InvalidArgument(
             f"{criterion.predictor.samples.path}: a model that gave one answer to everything would have a drop of "
-            f"{least:.2%} on these samples, and {max_drop:.2%} may be lost: give samples of more classes, or ask for a "
-            "smaller drop, a size or a ratio"
+            f"{least:.2%} on these samples, and {max_drop:.2%} may be lost: give samples of more classes, or ask for "
+            f"{smaller}a size or a ratio"
         )

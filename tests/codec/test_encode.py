@@ -302,6 +302,9 @@ def test_float64_whose_squares_float64_cannot_hold_stays_exact(scale):
     given = tensor(np.random.default_rng(8).normal(0, scale, 1000), FLOAT64)
     for candidate in check(given, Settings(quality=20.0)):
         assert np.array_equal(candidate.data, given.data)
+    warning = encode.encode(given, Settings(quality=20.0), record.parts).warning
+    assert "its largest number is above 2^400 or below 2^-400, and it stays exact" in warning
+    assert not encode.encode(given, Settings(lossless=True), record.parts).warning
 
 
 # -- codebooks --------------------------------------------------------------------------------------------------------

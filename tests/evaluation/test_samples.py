@@ -93,6 +93,8 @@ def test_an_npy_belongs_to_the_only_input(tmp_path):
     assert np.array_equal(samples.of(["image"]).arrays["image"], X)
     with pytest.raises(BadPlan, match="no array for the input 'a': it has one without a name; give an .npz"):
         samples.of(["a", "b"])
+    with pytest.raises(BadPlan, match="no array for the input 'a': it has none; give an .npz"):
+        data.Samples("x.npz", {}).of(["a"])
 
 
 def test_the_first_bytes_tell_the_kind_and_not_the_name(tmp_path):
