@@ -38,26 +38,42 @@ def preserve_kernel_sums(
     changes /= gap
     rounded = codes.copy()
 
-    def settle(block: slice) -> None:
-        code = rounded[block].reshape(-1, size)
+    def round_block(block: slice) -> None:
+        code = rounded[block].reshape(-1, size)  # a view
         errors = levels.take(code)
         errors -= weights[block].reshape(-1, size)
         errors = np.rint(errors * (moves.UNIT / gap)) / moves.UNIT  # whole units: their sums are exact
-        kernels = np.arange(len(code))
+        unsettled = np.arange(len(code))
         for _ in range(ROUNDS):
-            sums = errors[kernels].sum(axis=1)
-            is_large = np.abs(sums) > MIN_SUM
-            kernels, sums = kernels[is_large], sums[is_large]
-            way = (sums < 0).astype(np.intp)  # down (0) where the values are too large in all, else up (1)
-            entry = code[kernels] + way[:, None] * changes.shape[1]
-            change, error = changes.take(entry), errors[kernels]
-            added = costs.take(entry) + 2 * change * ((1 - ALIKE) * error + ALIKE * sums[:, None])
-            best = added.argmin(axis=1)
-            every = np.arange(len(best))
-            pays = added[every, best] < 0
-            kernels, best, way, every = kernels[pays], best[pays], way[pays], every[pays]
-            errors[kernels, best] += change[every, best]
-            code[kernels, best] += np.where(way == 1, 1, np.iinfo(code.dtype).max).astype(code.dtype)  # 1 less: modulo
+            unsettled = _move_one(code, errors, unsettled, changes, costs)
 
-    arrays.over_blocks(settle, len(codes), arrays.BLOCK // size * size)
+    arrays.over_blocks(round_block, len(codes), arrays.BLOCK // size * size)
     return rounded
+
+
+def _move_one(
+    code: np.ndarray, errors: np.ndarray, kernels: np.ndarray, changes: np.ndarray, costs: np.ndarray
+) -> np.ndarray:
+    """Move a weight of each of the `kernels` (numbers of rows) a level, in place, where that errs less at the output:
+    the one for which it errs least. The kernels of which one was moved.
+
+    `code` and `errors` [kernels, size]; `changes` and `costs` [2, codes] of a move down and up (see moves). All errors
+    are in gaps between levels.
+    """
+    sums = errors[kernels].sum(axis=1)
+    is_large = np.abs(sums) > MIN_SUM
+    kernels, sums = kernels[is_large], sums[is_large]
+    direction = (sums < 0).astype(np.intp)  # down (0) where the values are too large in all, else up (1)
+    entry = code[kernels] + direction[:, None] * changes.shape[1]
+    change = changes.take(entry)
+    # What a change d of an error e adds to (1 - c) sum(e^2) + c sum(e)^2 is d^2 + 2 d ((1 - c) e + c sum(e)); the costs
+    # are d^2, and bits.
+    added = costs.take(entry) + 2 * change * ((1 - ALIKE) * errors[kernels] + ALIKE * sums[:, None])
+    best = added.argmin(axis=1)
+    every = np.arange(len(best))
+    pays = added[every, best] < 0
+    kernels, best, direction, every = kernels[pays], best[pays], direction[pays], every[pays]
+    errors[kernels, best] += change[every, best]
+    one_down = np.iinfo(code.dtype).max  # modulo 256 or 65536
+    code[kernels, best] += np.where(direction == 1, 1, one_down).astype(code.dtype)
+    return kernels

@@ -122,9 +122,8 @@ def _code_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The number of weights of each code, and their sum (float64[256] each), each weight times its importance."""
 
-    def sums_of(
-        block: slice,
-    ) -> tuple[np.ndarray, np.ndarray]:  # in cache, 64 bits wide
+    def sums_of(block: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Those of a block, whose codes and weights are 64 bits wide in cache."""
         code, counts = codes[block], None if importance is None else importance[block]
         values = weights[block] if counts is None else weights[block] * counts
         return np.bincount(code, counts, MAX_ENTRIES), np.bincount(code, values, MAX_ENTRIES)
