@@ -41,7 +41,7 @@ class AgreementCriterion:
     metrics.Measure): of embeddings it is the mean cosine, of other numbers 1 less the relative error.
 
     `others`: samples that calibrated, whose margins count too. `padding`: what does not count. `measure`: its name, at
-    first as the original's answers to the first samples show it. Raises InvalidArgument where the model has no output.
+    first as the original's answers to the first samples show it.
     """
 
     def __init__(
@@ -53,8 +53,6 @@ class AgreementCriterion:
     ):
         self.predictor, self.held_out, self._others, self._padding = predictor, held_out, others, padding
         measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
-        if not measures:
-            raise InvalidArgument("the model has no output, so no drop can be told: give a size or a ratio")
         self._output = answer_output(measures)
         self._name = predictor.session.get_outputs()[self._output].name
         self._measure = measures[self._output]

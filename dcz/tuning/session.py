@@ -72,9 +72,14 @@ class TuningSession:
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
         if not self.weight_names:
-            raise UnsuitableModel(f"{self.path}: holds no weights that could be calibrated")
+            raise UnsuitableModel(
+                f"{self.path}: holds no weights that could be calibrated; those of fewer than "
+                f"{self.plan.min_weights} stay exact, unless a plan sets min_weights"
+            )
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
         original_session = self._runtime_session(original)
+        if not original_session.get_outputs():
+            raise UnsuitableModel(f"{self.path}: has no output, so samples tell nothing of it: compress it without any")
         self.samples = as_samples(samples, batch_axis)
         self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
         self.sample_count = self.predictor.count

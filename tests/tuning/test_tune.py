@@ -335,6 +335,12 @@ def test_models_without_weights_to_calibrate_are_refused(weight, tmp_path):
         tune(models.dense(weight), tmp_path / "net.dcz", correlated(40, (len(weight),)), ratio=6)
 
 
+@pytest.mark.parametrize("goal", [{"ratio": 6}, {"max_drop": 0.1}])
+def test_a_model_without_outputs_is_refused(goal, tmp_path):
+    with pytest.raises(UnsuitableModel, match="has no output, so samples tell nothing of it: compress it without any"):
+        tune(two_layers(outputs=()), tmp_path / "net.dcz", correlated(), **goal)
+
+
 def test_neither_the_model_nor_the_samples_are_overwritten(tmp_path):
     onnx.save(perceptron(), tmp_path / "net.onnx")
     np.savez(tmp_path / "x.npz", x=correlated())
