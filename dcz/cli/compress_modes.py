@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ModelPath = str | os.PathLike[str]
 # How often a model is gone through, as far as is known before: trials, and the writing of the file.
-SIZE_PASSES, SAMPLE_SIZE_PASSES, DROP_PASSES = 6.0, 2.5, 9.0
+SIZE_PASSES, SAMPLE_SIZE_PASSES, DROP_PASSES = 6.0, 3.0, 9.0
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Calibrated:
 
     @property
     def passes(self) -> float:
-        """A walk through the network that serves all trials, the trials, and about half a pass at the end."""
+        """A walk through the network that serves all trials, the trials, and what comes after them."""
         return SAMPLE_SIZE_PASSES if self.is_by_size else DROP_PASSES
 
     def make(self, model: ModelPath, output: ModelPath, work: Work, made: Made) -> None:
@@ -139,7 +139,7 @@ class Calibrated:
             share = trial.agreement if trial.accuracy is None else trial.accuracy
             figure = f"{trial.bits:.2f} bits" if share is None else f"{100 * share:.1f} %"
             status = f"trial {next(numbers)}, {figure} at {size(trial.nbytes)}"
-            work.end_pass(status, to_come=0.5 if self.is_by_size else 2)
+            work.end_pass(status, to_come=1 if self.is_by_size else 2)
             _tell(_trial(trial))
 
         made.samples = self.samples

@@ -21,10 +21,12 @@ from .metrics import sqnr
 @dataclass(frozen=True)
 class WeightError:
     """`decibels`: signal to quantization noise of all weights that are not stored exactly (mean square of the model's
-    over that of the differences); inf where nothing differs. `tensors`: how many they are."""
+    over that of the differences); inf where nothing differs. `tensors`: how many they are; `equal`: how many of these
+    are the model's bit for bit all the same, as their values were shared before."""
 
     decibels: float
     tensors: int
+    equal: int
 
 
 def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) -> WeightError:
@@ -36,7 +38,7 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     from .. import model as onnx_model
 
     signal = noise = 0.0
-    count = 0
+    count = equal = 0
     with Archive(path) as archive:
         metadata = archive.directory.metadata
         original = onnx_model.load(model)
@@ -55,5 +57,5 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
                     numbers = values(before[block], entry.dtype).astype(np.float64)
                     signal += float(np.square(numbers).sum())
                     noise += float(np.square(numbers - values(after[block], entry.dtype)).sum())
-            count += 1
-    return WeightError(sqnr(signal, noise), count)
+            count, equal = count + 1, equal + np.array_equal(before, after)
+    return WeightError(sqnr(signal, noise), count, equal)

@@ -101,6 +101,15 @@ def test_what_calibration_measured_is_told(run, tmp_path, monkeypatch):
     assert re.search(r"agreement \d+\.\d\d% of 6 held-out samples, by top class\n", out)
 
 
+def test_tensors_that_were_shared_before_are_told_as_exact(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    shared = random.choice([-0.5, 0.0, 0.25, 1.0], size=(64, 64)).astype(np.float32)
+    onnx.save(models.dense(shared, random.normal(size=(64, 64)).astype(np.float32)), "net.onnx")
+    _, out, _ = run("compress", "net.onnx")
+    assert "0 of 2 tensors, 0.0 % of the file, and 1 that were shared before" in out
+
+
 def test_what_stays_exact_is_in_the_summary_with_its_reason(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     nodes = [
