@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .arrays import scattered_sample
 from .errors import CorruptFile
-from .files import Content
+from .files import Sliced
 from .parallel import each_ahead
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def deflate_chunks(chunks: Iterable["ReadableBuffer"], search: bool, limit: int)
     return deflated.getvalue() if deflated.tell() < limit else None  # no copy: BytesIO hands over its own buffer
 
 
-def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
+def may_deflate_below(data: Sliced, nbytes: int) -> bool:
     """Whether `data` may deflate to less than `nbytes`.
 
     An estimate from probes of long data: false only where it exceeds `nbytes` by far, or by more than neighbouring
@@ -90,7 +90,7 @@ def may_deflate_below(data: bytes | Content, nbytes: int) -> bool:
     return least <= share * (1 + _TIE)
 
 
-def _probe_shares(data: bytes | Content, count: int, level: int) -> list[float]:
+def _probe_shares(data: Sliced, count: int, level: int) -> list[float]:
     """What share of its size each of about `count` probes takes, deflated behind the bytes before it."""
     last = len(data) - _PROBE
 

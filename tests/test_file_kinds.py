@@ -25,7 +25,7 @@ import dcz
 from dcz import file_kinds
 from dcz.errors import CorruptFile, InvalidArgument, UnsuitableModel
 from dcz.file_kinds import signatures
-from dcz.model import model_file
+from dcz.model import source
 from tests import models
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"ab" * 32 + b"\nsize 123456789\n"
@@ -174,7 +174,7 @@ def test_a_model_that_is_cut_off_is_called_so(tmp_path):
 def test_a_file_beyond_the_limit_of_protobuf_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = tmp_path / "big.onnx"
     path.write_bytes(MODEL)
-    monkeypatch.setattr(model_file, "PROTOBUF_LIMIT", len(MODEL) - 1)
+    monkeypatch.setattr(source, "PROTOBUF_LIMIT", len(MODEL) - 1)
     with pytest.raises(UnsuitableModel, match="save it with external data"):
         dcz.compress(path, tmp_path / "net.dcz")
 

@@ -139,7 +139,7 @@ def open_model(
 def _open_onnx(path: str) -> Opened:
     from .. import model
 
-    loaded = model.load(path)
+    loaded = model.load(path, apart=True)
     rows = tuple(
         Row(t.name, t.dtype, t.shape, EXTERNAL if t.external else PLAIN, t.nbytes, t.nbytes) for t in loaded.tensors
     )

@@ -83,7 +83,7 @@ class Packing:
         from .. import model as onnx_model
 
         self._model, self._is_packed, self._encode = model, False, encode
-        self._loaded = onnx_model.open_model(model)
+        self._loaded = onnx_model.open_model(model, apart=True)
         onnx_model.expand_codes(self._loaded)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
@@ -170,7 +170,7 @@ class Packing:
 
     def _forget(self) -> None:
         """Change this: give the model's memory back, which reading the file again takes too."""
-        self._loaded.tensors, self._loaded.proto = [], type(self._loaded.proto)()
+        self._loaded.tensors, self._loaded.proto, self._loaded.source = [], type(self._loaded.proto)(), None
 
     def check_unchanged(self) -> None:
         """Raise FileAccess where external data has been replaced or written to since the model was opened."""

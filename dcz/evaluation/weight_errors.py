@@ -41,7 +41,7 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     count = equal = 0
     with Archive(path) as archive:
         metadata = archive.directory.metadata
-        original = onnx_model.load(model)
+        original = onnx_model.load(model, apart=True)
         if "folded" in metadata:
             onnx_model.fold_batchnorms(original, folded_like=skeleton(archive)[0])
         if "snapped" in metadata:

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from ..errors import FileAccess
 from ..parts import Part
@@ -234,6 +234,14 @@ def stamp(file: str | os.PathLike[str] | int) -> Stamp:
 def as_stamp(status: os.stat_result) -> Stamp:
     """The same of what the system has said of a file."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Sliced(Protocol):
+    """What gives bytes in slices: bytes themselves, a Content, or what lies in several pieces."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> bytes: ...
 
 
 class Content:

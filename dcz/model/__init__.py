@@ -28,6 +28,7 @@ readers         which operators read a tensor          input_means       means o
 moments         means and variances, by channel         moment_rules      the same of what a node computes
 compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
 opsets          a later operator set, where that changes nothing
+source          the bytes of a file, read once          raw_data            large data that protobuf does not get
 uncompact       tensors from codes that dcz has put into a graph
 """
 
@@ -41,7 +42,6 @@ from .grids import snap_to_grids
 from .input_means import expected_inputs
 from .insert_batchnorm import insert_batchnorms
 from .model_file import (
-    PROTOBUF_LIMIT,
     Model,
     check_model,
     data_locations,
@@ -60,6 +60,7 @@ from .readers import operators_by_tensor
 from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
 from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
+from .source import PROTOBUF_LIMIT
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
 from .uncompact import expand_codes
 from .wire import least_stored

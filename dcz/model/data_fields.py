@@ -4,10 +4,14 @@ read_field(proto, "int32_data", FLOAT16)            the bytes (uint8, flat) that
 append_to_field(proto, "int32_data", FLOAT16, data)  changes `proto`: the reverse
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from onnx import AttributeProto, TensorProto
 
 from ..tensor import Dtype
+from .raw_data import TOKEN
 
 # By element type: the TensorProto field for data outside raw_data, and the numpy type of an element of raw_data.
 # float16 and bfloat16 lie in int32_data as bit patterns. Other types have typed fields too, but hardly any exporter
@@ -17,15 +21,28 @@ TYPED_FIELDS = {
     "int32": ("int32_data", "<i4"), "float16": ("int32_data", "<u2"), "bfloat16": ("int32_data", "<u2"),
 }  # fmt: skip
 DATA_FIELDS = ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
+NOTHING_APART: Mapping[bytes, np.ndarray] = MappingProxyType({})
+ALIGNED = 16  # bytes: the largest element of a tensor
 _BLOCK = 1 << 16  # elements
 FLOATS = "floats"  # the AttributeProto field of a Constant's `value_floats`
 
 
-def read_field(proto: TensorProto | AttributeProto, field: str, dtype: Dtype) -> np.ndarray:
-    """The data in a field, as the bytes (uint8, flat) that raw_data would have."""
+def read_field(
+    proto: TensorProto | AttributeProto, field: str, dtype: Dtype, apart: Mapping[bytes, np.ndarray] = NOTHING_APART
+) -> np.ndarray:
+    """The data in a field, as the bytes (uint8, flat) that raw_data would have; for `apart` see raw_bytes."""
     if field == "raw_data":
-        return np.frombuffer(proto.raw_data, np.uint8)
+        data = raw_bytes(proto, apart)
+        # Numbers that lie between others' bytes are slow to compute with: as a copy they begin at a whole address.
+        return data if data.ctypes.data % ALIGNED == 0 else data.copy()
     return np.array(getattr(proto, field)).astype(_element(field, dtype)).view(np.uint8)
+
+
+def raw_bytes(proto: TensorProto, apart: Mapping[bytes, np.ndarray]) -> np.ndarray:
+    """The raw_data of a tensor (uint8, flat), or what is kept `apart` of it, where it is the token of that."""
+    data = proto.raw_data
+    found = apart.get(data) if len(data) == TOKEN else None
+    return np.frombuffer(data, np.uint8) if found is None else found
 
 
 def append_to_field(proto: TensorProto | AttributeProto, field: str, dtype: Dtype, data: np.ndarray) -> None:

@@ -1,90 +1,107 @@
 """Models read from a file or from memory, and their bytes."""
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
 from .. import file_kinds
-from ..errors import FileAccess, UnsuitableModel
-from ..files import Content
+from ..errors import UnsuitableModel
+from ..files import Content, Sliced
 from ..parallel import beside
 from . import external_data
-from .tensors import ModelTensor, find_tensors
+from . import source as sources
+from .source import Source
+from .tensors import ModelTensor, find_tensors, found_apart
 from .uses import TensorUses
-
-PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 
 
 @dataclass(eq=False)
 class Model:
-    """A model in memory (without its external data), its tensors in a fixed order, and what it was read from."""
+    """A model in memory (without its external data), its tensors in a fixed order, and what it was read from.
+
+    `source`, where large tensors were kept apart: then `proto` has tokens in the place of their data (see raw_data),
+    which `tensors` know.
+    """
 
     proto: ModelProto
     tensors: list[ModelTensor]
     source_bytes: int
     source_sha256: str
     path: str | None  # None where it was given in memory
+    source: Source | None = None
 
     def refresh(self) -> None:
         """Change `tensors`: find them again, after `proto` has changed."""
         folders = None if self.path is None else external_data.folders(self.path)
-        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model"))
+        apart = {} if self.source is None else self.source.apart
+        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model", apart))
 
 
-def open_model(model: str | os.PathLike[str] | ModelProto) -> Model:
-    """The model that a caller gives: the path of an ONNX file, or a ModelProto. Raises as `load` and `from_proto`."""
-    return load(model) if isinstance(model, (str, os.PathLike)) else from_proto(model)
+def open_model(model: str | os.PathLike[str] | ModelProto, apart: bool = False) -> Model:
+    """The model that a caller gives: the path of an ONNX file, or a ModelProto. For `apart` and what is raised, see
+    `load` and `from_proto`."""
+    return load(model, apart) if isinstance(model, (str, os.PathLike)) else from_proto(model, apart)
 
 
-def load(path: str | os.PathLike[str]) -> Model:
+def load(path: str | os.PathLike[str], apart: bool = False) -> Model:
     """Read an ONNX file. External data stays where it is until a tensor is read.
 
-    Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is missing, misshapen, or outside
-    the model's folder.
+    With `apart`, protobuf does not get the data of large tensors, which it would copy: for callers that ask the tensors
+    for it, and never `proto`. Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is
+    missing, misshapen, or outside the model's folder.
     """
-    data, label = _read(path), os.fspath(path)
-    digest = beside(lambda: hashlib.sha256(data).hexdigest())
-    proto = _parse(data, label)
-    tensors = list(find_tensors(proto, external_data.folders(label), label))
-    external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
-    return Model(proto, tensors, len(data) + external_bytes, digest(), label)
+    label = os.fspath(path)
+    return _model(sources.read(path, apart), label, label)
 
 
 def from_bytes(data: bytes, label: str) -> Model:
     """A model from its bytes, which messages call `label`; it may not have external data. Raises UnsuitableModel."""
     if (found := file_kinds.mistaken(label, data[: file_kinds.HEAD])) is not None:
         raise UnsuitableModel(f"{label}: not an ONNX model but {found}")
-    proto = _parse(data, label)
-    tensors = list(find_tensors(proto, None, label))
-    return Model(proto, tensors, len(data), hashlib.sha256(data).hexdigest(), None)
+    return _model(sources.of_bytes(data), label, None)
 
 
-def from_proto(proto: ModelProto) -> Model:
+def from_proto(proto: ModelProto, apart: bool = False) -> Model:
     """A model from memory, which is copied; it may not have external data. Raises UnsuitableModel as `load` does."""
     if not isinstance(proto, ModelProto):
         raise UnsuitableModel(f"a model is a path or an onnx.ModelProto, not {type(proto).__name__}")
-    data = serialize(proto, "the model")
-    copy = _parse(data, "the model")
-    return Model(copy, list(find_tensors(copy, None, "the model")), len(data), hashlib.sha256(data).hexdigest(), None)
+    return _model(sources.of_bytes(serialize(proto, "the model"), apart), "the model", None)
+
+
+def _model(source: Source, label: str, path: str | None) -> Model:
+    """The model of these bytes, which messages call `label`."""
+    digest, length = beside(source.sha256), len(source)
+    folders = None if path is None else external_data.folders(path)
+    proto = _parse(source.message, label)
+    tensors = list(find_tensors(proto, folders, label, source.apart))
+    if (
+        source.apart and found_apart(tensors) != source.apart.keys()
+    ):  # some of it is no tensor's data, but stays in the graph
+        proto = _parse(source.whole(), label)
+        tensors = list(find_tensors(proto, folders, label))
+        source = replace(source, apart={})
+    external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
+    kept = source if source.apart else None
+    return Model(proto, tensors, length + external_bytes, digest(), path, kept)
 
 
 def reread_source(
-    model: str | os.PathLike[str] | ModelProto, loaded: Model, is_useful: Callable[[bytes | Content], bool]
+    model: str | os.PathLike[str] | ModelProto, loaded: Model, is_useful: Callable[[Sliced], bool]
 ) -> bytes | None:
-    """The bytes that `loaded` was made from, read from `model` again: a Model does not keep them.
+    """The bytes that `loaded` was made from: those that it keeps, or those that are read from `model` again.
 
     `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model has
     external data or comes through a pipe, and where the file has changed or can no longer be read.
     """
     if any(tensor.external for tensor in loaded.tensors):
         return None
+    if (kept := loaded.source) is not None:
+        return kept.whole() if is_useful(kept) else None
     if isinstance(model, ModelProto):
         data = serialize(model, "the model")
         return data if is_useful(data) else None
@@ -136,32 +153,6 @@ def check_model(path: str | os.PathLike[str], label: str) -> None:
         checker.check_model(os.fspath(path))
     except (checker.ValidationError, ValueError) as error:
         raise UnsuitableModel(f"{label}: onnx.checker refuses the model: {error}") from error
-
-
-def _read(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of an ONNX file; a file of another kind, however large, is refused by its first bytes."""
-    try:
-        with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: the model twice in memory
-            head = file.read(file_kinds.HEAD)
-            if (found := file_kinds.mistaken(path, head)) is not None:
-                raise UnsuitableModel(f"{path}: not an ONNX model but {found}")
-            if (size := os.fstat(file.fileno()).st_size) > PROTOBUF_LIMIT:
-                raise UnsuitableModel(
-                    f"{path}: {size:,} bytes in one file, and ONNX takes 2 GB: save it with external data, "
-                    "`onnx.save(model, path, save_as_external_data=True)`"
-                )
-            if not file.seekable():  # a pipe
-                return head + file.readall()
-            before = os.fstat(file.fileno())
-            if stat.S_ISCHR(before.st_mode):
-                raise OSError(errno.EINVAL, "it is a device without an end")
-            file.seek(0)
-            data, after = file.readall(), os.fstat(file.fileno())
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                raise OSError(errno.EAGAIN, "it changed while it was read; try again")
-            return data
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _parse(data: bytes, label: str) -> ModelProto:

@@ -1,7 +1,7 @@
 """Tensors in their places in a model, and their bytes."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from ..errors import UnsuitableModel
 from ..files import FileRange
 from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, is_valid_shape, values
 from . import external_data
-from .data_fields import FLOATS, TYPED_FIELDS, read_field
+from .data_fields import FLOATS, NOTHING_APART, TYPED_FIELDS, raw_bytes, read_field
 from .nodes import node_name
 from .roles import Role, roles
 from .uses import TensorUses
@@ -22,9 +22,13 @@ _CHECKED_AT_ONCE = 1 << 16  # bytes
 
 
 class Recent:
-    """The bytes of the one tensor that was read last: protobuf copies them whenever it is asked for them."""
+    """The bytes of the one tensor that was read last: protobuf copies them whenever it is asked for them.
 
-    def __init__(self) -> None:
+    `apart`: those that protobuf does not have, by the token that it has in their place (see raw_data).
+    """
+
+    def __init__(self, apart: Mapping[bytes, np.ndarray] = NOTHING_APART) -> None:
+        self.apart = apart
         self._held: tuple[TensorProto | AttributeProto, np.ndarray] | None = None
 
     def read(self, proto: TensorProto | AttributeProto, read: Callable[[], np.ndarray]) -> np.ndarray:
@@ -79,7 +83,7 @@ class ModelTensor:
         """
         if self.external is not None:
             return external_data.read_bytes(self.name, self.external)
-        data = self.recent.read(self.proto, lambda: read_field(self.proto, self.field, self.dtype))
+        data = self.recent.read(self.proto, lambda: read_field(self.proto, self.field, self.dtype, self.recent.apart))
         if self.field == "raw_data":
             _check_length(f"tensor {self.name!r}", self.dtype, self.shape, len(data))
         return data
@@ -125,14 +129,21 @@ class ModelTensor:
             self.proto.raw_data = data
 
 
-def find_tensors(proto: ModelProto, folders: Sequence[str] | None, label: str) -> Iterator[ModelTensor]:
+def find_tensors(
+    proto: ModelProto,
+    folders: Sequence[str] | None,
+    label: str,
+    apart: Mapping[bytes, np.ndarray] = NOTHING_APART,
+) -> Iterator[ModelTensor]:
     """Every tensor of a model that could have a record, under unique names, in the order of `TensorUses`.
 
-    `folders` are the model's, for external data; `label` is what messages call the model. Raises UnsuitableModel,
-    FileAccess.
+    `folders` are the model's, for external data; `label` is what messages call the model; for `apart` see Recent.
+    Raises UnsuitableModel, FileAccess.
     """
-    uses, recent = TensorUses(proto), Recent()
-    named = ((slot.value, tensor_from_proto(name, slot.proto, folders, label)) for name, slot in uses.named_slots())
+    uses, recent = TensorUses(proto), Recent(apart)
+    named = (
+        (slot.value, tensor_from_proto(name, slot.proto, folders, label, apart)) for name, slot in uses.named_slots()
+    )
     slots = [(value, tensor and replace(tensor, recent=recent)) for value, tensor in named]
     found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
     operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
@@ -153,8 +164,22 @@ def large_initializers(proto: ModelProto) -> list[ModelTensor]:
     return [tensor for tensor in found if tensor is not None and tensor.nbytes >= INLINE_BYTES]
 
 
+def found_apart(tensors: Iterable[ModelTensor]) -> Set[bytes]:
+    """The tokens that stand in the place of these tensors' data: see Recent."""
+    return {
+        token
+        for tensor in tensors
+        if tensor.field == "raw_data" and tensor.external is None
+        if (token := tensor.proto.raw_data) in tensor.recent.apart
+    }
+
+
 def tensor_from_proto(
-    name: str, proto: TensorProto | AttributeProto, folders: Sequence[str] | None, label: str
+    name: str,
+    proto: TensorProto | AttributeProto,
+    folders: Sequence[str] | None,
+    label: str,
+    apart: Mapping[bytes, np.ndarray] = NOTHING_APART,
 ) -> ModelTensor | None:
     """The tensor that a proto holds, its uses not known, or None where it holds nothing that could have a record.
 
@@ -181,8 +206,8 @@ def tensor_from_proto(
     if dtype is None:
         return None
     if proto.HasField("raw_data"):
-        if dtype.nbytes(shape) <= _CHECKED_AT_ONCE:  # len() copies the data; for larger tensors, `read` checks it
-            _check_length(label, dtype, shape, len(proto.raw_data))
+        if dtype.nbytes(shape) <= _CHECKED_AT_ONCE:  # it is copied; for larger tensors, `read` checks it
+            _check_length(label, dtype, shape, len(raw_bytes(proto, apart)))
         return ModelTensor(name, proto, dtype, shape, "raw_data")
     return _typed_tensor(name, proto, dtype, shape, label)
 

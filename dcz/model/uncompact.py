@@ -166,7 +166,7 @@ def _constants(
     for node in message.node:
         if node.op_type == "Constant" and node.name.startswith(PREFIX):
             for attribute in node.attribute:
-                found = tensor_from_proto(node.output[0], attribute.t, None, "the model")
+                found = known.get(id(attribute.t)) or tensor_from_proto(node.output[0], attribute.t, None, "the model")
                 if found is not None:
                     yield node.output[0], found
 

@@ -15,7 +15,8 @@ MAX_DEPTH = 100  # messages within one another: what protobuf itself allows
 MAX_MESSAGES = 1 << 15, 4  # of any graph, and for each byte that it takes in its file
 MAX_FIELDS = 1 << 19, 16
 _SMALL = 2 * MAX_MESSAGES[0]  # bytes that hold no more messages than any graph may have: one takes two bytes or more
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
+MODEL = ModelProto.DESCRIPTOR.full_name
 
 Table = dict[int, Any]  # of a message: the numbers of its fields that are messages, and their tables
 
@@ -50,7 +51,7 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
     unlimited = len(data) + 1
     most_messages = unlimited if most_messages is None else most_messages
     most_fields = unlimited if most_fields is None else most_fields
-    messages, fields, at, end, table = 1, 0, 0, len(data), _root()
+    messages, fields, at, end, table = 1, 0, 0, len(data), tables()[MODEL]
     around: list[tuple[int, Table]] = []  # the ends and tables of the messages that are not at an end yet
     try:
         while messages <= most_messages and fields <= most_fields:
@@ -61,7 +62,7 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
             fields += 1
             key, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
             kind = key & 7
-            if kind == _BYTES:
+            if kind == BYTES:
                 size, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
                 inner = table.get(key >> 3)
                 if inner is None:
@@ -72,12 +73,12 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
                     return Counts(most_messages + 1, fields)
                 around.append((end, table))
                 end, table = at + size, inner
-            elif kind == _VARINT:
+            elif kind == VARINT:
                 while data[at] >= 0x80:
                     at += 1
                 at += 1
-            elif kind in (_FIXED32, _FIXED64):
-                at += 4 if kind == _FIXED32 else 8
+            elif kind in (FIXED32, FIXED64):
+                at += 4 if kind == FIXED32 else 8
             else:  # a group, which ONNX does not have: what is in it might read as something else here than there
                 return Counts(most_messages + 1, fields)
     except IndexError:  # cut within a field
@@ -97,14 +98,15 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 @functools.cache
-def _root() -> Table:
-    """The table of ModelProto, by protobuf's own description of ONNX."""
-    tables: dict[str, Table] = {}
+def tables() -> dict[str, Table]:
+    """The tables of ModelProto and of what lies in it, by their full names, by protobuf's own description of ONNX."""
+    found: dict[str, Table] = {}
 
     def table_of(message: Any) -> Table:
-        if message.full_name not in tables:
-            table = tables[message.full_name] = {}
+        if message.full_name not in found:
+            table = found[message.full_name] = {}
             table |= {field.number: table_of(field.message_type) for field in message.fields if field.message_type}
-        return tables[message.full_name]
+        return found[message.full_name]
 
-    return table_of(ModelProto.DESCRIPTOR)
+    table_of(ModelProto.DESCRIPTOR)
+    return found

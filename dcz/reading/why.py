@@ -107,7 +107,7 @@ class Explained:
         if self._tensors is None:
             from .. import model
 
-            self._tensors = {tensor.name: tensor for tensor in model.load(self.report.path).tensors}
+            self._tensors = {tensor.name: tensor for tensor in model.load(self.report.path, apart=True).tensors}
         tensor = self._tensors[row.name]
         operators = _names({operator for operator, _ in tensor.uses})
         if row.dtype not in REAL:

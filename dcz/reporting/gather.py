@@ -115,7 +115,7 @@ def _originals(against: str | os.PathLike[str], drawn: Mapping[str, Distribution
     from .. import model
 
     found = {}
-    for tensor in model.load(against).tensors:
+    for tensor in model.load(against, apart=True).tensors:
         if tensor.name in drawn and tensor.dtype.real:
             found[tensor.name] = histogram(tensor.values())
     return found

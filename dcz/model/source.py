@@ -1,0 +1,145 @@
+"""The bytes that a model is made from, read once.
+
+    source = read("net.onnx", apart=True)
+    source.message    what protobuf parses: the model, with a token in the place of each large raw_data (see raw_data)
+    source.apart      the bytes that each token stands for
+
+A file is read and not mapped: one that is cut off meanwhile must not end the process.
+"""
+
+import bisect
+import errno
+import hashlib
+import io
+import itertools
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import file_kinds
+from ..errors import FileAccess, UnsuitableModel
+from . import raw_data
+
+PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
+_READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
+_WINDOW = 1 << 13  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """All bytes of a model in `pieces`, one after another; the `message` that protobuf parses, and what is kept `apart`
+    of it, by the token that has its place there."""
+
+    message: bytes
+    pieces: list[memoryview]
+    apart: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        return b"".join(self._between(start, stop))
+
+    def _between(self, start: int, stop: int) -> Iterator[memoryview]:
+        for piece in self.pieces:
+            if start < len(piece) and stop > 0:
+                yield piece[max(0, start) : stop]
+            start, stop = start - len(piece), stop - len(piece)
+
+    def sha256(self) -> str:
+        """The SHA-256 of all bytes, in hexadecimal digits."""
+        digest = hashlib.sha256()
+        for piece in self.pieces:
+            digest.update(piece)
+        return digest.hexdigest()
+
+    def whole(self) -> bytes:
+        """All bytes as one: a copy, where some are kept apart."""
+        return b"".join(self.pieces) if self.apart else self.message
+
+
+def of_bytes(data: bytes, apart: bool = False) -> Source:
+    """The source of a model in memory; with `apart`, large raw_data is kept so, as views of `data`."""
+    layout = raw_data.find(data, len(data)) if apart else None
+    if layout is None:
+        return Source(data, [memoryview(data)])
+    bounds = [0, *itertools.chain.from_iterable(layout.spans), len(data)]
+    return _with_layout(layout, [memoryview(data)[start:end] for start, end in itertools.pairwise(bounds)])
+
+
+def read(path: str | os.PathLike[str], apart: bool = False) -> Source:
+    """Read an ONNX file, with `apart` its large raw_data into arrays of its own. A file of another kind, however large,
+    is refused by its first bytes. Raises FileAccess, UnsuitableModel."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: the model twice in memory
+            head = file.read(file_kinds.HEAD)
+            if (found := file_kinds.mistaken(path, head)) is not None:
+                raise UnsuitableModel(f"{path}: not an ONNX model but {found}")
+            if (size := os.fstat(file.fileno()).st_size) > PROTOBUF_LIMIT:
+                raise UnsuitableModel(
+                    f"{path}: {size:,} bytes in one file, and ONNX takes 2 GB: save it with external data, "
+                    "`onnx.save(model, path, save_as_external_data=True)`"
+                )
+            if not file.seekable():  # a pipe
+                return of_bytes(head + file.readall(), apart)
+            before = os.fstat(file.fileno())
+            if stat.S_ISCHR(before.st_mode):
+                raise OSError(errno.EINVAL, "it is a device without an end")
+            source = _read(file, before.st_size, apart)
+            after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise OSError(errno.EAGAIN, "it changed while it was read; try again")
+            return source
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read(file: io.FileIO, size: int, apart: bool) -> Source:
+    layout = raw_data.find(_Window(file), size) if apart else None
+    file.seek(0)
+    if layout is None:
+        data = file.readall()
+        return Source(data, [memoryview(data)])
+    bounds = [0, *itertools.chain.from_iterable(layout.spans), size]
+    return _with_layout(layout, [_read_next(file, end - start) for start, end in itertools.pairwise(bounds)])
+
+
+def _read_next(file: io.FileIO, length: int) -> memoryview:
+    found: np.ndarray = np.empty(length, np.uint8)
+    view, done = found.data, 0
+    while done < length:
+        count = file.readinto(view[done : done + _READ])
+        if not count:
+            raise OSError(errno.EAGAIN, "it changed while it was read; try again")
+        done += count
+    return view.toreadonly()
+
+
+def _with_layout(layout: raw_data.Layout, pieces: list[memoryview]) -> Source:
+    """The source whose pieces are, in turn, what lies between the spans of a layout, and these."""
+    starts = list(itertools.accumulate(map(len, pieces[:-1]), initial=0))
+
+    def between(start: int, end: int) -> memoryview:
+        number = (bisect.bisect_right(starts[::2], start) - 1) * 2
+        return pieces[number][start - starts[number] : end - starts[number]]
+
+    large = enumerate(pieces[1::2])
+    apart = {layout.token(number): np.frombuffer(piece, np.uint8) for number, piece in large}
+    return Source(layout.message(between), pieces, apart)
+
+
+class _Window:
+    """The bytes of a file by their places, of which a few are read together."""
+
+    def __init__(self, file: io.FileIO):
+        self._file, self._start, self._block = file, 0, b""
+
+    def __getitem__(self, at: int) -> int:
+        if not self._start <= at < self._start + len(self._block):
+            self._file.seek(at)
+            self._start, self._block = at, self._file.read(_WINDOW)
+        return self._block[at - self._start]
