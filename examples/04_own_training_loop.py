@@ -72,7 +72,7 @@ def main() -> None:
     torch.set_num_threads(1)  # so small a network gains nothing by more
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = samples(3000, seed=2)
+        data = samples(2000, seed=2)
         np.savez(folder / "test.npz", **samples(1000, seed=3))
         network = train.Network(untrained())
         big = [network["fc1.weight"], network["fc2.weight"]]

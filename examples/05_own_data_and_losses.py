@@ -62,7 +62,7 @@ class Loop:
 
     def __init__(self, network: train.Network):
         self.network, self.epoch = network, 0
-        x, labels = samples(2000, seed=2)
+        x, labels = samples(1200, seed=2)
         pixels = train.Pixels.parse("0..1")  # what the network takes for 0 to 255
         self.batches = train.Batches(
             {"x": x}, labels, size=50, prepare=lambda inputs: {"x": pixels.apply(inputs["x"], 1)}

@@ -1,8 +1,13 @@
 """Networks with the names and shapes that the tests of the commands expect."""
 
+import functools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+import dcz
 from tests.models import model, normal, tensor
 
 INPUTS, CLASSES = 64, 10
@@ -33,6 +38,13 @@ def perceptron(hidden: int = 128, seed: int = 0) -> ModelProto:
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+@functools.cache
+def packed_perceptron(settings: dcz.Settings | None = None) -> bytes:
+    """The .dcz file of perceptron(), with which many tests begin; that of its ONNX file has the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return dcz.compress(perceptron(), Path(folder, "net.dcz"), settings).read_bytes()
 
 
 def separable(channels: int = 48, spread: float = 300.0) -> ModelProto:

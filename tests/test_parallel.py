@@ -85,12 +85,12 @@ SETTINGS = {
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("rows", [1, -1])
 def test_bytes_do_not_depend_on_the_number_of_threads(settings, rows):
-    weights = np.random.default_rng(0).laplace(0, 0.01, (2100, 2600)).astype(np.float32)  # more than four wide blocks
+    weights = np.random.default_rng(0).laplace(0, 0.01, (1650, 2600)).astype(np.float32)  # more than four wide blocks
     if settings.lossless:
         weights = np.round(weights, 2)
     tensor = Tensor("w", FLOAT32, weights.shape, weights.reshape(-1).view(np.uint8), rows=rows)
     made, decoded = set(), set()
-    for threads in (1, 2, 3, 8):
+    for threads in (1, 3):  # `make determinism` has others
         with helped(BIG, threads):
             found = encode.encode(tensor, settings, record.parts)
             encoded = record.read(found.data, found.info.encoding, FLOAT32, weights.shape)

@@ -1,10 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 
-import dcz
 from tests import models
-from tests.networks import perceptron
+from tests.networks import packed_perceptron, perceptron
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def folder(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / ".git").mkdir()  # where the search for a dcz.toml ends
     onnx.save(perceptron(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz", force=True)
+    Path("net.dcz").write_bytes(packed_perceptron())
     x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
     np.savez("x.npz", x=x, y=models.run(perceptron(), x=x)[0].argmax(1))
     return tmp_path

@@ -13,7 +13,7 @@ import pytest
 import dcz
 from dcz.text import cells
 from tests import models
-from tests.networks import perceptron
+from tests.networks import packed_perceptron, perceptron
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     Path("models").mkdir()
     onnx.save(perceptron(), "net.onnx")
     for name, bits in (("a", 6), ("b", 3)):
-        dcz.compress("net.onnx", f"models/{name}.dcz", dcz.Settings(bits=bits), force=True)
+        Path(f"models/{name}.dcz").write_bytes(packed_perceptron(dcz.Settings(bits=bits)))
     x = np.random.default_rng(0).normal(size=(60, 64)).astype(np.float32)
     np.savez("x.npz", x=x, y=models.run(perceptron(), x=x)[0].argmax(1))
     return tmp_path

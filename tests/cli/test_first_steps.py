@@ -10,7 +10,7 @@ import pytest
 import dcz
 from dcz import cli
 from tests import models
-from tests.networks import perceptron
+from tests.networks import packed_perceptron, perceptron
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     """net.onnx and net.dcz, in the current folder."""
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")
-    dcz.compress("net.onnx", "net.dcz")
+    Path("net.dcz").write_bytes(packed_perceptron())
     return tmp_path
 
 

@@ -113,7 +113,7 @@ def test_batches_and_a_loss_of_ones_own_are_trained_with(retrain):
     ["--output-weights", "y=2"],
 ])  # fmt: skip
 def test_labels_and_losses_by_name(arguments, retrain):
-    code, _, err = retrain("--data", "train.npz", *arguments)
+    code, _, err = retrain("--data", "train.npz", "--learning-rate", "0.01", *arguments)
     assert code == 0, err
 
 

@@ -1,6 +1,7 @@
 """Going on after a kill: the same bytes as without it, from nothing that is not exactly what would be made again."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,23 +22,31 @@ LAYERS = 5
 SETTINGS = Settings(quality=30.0)
 
 
-@pytest.fixture
-def net(tmp_path) -> Path:
-    """A model of five layers with external data."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with a model of five layers with external data."""
     proto = models.dense(*(models.normal(64, 64, seed=seed) for seed in range(LAYERS)))
-    path = tmp_path / "net.onnx"
-    onnx.save(proto, path, save_as_external_data=True, location="net.onnx.data", size_threshold=0)
-    return path
+    folder = tmp_path_factory.mktemp("made")
+    onnx.save(proto, folder / "net.onnx", save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    return folder
 
 
 @pytest.fixture
-def whole(net, tmp_path) -> bytes:
+def net(made, tmp_path) -> Path:
+    """The model, with the times of its files."""
+    for name in ("net.onnx", "net.onnx.data"):
+        shutil.copy2(made / name, tmp_path)
+    return tmp_path / "net.onnx"
+
+
+@pytest.fixture(scope="module")
+def whole(made) -> bytes:
     """What comes of it without an interruption."""
-    return dcz.compress(net, tmp_path / "whole.dcz", SETTINGS, force=True).read_bytes()
+    return dcz.compress(made / "net.onnx", made / "whole.dcz", SETTINGS).read_bytes()
 
 
-@pytest.fixture
-def partial(net, tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def killed(made) -> Path:
     """The journal of a run that was killed, for real, after its third record."""
     code = """if True:
         import os, signal, sys, dcz
@@ -45,10 +54,16 @@ def partial(net, tmp_path) -> Path:
             done < 0.55 * total or os.kill(os.getpid(), signal.SIGKILL)
         dcz.compress(sys.argv[1], sys.argv[2], dcz.Settings(quality=30.0), resume=True, threads=1, progress=stop)
     """
-    command = [sys.executable, "-c", code, net, tmp_path / "net.dcz"]
+    command = [sys.executable, "-c", code, made / "net.onnx", made / "net.dcz"]
     assert subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode == -signal.SIGKILL
-    assert not (tmp_path / "net.dcz").exists()
-    return tmp_path / "net.dcz.partial"
+    assert not (made / "net.dcz").exists()
+    return made / "net.dcz.partial"
+
+
+@pytest.fixture
+def partial(killed, net) -> Path:
+    """That journal beside the model."""
+    return Path(shutil.copy(killed, net.parent))
 
 
 @pytest.fixture

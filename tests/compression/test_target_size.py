@@ -47,7 +47,7 @@ def test_a_budget_that_no_quality_meets_is_refused_with_the_nearest():
 
 @pytest.mark.parametrize("share", [0.05, 0.12, 0.2])
 def test_budgets_are_met_in_bytes_of_the_file(share, tmp_path):
-    model = perceptron(hidden=800)
+    model = perceptron(hidden=400)
     budget = int(share * len(model.SerializeToString()))
     found = dcz.compress_to_size(model, tmp_path / "net.dcz", budget)
     assert found.nbytes == os.path.getsize(tmp_path / "net.dcz")
@@ -128,7 +128,7 @@ def chain(count: int) -> onnx.ModelProto:
 
 
 def test_what_the_best_quality_leaves_is_filled_with_exact_tensors(tmp_path):
-    model = chain(48)
+    model = chain(32)
     found = dcz.compress_to_size(model, tmp_path / "net.dcz", ratio=1.6)
     budget = int(len(model.SerializeToString()) / 1.6)
     assert found.quality == BEST_QUALITY

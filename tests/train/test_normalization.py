@@ -154,7 +154,8 @@ def images(count: int, seed: int = 0):
 @pytest.mark.parametrize("fold", [True, False])
 def test_a_network_is_pruned_and_shared_with_its_normalizations(fold, tmp_path):
     x, y = images(300)
-    recipe = Recipe(sparsity=0.5, bits=3, epochs=4, share_epochs=1, batch=50, threads=1, drop_idle=False)
+    quick = {"share_epochs": 1, "batch": 50, "threads": 1, "learning_rate": 0.01, "drop_idle": False}
+    recipe = Recipe(sparsity=0.5, bits=3, epochs=4, **quick)
     found = retrain(
         normalized(), tmp_path / "net.dcz", x, labels=y, validation=images(200, 1), recipe=recipe,
         plan=Plan(dcz.train.BASE, fold=fold, min_weights=30), force=True,
@@ -173,7 +174,7 @@ def test_a_network_is_pruned_and_shared_with_its_normalizations(fold, tmp_path):
 
 def test_a_killed_run_with_normalizations_resumes_to_the_same_bytes(tmp_path):
     x, y = images(120)
-    recipe = Recipe(sparsity=0.5, bits=3, epochs=2, share_epochs=2, batch=30, threads=1)
+    recipe = Recipe(sparsity=0.5, bits=3, epochs=2, share_epochs=2, batch=30, threads=1, learning_rate=0.01)
 
     def run(name, stop=None):
         ends = itertools.count(1)

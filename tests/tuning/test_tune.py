@@ -72,9 +72,9 @@ def tune(source, path, x, **goal) -> tuning.Tuned:
 # -- budgets -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ratio", [6, 20])
+@pytest.mark.parametrize("ratio", [6, pytest.param(20, marks=pytest.mark.slow)])
 def test_budgets_are_met_in_bytes_of_the_file(ratio, tmp_path):
-    source = perceptron(hidden=400)
+    source = perceptron(hidden=200)
     budget = int(len(source.SerializeToString()) / ratio)
     found = tune(source, tmp_path / "net.dcz", correlated(), max_bytes=budget)
     assert found.kept.nbytes == os.path.getsize(tmp_path / "net.dcz")
@@ -104,7 +104,7 @@ def test_the_writing_of_the_file_goes_on_where_it_was_stopped(tmp_path, monkeypa
     assert (tmp_path / "net.dcz").read_bytes() == (tmp_path / "whole.dcz").read_bytes()
 
 
-@pytest.mark.parametrize("ratio", [6, 14])
+@pytest.mark.parametrize("ratio", [pytest.param(6, marks=pytest.mark.slow), 14])
 def test_a_network_of_convolutions_meets_its_ratio(ratio, tmp_path):
     tried = []
     found = tune(cnn(), tmp_path / "net.dcz", correlated(40, (3, 8, 8)), ratio=ratio, trial=tried.append)
@@ -405,7 +405,7 @@ def decibels(source, found, x: np.ndarray) -> float:
     return 10 * math.log10(float(np.square(wanted).sum() / np.square(wanted - y).sum()))
 
 
-@pytest.mark.parametrize("ratio, gain", [(3.0, 6), (5.0, 3)])
+@pytest.mark.parametrize("ratio, gain", [(3.0, 6), pytest.param(5.0, 3, marks=pytest.mark.slow)])
 def test_rows_of_different_size_and_depthwise_ones_are_no_worse_for_calibration(ratio, gain, tmp_path):
     """With one grid of 256 levels for all rows, the small ones were lost whatever the size."""
     source, unseen = separable(), normal(100, 8, 8, 8, seed=8) * 20
