@@ -20,6 +20,7 @@ R = TypeVar("R")
 BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
 MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
+SPARSE_MASK = 32  # of so many elements of a mask one is true, where it does not matter how true ones are found
 PARTS = 16  # of an array, at most, where the result of each is large
 # Values up to which LazyValues computes them once, as computing slices again and again is slower: so many, or a share
 # of the tensor that memory allows for.
@@ -55,6 +56,20 @@ def over_parts(function: Callable[[slice], R], length: int, size: int = BLOCK) -
     return each(function, blocks(length, size))
 
 
+def true_places(mask: np.ndarray) -> np.ndarray:
+    """np.flatnonzero of a mask (bool, flat).
+
+    numpy looks for one true element after another where at most a tenth are true, which a processor cannot foresee;
+    with more of them it does without branches, and is twice as fast.
+    """
+    count, length = int(np.count_nonzero(mask)), len(mask)
+    if not length // SPARSE_MASK < count <= length // 10 + 1:
+        return np.flatnonzero(mask)
+    more = np.ones(length // 8 + 1, bool)
+    found: np.ndarray = np.concatenate([mask, more]).nonzero()[0][:count]
+    return found
+
+
 class KeptPositions:
     """The positions (int64, ascending) where `mask` (bool, flat) is true, without an array of all of them."""
 
@@ -83,7 +98,7 @@ class KeptPositions:
 
     def __getitem__(self, ranks: slice) -> np.ndarray:
         covering, selected = self.locate(ranks)
-        positions: np.ndarray = np.flatnonzero(self.mask[covering])[selected] + covering.start
+        positions: np.ndarray = true_places(self.mask[covering])[selected] + covering.start
         return positions
 
 
@@ -106,7 +121,7 @@ class LazyValues:
         """All values at the true positions of the mask."""
         assert self.positions is not None, "a mask says which"
         mask, patterns = self.positions.mask, self._patterns
-        gathered = gather(lambda b: patterns[b].take(np.flatnonzero(mask[b])), len(patterns), patterns.dtype)
+        gathered = gather(lambda b: patterns[b].take(true_places(mask[b])), len(patterns), patterns.dtype)
         return gathered if self._dtype is None else values(gathered, self._dtype)
 
     @functools.cached_property
@@ -125,7 +140,7 @@ class LazyValues:
             patterns = self._patterns[block]
         else:
             covering, selected = self.positions.locate(block)
-            patterns = self._patterns[covering][self.positions.mask[covering]][selected]
+            patterns = self._patterns[covering].take(true_places(self.positions.mask[covering])[selected])
         return patterns if self._dtype is None else values(patterns, self._dtype)
 
     def select(self, mask: np.ndarray) -> "LazyValues":
@@ -255,6 +270,25 @@ def remap(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
 
     over_blocks(fill, len(codes))
     return mapped
+
+
+def recount(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """How often each code occurs `after` some have changed (uint8, flat, as `before`; int64[256]), from the `counts`
+    before that."""
+    changed = np.zeros(256, np.int64)
+    changed[: len(counts)] = counts
+    if after is before:
+        return changed
+
+    def changes_in(block: slice) -> np.ndarray:
+        places = true_places(before[block] != after[block])
+        gone, come = (np.bincount(codes[block][places], minlength=256) for codes in (before, after))
+        difference: np.ndarray = come - gone
+        return difference
+
+    for change in over_blocks(changes_in, len(after)):
+        changed += change
+    return changed
 
 
 def count_codes(codes: np.ndarray) -> np.ndarray:

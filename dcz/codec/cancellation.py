@@ -10,14 +10,21 @@ from .stages import balance, grid, kernels
 
 
 def cancel(
-    weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: balance.RowIndex | None, step: float
+    weights: arrays.Weights,
+    codes: np.ndarray,
+    levels: np.ndarray,
+    rows: balance.RowIndex | None,
+    step: float,
+    counted: np.ndarray | None = None,
 ) -> np.ndarray:
     """See stages.kernels and stages.balance; with `rows` None nothing is known of the layer, and codes stay.
 
     `weights` (float, flat, finite), `codes` (uint8 or uint16) into `levels` (float64, ascending), about `step` apart.
+    `counted`: how often each code occurs, where that is known.
     """
     if rows is None:
         return codes
     slope = grid.rate_slope(step)
-    codes = kernels.preserve_kernel_sums(weights, codes, levels, rows.kernel, slope)
-    return balance.preserve_row_sums(weights, codes, levels, rows, slope)
+    moved = kernels.preserve_kernel_sums(weights, codes, levels, rows.kernel, slope)
+    counted = counted if moved is codes else None
+    return balance.preserve_row_sums(weights, moved, levels, rows, slope, counted)

@@ -29,6 +29,7 @@ from ..encoded import (
     may_expand,
 )
 from ..tensor import FLOAT32, Dtype, Tensor, matrix_shape, round_to, values
+from . import pairs
 from .stages import block, entropy, huffman, index, scale
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
@@ -49,6 +50,7 @@ class Coded:
 
     `numbers` are these codes; or, with `zero`, codes of all positions, among which `zero` is that of the zeros, and
     larger ones are one more than the code: where few weights are zero, an index of the others is rarely wanted.
+    `counted`: how often each of the numbers occurs (int64[256]), where that is known.
     """
 
     mask: np.ndarray
@@ -57,6 +59,7 @@ class Coded:
     row_scales: scale.RowScales | None = None
     fine: Codebook | None = None
     zero: int | None = None
+    counted: np.ndarray | None = None
 
     @functools.cached_property
     def codes(self) -> np.ndarray:
@@ -69,7 +72,7 @@ class Coded:
     @functools.cached_property
     def counts(self) -> np.ndarray:
         """How often each code (uint8) occurs (int64[256])."""
-        counts = huffman.count_symbols(self.numbers)
+        counts = huffman.count_symbols(self.numbers) if self.counted is None else self.counted
         return counts if self.zero is None else np.append(np.delete(counts, self.zero), 0)
 
     @property
@@ -88,7 +91,7 @@ class Coded:
             with_zero, numbers = np.insert(table, self.zero, other), self.numbers[block]
             is_same = table.dtype == np.uint8 and np.array_equal(with_zero, np.arange(len(with_zero)))
             return numbers if is_same else with_zero.take(numbers, mode="clip")
-        kept_places = np.flatnonzero(self.mask[block])
+        kept_places = arrays.true_places(self.mask[block])
         first = self.positions.rank(block.start)
         codes = self.numbers[first : first + len(kept_places)]
         kept = table.take(codes, mode="clip")  # codes were checked by of_distinct: "raise" would check them again
@@ -99,9 +102,26 @@ class Coded:
         dense[kept_places] = kept
         return dense
 
+    @functools.cached_property
+    def _pairs(self) -> pairs.Pairs | None:
+        """A table of the entries of all positions, where these have codes and their zeros too; None elsewhere."""
+        if self.entries.dtype.itemsize > pairs.MAX_ITEM or len(self.numbers) < len(self.mask) or self.fine is not None:
+            return None
+        entries = self.entries if self.zero is None else np.insert(self.entries, self.zero, 0)
+        return pairs.Pairs(entries) if len(entries) <= MAX_ENTRIES else None
+
+    def _entries(self, block: slice) -> np.ndarray:
+        """The entries of a block of all positions, 0 for those that are not kept."""
+        numbers = self.numbers[block]
+        if len(numbers) < pairs.MIN_CODES or self._pairs is None:
+            return self.look_up(self.entries, block)
+        found = np.empty(len(numbers), self.entries.dtype)
+        self._pairs.fill(numbers, found)
+        return found
+
     def elements(self, block: slice, dtype: Dtype) -> np.ndarray:
         """The elements (bit patterns of `dtype`) of a block of all positions."""
-        entries = self.look_up(self.entries, block)
+        entries = self._entries(block)
         if self.row_scales is None:
             return entries
         return round_to(values(entries, FLOAT32).astype(np.float64) * self.row_scales.at(block), dtype)

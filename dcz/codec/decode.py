@@ -29,10 +29,11 @@ from ..encoded import (
 from ..errors import CorruptFile
 from ..parallel import each
 from ..tensor import Dtype, matrix_shape, round_to
+from . import pairs
 from .stages import block, huffman, index
 
 CHUNK = 1 << 15  # elements at a time: they stay in cache
-PART = 1 << 20  # pairs of codes for one thread at a time
+PART = 1 << 20  # codes for one thread at a time
 
 Engine = Callable[[Stream], np.ndarray]
 Run = Callable[[Stream, int], np.ndarray]  # decodes a stream whose symbols are below a number
@@ -97,35 +98,16 @@ def symbols_of(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
 
 def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The bytes (uint8, flat) of entries[codes], two codes (uint8) at a time by a table of all pairs."""
-    itemsize = entries.dtype.itemsize
     result = np.empty(len(codes), entries.dtype)
-    table = np.zeros(max(256, len(entries)), entries.dtype)
-    table[: len(entries)] = entries
-    paired = 0
-    if itemsize <= 4 and len(codes) > CHUNK and codes.dtype == np.uint8:
-        paired = len(codes) // 2 * 2
-        pairs = np.empty((256, 256, 2), entries.dtype)
-        pairs[:, :, 0], pairs[:, :, 1] = table[None, :], table[:, None]
-        wide = np.dtype(f"<u{2 * itemsize}")
-        pair_table, target, source = pairs.view(wide).ravel(), result[:paired].view(wide), codes[:paired].view("<u2")
-
-        _look_up(pair_table, source, target)
-    _look_up(table, codes[paired:], result[paired:])
+    if entries.dtype.itemsize <= pairs.MAX_ITEM and len(codes) > pairs.MIN_CODES and codes.dtype == np.uint8:
+        fill = pairs.Pairs(entries).fill
+    else:
+        table = np.zeros(max(256, len(entries)), entries.dtype)
+        table[: len(entries)] = entries
+        fill = partial(pairs.take_in_chunks, table)
+    each(lambda part: fill(codes[part], result[part]), arrays.blocks(len(codes), PART))
     data: np.ndarray = result.view(np.uint8)
     return data
-
-
-def _look_up(table: np.ndarray, codes: np.ndarray, target: np.ndarray) -> None:
-    """Fill `target` with table[code] for each of `codes`."""
-
-    def fill(first: int) -> None:
-        """One part, by chunks that stay in cache."""
-        last = min(first + PART, len(codes))
-        for start in range(first, last, CHUNK):
-            stop = min(start + CHUNK, last)
-            np.take(table, codes[start:stop], out=target[start:stop], mode="clip")  # "raise" would buffer
-
-    each(fill, range(0, len(codes), PART))
 
 
 class _Scaled:

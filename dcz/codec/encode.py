@@ -12,7 +12,7 @@ from ..arrays import LazyValues
 from ..deflate import crc32
 from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_version
 from ..plan import Settings
-from ..tensor import Tensor
+from ..tensor import FLOAT32, Tensor
 from . import candidates, fine, fine_candidates, precision, regrid, scaled, sharing
 from .candidates import Candidate, Coded
 from .stages import prune
@@ -88,7 +88,7 @@ def _is_rounded(tensor: Tensor, settings: Settings) -> bool:
 
 def is_shared(tensor: Tensor) -> bool:
     """Whether a real tensor has so few distinct values that it is kept exactly (see `encodings`)."""
-    return sharing.share_exactly(tensor.patterns, tensor.patterns != 0) is not None
+    return sharing.share_exactly(tensor.patterns, None) is not None
 
 
 def _prune(weights: LazyValues, settings: Settings) -> np.ndarray | None:
@@ -113,7 +113,7 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
     None where sharing them saves nothing, or the settings do not share.
     """
     if mask is None:  # leaves out exact zeros only: -0.0 is preserved if the tensor is coded exactly
-        coded = sharing.share_exactly(tensor.patterns, tensor.patterns != 0, settings.bits)
+        coded = sharing.share_exactly(tensor.patterns, None, settings.bits)
         mask = arrays.mask_where(weights, lambda block: block != 0) if coded is None else None
     else:
         coded = sharing.share_exactly(tensor.patterns, mask, settings.bits)
@@ -123,17 +123,18 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
         return fine.smaller(coded, regrid.share_in_rows(tensor, coded.mask, settings), tensor.dtype)
     if coded is not None or mask is None or settings.shares_nothing:
         return coded
-    coded = regrid.share_exactly(tensor, mask, settings) or regrid.share_in_rows(tensor, mask, settings)
+    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
+    coded = regrid.share_exactly(tensor, mask, settings, kept) or regrid.share_in_rows(tensor, mask, settings)
     if coded is not None:
         return coded
     row_scales = scaled.row_scales_of(tensor, weights, settings)
     if row_scales is None:
-        return _share_rows(tensor, mask, settings)
+        return _share_rows(tensor, mask, kept, settings)
     unscaled = scaled.unscaled(tensor, weights, row_scales)
     if tensor.dtype.bits < 32:
         coded = fine.share_shortly(unscaled, mask, settings, tensor.dtype)
     else:
-        coded = _share_rows(unscaled, mask, settings)
+        coded = _share_rows(unscaled, mask, LazyValues(unscaled.patterns, FLOAT32, mask), settings)
         if coded is None:
             return None
     coded = None if coded is None else replace(scaled.short_entries(coded), row_scales=row_scales)
@@ -141,15 +142,16 @@ def _share(tensor: Tensor, weights: LazyValues, mask: np.ndarray | None, setting
         settings.quality is None or precision.keeps_quality(tensor, mask, coded, settings.quality)
     ):
         return coded
-    return _share_rows(tensor, mask, settings)
+    return _share_rows(tensor, mask, kept, settings)
 
 
-def _share_rows(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
-    """Codes for the weights that `mask` keeps, whose rows need no scales."""
+def _share_rows(tensor: Tensor, mask: np.ndarray, kept: LazyValues, settings: Settings) -> Coded | None:
+    """Codes for the weights that `mask` keeps, which are `kept`, whose rows need no scales."""
     if settings.quality is None:
-        return sharing.share_kept(tensor, mask, settings)
-    square = prune.typical_square(LazyValues(tensor.patterns, tensor.dtype, mask))
-    return fine.improve(tensor, mask, square, sharing.share_kept(tensor, mask, settings, square), settings)
+        return sharing.share_kept(tensor, mask, kept, settings)
+    square = prune.typical_square(kept)
+    coded = sharing.share_kept(tensor, mask, kept, settings, square)
+    return fine.improve(tensor, mask, kept, square, coded, settings)
 
 
 def _has_scales(tensor: Tensor) -> bool:

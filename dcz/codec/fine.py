@@ -33,16 +33,18 @@ MAX_FAR_LOSS = 10.0  # decibels: the same, whatever a finer grid costs
 MAX_SMALL = 1 << 14  # weights, up to which the bytes of a codebook decide between it and a fine grid
 
 
-def improve(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded | None, settings: Settings) -> Coded | None:
+def improve(
+    tensor: Tensor, mask: np.ndarray, kept: LazyValues, square: float, coded: Coded | None, settings: Settings
+) -> Coded | None:
     """`coded` (None: no codebook pays), or the weights that `mask` keeps on a finer grid for the quality of `settings`.
 
-    `square` is the kept weights' prune.typical_square. None where 2^16 levels are far too few for it.
+    `kept` are these weights, and `square` their prune.typical_square. None where 2^16 levels are far too few for it.
     """
     if settings.quality is None or not mask.any():
         return coded
     if coded is None:
         return share_finely(tensor, mask, settings)
-    loss = _loss(tensor, mask, square, coded, settings.quality)
+    loss = _loss(tensor, mask, kept, square, coded, settings.quality)
     if loss <= (MAX_LOSS if settings.quality > COARSE else MAX_COARSE_LOSS):
         if settings.quality <= COARSE or coded.kept > MAX_SMALL:
             return coded
@@ -58,9 +60,9 @@ def smaller(coded: Coded, finer: Coded | None, dtype: Dtype) -> Coded:
     return coded if finer is None or _bits(finer, dtype) >= _bits(coded, dtype) else finer
 
 
-def _loss(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded, quality: float) -> float:
+def _loss(tensor: Tensor, mask: np.ndarray, kept: LazyValues, square: float, coded: Coded, quality: float) -> float:
     """Decibels by which a codebook misses a quality for the weights that are no outliers, having too few levels."""
-    low, high = arrays.extremes(LazyValues(tensor.patterns, tensor.dtype, mask))
+    low, high = arrays.extremes(kept)
     step = grid.step_for_quality(square, quality)
     if high - low < (MAX_ENTRIES - 1) * step:  # the codebook has a level for each step
         return 0.0

@@ -24,12 +24,12 @@ MAX_LEVELS = MAX_ENTRIES << MAX_LOW_BITS
 GLANCE = 4096  # first weights, by which most that lie on no grid are recognised
 
 
-def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:
-    """The kept weights exactly, where they lie on a grid of up to 2^16 levels that is not much finer than a quality
-    asks for, as those of a decoded tensor do; else None."""
+def share_exactly(tensor: Tensor, mask: np.ndarray, settings: Settings, kept: LazyValues | None = None) -> Coded | None:
+    """The weights that `mask` keeps (`kept`, where they are at hand) exactly, where they lie on a grid of up to 2^16
+    levels that is not much finer than a quality asks for, as those of a decoded tensor do; else None."""
     if settings.quality is None:
         return None
-    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
+    kept = LazyValues(tensor.patterns, tensor.dtype, mask) if kept is None else kept
     own_step = _own_step(kept) if len(kept) else 0.0
     if not own_step or not _is_fine_enough(kept, own_step, settings):
         return None

@@ -1,7 +1,7 @@
 """Weights -> codes and the codebook as it will be decoded (Deep Compression, section 3).
 
-share_exactly(patterns, mask)          ->   Coded, where few values are distinct
-share_kept(tensor, mask, settings)     ->   Coded, by k-means or on a grid
+share_exactly(patterns, mask)               ->   Coded, where few values are distinct
+share_kept(tensor, mask, kept, settings)    ->   Coded, by k-means or on a grid
 """
 
 import math
@@ -25,10 +25,13 @@ MAX_HALF_CODEBOOK = 1 << 20  # weights up to which a float16 codebook is tried: 
 SAMPLE = 4096  # first weights, by which most tensors that are not shared already are recognised
 
 
-def share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = None) -> Coded | None:
-    """The kept weights coded exactly, or None where they have too many distinct values: more than 2^bits, or 256."""
-    if len(np.unique(patterns[:SAMPLE][mask[:SAMPLE]])) > MAX_ENTRIES:
+def share_exactly(patterns: np.ndarray, mask: np.ndarray | None, bits: int | None = None) -> Coded | None:
+    """The weights that `mask` keeps (None: those that are not 0 to the bit) coded exactly, or None where they have too
+    many distinct values: more than 2^bits, or 256."""
+    first = patterns[:SAMPLE]
+    if len(np.unique(first[first != 0 if mask is None else mask[:SAMPLE]])) > MAX_ENTRIES:
         return None
+    mask = patterns != 0 if mask is None else mask
     kept = LazyValues(patterns, None, mask)
     if not len(kept):
         return Coded(mask, np.empty(0, np.uint8), np.empty(0, patterns.dtype))
@@ -37,12 +40,14 @@ def share_exactly(patterns: np.ndarray, mask: np.ndarray, bits: int | None = Non
     return None if unique is None else Coded(mask, unique[1], unique[0])
 
 
-def share_kept(tensor: Tensor, mask: np.ndarray, settings: Settings, square: float | None = None) -> Coded | None:
-    """The weights that `mask` keeps, shared under `settings`; None where the codebook has more entries than pay.
+def share_kept(
+    tensor: Tensor, mask: np.ndarray, kept: LazyValues, settings: Settings, square: float | None = None
+) -> Coded | None:
+    """The weights that `mask` keeps, which are `kept`, shared under `settings`; None where the codebook has more
+    entries than pay.
 
     `square`: their prune.typical_square, where it is known.
     """
-    kept = LazyValues(tensor.patterns, tensor.dtype, mask)
     zeros = len(mask) - len(kept)
     shared = share_weights(kept, settings, zeros=zeros, rows=row_index(tensor, kept), square=square)
     codebook = settings.codebook
@@ -79,7 +84,8 @@ def share_weights(
     shared = share.entropy_constrained(kept, step, zeros, max_entries)
     if rows is None:
         return shared
-    return share.used_centroids(shared.centroids, cancel(kept, shared.codes, shared.centroids, rows, step))
+    codes = cancel(kept, shared.codes, shared.centroids, rows, step, shared.counts)
+    return share.used_centroids(shared.centroids, codes, arrays.recount(shared.counts, shared.codes, codes))
 
 
 def _step(kept: arrays.Weights, zeros: int, settings: Settings, square: float | None = None) -> float:
@@ -132,31 +138,34 @@ def round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray
     entries = round_to(np.clip(centroids, -largest(dtype), largest(dtype)), dtype)
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
     is_first = np.append(True, entries[1:] != entries[:-1])  # rounding may have made neighbours equal
-    codes = arrays.remap((np.cumsum(is_first) - 1).astype(np.uint8), shared.codes)
-    entries = entries[is_first]
+    table = (np.cumsum(is_first) - 1).astype(np.uint8)
+    codes, entries = arrays.remap(table, shared.codes), entries[is_first]
+    counted = np.zeros(MAX_ENTRIES, np.int64)
+    np.add.at(counted, table, shared.counts)
     zero = int(np.argmin(entries != 0))
     if entries[zero]:
-        return Coded(mask, codes, entries) if len(entries) <= _max_entries(len(codes)) else None
-    coded = _without_zeros(mask, codes, entries, zero)
+        return Coded(mask, codes, entries, counted=counted) if len(entries) <= _max_entries(len(codes)) else None
+    coded = _without_zeros(mask, codes, entries, zero, counted)
     return coded if len(coded.entries) <= _max_entries(coded.kept) else None
 
 
-def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zero: int) -> Coded:
+def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zero: int, counted: np.ndarray) -> Coded:
     """The weights without those of the code `zero`, and entries without that."""
     rest = np.delete(entries, zero)
     if len(codes) == len(mask):
-        whole = Coded(arrays.mask_where(codes, lambda code: code != zero), codes, rest, zero=zero)
+        whole = Coded(arrays.mask_where(codes, lambda code: code != zero), codes, rest, zero=zero, counted=counted)
         if whole.kept > MIN_WHOLE * len(mask):
             return whole
-        return Coded(whole.mask, whole.codes, rest)
+        return Coded(whole.mask, whole.codes, rest, counted=whole.counts)
     kept_mask, positions = np.zeros_like(mask), arrays.KeptPositions(mask)
 
     def kept_codes(block: slice) -> np.ndarray:
         found = codes[positions.rank(block.start) : positions.rank(block.stop)]
         is_kept = found != zero
-        kept_mask[block][mask[block]] = is_kept
+        kept_mask[block][arrays.true_places(mask[block])] = is_kept
         others: np.ndarray = found[is_kept]
         others -= others > zero
         return others
 
-    return Coded(kept_mask, arrays.gather(kept_codes, len(mask), np.uint8), rest)
+    without = np.append(np.delete(counted, zero), 0)
+    return Coded(kept_mask, arrays.gather(kept_codes, len(mask), np.uint8), rest, counted=without)

@@ -157,6 +157,21 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     assert np.array_equal(arrays.remap(table, codes), expected) and np.array_equal(codes, before)
 
 
+def test_codes_are_counted_anew_where_they_have_changed():
+    codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
+    moved = codes.copy()
+    moved[::7] += 3
+    assert np.array_equal(arrays.recount(np.bincount(codes), codes, moved), np.bincount(moved, minlength=256))
+    assert np.array_equal(arrays.recount(np.bincount(codes), codes, codes), np.bincount(codes, minlength=256))
+
+
+@pytest.mark.parametrize("density", [0.0, 0.01, 0.04, 0.1, 0.101, 0.5, 1.0])
+@pytest.mark.parametrize("length", [0, 1, 9, 1000, 65536])
+def test_true_places_are_found_however_many_there_are(length, density):
+    mask = np.random.default_rng(length).random(length) < density
+    assert np.array_equal(arrays.true_places(mask), np.flatnonzero(mask))
+
+
 @pytest.mark.parametrize("copied_from", [1, 1000])
 def test_a_file_that_is_too_short_is_not_read(copied_from, tmp_path, monkeypatch):
     monkeypatch.setattr(dcz.files, "COPIED_FROM", copied_from)

@@ -151,20 +151,27 @@ def _relative(inputs: np.ndarray) -> np.ndarray:
 
 
 def preserve_row_sums(
-    weights: arrays.Weights, codes: np.ndarray, levels: np.ndarray, rows: RowIndex, slope: float
+    weights: arrays.Weights,
+    codes: np.ndarray,
+    levels: np.ndarray,
+    rows: RowIndex,
+    slope: float,
+    counted: np.ndarray | None = None,
 ) -> np.ndarray:
     """Codes, some of them one level up or down, with a sum of errors near zero over the weights of each row.
 
     Where `rows` knows the means of the inputs, each error counts as many times.
     `weights` (float, flat, finite), `codes` (uint8 or uint16) into `levels` (float64, ascending), `rows` their rows.
-    `slope` is the squared error that a bit is worth: see grid.rate_slope.
+    `slope` is the squared error that a bit is worth: see grid.rate_slope. `counted`: how often each code occurs, where
+    that is known.
     """
     if len(levels) < 2 or not len(weights):
         return codes
     gap = float(np.median(np.diff(levels)))
     length, sums = _row_errors(weights, codes, levels, rows, gap / moves.UNIT)
     changes = moves.level_changes(levels)
-    candidates = _Candidates(weights, codes, levels, changes, rows, moves.costs(codes, levels, changes, slope))
+    costs = moves.costs(codes, levels, changes, slope, counted)
+    candidates = _Candidates(weights, codes, levels, changes, rows, costs)
     direction = np.where(sums > 0, 0, 1)  # down where the values are too large in all, else up
     share = np.minimum(1.0, CANDIDATES / np.sqrt(length))
     share[np.abs(sums) <= moves.UNIT / 2] = -math.inf

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...arrays import true_places
 from ...errors import CorruptFile
 from ...parallel import each_ahead
 
@@ -56,7 +57,7 @@ class Layout:
         block = _read_panel(mask, panel)
         block = block if rows is None else block[rows[panel[0]]]
         block = block if columns is None else block[:, columns[panel[1]]]
-        positions = np.flatnonzero(block)
+        positions = true_places(block.reshape(-1))
         gaps: np.ndarray = np.diff(positions, prepend=-1)
         gaps -= 1
         return gaps, block.size

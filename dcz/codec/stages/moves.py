@@ -24,10 +24,14 @@ def level_changes(levels: np.ndarray) -> np.ndarray:
     return changes
 
 
-def costs(codes: np.ndarray, levels: np.ndarray, changes: np.ndarray, slope: float) -> np.ndarray:
+def costs(
+    codes: np.ndarray, levels: np.ndarray, changes: np.ndarray, slope: float, counted: np.ndarray | None = None
+) -> np.ndarray:
     """What a step down or up from each level costs where the error was 0, in squared error (float64, as `changes`): its
-    own, and the bits that are added, at `slope`. Infinite where there is no level."""
-    bits, found = _code_bits(codes, len(levels)), np.full(changes.shape, math.inf)
+    own, and the bits that are added, at `slope`. Infinite where there is no level.
+
+    `counted`: how often each code occurs, where that is known."""
+    bits, found = _code_bits(codes, len(levels), counted), np.full(changes.shape, math.inf)
     for to, here, there in _level_steps(levels):
         found[to, here] = changes[to, here] ** 2 + slope * (bits[there] - bits[here])
     return found
@@ -40,9 +44,10 @@ def _level_steps(levels: np.ndarray) -> Iterator[tuple[int, slice, slice]]:
     yield 1, slice(0, last), slice(1, last + 1)
 
 
-def _code_bits(codes: np.ndarray, entries: int) -> np.ndarray:
+def _code_bits(codes: np.ndarray, entries: int, counted: np.ndarray | None) -> np.ndarray:
     """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
-    used = arrays.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
-    count[: len(used)] = used
+    if counted is None:
+        counted = arrays.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
+    count[: len(counted)] = counted
     return entropy.stable_lengths(count, len(codes))

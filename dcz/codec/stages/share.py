@@ -110,9 +110,10 @@ def mean_centroids(
     return SharedWeights(means, _renumber(codes, used), counted)
 
 
-def used_centroids(centroids: np.ndarray, codes: np.ndarray) -> SharedWeights:
-    """The centroids whose codes occur; codes are renumbered without the others."""
-    count = arrays.count_codes(codes)
+def used_centroids(centroids: np.ndarray, codes: np.ndarray, counted: np.ndarray | None = None) -> SharedWeights:
+    """The centroids whose codes occur; codes are renumbered without the others. `counted`: how often each code occurs,
+    where that is known."""
+    count = arrays.count_codes(codes) if counted is None else counted
     used = np.flatnonzero(count)
     return SharedWeights(centroids[used], _renumber(codes, used), count[used])
 
@@ -124,7 +125,8 @@ def _code_sums(
 
     def sums_of(block: slice) -> tuple[np.ndarray, np.ndarray]:
         """Those of a block, whose codes and weights are 64 bits wide in cache."""
-        code, counts = codes[block], None if importance is None else importance[block]
+        # As wide as bincount takes them, which would widen them twice.
+        code, counts = codes[block].astype(np.intp), None if importance is None else importance[block]
         values = weights[block] if counts is None else weights[block] * counts
         return np.bincount(code, counts, MAX_ENTRIES), np.bincount(code, values, MAX_ENTRIES)
 
