@@ -199,6 +199,37 @@ def test_a_notebook_shows_no_more_than_ten_tensors():
     assert page.count("<tr>") == 2 + 1 + 10 + 1 and "5 others" in page
 
 
+RESULTS = {
+    "inspect": lambda: dcz.inspect("net.dcz"),
+    "inspect of an onnx": lambda: dcz.inspect("net.onnx"),
+    "verify": lambda: dcz.verify("net.dcz", against="net.onnx", inputs=X),
+    "verify alone": lambda: dcz.verify("net.dcz"),
+    "evaluate": lambda: dcz.evaluate("net.dcz", X, labels=Y, against="net.onnx"),
+    "sensitivity": lambda: dcz.sensitivity("net.onnx", X, bits=(3,), sparsities=()),
+    "diff": lambda: dcz.diff("net.onnx", "net.dcz"),
+    "check": lambda: dcz.check("net.dcz", max_size="1MB"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_is_a_line_and_a_small_page(name):
+    dcz.compress("net.onnx", "net.dcz", force=True)
+    made = RESULTS[name]()
+    assert re.fullmatch(r"<net\.(dcz|onnx)[: ].{5,200}>", repr(made)), repr(made)
+    page = made._repr_html_()
+    assert page.startswith("<div><strong>") and page.count("<tr>") == page.count("</tr>") <= 20
+
+
+def test_results_say_what_matters():
+    dcz.compress("net.onnx", "net.dcz", force=True)
+    size = Path("net.dcz").stat().st_size
+    assert f"{size:,} bytes" in repr(dcz.inspect("net.dcz")) and "times smaller" in repr(dcz.inspect("net.dcz"))
+    assert "top class agrees in" in repr(dcz.verify("net.dcz", against="net.onnx", inputs=X))
+    assert "top 1 100.00 %" in repr(dcz.evaluate("net.onnx", X, labels=Y))
+    moved = dcz.sensitivity("net.onnx", X, bits=(2,), sparsities=())
+    assert max(moved.rows, key=lambda row: row.by_bits[2]).name in repr(moved)
+
+
 def test_what_was_told_is_in_the_result():
     heard = []
     made = dcz.compress(models.bag(models.tensor("big", models.WEIGHT)), "net.dcz", warn=heard.append)
@@ -320,6 +351,9 @@ def work(**more):
         "compress_to_size": lambda: dcz.compress_to_size("net.onnx", "out.dcz", 9000, force=True, **more),
         "tune": lambda: dcz.tune("net.onnx", "out.dcz", X[:8], ratio=4, force=True, **more),
         "evaluate": lambda: dcz.evaluate("net.onnx", X, labels=Y, **more),
+        "verify": lambda: dcz.verify(
+            dcz.compress("net.onnx", "in.dcz", force=True), against="net.onnx", inputs=X, **more
+        ),
         "sensitivity": lambda: dcz.sensitivity("net.onnx", X, bits=(2,), sparsities=(), **more),
         "decompress": lambda: dcz.decompress(
             dcz.compress("net.onnx", "in.dcz", force=True), "out.onnx", force=True, **more

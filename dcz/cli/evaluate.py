@@ -1,6 +1,5 @@
 """`dcz evaluate`"""
 
-import math
 from typing import TYPE_CHECKING
 
 import click
@@ -114,41 +113,13 @@ def command(
 
 
 def _text(result: "Evaluation") -> str:
-    from ..evaluation.metrics import distance
+    from ..evaluation.words import figures
     from .terminal import shorten
 
-    against = shorten(result.against or "", NAME)
-    rows = []
-    if result.errors is not None:
-        rows.append(("top 1", _share(result.top1, result.errors, "errors")))
-        if result.top5_errors is not None:
-            rows.append(("top 5", _share(result.top5, result.top5_errors, "errors")))
-        rows.append(("loss", _nats(result.loss, ".4f")))
-    if result.against is not None:
-        if result.disagreements is None:
-            assert result.score is not None  # it is there wherever there is a reference
-            figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
-            where = "" if result.worst_channels is None else f" in {result.worst_channels.describe()}"
-            rows.append((f"{result.measure} ", f"{figure}{where}, from {against}"))
-        else:
-            share = _share(result.agreement, result.disagreements, f"differ from {against}")
-            rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))
-        rows += [] if result.divergence is None else [("divergence", _nats(result.divergence, ".3g"))]
-        rows.append(("difference", distance(float("nan") if result.decibels is None else result.decibels)))
+    rows = figures(result, shorten(result.against or "", NAME))
     of = f" of {counted(result.classes, 'class', 'classes')}" if result.classes else ""
     output = shorten(result.output, NAME // 2)
     head = f"{shorten(result.path, NAME)}: {counted(result.samples, 'sample')}, output {output}{of}"
     if is_quiet():
-        return f"{rows[0][0].strip()} {printable(rows[0][1])}"
-    return "\n".join([printable(head), *(f"  {name:<12}{printable(text)}" for name, text in rows)])
-
-
-def _nats(mean: float | None, form: str) -> str:
-    """A mean over all samples; in words where there is none."""
-    assert mean is not None  # asked for where it was measured
-    return f"{mean:{form}} nats" if math.isfinite(mean) else "no figure, for some answers are no numbers"
-
-
-def _share(share: float | None, others: int | None, word: str) -> str:
-    assert share is not None and others is not None  # counted wherever there was something to compare with
-    return f"{100 * share:.2f} %, {others:,} {word}"
+        return f"{rows[0][0]} {printable(rows[0][1])}"
+    return "\n".join([printable(head), *(f"  {name + ' ':<12}{printable(text)}" for name, text in rows)])

@@ -145,12 +145,12 @@ def _histogram(files: tuple[str, ...], pattern: str, as_json: bool) -> None:
     """Draw, or print, the shared values of the tensors of one file."""
     from ..errors import InvalidArgument
     from ..format.container import is_dcz
-    from ..reading.inspect import histogram
+    from ..reading.shared_values import shared_values
     from . import show_inspect
 
     if len(files) > 1:
         raise InvalidArgument("--histogram draws tensors of one file: give one")
     if not is_dcz(files[0]):
         raise InvalidArgument("--histogram shows shared values, which only .dcz files have")
-    shares = histogram(files[0], pattern)
+    shares = shared_values(files[0], pattern)
     print_json(shares) if as_json else show_inspect.histograms(shares)

@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 
-from ..evaluation.metrics import distance
 from ..evaluation.verify import Verification
+from ..evaluation.words import difference
 from ..text import counted
 from .terminal import Column, console, safe, shorten, table
 
 if TYPE_CHECKING:
-    from ..evaluation.differences import OutputDifference
     from ..evaluation.tensor_differences import TensorDifference
-    from ..tuning.sensitivity import Sensitivity, TensorSensitivity
+    from ..tuning.sensitivity import Sensitivity
 
 WORST = 20  # tensors that are shown, unless all are asked for
 
@@ -21,27 +20,17 @@ WORST = 20  # tensors that are shown, unless all are asked for
 def sensitivity(result: "Sensitivity") -> None:
     """`dcz sensitivity`: a row a tensor, those that move the answers most first."""
     screen = console()
-    first = result.rows[0]
-    heads = [*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)]
-    columns = [Column("tensor", right=False, is_name=True), Column("weights", priority=3)]
-    columns += [*_trials(heads[: len(first.by_bits)]), *_trials(heads[len(first.by_bits) :])]
-    columns.append(Column(f"bits of {result.rate:g}"))
-    cells = []
-    for row in sorted(result.rows, key=_largest_change, reverse=True):
-        changes = [f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())]
-        cells.append([row.name, f"{row.elements:,}", *changes, f"{row.bits_suggested:.1f}"])
+    tensor, weights, *tried, bits = result.columns()
+    by_bits = len(result.rows[0].by_bits)
+    columns = [Column(tensor, right=False, is_name=True), Column(weights, priority=3)]
+    columns += [*_trials(tried[:by_bits]), *_trials(tried[by_bits:]), Column(bits)]
     title = f"nats that the answers move, each tensor alone ({counted(result.samples, 'sample')})"
-    screen.print(table(columns, cells, screen.width, title))
+    screen.print(table(columns, result.cells(), screen.width, title))
 
 
 def _trials(heads: list[str]) -> list[Column]:
     """Columns of what was tried, of which those between the first and the last give way where there is little room."""
     return [Column(head, priority=0 if number in (0, len(heads) - 1) else 2) for number, head in enumerate(heads)]
-
-
-def _largest_change(row: "TensorSensitivity") -> float:
-    """The most nats that the answers move, by any of the bits and sparsities tried."""
-    return max((*row.by_bits.values(), *row.by_sparsity.values()), default=0.0)
 
 
 def verified(result: Verification, quiet: bool = False, verbose: bool = False) -> None:
@@ -78,7 +67,7 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
     if result.checker:
         screen.print(f"onnx.checker refuses it as it does the original: {safe(result.checker)}")
     for output in result.outputs:
-        screen.print(f"output {safe(output.output)}: {_difference(output, 'drawn' if result.drawn else '')}")
+        screen.print(f"output {safe(output.output)}: {difference(output, 'drawn' if result.drawn else '')}")
 
 
 def _tensor_differences(rows: "list[TensorDifference]", width: int, show_all: bool) -> Group:
@@ -93,14 +82,3 @@ def _tensor_differences(rows: "list[TensorDifference]", width: int, show_all: bo
         [["", "", "", f"{counted(len(rows) - len(shown), 'other')} (-v shows them)"]] if len(shown) < len(rows) else []
     )
     return table(columns, cells, width, "signal to error, in dB; worst first, by the lower of two")
-
-
-def _difference(output: "OutputDifference", kind: str) -> str:
-    """How an output differs; `kind` is that of the samples."""
-    if not output.samples:
-        return "nothing to compare"
-    if output.decibels == math.inf or math.isnan(output.decibels):
-        return f"{distance(output.decibels)}; {output.describe(kind)}"
-    if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing
-        return output.describe(kind)
-    return f"{output.decibels:.1f} dB, largest difference {output.largest:.3g}; {output.describe(kind)}"

@@ -5,7 +5,6 @@ import os
 from typing import TYPE_CHECKING
 
 from .. import shell
-from ..errors import message
 from ..files.several import Outcome
 from ..reading.inspect import Report
 from ..text import counted, size, times
@@ -142,12 +141,12 @@ COLUMNS = (
 
 
 def outcomes(rows: list[Outcome], quiet: bool = False, done_to: str = "compressed") -> None:
-    """`dcz compress` or `decompress` of several models: the sizes of each, and the errors of those that failed."""
+    """`dcz compress` or `decompress` of several models: the sizes of each, and which failed; why was told before."""
     screen = console()
     cells = []
     for row in rows:
         sizes = ("", "") if row.error else (f"{row.before:,}", f"{row.after:,}")
-        status = str(row.output) if row.error is None else f"failed: {message(row.error)}"
+        status = str(row.output) if row.error is None else "failed"
         ratio = row.ratio if row.ratio is None or row.ratio >= 1 else 1 / row.ratio
         cells.append((row.model, *sizes, f"{ratio:.2f}" if ratio else "", status))
     if not quiet:

@@ -9,7 +9,7 @@ from ..reading.energy import DRAM, SRAM, Energy
 from ..reading.inspect import PURPOSES, Report, TensorReport
 from ..reading.prefixes import Node, tree
 from ..reading.why import Limit
-from ..text import counted, size, times
+from ..text import counted, size
 from .show_paper import layers, stages
 from .terminal import Column, bar, console, labelled, print_commands, safe, shorten, table
 
@@ -58,8 +58,7 @@ def tables(report: Report, screen: Console, show_all: bool = True) -> None:
 def summary_line(report: Report) -> None:
     """A file's size in one line."""
     screen = console()
-    ratio = f", {times(report.source_bytes, report.file_bytes)}" if report.source_bytes else ""
-    figures = f": {report.file_bytes:,} bytes in {counted(len(report.rows), 'tensor')}{ratio}"
+    figures = f": {report.summary}"
     screen.print(shorten(report.path, screen.width - len(figures)) + figures)
 
 
@@ -162,15 +161,15 @@ def explained(limits: Sequence[Limit], report: Report, show_all: bool = False) -
     if not limits:
         screen.print(f"{safe(report.path)}: no tensor has a record of its own; all lie in the graph, deflated with it")
     shown = limits if show_all else limits[:LARGEST]
-    source, told = remake.source(report) if limits else "", set[str]()
+    source, told = remake.source(report) if limits else "", ""
     for limit in shown:
         figures = f"  {limit.nbytes:,} bytes, {_percent(limit.nbytes, report.file_bytes)}"
         screen.print(shorten(limit.name, screen.width - len(figures)) + figures)
-        remedy = "" if not limit.options else "; smaller by the same" if limit.options in told else "; smaller by:"
+        remedy = "" if not limit.options else "; smaller by the same" if limit.options == told else "; smaller by:"
         screen.print(labelled("", safe(limit.reason) + remedy, screen.width, INDENT), soft_wrap=True)
-        if limit.options and limit.options not in told:
+        if limit.options and limit.options != told:  # "the same" is the command that was shown last
             print_commands(screen, "", [remake.command(report, source, limit.options)], 2 * INDENT)
-            told.add(limit.options)
+            told = limit.options
     if others := limits[len(shown) :]:
         screen.print(f"{counted(len(others), 'other')}  {sum(limit.nbytes for limit in others):,} bytes")
 

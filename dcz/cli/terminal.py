@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Console, Group, JustifyMethod
-from rich.table import Table
+from rich.console import Console, Group
 from rich.text import Text
 
 from ..display.encoding import is_unicode
@@ -52,18 +51,22 @@ def table(
     shown = _shown(columns, widths, width)
     names = [number for number in shown if columns[number].is_name]
     rest = width - sum(widths[number] for number in shown if number not in names) - GAP * (len(shown) - 1)
-    grid = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
-    for number in shown:
-        least = None if number in names else widths[number]  # figures are never cut
-        justify: JustifyMethod = "right" if columns[number].right else "left"
-        grid.add_column(columns[number].head, justify=justify, no_wrap=True, min_width=least)
-        if number in names:  # the last of several gets what the others leave
-            widths[number] = min(widths[number], max(MIN_NAME, rest // len(names)))
-            rest, names = rest - widths[number], [name for name in names if name != number]
-    for number, row in enumerate(cells):
-        style = "bold" if number >= len(cells) - totals else ""
-        grid.add_row(*(Text(shorten(row[each], widths[each])) for each in shown), style=style)
-    return Group(*([Text(title)] if title else []), grid)
+    for number in names.copy():  # the last of several gets what the others leave
+        widths[number] = min(widths[number], max(MIN_NAME, rest // len(names)))
+        rest, names = rest - widths[number], [name for name in names if name != number]
+
+    def line(row: Sequence[str], is_bold: bool) -> Text:
+        padded = []
+        for number in shown:  # figures are never cut: names alone are wider than their columns
+            text = shorten(row[number], widths[number])
+            space = " " * (widths[number] - cell_len(text))
+            padded.append(space + text if columns[number].right else text + space)
+        style = "bold" if is_bold else ""
+        return Text((" " * GAP).join(padded).rstrip(), style=style, no_wrap=True, overflow="ignore")
+
+    lines = [line([column.head for column in columns], True)]
+    lines += [line(row, number >= len(cells) - totals) for number, row in enumerate(cells)]
+    return Group(*([Text(title)] if title else []), *lines)
 
 
 def _shown(columns: Sequence[Column], widths: Sequence[int], width: int) -> list[int]:

@@ -18,6 +18,7 @@ from .common import (
     min_agreement,
     print_json,
     printable,
+    progress,
     threads,
     warn,
 )
@@ -139,7 +140,8 @@ def _verify(
         if seen != sha256.strip().lower():
             click.echo(f"dcz: {printable(file)}: has the SHA-256 {seen}, not the one given", err=True)
             return 1
-    result = verify(file, **options)
+    with progress("comparing") as report:
+        result = verify(file, progress=report, **options)
     if as_json:
         results.append(result.to_dict())
     else:

@@ -8,11 +8,13 @@ Each model is compressed on all threads, so that no more than one is in memory.
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Unpack
 
 from ..files import folders, several
 from ..files.several import Outcome
 from ..format.container import Archive
 from .compress import compress as compress_one
+from .options import PlanOptions
 
 SUFFIX = ".onnx"  # of the models in a folder
 
@@ -20,23 +22,27 @@ SUFFIX = ".onnx"  # of the models in a folder
 def compress_all(
     models: Iterable[str | os.PathLike[str]],
     folder: str | os.PathLike[str] | None = None,
-    compress: Callable[[Path, Path], object] = compress_one,
+    compress: Callable[..., object] = compress_one,
     *,
     recursive: bool = False,
     done: Callable[[Outcome], None] | None = None,
+    force: bool = False,
+    **options: Unpack[PlanOptions],
 ) -> list[Outcome]:
     """Compress each of the ONNX files `models` into `folder`, which is created where it does not exist.
 
     Of `models`, a folder stands for the ONNX files in it, and with `recursive` in its subfolders.
     `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
-    dcz.tune. An error that it raises becomes the model's outcome; `done` is called with it before the next model
-    begins. Models of one name keep as much of their folders as tells them apart. Raises InvalidArgument where two
-    models would become one file or a folder holds none, FileAccess where the folder cannot be made; nothing has been
-    written then.
+    dcz.tune; `force=True` and settings such as `quality=30` are passed on to it. An error that it raises becomes the
+    model's outcome; `done` is called with it before the next model begins. Models of one name keep as much of their
+    folders as tells them apart. Raises InvalidArgument where two models would become one file or a folder holds none,
+    FileAccess where the folder cannot be made; nothing has been written then.
     """
 
+    given = dict(options) | ({"force": True} if force else {})
+
     def make(model: Path, output: Path) -> tuple[int, int]:
-        compress(model, output)
+        compress(model, output, **given)
         with Archive(output) as archive:
             return int(archive.directory.metadata["source-bytes"]), archive.directory.file_size
 

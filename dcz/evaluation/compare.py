@@ -4,7 +4,7 @@ compare("a.onnx", "b.onnx", samples).outputs  ->  (OutputDifference("y", 31.2, .
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,14 +30,16 @@ def compare(
     second: str | os.PathLike[str],
     samples: Samples | None = None,
     kinds: "GraphKinds | None" = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Run two models with the same signature on the same samples (drawn ones where None).
 
-    `kinds`: what the first one's graph says; read from it where None. Raises UnsuitableModel for models that cannot
+    `kinds`: what the first one's graph says; read from it where None. `progress` gets the samples done, and those in
+    all. Raises UnsuitableModel for models that cannot
     run, or have different outputs; InvalidArgument as `batches` does.
     """
     sessions = runtime.session(first), runtime.session(second)
-    return _compare(*sessions, os.fspath(first), os.fspath(second), samples, kinds or graph_kinds(first))
+    return _compare(*sessions, os.fspath(first), os.fspath(second), samples, kinds or graph_kinds(first), progress)
 
 
 def compare_decoded(
@@ -64,6 +66,7 @@ def _compare(
     second: str,
     samples: Samples | None,
     kinds: "GraphKinds",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """See compare."""
     names = [output.name for output in first_session.get_outputs()]
@@ -77,7 +80,7 @@ def _compare(
         runs = [(batch, count, count) for batch, count in inputs.counted()]
         shapes, constant = inputs.shapes, inputs.constant
     else:
-        runs, shapes, constant = batches(first, first_session, samples, kinds), {}, {}
+        runs, shapes, constant = batches(first, first_session, samples, kinds, progress), {}, {}
     sums = [DifferenceSums() for _ in names]
     is_first = True
     for batch, count, size in runs:
@@ -107,9 +110,20 @@ def graph_kinds(path: str | os.PathLike[str]) -> "GraphKinds":
 
 
 def batches(
-    path: str | os.PathLike[str], model: runtime.Session, samples: Samples, kinds: "GraphKinds | None" = None
+    path: str | os.PathLike[str],
+    model: runtime.Session,
+    samples: Samples,
+    kinds: "GraphKinds | None" = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Run]:
-    """Samples in runs that the model `path` takes; raises InvalidArgument where they do not fit."""
+    """Samples in runs that the model `path` takes; raises InvalidArgument where they do not fit.
+
+    `progress` is told after each run how many samples are done, and how many there are.
+    """
     feed = Feed(os.fspath(path), model.get_inputs(), samples, () if kinds is None else kinds.scalars)
+    done = 0
     for indices in feed.runs(np.arange(feed.count), runtime.BATCH):
         yield feed.inputs(indices), len(indices), feed.size_of(indices)
+        done += len(indices)
+        if progress is not None:
+            progress(done, feed.count)

@@ -22,7 +22,7 @@ from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..parallel import thread_count
 from ..text import counted
-from . import differences, metrics, runtime
+from . import differences, metrics, runtime, words
 from .channel_groups import ChannelGroup
 from .given import BatchAxis, Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
@@ -32,7 +32,7 @@ from .samples import Samples, read_labels
 TOP = 5  # the paper's second measure; it says nothing where there are no more classes than that
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Figures over all samples. Those that compare with labels are None without labels, those with `against` without
     it.
@@ -82,6 +82,12 @@ class Evaluation:
 
     def _share(self, wrong: int | None) -> float | None:
         return None if wrong is None else (self.samples - wrong) / self.samples
+
+    def __repr__(self) -> str:
+        return words.evaluation_line(self)
+
+    def _repr_html_(self) -> str:
+        return words.evaluation_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; means are null where no finite number; `equal` says that decibels are infinite."""

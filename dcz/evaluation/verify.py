@@ -10,9 +10,11 @@ import numpy as np
 from .. import files
 from ..codec.stages import huffman
 from ..deflate import inflate_engine
+from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton_within
+from . import words
 from .differences import Comparison, OutputDifference
 from .given import BatchAxis, Data, as_samples
 from .samples import Samples
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .runtime import Ops
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verification:
     """What was checked, and what came of it. `tensors` and `outputs` are empty where nothing was compared; `note` may
     say why. Tensors are compared with those of the original with as many BatchNormalizations `folded`, and weights
@@ -64,6 +66,12 @@ class Verification:
         plain["worst_first"] = [row.name for row in self.worst_first]
         return plain
 
+    def __repr__(self) -> str:
+        return words.verification_line(self)
+
+    def _repr_html_(self) -> str:
+        return words.verification_page(self)
+
 
 def verify(
     path: str | os.PathLike[str],
@@ -75,13 +83,15 @@ def verify(
     ops: "Ops" = (),
     threads: int | None = None,
     max_bytes: float | str | None = None,
+    progress: Progress = None,
 ) -> Verification:
     """Check every checksum of a `.dcz` file and decode all of it; raises CorruptFile where anything is wrong.
 
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
     the original of `against` too is no fault of the file. `max_bytes`: see dcz.load. `against`: compare tensors, and
     the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file, a folder of these, arrays by input
-    name, one array, or batches; for these, `batch_axis` and `ops` see dcz.evaluate) or seeded random ones.
+    name, one array, or batches; for these, `batch_axis` and `ops` see dcz.evaluate) or seeded random ones. `progress`
+    gets the file's path, the samples of `inputs` done, and those in all; True shows a bar.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds
@@ -113,7 +123,8 @@ def verify(
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0
                 tensors = compare_tensors(original, decoded, path)
                 samples = None if inputs is None else as_samples(inputs, batch_axis)
-                compared, note = _compare_outputs(restored, against, samples, kinds, ops)
+                with shown(progress, "comparing") as report:
+                    compared, note = _compare_outputs(restored, against, samples, kinds, ops, os.fspath(path), report)
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
         os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, compared.outputs, note, folded,
@@ -171,15 +182,21 @@ def _first_words(refusal: UnsuitableModel, model: str | os.PathLike[str]) -> str
 
 
 def _compare_outputs(
-    restored: Path, against: str | os.PathLike[str], samples: Samples | None, kinds: "GraphKinds", ops: "Ops"
+    restored: Path,
+    against: str | os.PathLike[str],
+    samples: Samples | None,
+    kinds: "GraphKinds",
+    ops: "Ops",
+    path: str,
+    report: Report,
 ) -> tuple[Comparison, str]:
-    """How the outputs differ, or why they were not compared."""
+    """How the outputs differ, or why they were not compared; `path` is the file that `report` is told of."""
     from . import runtime
     from .compare import compare
 
     try:
         with runtime.custom_ops(ops):
-            return compare(against, restored, samples, kinds), ""
+            return compare(against, restored, samples, kinds, lambda done, total: report(path, done, total)), ""
     except UnsuitableModel as error:
         if samples is not None:
             raise

@@ -10,22 +10,22 @@ Nothing is decoded: sizes, kept places, widths and code lengths are all in the r
 import dataclasses
 import os
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, Stream, codebook_patterns, entry_values
-from ..errors import InvalidArgument
+from ..display import html
+from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, entry_values
 from ..format import record, sources
 from ..format.container import Archive, Entry, is_dcz
 from ..format.sources import Source
-from ..tensor import Dtype, values
+from ..text import counted, times
 
 if TYPE_CHECKING:
     from ..model import ModelTensor
 
 PURPOSES = ("weights", "index", "codebook", "tables")
+SHOWN = 10  # tensors in a notebook
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Total:
     parts: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """A `.dcz` or `.onnx` file. `source_bytes` is the size of the model that was compressed; None for an `.onnx`."""
 
@@ -108,6 +108,33 @@ class Report:
         plain = dataclasses.asdict(self)
         plain["tensors"] = plain.pop("rows")
         return plain | {"ratio": self.ratio, "total": dataclasses.asdict(self.total)}
+
+    @property
+    def summary(self) -> str:
+        """Its size in words."""
+        ratio = f", {times(self.source_bytes, self.file_bytes)}" if self.source_bytes else ""
+        return f"{self.file_bytes:,} bytes in {counted(len(self.rows), 'tensor')}{ratio}"
+
+    def __repr__(self) -> str:
+        return f"<{self.path}: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        facts = [
+            ("file", self.summary),
+            *((name, self.metadata[name]) for name in ("settings",) if name in self.metadata),
+        ]
+        largest = sorted(self.rows, key=lambda row: -row.huffman)
+        groups = [(row.name, row.encoding, [row]) for row in largest[:SHOWN]]
+        if rest := largest[SHOWN:]:
+            groups.append((counted(len(rest), "other"), "", rest))
+        header = ["tensor", "encoding", "values", "bits a weight", "bytes", "share"]
+        return html.page(self.path, facts, header, [self._cells(*group) for group in groups])
+
+    def _cells(self, name: str, encoding: str, rows: list[TensorReport]) -> list[str]:
+        values, nbytes = sum(row.elements for row in rows), sum(row.huffman for row in rows)
+        bits = f"{8 * nbytes / values:.2f}" if values else ""
+        share = f"{100 * nbytes / self.file_bytes:.1f} %" if self.file_bytes else ""
+        return [name, encoding, f"{values:,}", bits, f"{nbytes:,}", share]
 
 
 _SUMMED = ("elements", "original", "prune", "share", "huffman")
@@ -208,45 +235,3 @@ def _nonzero(tensor: "ModelTensor", elements: int) -> int:
     if not tensor.dtype.real:
         return elements
     return int(np.count_nonzero(tensor.values()))
-
-
-def histogram(path: str | os.PathLike[str], pattern: str) -> dict[str, list[tuple[float, float]]]:
-    """For each tensor whose name matches: its shared values, and the fraction of the codes that each gets.
-
-    Of a fine codebook, the mean of the entries of each code. Fractions are those that the lengths of the Huffman words
-    imply, 2^-length: estimates that need no decoding. Tensors without a codebook are left out; where there are scales,
-    values are those before they are scaled. Raises InvalidArgument where no name matches.
-    """
-    found = {}
-    with Archive(path) as archive:
-        entries = [entry for entry in archive.directory.entries if fnmatchcase(entry.name, pattern)]
-        if not entries:
-            raise InvalidArgument(f"the pattern {pattern!r} matches no tensor of {path}")
-        for entry in entries:
-            encoded = archive.encoded(entry)
-            if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None and encoded.codebook is not None:
-                numbers = _shared_values(encoded.codebook, entry.dtype)
-                numbers = numbers.reshape(encoded.codebook.count, -1).mean(axis=1)
-                found[entry.name] = list(
-                    zip(numbers.tolist(), _code_fractions(encoded.codes, len(numbers)).tolist(), strict=True)
-                )
-    return found
-
-
-def _shared_values(codebook: Codebook, dtype: Dtype) -> np.ndarray:
-    """The shared values (float64): as they are decoded, or where there are scales, before they are scaled."""
-    if codebook.scales is not None:
-        return entry_values(codebook, dtype)
-    return values(codebook_patterns(codebook, dtype), dtype).astype(float)
-
-
-def _code_fractions(codes: Stream, entries: int) -> np.ndarray:
-    """The fraction (float64) of the codes that each entry gets, as far as the lengths of the Huffman words tell."""
-    fractions: np.ndarray = np.full(entries, 1.0 / entries)
-    if codes.form == "constant":
-        fractions = np.where(np.arange(entries) == codes.symbol, 1.0, 0.0)
-    elif codes.lengths is not None:
-        lengths = codes.lengths[:entries].astype(float)
-        fractions = np.where(lengths > 0, 2.0**-lengths, 0.0)
-        fractions = fractions / fractions.sum()
-    return fractions

@@ -140,10 +140,10 @@ def errors(facts: Facts) -> Html | None:
     for each in changed[:WORST]:
         width = BAR_EM * min(1.0, max(0.0, each.decibels / FULL_BAR)) if math.isfinite(each.decibels) else 0.0
         bar = tag("span", class_="db", style=f"width:{width:.2f}em")
-        rows.append(tag("tr", tag("td", each.name), tag("td", bar, class_="l"), tag("td", _db(each.decibels)),
+        rows.append(tag("tr", tag("td", each.name), tag("td", bar, class_="l bar"), tag("td", _db(each.decibels)),
                         tag("td", _db(each.typical)), tag("td", _db(each.worst_row))))  # fmt: skip
     names = ("Tensor", "", "All weights, dB", "Typical ones", "Worst row")
-    head = tag("tr", [tag("th", name, scope="col") if name else tag("td", "") for name in names])
+    head = tag("tr", [tag("th", name, scope="col") if name else tag("td", "", class_="bar") for name in names])
     table = _wide(tag("table", tag("thead", head), tag("tbody", rows)), "Error by layer")
     more = f" The {WORST} worst are shown, the table below has all." if len(changed) > WORST else ""
     others = counted(len(facts.differences) - len(changed), "is", "are")

@@ -20,6 +20,7 @@ from .. import calibrate
 from ..calibrate import allocate
 from ..codec.stages import prune
 from ..compression.options import AnyPlan
+from ..display import html
 from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..evaluation import runtime
@@ -57,7 +58,7 @@ class TensorSensitivity:
     step: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sensitivity:
     """All tensors that the plan's default applies to, in the model's order; `rate`: bits a weight of the suggestion.
 
@@ -101,6 +102,37 @@ class Sensitivity:
         check_output(path, force)
         with replacing(path) as file:
             file.write(self.to_toml().encode())
+
+    def columns(self) -> list[str]:
+        """What was tried, and the suggestion, as the head of a table with `cells`."""
+        first = self.rows[0]
+        tried = [*(f"{n} bits" for n in first.by_bits), *(f"{share:.0%} zero" for share in first.by_sparsity)]
+        return ["tensor", "weights", *tried, f"bits of {self.rate:g}"]
+
+    def cells(self) -> list[list[str]]:
+        """A row a tensor, those that move the answers most first: nats by what was tried, bits suggested."""
+        return [
+            [
+                row.name,
+                f"{row.elements:,}",
+                *(f"{value:.2g}" for value in (*row.by_bits.values(), *row.by_sparsity.values())),
+                f"{row.bits_suggested:.1f}",
+            ]
+            for row in sorted(self.rows, key=_largest_change, reverse=True)
+        ]
+
+    def __repr__(self) -> str:
+        measured = f"{counted(len(self.rows), 'tensor')}, each alone, on {counted(self.samples, 'sample')}"
+        return f"<{self.path}: {measured}; most moved by {self.cells()[0][0]}>"
+
+    def _repr_html_(self) -> str:
+        title = f"{self.path}: nats that the answers move, each tensor alone ({counted(self.samples, 'sample')})"
+        return html.page(title, [], self.columns(), self.cells())
+
+
+def _largest_change(row: TensorSensitivity) -> float:
+    """The most nats that the answers move, by any of the bits and sparsities tried."""
+    return max((*row.by_bits.values(), *row.by_sparsity.values()), default=0.0)
 
 
 def _setting_lines(settings: Settings) -> list[str]:

@@ -155,6 +155,18 @@ def test_why_names_what_limits_each_tensor_and_the_option_that_would_shrink_it(r
     assert "read by Mul; smaller by:\n    dcz compress -f net.onnx -o net.dcz --include scale\n" in out
 
 
+def test_the_same_is_the_command_that_was_shown_last(run, mixed):
+    run("compress", "net.onnx")
+    _, out, _ = run("inspect", "net.dcz", "--why")
+    options = {name: row["options"] for name, row in why(run, "net.dcz").items()}
+    last, names = "", [name for name in options if re.search(rf"^{name}  ", out, flags=re.M)]
+    for name, following in zip(names, [*names[1:], None]):
+        part = out.split(f"\n{name}  ")[-1] if name != names[0] else out
+        part = part.split(f"\n{following}  ")[0] if following else part
+        assert ("smaller by the same" in part) == (options[name] == last != ""), name
+        last = options[name] or last
+
+
 def test_the_options_that_it_names_make_the_tensor_smaller(run, mixed):
     run("compress", "net.onnx")
     before = why(run, "net.dcz")

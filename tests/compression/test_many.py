@@ -61,6 +61,16 @@ def test_one_that_fails_stops_none_of_the_others(models):
     assert Path("alone.dcz").read_bytes() == made.output.read_bytes()
 
 
+def test_settings_and_force_are_those_of_compress(models):
+    (made,) = dcz.compress_all(["c.onnx"], "out", quality=20)
+    dcz.compress("c.onnx", "alone.dcz", quality=20)
+    assert made.output.read_bytes() == Path("alone.dcz").read_bytes()
+    (refused,) = dcz.compress_all(["c.onnx"], "out")
+    assert isinstance(refused.error, errors.FileAccess) and made.output.read_bytes() == Path("alone.dcz").read_bytes()
+    (again,) = dcz.compress_all(["c.onnx"], "out", force=True)
+    assert again.error is None and again.after != made.after
+
+
 def test_any_error_is_an_outcome_but_an_interrupt():
     def fail(error, model, output):
         raise error

@@ -5,16 +5,19 @@ import contextlib
 import glob
 import io
 import json
+import math
 import re
 import shlex
 import sys
 import tomllib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dcz import cli
+from dcz.display import work
 from tests import ROOT
 
 from .pages import Block
@@ -82,7 +85,7 @@ class Page:
         printed, before = io.StringIO(), sys.argv
         sys.argv = words
         try:
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), _no_progress():
                 code = cli._run()
         finally:
             sys.argv = before
@@ -96,6 +99,16 @@ class Page:
         with warnings.catch_warnings():
             warnings.simplefilter("default")  # other packages' warnings are not our pages' faults
             exec(compile(text, self.where, "exec"), self.names)
+
+
+@contextlib.contextmanager
+def _no_progress() -> Iterator[None]:
+    """What is recorded has no lines of progress, which come on a slow machine alone."""
+    before, work.EVERY = work.EVERY, math.inf
+    try:
+        yield
+    finally:
+        work.EVERY = before
 
 
 def commands(text: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The pages hang together: links lead somewhere, all are in the navigation, and the README is short."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_every_page_is_in_the_navigation_and_on_the_first_page():
     index = ROOT / "docs" / "index.md"
     listed = {(index.parent / link).resolve() for link in links(index.read_text()) if "://" not in link}
     assert {ROOT / path for path in written} <= listed | {index}
+
+
+def test_the_site_has_every_page_that_it_links_to_in_its_navigation_once():
+    """mkdocs --strict fails on a page that is copied for a link, and is in no navigation."""
+    spec = importlib.util.spec_from_file_location("make_site", ROOT / "docs" / "make_site.py")
+    site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(site)
+    pages = site.navigation()
+    assert len(pages) == len(set(pages)) > 30
+    copied = {path for page in pages for path in site.linked(page) if path.suffix == ".md"}
+    assert copied <= set(pages), copied - set(pages)
 
 
 def test_every_block_says_its_language():
