@@ -246,6 +246,7 @@ CLI = "import dcz.cli; from click.testing import CliRunner; CliRunner().invoke(d
         ("import dcz; dir(dcz); dcz.Settings(bits=4); dcz.CorruptFile", HEAVY | {"click"}),
         ("import dcz.cli", HEAVY),
         (f"{CLI}, ['--help'])", HEAVY),
+        ("import dcz.budget.judge", {"onnx", "onnxruntime", "rich", "bitarray"}),
         (f"{CLI}, ['compress', '--help'])", HEAVY),
         ("import dcz; dcz.open, dcz.compress", {"onnx", "onnxruntime", "rich", "torch", "click", "google"}),
         ("import dcz.model", {"onnxruntime", "rich", "click"}),

@@ -1,14 +1,18 @@
 """The figure that each limit is held against."""
 
+from typing import TYPE_CHECKING
+
 from ..errors import InvalidArgument
-from ..evaluation.evaluate import Evaluation
 from ..reading.inspect import Report
 from . import answers, limits
 from .evidence import Evidence
 from .limits import SHARE, Limit
 
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import Evaluation
 
-def figure(limit: Limit, evidence: Evidence, evaluation: Evaluation | None) -> tuple[float | None, str]:
+
+def figure(limit: Limit, evidence: Evidence, evaluation: "Evaluation | None") -> tuple[float | None, str]:
     """What is measured, None where there is nothing to measure it by, and what there is to say of it."""
     report = evidence.report
     if limit.name in limits.ANSWERS:

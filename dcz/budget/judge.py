@@ -7,13 +7,11 @@ judge_all(entries)                                     ->   a verdict on each fi
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..display import html
 from ..display.progress import Progress, shown
 from ..errors import SEVERAL, DczError, InvalidArgument, exit_code, message
-from ..evaluation.evaluate import Evaluation
-from ..evaluation.given import Data, Labels
 from ..reading.inspect import TensorReport, inspect
 from ..reading.memory import Decoded, decoded
 from . import answers, baseline, limits, reasons, remedies
@@ -24,6 +22,10 @@ from .figures import figure
 from .limits import FAIL, Limit
 from .reasons import LARGEST, Reason
 from .remedies import Remedy
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import Evaluation
+    from ..evaluation.given import Data, Labels
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,9 @@ def check(
     max_exact: float | str | None = None,
     min_agreement: float | str | None = None,
     against: str | os.PathLike[str] | None = None,
-    data: Data | None = None,
+    data: "Data | None" = None,
     min_top1: float | str | None = None,
-    labels: Labels | None = None,
+    labels: "Labels | None" = None,
     threads: int | None = None,
     progress: Progress = None,
 ) -> Verdict:
@@ -228,7 +230,7 @@ def common_exit_code(verdicts: Iterable[Verdict]) -> int:
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
-def _budget(limit: Limit, evidence: Evidence, evaluation: Evaluation | None) -> Budget:
+def _budget(limit: Limit, evidence: Evidence, evaluation: "Evaluation | None") -> Budget:
     value, note = figure(limit, evidence, evaluation)
     holds = value is not None and limit.holds(value)
     budget = Budget(limit.name, limit.value, value, holds, limit.unit, limit.level, note)

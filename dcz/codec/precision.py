@@ -19,6 +19,7 @@ MAX_QUALITY_LOSS = 10**0.4  # 4 dB: how far rows with scales may miss their qual
 MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
+OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
 
 
@@ -93,7 +94,7 @@ def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> s
     if prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
         return ""
     weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
-    sample = arrays.sample(weights, prune.SQUARE_SAMPLE)
+    sample = arrays.sample(weights, OUTLIER_SAMPLE)
     square = prune.typical_square(sample[sample != 0])
     limit, squares, error = prune.MAX_BULK * math.sqrt(square), 0.0, 0.0
     for block in sample_blocks(len(weights)):

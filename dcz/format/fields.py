@@ -4,10 +4,13 @@ varint 300  ->  AC 02
 """
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 
 from ..errors import CorruptFile
+
+_WINDOW = 1 << 12  # bytes that are read together
 
 
 def varint(value: int) -> bytes:
@@ -54,20 +57,27 @@ class Reader:
 
     def __init__(self, data: bytes | memoryview, part: str):
         self.data = memoryview(data)
+        self.length = len(self.data)
         self.part = part
         self.offset = 0
 
     def take(self, nbytes: int) -> memoryview:
         """The next `nbytes` bytes, not copied."""
-        if nbytes > len(self.data) - self.offset:
-            left = len(self.data) - self.offset
+        self._pass(nbytes)
+        return self._between(self.offset - nbytes, self.offset)
+
+    def content(self, nbytes: int | None = None) -> memoryview:
+        """The next `nbytes` bytes (None: all that are left), not copied, which tell nothing of what follows them."""
+        return self.take(self.length - self.offset if nbytes is None else nbytes)
+
+    def _pass(self, nbytes: int) -> None:
+        if nbytes > self.length - self.offset:
+            left = self.length - self.offset
             raise CorruptFile("truncated", f"{self.part}: {nbytes} bytes wanted at offset {self.offset}, {left} left")
         self.offset += nbytes
-        return self.data[self.offset - nbytes : self.offset]
 
-    def rest(self) -> memoryview:
-        """The remaining bytes, not copied."""
-        return self.take(len(self.data) - self.offset)
+    def _between(self, start: int, stop: int) -> memoryview:
+        return self.data[start:stop]
 
     def u8(self) -> int:
         """One byte."""
@@ -97,7 +107,7 @@ class Reader:
 
     def varints(self, count: int) -> tuple[int, ...]:
         """`count` of them; refuses as `varint`."""
-        whole = bytes(self.data[self.offset : self.offset + count])
+        whole = bytes(self._between(self.offset, min(self.offset + count, self.length)))
         if len(whole) == count and whole.isascii():  # each has one byte, as most dims do
             self.offset += count
             return tuple(whole)
@@ -118,6 +128,28 @@ class Reader:
 
     def end(self, reason: str) -> None:
         """Raise CorruptFile `reason` if bytes are left."""
-        if self.offset < len(self.data):
-            left = len(self.data) - self.offset
+        if self.offset < self.length:
+            left = self.length - self.offset
             raise CorruptFile(reason, f"{self.part}: {left} bytes are left at offset {self.offset}")
+
+
+class HeadReader(Reader):
+    """A cursor over `length` bytes, of which `read(start, nbytes)` gives some: what is `content` is not read, but has
+    as many zeros in its place."""
+
+    def __init__(self, read: Callable[[int, int], bytes], length: int, part: str):
+        super().__init__(b"", part)
+        self.length = length
+        self._read, self._start = read, 0
+
+    def content(self, nbytes: int | None = None) -> memoryview:
+        """Zeros in the place of the next `nbytes` bytes (None: of all that are left): memory that nobody touches."""
+        nbytes = self.length - self.offset if nbytes is None else nbytes
+        self._pass(nbytes)
+        return np.zeros(nbytes, np.uint8).data
+
+    def _between(self, start: int, stop: int) -> memoryview:
+        if not self._start <= start <= stop <= self._start + len(self.data):
+            self.data = memoryview(self._read(start, min(max(stop - start, _WINDOW), self.length - start)))
+            self._start = start
+        return self.data[start - self._start : stop - self._start]

@@ -4,7 +4,7 @@ sparse  =  index (layout, bitmaps, kept, gap stream) · codebook (form, entries)
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from ..encoded import (
 )
 from ..errors import CorruptFile
 from ..tensor import Dtype, matrix_shape
-from .fields import Reader, bitmap, float32, u8, varint
+from .fields import HeadReader, Reader, bitmap, float32, u8, varint
 
 # The names of the numbers in the format.
 METHODS = ("plain", "deflated", "planes")
@@ -102,14 +102,14 @@ def _stream_parts(stream: Stream, purpose: str) -> list[Part]:
     if stream.form == "constant":
         return [(purpose, form + u8(stream.symbol))]
     if stream.form == "packed":
-        return [(purpose, form + u8(stream.width) + stream.segments[0])]
+        return [(purpose, form + u8(stream.width)), (purpose, stream.segments[0])]
     assert stream.lengths is not None, "a Huffman stream has lengths"
     last = int(np.flatnonzero(stream.lengths[:END])[-1])
     nibbles = table_nibbles(stream.lengths)
     nibbles += [0] * (len(nibbles) % 2)
     table = bytes(low | high << 4 for low, high in zip(nibbles[::2], nibbles[1::2], strict=True))
     sizes = b"".join(varint(len(segment)) for segment in stream.segments)
-    return [("tables", form + u8(last) + table + sizes), *((purpose, bytes(segment)) for segment in stream.segments)]
+    return [("tables", form + u8(last) + table + sizes), *((purpose, segment) for segment in stream.segments)]
 
 
 def read(data: bytes | memoryview, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
@@ -117,7 +117,18 @@ def read(data: bytes | memoryview, encoding: int, dtype: Dtype, shape: tuple[int
 
     `encoding` is an index into encoded.ENCODINGS. Blocks and segments are views of `data`.
     """
-    reader = Reader(data, "record")
+    return _read(Reader(data, "record"), encoding, dtype, shape)
+
+
+def read_head(
+    read: Callable[[int, int], bytes], length: int, encoding: int, dtype: Dtype, shape: tuple[int, ...]
+) -> Encoded:
+    """The same, of a record of `length` bytes of which `read(start, nbytes)` gives some, with zeros in the place of the
+    bytes of blocks and streams."""
+    return _read(HeadReader(read, length, "record"), encoding, dtype, shape)
+
+
+def _read(reader: Reader, encoding: int, dtype: Dtype, shape: tuple[int, ...]) -> Encoded:
     elements = math.prod(shape)
     if ENCODINGS[encoding] == "stored":
         return Stored(_read_block(reader, dtype))
@@ -142,7 +153,7 @@ def _read_block(reader: Reader, dtype: Dtype) -> Block:
     method = reader.u8()
     if method >= len(METHODS) or (METHODS[method] == "planes" and dtype.bits < 16):
         raise CorruptFile("block-method", f"block method {method} is unknown, or not for {dtype.name}")
-    return Block(METHODS[method], reader.rest())  # not copied: it may be as long as the tensor
+    return Block(METHODS[method], reader.content())  # not copied: it may be as long as the tensor
 
 
 def _read_codes(reader: Reader, count: int, codebook: Codebook) -> tuple[Stream, Stream | None]:
@@ -208,14 +219,14 @@ def _read_stream(reader: Reader, count: int, alphabet: int) -> Stream:
         return _read_packed(reader, count)
     lengths = _read_table(reader, alphabet)
     sizes = [reader.varint() for _ in range(-(-count // SEGMENT))]
-    return Stream("huffman", count, lengths=lengths, segments=tuple(reader.take(size) for size in sizes))
+    return Stream("huffman", count, lengths=lengths, segments=tuple(reader.content(size) for size in sizes))
 
 
 def _read_packed(reader: Reader, count: int) -> Stream:
     width = reader.u8()
     if not 1 <= width <= 8:
         raise CorruptFile("packed-width", f"packed symbols of {width} bits")
-    return Stream("packed", count, width=width, segments=(reader.take(-(-count * width // 8)),))
+    return Stream("packed", count, width=width, segments=(reader.content(-(-count * width // 8)),))
 
 
 def _read_table(reader: Reader, alphabet: int) -> np.ndarray:

@@ -106,8 +106,8 @@ def test_a_reader_never_passes_its_end():
     source = reader("01 02 03")
     assert bytes(source.take(2)) == b"\1\2"
     assert refusal(lambda: source.take(2)) == "truncated"
-    assert bytes(source.rest()) == b"\3"  # the refused step was not taken
-    assert bytes(source.rest()) == b""
+    assert bytes(source.content()) == b"\3"  # the refused step was not taken
+    assert bytes(source.content()) == b""
     source.end("record-trailing")
     for step in (source.u8, source.u32, source.float32, source.varint, source.string):
         assert refusal(step) == "truncated"

@@ -1,5 +1,7 @@
 """What inspect says is what lies in the file."""
 
+import io
+
 import numpy as np
 import onnx
 import pytest
@@ -8,10 +10,11 @@ import dcz
 from dcz.codec.stages import huffman
 from dcz.codec.stages import packed as fixed_width
 from dcz.encoded import Sparse
-from dcz.errors import FileAccess
-from dcz.format import record
+from dcz.errors import CorruptFile, FileAccess
+from dcz.format import container, record
 from dcz.format.container import Archive
 from dcz.reading.shared_values import shared_values
+from tests import ROOT, models
 from tests.networks import perceptron
 
 
@@ -90,3 +93,38 @@ def test_a_plan_may_be_a_path(tmp_path):
 def test_a_name_that_no_file_can_have_is_refused():
     with pytest.raises(FileAccess):
         dcz.inspect("a\0b.onnx")
+
+
+VECTORS = sorted((ROOT / "spec" / "vectors").glob("*/*.dcz"))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of entries that are no numbers
+@pytest.mark.parametrize("path", VECTORS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_heads_tell_the_same_as_whole_records(path, monkeypatch):
+    """But for faults of what they do not hold."""
+
+    def found():
+        try:
+            return dcz.inspect(path).to_dict()
+        except CorruptFile as error:
+            return error.reason
+
+    whole = found()
+    monkeypatch.setattr(container, "WHOLE_RECORD", -1)
+    assert found() == whole or whole == "record-crc"
+
+
+def test_of_long_records_the_head_alone_is_read(tmp_path):
+    class Counting(io.BytesIO):
+        nbytes = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.nbytes += len(data)
+            return data
+
+    weights = np.random.default_rng(0).normal(0, 1, (1000, 1000)).astype(np.float32)
+    packed = dcz.compress(models.dense(weights), tmp_path / "net.dcz", bits=8)
+    file = Counting(packed.read_bytes())
+    assert dcz.inspect(file).to_dict() | {"path": ""} == dcz.inspect(packed).to_dict() | {"path": ""}
+    assert file.nbytes < 10_000 < 500_000 < packed.stat().st_size

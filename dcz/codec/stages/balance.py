@@ -242,16 +242,17 @@ class _Candidates:
         double, fixed, base = 2 * self.changes.ravel(), self.fixed.ravel(), direction * width
 
         def found_in(block: slice) -> np.ndarray:
-            panel, factors, code = self.rows.panel(block), self.rows.factors(block), self.codes[block]
+            # As wide as take has them, which would widen them each time.
+            panel, factors, code = self.rows.panel(block), self.rows.factors(block), self.codes[block].astype(np.intp)
             if factors is None:
-                entry = np.add(panel.shaped(code), panel.spread(base), dtype=np.intp).reshape(-1)
+                entry = np.add(panel.shaped(code), panel.spread(base)).reshape(-1)
             else:
                 way = np.broadcast_to(panel.spread(direction), panel.shaped(code).shape).reshape(-1)
                 entry = (way ^ (factors < 0)) * width + code
-            cost = self.levels.take(code)
+            cost = self.levels.take(code, mode="clip")  # all are within: "raise" would check them again
             cost -= self.weights[block]
-            cost *= double.take(entry)
-            cost += fixed.take(entry)
+            cost *= double.take(entry, mode="clip")
+            cost += fixed.take(entry, mode="clip")
             if factors is not None:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     cost /= np.abs(factors)
