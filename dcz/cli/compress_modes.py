@@ -56,6 +56,7 @@ class Made:
             "expected_drop": None if kept is None else kept.expected_drop,
             "drop_interval": None if kept is None or kept.drop_low is None else [kept.drop_low, kept.drop_high],
             "held_out": None if self.tuned is None else self.tuned.held_out,
+            "cross_fitted": None if kept is None else kept.cross_fitted,
         }
 
 
@@ -167,11 +168,13 @@ def _tell(line: str) -> None:
 def _trial(trial: "CalibratedTrial") -> str:
     parts = [f"{trial.bits:.2f} bits a weight: {trial.nbytes:,} bytes"]
     if trial.agreement is not None:
-        parts.append(f"agreement {trial.agreement:.2%} on held-out samples, by {trial.measure}")
+        by = "by cross-fitting" if trial.cross_fitted else "on held-out samples"
+        parts.append(f"agreement {trial.agreement:.2%} {by}, by {trial.measure}")
     if trial.expected_drop is not None and trial.drop_high is not None:
         parts.append(f"{trial.expected_drop:z.2%} expected to change, {trial.drop_low:z.2%} to {trial.drop_high:z.2%}")
     if trial.accuracy is not None and trial.drop is not None:
-        parts.append(f"top-1 accuracy {trial.accuracy:.2%} on held-out samples, {100 * trial.drop:z.2f} points lost")
+        by = "by cross-fitting" if trial.cross_fitted else "on held-out samples"
+        parts.append(f"top-1 accuracy {trial.accuracy:.2%} {by}, {100 * trial.drop:z.2f} points lost")
     return ", ".join(parts)
 
 
@@ -211,9 +214,14 @@ def _tell_of_calibration(made: Made, mode: Mode) -> None:
     tuned = made.tuned
     if tuned is None or is_quiet():
         return
-    held_out = f"; {counted(tuned.held_out, 'was', 'were')} held out" if tuned.held_out else ""
-    held_out += "" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"
-    say(f"calibrated on {counted(tuned.calibrated_on, 'sample')}{held_out}")
+    on = f"calibrated on {counted(tuned.calibrated_on, 'sample')}"
+    if tuned.data_free is not None:
+        on = f"judged by {counted(tuned.held_out, 'sample')}"
+    elif tuned.kept.cross_fitted:
+        on += "; judged by each of them, by calibrations on three quarters that leave it out"
+    elif tuned.held_out:
+        on += f"; {counted(tuned.held_out, 'was', 'were')} held out"
+    say(on + ("" if tuned.accuracy is None else f", top-1 accuracy of the original on these {tuned.accuracy:.2%}"))
     if is_verbose() and (tuned.biases or tuned.means):
         means = f" and {counted(tuned.means, 'BatchNormalization mean')}" if tuned.means else ""
         say(f"{counted(tuned.biases, 'bias', 'biases')}{means} moved to take mean errors")

@@ -69,6 +69,8 @@ def _answers(made: "Made") -> str:
     if made.tuned is None:
         return f"{weights}; agreement not measured: verify with samples"
     kept, of = made.tuned.kept, f"of {counted(made.tuned.held_out, 'held-out sample')}"
+    if kept.cross_fitted:
+        of = f"of {counted(made.tuned.held_out, 'sample')}, cross-fitted"
     if kept.accuracy is not None and kept.drop is not None:
         return f"{weights}; top-1 accuracy {kept.accuracy:.2%} {of}, {100 * kept.drop:z.2f} points less than before"
     return f"{weights}; agreement {kept.agreement:.2%} {of}, by {kept.measure}"

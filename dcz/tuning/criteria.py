@@ -2,6 +2,7 @@
 
     AgreementCriterion(predictor, held_out)(changed)                ->  {"agreement": 0.98, "drop": 0.02, ...}
     AccuracyCriterion(predictor, held_out, "y", samples)(changed)   ->  {"accuracy": 0.71, "drop": 0.005}
+    criterion.over([(held_out, changed), (others, other)])          ->  the same over samples of several sessions
 
 `changed` is an onnxruntime session of the same model with other weights. A drop is a share of the samples, 0 to 1: of
 changed answers, or of right answers fewer than before. More right answers than before are a drop of 0.
@@ -11,8 +12,8 @@ Of top classes the drop that is expected on other samples is told too, by the ma
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -35,6 +36,11 @@ from ..evaluation.metrics import (
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
 
+MAX_ORIGINALS = 1 << 26  # bytes of the original's answers that are kept from one trial to the next
+
+Part: TypeAlias = tuple[SampleBatches, runtime.Session]
+MarginPair: TypeAlias = tuple[np.ndarray, np.ndarray]
+
 
 class AgreementCriterion:
     """How often the answer stays, in the output that holds the model's answers, by the measure that fits it (see
@@ -55,6 +61,8 @@ class AgreementCriterion:
         measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
         self._output = answer_output(measures)
         self._name = predictor.session.get_outputs()[self._output].name
+        self._originals: dict[bytes, Any] = {}  # the original's answers, by the numbers of their samples
+        self._room = MAX_ORIGINALS
         self._measure = measures[self._output]
         self.measure = self._measure.name
 
@@ -64,12 +72,23 @@ class AgreementCriterion:
         return Measure(self.measure).is_share
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
-        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1); of top
-        classes `expected_drop`, `drop_low` and `drop_high` too."""
-        sums = DifferenceSums(self._measure)
-        pairs = list(self._answers(self.held_out, self.predictor.session, changed))
-        for pair in pairs:
-            sums.add(*pair)
+        """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1) of the
+        held-out samples; of top classes `expected_drop`, `drop_low` and `drop_high` too."""
+        return self._scores([(self.held_out, changed)], changed if self._others is not None else None)
+
+    def over(self, parts: Iterable[Part]) -> dict[str, float]:
+        """The same of all samples of some parts, each judged by a session that has seen none of the part."""
+        return self._scores(parts)
+
+    def _scores(self, parts: Iterable[Part], calibrated: runtime.Session | None = None) -> dict[str, float]:
+        """The scores; `calibrated` has seen the other samples, whose margins count too."""
+        sums, found_margins, are_classes = DifferenceSums(self._measure), [], self._measure.name == TOP_CLASS.name
+        for batches, changed in parts:
+            for pair in self._answers(batches, changed):
+                sums.add(*pair)
+                are_classes = are_classes and all(holds_classes(each) for each in pair)
+                if are_classes:
+                    found_margins.append(margins(*map(class_rows, pair)))
         found = sums.difference("")
         if found.score is None or not found.samples:
             return {"agreement": 1.0, "drop": 0.0}
@@ -78,9 +97,7 @@ class AgreementCriterion:
             return {"agreement": found.score, "drop": 1 - found.score}
         same = round(found.score * found.samples)
         scores = {"agreement": same / found.samples, "drop": (found.samples - same) / found.samples}
-        flips = None
-        if self._measure.name == TOP_CLASS.name and all(holds_classes(each) for pair in pairs for each in pair):
-            flips = self._expected_flips(changed, pairs)
+        flips = self._expected_flips(found_margins, calibrated) if are_classes else None
         if flips is not None:
             scores |= {"expected_drop": flips.share, "drop_low": flips.low, "drop_high": flips.high}
         return scores
@@ -90,26 +107,37 @@ class AgreementCriterion:
         not counted."""
         sums = DifferenceSums(self._measure)
         for batches in (self.held_out, *([self._others] if self._others is not None else [])):
-            for (answers,) in self._answers(batches, self.predictor.session):
-                sums.add(answers, answers)
+            for answers, same in self._answers(batches, self.predictor.session):
+                sums.add(answers, same)
         return (sums.answers - sums.most_common) / sums.answers if sums.most_common else None
 
-    def _answers(self, batches: SampleBatches, *sessions: runtime.Session) -> Iterator[tuple[Any, ...]]:
-        """The answers of each session, batch by batch."""
+    def _answers(self, batches: SampleBatches, changed: runtime.Session) -> Iterator[tuple[Any, Any]]:
+        """The answers of the original and of a changed session, batch by batch."""
         for number, batch in enumerate(batches):
-            count = len(batches.indices_of(number))
-            outputs = (runtime.run(session, batch)[self._output] for session in sessions)
-            answers = tuple(first_samples(output, count, batches.size_of(number)) for output in outputs)
-            if self._padding is not None:
-                mask = self._padding.mask_of(batch)[:count]
-                answers = tuple(self._padding.without(mask, self._name, each) for each in answers)
-            yield answers
+            indices = batches.indices_of(number)
+            before = self._originals.get(key := indices.tobytes())
+            if before is None:
+                before = self._answer(self.predictor.session, batch, batches, number)
+                self._room -= getattr(before, "nbytes", MAX_ORIGINALS)
+                if self._room >= 0:
+                    self._originals[key] = before
+            is_same = changed is self.predictor.session
+            yield before, before if is_same else self._answer(changed, batch, batches, number)
 
-    def _expected_flips(self, changed: runtime.Session, pairs: Iterable[tuple[Any, ...]]) -> Flips | None:
+    def _answer(self, session: runtime.Session, batch: runtime.Inputs, batches: SampleBatches, number: int) -> Any:
+        """The output that is judged, without what fills up a fixed batch, and without padding."""
+        count = len(batches.indices_of(number))
+        answers = first_samples(runtime.run(session, batch)[self._output], count, batches.size_of(number))
+        if self._padding is None:
+            return answers
+        return self._padding.without(self._padding.mask_of(batch)[:count], self._name, answers)
+
+    def _expected_flips(self, found: Sequence[MarginPair], calibrated: runtime.Session | None) -> Flips | None:
         """The answers that are expected to flip, by the margins of all samples."""
-        before, after = _margins(pairs)
-        if self._others is not None:
-            margin, moved = _margins(self._answers(self._others, self.predictor.session, changed))
+        before, after = _joined(found)
+        if calibrated is not None and self._others is not None:
+            others = (margins(*map(class_rows, pair)) for pair in self._answers(self._others, calibrated))
+            margin, moved = _joined(list(others))
             moved = margin + as_if_unseen(moved - margin, after - before)
             before, after = np.concatenate([before, margin]), np.concatenate([after, moved])
         return expected_flips(before, after)
@@ -124,15 +152,15 @@ class AgreementCriterion:
         return f"the {self.measure} on {where} is {drop:z.2%}"
 
 
-def _margins(pairs: Iterable[tuple[Any, ...]]) -> tuple[np.ndarray, np.ndarray]:
-    """Of all pairs of answers: see margins.margins."""
-    found = [margins(class_rows(before), class_rows(after)) for before, after in pairs]
-    before, after = (np.concatenate([np.empty(0), *each]) for each in zip(*found, strict=True))
+def _joined(found: Sequence[MarginPair]) -> MarginPair:
+    """Margins of several batches as one: see margins.margins."""
+    before, after = (np.concatenate([np.empty(0), *each]) for each in ([pair[0] for pair in found],
+                                                                       [pair[1] for pair in found]))  # fmt: skip
     return before, after
 
 
 class AccuracyCriterion:
-    """How often the top class is the sample's label.
+    """How often the top class is the sample's label. `over`, `counts_answers`: as AgreementCriterion's.
 
     `labels`: the name of an array of `samples` (all arrays of the data file), or the path of an .npy or .npz file; see
     samples.read_labels. `original_accuracy`: top-1 accuracy of the unchanged model, a share. Raises InvalidArgument for
@@ -145,7 +173,7 @@ class AccuracyCriterion:
         self.predictor, self.held_out = predictor, held_out
         classes = predictor.rows(held_out.indices_of(0)).shape[1]
         self.labels = read_labels(labels, samples, predictor.count, classes)
-        self.original_right = self._count_right(predictor)
+        self.original_right = self._count_right(predictor, held_out)
         self.original_accuracy = self.original_right / len(held_out.indices)
         if self.original_accuracy <= 1 / classes:
             raise InvalidArgument(
@@ -161,10 +189,19 @@ class AccuracyCriterion:
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`accuracy` (top 1, a share) and `drop` (how much less it is than the original's, 0 or more)."""
-        was = self.predictor
-        predictor = Predictor(was.path, changed, was.samples, was.output, was.kinds)
-        right, count = self._count_right(predictor), len(self.held_out.indices)
-        return {"accuracy": right / count, "drop": max(0, self.original_right - right) / count}
+        return self.over([(self.held_out, changed)])
+
+    def over(self, parts: Iterable[Part]) -> dict[str, float]:
+        """The same over the samples of some parts, each judged by its own session."""
+        was, right, original, count = self.predictor, 0, 0, 0
+        for batches, changed in parts:
+            predictor = Predictor(was.path, changed, was.samples, was.output, was.kinds)
+            right += self._count_right(predictor, batches)
+            is_held_out = batches is self.held_out
+            original += self.original_right if is_held_out else self._count_right(self.predictor, batches)
+            count += len(batches.indices)
+        return {"accuracy": right / count, "original_accuracy": original / count,
+                "drop": max(0, original - right) / count}  # fmt: skip
 
     def majority_drop(self) -> float:
         """The drop (0 to 1) of a model that gave the commonest label to everything."""
@@ -178,10 +215,10 @@ class AccuracyCriterion:
             f"{100 * drop:z.2f} points of top-1 accuracy are lost on the {len(self.held_out.indices)} held-out samples"
         )
 
-    def _count_right(self, predictor: Predictor) -> int:
+    def _count_right(self, predictor: Predictor, batches: SampleBatches) -> int:
         right = 0
-        for number in range(len(self.held_out)):
-            indices = self.held_out.indices_of(number)
+        for number in range(len(batches)):
+            indices = batches.indices_of(number)
             rows = predictor.rows(indices)
             right += int(((top_class(rows) == self.labels[indices]) & has_top_class(rows)).sum())
         return right

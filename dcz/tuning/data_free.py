@@ -1,6 +1,6 @@
 """Calibrated values held against the file that no samples helped to make: the better one is kept.
 
-    better = find_better(session, model, best, judging, max_drop, criterion)    ->   None, or DataFree(plan, trial)
+    better = find_better(session, model, best, split, max_bytes, criterion)    ->   None, or DataFree(plan, trial)
 
 Samples are few, and a layer's outputs are not the network's: calibration can do worse than the rule that knows no
 samples. That file takes seconds.
@@ -8,10 +8,10 @@ samples. That file takes seconds.
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
 from ..text import counted
 from .criteria import Criterion
 from .session import MAX_BATCH, TuningSession
-from .trials import CalibratedTrial, CalibratedValues, judged
+from .trials import CalibratedTrial, CalibratedValues, SampleSplit, judged
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -54,16 +54,17 @@ def find_better(
     session: TuningSession,
     model: "str | os.PathLike[str] | ModelProto",
     best: CalibratedValues,
-    judging: SampleBatches,
+    split: SampleSplit,
     max_bytes: float,
     criterion: Criterion | None = None,
     max_drop: float | None = None,
 ) -> DataFree | None:
     """The file of `model` without calibration, where it is better than that of `best`; None where it is not.
 
-    For a size (no `max_drop`): the file of at most `max_bytes` whose answers to the samples `judging`, none of which
-    calibrated, are nearer to the original's (by their Divergence). For a drop: the smallest file that meets it by
-    `criterion`, if it is smaller than the calibrated one. Where all stayed exact, nothing is better.
+    For a size (no `max_drop`): the file of at most `max_bytes` whose answers to the samples that were held out are
+    nearer to the original's (by their Divergence). For a drop: the smallest file that meets it on all samples, none of
+    which helped to make it, by `criterion`, if it is smaller than the calibrated one. Where all stayed exact, nothing
+    is better.
     """
     if not best.values:
         return None
@@ -74,14 +75,15 @@ def find_better(
         return None
     found = DataFree(plan, _trial(session, size), "")
     if criterion is None or max_drop is None:
-        return _nearer(session, best, found, evenly_spaced(judging.indices, MAX_JUDGING), criterion)
-    return _smaller(session, model, best, found, criterion, max_drop)
+        return _nearer(session, best, found, evenly_spaced(split.held_out.indices, MAX_JUDGING), criterion)
+    return _smaller(session, model, best, found, split, criterion, max_drop)
 
 
 def find_holding(
     session: TuningSession,
     model: "str | os.PathLike[str] | ModelProto",
     criterion: Criterion,
+    split: SampleSplit,
     max_drop: float,
     failure: str,
 ) -> DataFree:
@@ -89,16 +91,15 @@ def find_holding(
     (`failure` says so); where none holds it, the finest."""
     for quality in QUALITIES:
         plan = at_quality(session.plan, quality)
-        scores = criterion(_quantized(session, plan))
-        if _drop(scores) <= max_drop:
+        scores = _scores(criterion, split, _quantized(session, plan))
+        drop = judged(CalibratedTrial(0, 0), criterion, scores).known_drop
+        if drop <= max_drop:
             break
     with open_pool(session.threads) as pool:
         nbytes = measured(model, plan, pool, metadata=NOT_TAKEN).nbytes
-    figures = _trial(session, SizeTrial(quality, nbytes))
-    trial = CalibratedTrial(figures.bits, nbytes, measure=getattr(criterion, "measure", None), **scores)
-    is_held = _drop(scores) <= max_drop
+    trial = judged(_trial(session, SizeTrial(quality, nbytes)), criterion, scores)
     has = "has" if trial.expected_drop is None else "may have"
-    holds = "holds it" if is_held else f"{has} {_drop(scores):.2%}, the least that was reached"
+    holds = "holds it" if drop <= max_drop else f"{has} {drop:.2%}, the least that was reached"
     return DataFree(plan, trial, f"{failure}; without calibration, the file of {quality:g} dB {holds}, and was kept")
 
 
@@ -114,7 +115,7 @@ def _nearer(
     calibrated, data_free = _divergences(session, changed, batches)
     if data_free >= calibrated:
         return None
-    trial = found.trial if criterion is None else judged(found.trial, criterion, changed[1])
+    trial = found.trial if criterion is None else judged(found.trial, criterion, criterion(changed[1]))
     held_out = counted(len(indices), "held-out sample")
     return replace(
         found,
@@ -129,16 +130,16 @@ def _smaller(
     model: "str | os.PathLike[str] | ModelProto",
     best: CalibratedValues,
     found: DataFree,
+    split: SampleSplit,
     criterion: Criterion,
     max_drop: float,
 ) -> DataFree | None:
     smallest: DataFree | None = None
     for _ in range(MAX_DOWN):
-        scores = criterion(_quantized(session, found.plan))
-        if _drop(scores) > max_drop:
+        figures = judged(found.trial, criterion, _scores(criterion, split, _quantized(session, found.plan)))
+        if figures.known_drop > max_drop:
             break
-        if found.trial.nbytes < best.trial.nbytes:
-            figures = CalibratedTrial(found.trial.bits, found.trial.nbytes, measure=best.trial.measure, **scores)
+        if figures.nbytes < best.trial.nbytes:
             smallest = replace(found, trial=figures)
         quality = found.plan.default.quality
         if quality is None or quality - DECIBELS_DOWN < WORST_QUALITY:
@@ -156,11 +157,9 @@ def _smaller(
     )
 
 
-def _drop(scores: Mapping[str, Any]) -> float:
-    """The drop that is gone by: see CalibratedTrial.judged_drop."""
-    drop = CalibratedTrial(0, 0, **scores).judged_drop
-    assert drop is not None, "a criterion tells a drop"
-    return drop
+def _scores(criterion: Criterion, split: SampleSplit, changed: runtime.Session) -> dict[str, float]:
+    """The scores of a file that no sample helped to make, on all of them."""
+    return criterion.over([(split.held_out, changed), (split.calibration, changed)])
 
 
 def _trial(session: TuningSession, size: SizeTrial) -> CalibratedTrial:

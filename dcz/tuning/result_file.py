@@ -27,6 +27,8 @@ from .session import TuningSession
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from .trials import CalibratedTrial
+
 CALIBRATED, DISTILLED = "calibrated", "distilled"  # in the file's metadata, as its settings (spec, section 3)
 
 
@@ -77,12 +79,14 @@ def write_file(
     write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume, progress=progress)
 
 
-def drop_metadata(scores: Mapping[str, float], held_out: int) -> dict[str, str]:
-    """What a file's metadata says of the drop that was measured on so many samples."""
-    if "expected_drop" not in scores:
+def drop_metadata(trial: "CalibratedTrial", samples: int) -> dict[str, str]:
+    """What a file's metadata says of the drop that was measured on so many samples, none of which calibrated the values
+    that it judged."""
+    if trial.expected_drop is None:
         return {}
-    share, low, high = (scores[name] for name in ("expected_drop", "drop_low", "drop_high"))
-    return {"drop": f"{share:z.2%} expected, {low:z.2%} to {high:.2%} by {held_out} held-out samples"}
+    share, low, high = trial.expected_drop, trial.drop_low, trial.drop_high
+    by = f"{samples} samples, cross-fitted" if trial.cross_fitted else f"{samples} held-out samples"
+    return {"drop": f"{share:z.2%} expected, {low:z.2%} to {high:.2%} by {by}"}
 
 
 def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tuple[int, int]:

@@ -6,7 +6,7 @@ trials.run(4.0).trial                                   CalibratedTrial(4.0, 671
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,6 @@ from .session import MAX_BATCH, TuningSession
 HELD_OUT_SHARE = 0.25  # of the samples, where a drop is judged or training is
 JUDGING_SHARE = 0.125  # of the samples, where they only tell what a file of some size is worth
 MIN_SAMPLES = 8  # to calibrate with
-CAUTION = 0.4  # of the way from an expected drop to the end of its interval
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 
@@ -39,26 +38,32 @@ class CalibratedTrial:
     Where a drop was asked for, shares of the held-out samples: without labels `agreement`, how many keep their answer,
     by `measure` (see criteria.AgreementCriterion); with labels `accuracy`, how many have the right one; `drop`, how
     much less that is than of the original. Of top classes, `expected_drop`: the share that is expected to change on
-    other samples, by the margins of all (evaluation.margins), and the interval that covers it.
+    other samples, by the margins of all (evaluation.margins), and the interval that covers it. `cross_fitted`: judged
+    by all samples, each by a calibration that left it out.
     """
 
     bits: float
     nbytes: int
     agreement: float | None = None
     accuracy: float | None = None
+    original_accuracy: float | None = None
     drop: float | None = None
     measure: str | None = None
     expected_drop: float | None = None
     drop_low: float | None = None
     drop_high: float | None = None
+    cross_fitted: bool = False
 
     @property
     def judged_drop(self) -> float | None:
-        """The drop that the search goes by: where it is known the expected one, and some more for its doubt, as the
-        search takes the trial that looks best."""
-        if self.expected_drop is None or self.drop_high is None:
-            return self.drop
-        return self.expected_drop + CAUTION * (self.drop_high - self.expected_drop)
+        """The drop that the search goes by: where it is known the expected one."""
+        return self.drop if self.expected_drop is None else self.expected_drop
+
+    @property
+    def known_drop(self) -> float:
+        """The same of a trial that was judged."""
+        assert self.judged_drop is not None, "a criterion tells a drop"
+        return self.judged_drop
 
     def shows(self, max_drop: float) -> bool:
         """Whether the drop is at most `max_drop`, and so is the end of its interval, where there is one."""
@@ -88,10 +93,10 @@ class SampleSplit:
     held_out: SampleBatches
 
 
-def split_samples(session: TuningSession, share: float) -> SampleSplit:
-    """Hold that share of the samples out, from all over them."""
+def split_samples(session: TuningSession, share: float, turn: int = 0) -> SampleSplit:
+    """Hold that share of the samples out, from all over them; in each of 1 / share turns others."""
     indices, every = np.arange(session.sample_count), round(1 / share)
-    is_held_out = indices % every == every - 1
+    is_held_out = indices % every == every - 1 - turn
     calibration, held_out = indices[~is_held_out], indices[is_held_out]
     return SampleSplit(
         SampleBatches(session.predictor, calibration, MAX_BATCH), SampleBatches(session.predictor, held_out, MAX_BATCH)
@@ -118,9 +123,8 @@ def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | 
     return AccuracyCriterion(session.predictor, held_out, name or "", samples)
 
 
-def judged(trial: CalibratedTrial, criterion: Criterion, changed: runtime.Session) -> CalibratedTrial:
-    """The trial with what the criterion finds of the changed model."""
-    scores: dict[str, Any] = criterion(changed)
+def judged(trial: CalibratedTrial, criterion: Criterion, scores: Mapping[str, Any]) -> CalibratedTrial:
+    """The trial with what the criterion has found."""
     measure = criterion.measure if isinstance(criterion, AgreementCriterion) else None
     return replace(trial, measure=measure, **scores)
 
@@ -129,7 +133,8 @@ def judged(trial: CalibratedTrial, criterion: Criterion, changed: runtime.Sessio
 class Trials:
     """What all trials of a run share.
 
-    `criterion` is None where no drop is asked for. `progress` gets a tensor's name, how many are done, and how many
+    `criterion` is None where no drop is asked for. `cross_fits`: whether the samples that are held out may calibrate in
+    other turns, and in the end. `progress` gets a tensor's name, how many are done, and how many
     there are, anew in each walk through the network; `on_trial` gets each trial.
     """
 
@@ -139,6 +144,7 @@ class Trials:
     survey: calibrate.Survey
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
     on_trial: Callable[[CalibratedTrial], None] = lambda trial: None
+    cross_fits: bool = False
 
     @property
     def curves(self) -> Mapping[str, allocate.Curve]:
@@ -167,6 +173,12 @@ class Trials:
         with self.session.numerics_guard():
             return self._finite(self.survey.round(steps))
 
+    def quick_drop(self, bits: float) -> float:
+        """The drop with values rounded so."""
+        assert self.criterion is not None, "a drop is judged by a criterion"
+        changed = self.session.run_with(self.quick(self.steps(bits)))
+        return judged(CalibratedTrial(bits, 0), self.criterion, self.criterion(changed)).known_drop
+
     def run(
         self, bits: float, exact: frozenset[str] = frozenset(), steering: calibrate.Steering | None = None
     ) -> CalibratedValues:
@@ -175,17 +187,46 @@ class Trials:
 
         Raises InvalidArgument for samples that lead to NaN or infinities.
         """
-        session, steps, batches = self.session, self.steps(bits, exact), self.split.calibration
-        options = calibrate.Options(threads=session.threads)
-        with session.numerics_guard():
-            values = calibrate.quantize_layers(
-                session.calibration_model, batches, steps, options, self.progress, session.fine, steering,
-                session.padding,
-            )  # fmt: skip
+        steps = self.steps(bits, exact)
+        values = self._rounded(steps, self.split.calibration, steering)
         bits = bits if steering is None else self.bits(steering.steps(steps))
-        candidate = self.candidate(bits, self._finite(values), CALIBRATED)
+        candidate = self.candidate(bits, values, CALIBRATED)
         self.on_trial(candidate.trial)
         return candidate
+
+    def cross_fit(self, candidate: CalibratedValues) -> CalibratedTrial:
+        """The candidate's trial, judged by all samples: each by a calibration at its bits that has not seen it."""
+        assert self.criterion is not None, "a drop is judged by a criterion"
+        scores = self.criterion.over(self._turns(candidate))
+        trial = replace(judged(candidate.trial, self.criterion, scores), cross_fitted=True)
+        self.on_trial(trial)
+        return trial
+
+    def _turns(self, candidate: CalibratedValues) -> Iterator[tuple[SampleBatches, runtime.Session]]:
+        yield self.split.held_out, self.session.run_with(candidate.values)
+        steps = self.steps(candidate.trial.bits)
+        for turn in range(1, round(1 / HELD_OUT_SHARE)):
+            split = split_samples(self.session, HELD_OUT_SHARE, turn)
+            if len(split.held_out.indices):
+                yield split.held_out, self.session.run_with(self._rounded(steps, split.calibration))
+
+    def refit(self, trial: CalibratedTrial) -> CalibratedValues:
+        """Calibrate at the bits of a trial by all samples, those that were held out too; its figures stay."""
+        values = self._rounded(self.steps(trial.bits), self.session.batches(self.session.sample_count))
+        told = drop_metadata(trial, self.session.sample_count)
+        file = measure_file(self.session, values, CALIBRATED, told)
+        return CalibratedValues(replace(trial, nbytes=file.nbytes), values, CALIBRATED, file, told)
+
+    def _rounded(
+        self, steps: Mapping[str, float], batches: SampleBatches, steering: calibrate.Steering | None = None
+    ) -> dict[str, np.ndarray]:
+        session, options = self.session, calibrate.Options(threads=self.session.threads)
+        with session.numerics_guard():
+            values = calibrate.quantize_layers(
+                session.calibration_model, batches, dict(steps), options, self.progress, session.fine, steering,
+                session.padding,
+            )  # fmt: skip
+        return self._finite(values)
 
     def _finite(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not all(np.isfinite(array).all() for array in values.values()):
@@ -194,9 +235,9 @@ class Trials:
 
     def candidate(self, bits: float, values: Mapping[str, np.ndarray], settings: str) -> CalibratedValues:
         """These values with the figures of their trial."""
-        scores = {} if self.criterion is None else self.criterion(self.session.run_with(values))
-        told = drop_metadata(scores, 0 if self.criterion is None else len(self.split.held_out.indices))
+        trial = CalibratedTrial(bits, 0)
+        if self.criterion is not None:
+            trial = judged(trial, self.criterion, self.criterion(self.session.run_with(values)))
+        told = drop_metadata(trial, len(self.split.held_out.indices))
         file = measure_file(self.session, values, settings, told)
-        measure = self.criterion.measure if isinstance(self.criterion, AgreementCriterion) else None
-        trial = CalibratedTrial(bits, file.nbytes, measure=measure, **scores)
-        return CalibratedValues(trial, values, settings, file, told)
+        return CalibratedValues(replace(trial, nbytes=file.nbytes), values, settings, file, told)

@@ -29,11 +29,12 @@ from ..files import check_output
 from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
-from .criteria import AccuracyCriterion, AgreementCriterion, check_telling
+from .criteria import AgreementCriterion, check_telling
 from .data_free import NOT_TAKEN, find_better, find_holding
+from .drop_search import NoneHolds, search_by_drop
 from .result_file import DISTILLED, count_moved, measure_file, write_file
-from .search import NoneHolds, search_by_drop, search_by_size
 from .session import TuningSession
+from .size_search import search_by_size
 from .trials import (
     HELD_OUT_SHARE,
     JUDGING_SHARE,
@@ -61,7 +62,8 @@ class Tuned(OfFile):
     """A finished run.
 
     `kept`: the trial that was kept; its bits are inf where all stayed exact. `calibrated_on`, `held_out`: numbers of
-    samples. `accuracy`: with labels, the original's top-1 accuracy on those held out, a share. `biases`, `means`: how
+    samples, all of them each where the drop was cross-fitted (see CalibratedTrial). `accuracy`: with labels, the
+    original's top-1 accuracy on those held out, a share. `biases`, `means`: how
     many biases, and means of BatchNormalizations, were moved to take mean errors. `distilled`: what came of distilling,
     if asked for. `data_free`: why the file was made without calibration after all, which was the better; its bits are
     those of the whole file for each weight, and its metadata say so under "calibration". `file`: its sizes and tensors.
@@ -104,20 +106,20 @@ def tune(
 
     `inputs`: the path of an .npz with an array for each input (or an .npy), or of a folder of these, the arrays, or
     batches, a few hundred samples being enough; for these, `batch_axis` and `ops` see dcz.evaluate. One of `max_bytes`,
-    `ratio` (how many times smaller) and `max_drop`: the share of samples whose top class may change, judged by a
-    quarter of them, which are not calibrated on; by default 0.01; as text in percent, "1%". A `preset` is such a drop:
-    "safe" 0.005, "balanced" 0.01, "small" 0.05. With `labels` it is top-1 accuracy that may fall by so much (0.01: by a
-    percentage point); these are the name of an array of `inputs`, the path of an .npy or .npz file, or whole numbers
-    [n], and the model never sees them. The plan's rules and exclusions hold bit for bit; what its default applies to is
-    calibrated, and so are the biases of those layers. A default that says how finely to share is refused. `distill`
-    then trains the values toward the original's answers, and takes what is clearly better (distill): it wants PyTorch,
-    and holds a quarter of the samples out. For a size an eighth is held out, and tells the agreement. Where the file
-    that no calibration made is better, that one is kept, and `warn` told: at the size, nearer to the original's answers
-    to the held-out samples; or smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does.
-    `progress` gets a tensor's name, how many are done, and how many there are, anew in each walk through the network,
-    and bytes when the file is written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues
-    is the writing of the file at the end. Raises InvalidArgument where a size cannot be met, saying what could; an
-    older `output` stays as it was.
+    `ratio` (how many times smaller) and `max_drop`: the share of samples whose top class may change, by default 0.01;
+    as text in percent, "1%". It is judged by cross-fitting: each sample by a calibration on three quarters of them that
+    leaves it out; in the end all calibrate. A `preset` is such a drop: "safe" 0.005, "balanced" 0.01, "small" 0.05.
+    With `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an
+    array of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The plan's
+    rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of those
+    layers. A default that says how finely to share is refused. `distill` then trains the values toward the original's
+    answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples out to the
+    end. For a size an eighth is held out, and tells the agreement. Where the file that no calibration made is better,
+    that one is kept, and `warn` told: at the size, nearer to the original's answers to the held-out samples; or
+    smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's
+    name, how many are done, and how many there are, anew in each walk through the network, and bytes when the file is
+    written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file
+    at the end. Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
@@ -170,7 +172,7 @@ def _tuned(
         check_telling(criterion, drop)
     distilled = better = None
     with session.survey(split.calibration, session.fine, progress) as survey:
-        trials = Trials(session, split, criterion, survey, progress, trial)
+        trials = Trials(session, split, criterion, survey, progress, trial, cross_fits=not distill)
         try:
             room = DISTILLED_ROOM if distill else 0.0
             if drop is not None:
@@ -180,16 +182,16 @@ def _tuned(
                 best = search_by_size(trials, (1 - room) * max_bytes)
         except NoneHolds as error:
             assert criterion is not None and drop is not None, "a drop has a criterion"
-            better = find_holding(session, model, criterion, drop, str(error))
+            better = find_holding(session, model, criterion, split, drop, str(error))
             best = CalibratedValues(better.trial, {})
         if distill and better is None:
             limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
             best, distilled = _distill(trials, best, limit)
     size = best.trial.nbytes if max_bytes is None else max_bytes
     judge = criterion or AgreementCriterion(session.predictor, split.held_out, padding=session.padding)
-    better = better or find_better(session, model, best, split.held_out, size, judge, drop)
+    better = better or find_better(session, model, best, split, size, judge, drop)
     if better is None and criterion is None:
-        best = replace(best, trial=judged(best.trial, judge, session.run_with(best.values)))
+        best = replace(best, trial=judged(best.trial, judge, judge(session.run_with(best.values))))
     if better is None:
         write_file(
             session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress,
@@ -202,20 +204,22 @@ def _tuned(
             model, output, better.plan, threads=session.threads, warn=warn, force=force, resume=resume,
             metadata=NOT_TAKEN, progress=progress,
         )  # fmt: skip
-    accuracy = criterion.original_accuracy if isinstance(criterion, AccuracyCriterion) else None
     counts = len(split.calibration.indices), len(split.held_out.indices)
+    if trials.cross_fits and criterion is not None:
+        counts = session.sample_count, session.sample_count
     moved = count_moved(session, best.values)
     reason = None if better is None else better.reason
-    file = written(output, tuple(warn.told), _measured(best.trial, accuracy))
+    file = written(output, tuple(warn.told), _measured(best.trial))
+    accuracy = best.trial.original_accuracy
     return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled, reason, file)
 
 
-def _measured(trial: CalibratedTrial, original: float | None) -> dict[str, float | str]:
+def _measured(trial: CalibratedTrial) -> dict[str, float | str]:
     """The figures of the trial that was kept, by name."""
     shares = {
         f"agreement ({trial.measure})": trial.agreement,
         "top-1 accuracy": trial.accuracy,
-        "top-1 accuracy of the original": original,
+        "top-1 accuracy of the original": trial.original_accuracy,
         "drop": trial.drop,
         "drop expected": trial.expected_drop,
         "drop at most (95%)": trial.drop_high,

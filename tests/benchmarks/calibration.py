@@ -35,7 +35,7 @@ Arrays = dict[str, np.ndarray]
 # One after another in a run, and what they do, which may be in several of them: (module, class or "", function).
 PHASES = {
     "one walk for all trials": ("dcz.tuning.session", "TuningSession", "survey"),
-    "quick trials": ("dcz.tuning.search", "", "_near_size"),
+    "quick trials": ("dcz.tuning.size_search", "", "_near_size"),
     "walks that round": ("dcz.calibrate", "", "quantize_layers"),
     "the file without calibration": ("dcz.tuning.data_free", "", "plan_for_size"),
     "which is nearer": ("dcz.tuning.data_free", "", "_nearer"),

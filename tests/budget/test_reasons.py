@@ -32,7 +32,7 @@ def missed(path, **limits):
     {"min_top1": 0.8, "labels": "y", "data": "x.npz"},
 ])  # fmt: skip
 def test_the_command_under_a_miss_mends_it(folder, monkeypatch, limits):
-    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 4)
+    monkeypatch.setattr("dcz.tuning.drop_search.MAX_WALKS", 4)
     dcz.compress("net.onnx", "old.dcz", dcz.Settings(bits=4), force=True)
     if {"min_agreement", "min_top1"} & limits.keys():
         dcz.compress("net.onnx", "net.dcz", dcz.Settings(bits=1), force=True)

@@ -20,6 +20,7 @@ from dcz.cli import terminal
 from dcz.display import encoding, screen, work
 from tests import ROOT, models
 from tests.networks import perceptron
+from tests.tuning.test_tune import correlated
 
 HOSTILE = ("[bold]w[/bold]", ":bomb:", "\x1b[31mred", "a" * 300 + "/weight", "日本語" * 20, "<script>")
 
@@ -91,11 +92,10 @@ def test_after_compressing_six_lines_say_what_matters(run, tmp_path, monkeypatch
 
 def test_what_calibration_measured_is_told(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 3)
     onnx.save(perceptron(), "net.onnx")
-    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32))
+    np.savez("x.npz", x=correlated(48))
     _, out, _ = run("compress", "net.onnx", "--data", "x.npz", "--max-drop", "20%", "--threads", 1)
-    assert re.search(r"weights .* dB SQNR; agreement \d+\.\d\d% of 12 held-out samples, by top class\n", out)
+    assert re.search(r"weights .* dB SQNR; agreement \d+\.\d\d% of 48 samples, cross-fitted, by top class\n", out)
     assert "--data x.npz" in out
     _, out, _ = run("compress", "net.onnx", "-f", "--data", "x.npz", "--ratio", "5", "--threads", 1)
     assert re.search(r"agreement \d+\.\d\d% of 6 held-out samples, by top class\n", out)

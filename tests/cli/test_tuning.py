@@ -12,6 +12,7 @@ import pytest
 
 from tests import ROOT, models
 from tests.networks import perceptron
+from tests.tuning.test_tune import correlated
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def run(run, monkeypatch, tmp_path):
     """Run one command line in a folder with net.onnx and x.npz; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")
-    x = np.random.default_rng(0).normal(size=(48, 64)).astype(np.float32)
+    x = correlated(48)
     y = models.run(perceptron(), x=x)[0].argmax(1)
     y[3] = (y[3] + 1) % 10  # one of those that are held out
     np.savez("x.npz", x=x, y=y)
@@ -36,12 +37,13 @@ def test_a_budget_is_met_and_its_trials_are_told(run, tmp_path, goal, most):
 @pytest.fixture
 def few(monkeypatch):
     """A few trials for a drop, where it is not their number that counts."""
-    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 3)
+    monkeypatch.setattr("dcz.tuning.drop_search.MAX_WALKS", 3)
 
 
-def test_a_drop_is_in_percent_and_tells_how_many_were_held_out(run, few):
+def test_a_drop_is_in_percent_and_tells_how_it_was_judged(run):
     code, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1, "-v")
-    assert code == 0 and "calibrated on 36 samples; 12 were held out" in err
+    words = "calibrated on 48 samples; judged by each of them, by calibrations on three quarters that leave it out\n"
+    assert code == 0 and words in err and re.search(r"agreement \d+\.\d\d% by cross-fitting, by top class", err)
     assert (
         re.search(
             r"bytes, agreement \d+\.\d\d% on held-out samples, by top class, \d+\.\d\d% expected to change, ", err
@@ -68,10 +70,10 @@ def test_a_preset_is_a_drop(run, few, tmp_path):
     assert len({(tmp_path / name).read_bytes() for name in ("a.dcz", "b.dcz", "c.dcz")}) == 1
 
 
-def test_with_labels_a_drop_is_in_points_of_accuracy(run, few):
+def test_with_labels_a_drop_is_in_points_of_accuracy(run):
     options = ["--calibrate", "x.npz", "--labels", "y", "--max-drop", 10, "--threads", 1, "-v"]
     code, _, err = run("compress", "net.onnx", *options)
-    assert code == 0 and "12 were held out, top-1 accuracy of the original on these 91.67%\n" in err
+    assert code == 0 and "that leave it out, top-1 accuracy of the original on these 97.92%\n" in err
     assert re.search(r"top-1 accuracy \d+\.\d\d% on held-out samples, \d+\.\d\d points lost\n", err)
     assert "agreement" not in err
 

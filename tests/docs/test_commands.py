@@ -16,7 +16,7 @@ WRITTEN = [page for page in pages() if GENERATED not in page.parents]
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
-    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 3)  # of what they find, the tests of tuning speak
+    monkeypatch.setattr("dcz.tuning.drop_search.MAX_WALKS", 3)  # of what they find, the tests of tuning speak
     monkeypatch.setenv("COLUMNS", "100")  # as docs/make_outputs.py has it
     monkeypatch.chdir(tmp_path)
     where = str(page.relative_to(ROOT))

@@ -13,7 +13,7 @@ from dcz.codec.stages.grid import round_step
 from dcz.errors import BadPlan, UnsuitableModel
 from dcz.evaluation.batches import SampleBatches
 from dcz.plan import Plan, Rule, Settings
-from dcz.tuning import search
+from dcz.tuning import drop_search, size_search
 from dcz.tuning import tune as tuning
 from dcz.tuning.session import TuningSession
 from tests.models import arrays, model, normal, tensor
@@ -209,8 +209,8 @@ def spoilt(monkeypatch):
         return {name: array * (0.6 if array.ndim > 1 else 1.0) for name, array in found.items()}
 
     monkeypatch.setattr(calibrate, "quantize_layers", off)
-    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 3)
-    monkeypatch.setattr(search, "MAX_WALKS", 3)
+    monkeypatch.setattr(drop_search, "MAX_WALKS", 3)
+    monkeypatch.setattr(size_search, "MAX_WALKS", 3)
 
 
 def tune(path, **options):

@@ -10,7 +10,7 @@ from dcz.evaluation import metrics, runtime
 from dcz.evaluation import samples as data
 from dcz.evaluation.batches import SampleBatches
 from dcz.evaluation.predictor import Predictor
-from dcz.tuning import criteria, search
+from dcz.tuning import criteria, drop_search
 from tests import models
 from tests.models import model, tensor
 from tests.networks import perceptron
@@ -63,14 +63,44 @@ def test_accuracy_counts_right_answers_and_more_of_them_are_no_drop(batch, wrong
     predictor, batches, samples = predictor_and_batches(batch, y=y)
     criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
     assert criterion.original_accuracy == before / 5
-    assert criterion(echo(batch=batch)) == {"accuracy": before / 5, "drop": 0.0}
-    assert criterion(echo(ALL_THREE, batch)) == {"accuracy": after / 5, "drop": drop}
+    assert criterion(echo(batch=batch)) == {
+        "accuracy": before / 5, "original_accuracy": before / 5, "drop": 0.0
+    }  # fmt: skip
+    assert criterion(echo(ALL_THREE, batch)) == {
+        "accuracy": after / 5, "original_accuracy": before / 5, "drop": drop
+    }  # fmt: skip
+
+
+def test_parts_are_judged_by_sessions_of_their_own():
+    """The held-out samples 3, 7, ... answer as before, and all others are answered by 3, which five of them are."""
+    predictor, held_out, samples = predictor_and_batches(y=X.argmax(1))
+    others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
+    parts = [(held_out, echo()), (others, echo(ALL_THREE))]
+    right = 5 + int((X.argmax(1)[others.indices] == 3).sum())
+    by_labels = criteria.AccuracyCriterion(predictor, held_out, "y", samples).over(parts)
+    assert by_labels == {"accuracy": right / 20, "original_accuracy": 1.0, "drop": (20 - right) / 20}
+    by_answers = criteria.AgreementCriterion(predictor, held_out, others).over(iter(parts))
+    assert (by_answers["agreement"], by_answers["drop"]) == (right / 20, (20 - right) / 20)
+    assert by_answers["drop_low"] <= by_answers["expected_drop"] <= by_answers["drop_high"]
+
+
+def test_the_original_is_asked_once_for_each_sample(monkeypatch):
+    predictor, held_out, _ = predictor_and_batches(2)
+    criterion, asked, run = criteria.AgreementCriterion(predictor, held_out), [], runtime.run
+    monkeypatch.setattr(runtime, "run", lambda session, batch: asked.append(session) or run(session, batch))
+    changed = [echo(batch=2), echo(ALL_THREE, 2)]
+    found = [criterion(each) for each in changed]
+    assert [asked.count(each) for each in (predictor.session, *changed)] == [3, 3, 3]
+    monkeypatch.setattr(criteria, "MAX_ORIGINALS", 0)
+    assert [criteria.AgreementCriterion(predictor, held_out)(each) for each in changed] == found
 
 
 def test_an_answer_that_is_no_number_is_wrong():
     predictor, batches, samples = predictor_and_batches(y=X.argmax(1))
     criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
-    assert criterion(echo([np.nan, 0, 0, 0])) == {"accuracy": 0.0, "drop": 1.0}
+    assert criterion(echo([np.nan, 0, 0, 0])) == {
+        "accuracy": 0.0, "original_accuracy": 1.0, "drop": 1.0
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("y, words", [
@@ -121,7 +151,7 @@ def test_numbers_that_are_no_answers_have_no_commonest_one():
 
 
 def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "MAX_DROP_TRIALS", 5)
+    monkeypatch.setattr(drop_search, "MAX_WALKS", 5)
     x, tried = correlated(80), []
     y = models.run(NET, x=x)[0].argmax(1)
     y[[3, 43]] = (y[[3, 43]] + 1) % 10
@@ -130,10 +160,12 @@ def test_a_run_with_labels_keeps_the_smallest_file_within_the_drop_of_accuracy(t
     found = dcz.tune(
         NET, output, tmp_path / "x.npz", labels="y", max_drop=0.1, threads=1, trial=tried.append, force=True
     )
-    after = models.run(dcz.load(output), x=x)[0].argmax(1)
-    assert found.accuracy == 18 / 20 and found.kept.agreement is None
-    assert found.kept.accuracy == (after == y)[3::4].mean() >= 0.8
-    assert found.kept.nbytes == min(each.nbytes for each in tried if each.drop <= 0.1) == output.stat().st_size
+    assert found.accuracy == 78 / 80 and found.kept.agreement is None and found.kept.cross_fitted
+    assert found.kept.accuracy >= found.accuracy - 0.1 and found.kept.drop <= 0.1
+    assert found.kept.nbytes == output.stat().st_size
+    assert found.kept.bits == min(each.bits for each in tried if each.cross_fitted and each.drop <= 0.1)
+    after = models.run(dcz.load(output), x=(others := correlated(400, seed=9)))[0].argmax(1)
+    assert (after == models.run(NET, x=others)[0].argmax(1)).mean() > 0.85
 
     np.save(tmp_path / "y.npy", y)
     for inputs, labels in (({"x": x}, y), ({"x": x}, tmp_path / "y.npy")):
