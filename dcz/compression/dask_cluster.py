@@ -18,7 +18,7 @@ import numpy as np
 from .. import __version__
 from ..arguments import expect
 from ..deflate import ZLIB
-from ..errors import LostWorkers, MissingBackend
+from ..errors import InvalidArgument, LostWorkers, MissingBackend
 
 PROTOCOL = 3  # of tasks, which are pickled by the names of modules and classes: another number where these change
 PATIENCE = 20  # seconds to wait for the scheduler's answer, and for a first worker
@@ -31,9 +31,9 @@ RETRIES = 2  # of a task that failed by its worker's fault; Dask itself retries 
 def connected(address: str) -> Iterator[tuple[Executor, int]]:
     """An executor on the cluster whose scheduler is at `address`, and the threads of all its workers.
 
-    Raises MissingBackend without dask.distributed; InvalidArgument for what is no address; LostWorkers where no
-    scheduler answers, where it has no workers or unsuitable ones, where the cluster is lost, or where a task kills its
-    workers.
+    Raises MissingBackend without dask.distributed; InvalidArgument for what is no address, and for one of tls://
+    without certificates that can be read; LostWorkers where no scheduler answers, where it has no workers or unsuitable
+    ones, where the cluster is lost, or where a task kills its workers.
     """
     try:
         import distributed
@@ -43,6 +43,7 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
     expect(
         _ADDRESS.fullmatch(address) is not None, f"{address!r} is no address of a scheduler, as tcp://10.0.0.1:8786 is"
     )
+    _expect_certificates(address)
     try:
         client = distributed.Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
@@ -58,6 +59,23 @@ def connected(address: str) -> Iterator[tuple[Executor, int]]:
         ) from error
     except (CancelledError, distributed.CancelledError, distributed.comm.CommClosedError) as error:
         raise LostWorkers(f"{address}: the cluster was lost: {error or type(error).__name__}; try again") from error
+
+
+def _expect_certificates(address: str) -> None:
+    """Raise InvalidArgument where an address of tls:// finds no certificates in Dask's configuration, or none that can
+    be read: Dask has a TypeError for that, or an error without the file's name."""
+    import distributed
+
+    if not address.startswith("tls://"):
+        return
+    place = "distributed.comm.tls (ca-file, client.cert, client.key)"
+    try:
+        context = distributed.Security().get_connection_args("client").get("ssl_context")
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(
+            f"{address}: the files that Dask's configuration names cannot be read: {error}; see {place}"
+        ) from error
+    expect(context is not None, f"{address}: Dask's configuration names no certificates: set {place}")
 
 
 def _check(client: Any, address: str) -> None:

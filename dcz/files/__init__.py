@@ -156,9 +156,10 @@ def _temporary_folder() -> str:
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[str]:
-    """The path of a new folder that goes with all that is in it; raises FileAccess where none can be made."""
+    """The path of a new folder that goes with all that is in it; raises FileAccess where none can be made. What cannot
+    be removed stays: nothing that was done in it is the worse for that."""
     with temporary():
-        made = tempfile.TemporaryDirectory(prefix=prefix)
+        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     with made as folder:
         yield folder
 

@@ -1,7 +1,7 @@
 """What came of a run, measured on the file that it wrote, and whether compressing without training does better.
 
 found = judge(task, "net.dcz")               loss, error and answers counted, of the decoded file
-plain_rival(task, model, path, found)        a better file of that size that compress makes, now in its place
+plain_rival(task, model, made, found)        a better file of that size that compress makes, beside it
 """
 
 import os
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from ..compression.target_size import compress_to_size
 from ..errors import InvalidArgument
-from ..files import replacing, temporary_folder
 from ..plan import Plan
 from ..reading.decompress import load
 from .network import Network
@@ -32,24 +31,19 @@ def judge(task: "TrainingTask", path: str | os.PathLike[str]) -> Found | None:
 
 
 def plain_rival(
-    task: "TrainingTask", model: "str | os.PathLike[str] | ModelProto", output: Path, found: Found
-) -> Found | None:
-    """Put in the place of `output` the file of at most its size that compress makes of `model` without training, if it
-    has a lower error than `found` (without labels: a lower loss), and return what it shows; None where it has not."""
+    task: "TrainingTask", model: "str | os.PathLike[str] | ModelProto", made: Path, found: Found
+) -> tuple[Path, Found] | None:
+    """The file that compress makes of `model` without training, beside `made` and of at most its size, and what it
+    shows, where that is a lower error than `found` (without labels: a lower loss)."""
     exact = tuple(rule for rule in task.plan.rules if rule.settings.lossless)
     plan = Plan(rules=exact, exclude=task.plan.exclude, fold=task.plan.fold)
-    with temporary_folder("dcz-plain-") as folder:
-        path = Path(folder, "plain.dcz")
-        try:
-            compress_to_size(model, path, output.stat().st_size, plan, threads=task.recipe.threads)
-        except InvalidArgument:  # so few bytes are beyond it
-            return None
-        rival = judge(task, path)
-        if rival is None or not _key(rival) < _key(found):
-            return None
-        with replacing(output) as file:
-            file.write(path.read_bytes())
-        return rival
+    path = made.with_name("plain.dcz")
+    try:
+        compress_to_size(model, path, made.stat().st_size, plan, threads=task.recipe.threads)
+    except InvalidArgument:  # so few bytes are beyond it
+        return None
+    rival = judge(task, path)
+    return None if rival is None or not _key(rival) < _key(found) else (path, rival)
 
 
 def is_worse(found: Found, before: tuple[float, float | None] | None) -> bool:

@@ -1,17 +1,19 @@
 """What came of a run of retraining, by the file that it wrote: the values that `retrain` gives.
 
-    outcome_of(task, training, model, Path("net.dcz"), 0.01, warn).decoded    ->   (0.083, 0.021): loss and error
+    outcome_of(task, training, model, made, "net.dcz", 0.01, warn).decoded    ->   (0.083, 0.021): loss and error
 
 Where the file does worse than the model and compress makes a better one of its size, that one takes its place.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import as_percent
+from ..files import replacing
 from ..reading.written import OfFile, WrittenFile, written
 from .state import Epoch
 
@@ -73,28 +75,32 @@ def outcome_of(
     task: "TrainingTask",
     training: "Training",
     model: "str | os.PathLike[str] | ModelProto",
-    path: Path,
+    made: Path,
+    output: str | os.PathLike[str],
     max_drop: float | None,
     warn: Callable[[str], None],
 ) -> Retrained:
-    """What came of a run, by the file at `path`, for which a better one of its size is taken where there is one."""
+    """What came of a run, by the file `made`, for which a better one of its size is taken where there is one. It takes
+    the place of `output`, whole, when that is known."""
     from .outcome import is_worse, judge, plain_rival, told
     from .validation import wilson
 
     state, notes = training.state, list(training.state.notes)
-    found, rival = judge(task, path), None
+    found, rival = judge(task, made), None
     if found is not None and is_worse(found, state.before):
-        rival = plain_rival(task, model, path, found)
+        rival = plain_rival(task, model, made, found)
     if rival is not None and found is not None:
         notes.append(
-            f"compress makes a file of this size with {told(rival)} without training, where training came to "
+            f"compress makes a file of this size with {told(rival[1])} without training, where training came to "
             f"{told(found)}: that one is kept"
         )
         warn(notes[-1])
-        found = rival
+        made, found = rival
+    with made.open("rb") as source, replacing(output) as file:
+        shutil.copyfileobj(source, file)
     result = Retrained(
-        path=os.fspath(path),
-        file_bytes=os.path.getsize(path),
+        path=os.fspath(output),
+        file_bytes=os.path.getsize(output),
         source_bytes=task.source.source_bytes,
         sparsity=training.sparsity,
         before=state.before,
@@ -107,7 +113,7 @@ def outcome_of(
         interval=None if found is None or found[1] is None else wilson(found[1], found[2]),
         max_drop=max_drop,
         is_plain=rival is not None,
-        file=written(path, tuple(notes), _measured(state.before, found)),
+        file=written(output, tuple(notes), _measured(state.before, found)),
     )
     return result if result.holds else _with_drop(result, warn)
 

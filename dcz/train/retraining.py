@@ -13,16 +13,17 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from ..arguments import is_number, parse_share
 from ..compression.foldable import noted
 from ..compression.options import AnyPlan, Notes
 from ..display import progress as display
-from ..errors import InvalidArgument
+from ..errors import FileAccess, InvalidArgument
 from ..evaluation.given import Batch, Data, Labels
 from ..file_kinds import check_onnx
-from ..files import check_output, remove
+from ..files import check_output, remove, temporary_folder
 from .recipe import Recipe
 from .retrained import Retrained, outcome_of
 from .saving import save_network
@@ -76,9 +77,10 @@ def retrain(
     labels of each output (cross-entropy, or mse for numbers that are no shares), and distillation where there are none.
     `checkpoint` names a file that is written after each epoch, continued from where it exists, and removed at the end.
 
-    What was written is decoded and measured. If it does worse than the model, and compress makes a file of that size
-    that does better, without training, that file is taken. `max_drop`: the most that the error may rise, a fraction of
-    the answers, or text in percent ("1%"); where it rises more, the file is written all the same, and a note says so.
+    What was made is decoded and measured before it takes the place of `output`. If it does worse than the model, and
+    compress makes a file of that size that does better, without training, that file is taken. `max_drop`: the most that
+    the error may rise, a fraction of the answers, or text in percent ("1%"); where it rises more, the file is written
+    all the same, and a note says so.
     `progress` is called with the state of the run after each batch; True shows a bar.
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
@@ -108,11 +110,18 @@ def retrain(
         "source-bytes": str(task.source.source_bytes),
     }
     metadata = noted(metadata, task.folded)
-    path = save_network(task.network, output, metadata, task.settings, threads=recipe.threads, warn=warn, force=force)
+    with temporary_folder("dcz-retrain-") as folder:  # until it is known which file is the better one
+        made = save_network(
+            task.network, Path(folder, "made.dcz"), metadata, task.settings, threads=recipe.threads, warn=warn
+        )
+        with torch_threads(recipe.threads):
+            result = outcome_of(task, training, model, made, output, max_drop, warn)
     if checkpoint is not None:
-        remove(checkpoint)
-    with torch_threads(recipe.threads):
-        return outcome_of(task, training, model, path, max_drop, warn)
+        try:
+            remove(checkpoint)
+        except FileAccess as error:  # the next run would go on from the end of this one, to the same file
+            warn(str(error))
+    return result
 
 
 def _with_options(recipe: Recipe, plan: AnyPlan, options: Mapping[str, Any]) -> tuple[Recipe, AnyPlan]:

@@ -1,6 +1,7 @@
 """Who compresses: processes and a cluster give the same bytes, read weights from files, and fail with a reason."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from onnx import numpy_helper
 
 import dcz
 from dcz.compression import records, task
-from dcz.errors import BadPlan, LostWorkers, MissingBackend
+from dcz.errors import BadPlan, InvalidArgument, LostWorkers, MissingBackend
 from dcz.files import FileRange
 from dcz.plan import Settings
 from dcz.tensor import FLOAT32, Tensor
@@ -180,6 +181,42 @@ def test_a_cluster_gives_the_same_bytes(cluster, net, expected, tmp_path):
     options = {"cluster": cluster.scheduler_address, "progress": lambda *each: told.append(each)}
     assert dcz.compress(net, tmp_path / "net.dcz", LOSSY, **options, force=True).read_bytes() == expected
     assert len(told) >= 8 and told[-1][1] == told[-1][2] and os.listdir(tmp_path) == ["net.dcz"]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """What Dask's configuration has where peers talk over TLS: one certificate, and its key, for all of them."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here, to make certificates with")
+    folder = tmp_path_factory.mktemp("certificates")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem"]
+    command = ["openssl", "req", "-x509", *curve, "-out", "cert.pem", "-days", "2", "-subj", "/CN=dcz"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    files = {"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}
+    of_roles = {f"{role}.{kind}": path for role in ("scheduler", "worker", "client") for kind, path in files.items()}
+    return {f"distributed.comm.tls.{name}": path for name, path in (of_roles | {"ca-file": files["cert"]}).items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_over_tls_gives_the_same_bytes_and_wants_certificates(certificates, net, expected, tmp_path):
+    distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
+    with dask.config.set(certificates):
+        security = distributed.Security(require_encryption=True)
+        options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "processes": False}
+        options |= {"protocol": "tls://", "security": security}
+        with distributed.LocalCluster(**options, silence_logs=60) as secured:
+            address = secured.scheduler_address
+            assert address.startswith("tls://")
+            made = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=address)
+            assert made.read_bytes() == expected
+            with pytest.raises(LostWorkers, match="no Dask scheduler answers there"):
+                dcz.compress(net, tmp_path / "x.dcz", LOSSY, cluster=address.replace("tls://", "tcp://"))
+    with pytest.raises(InvalidArgument, match=r"tls://127.0.0.1:9: .* no certificates: set distributed.comm.tls"):
+        dcz.compress(net, tmp_path / "x.dcz", LOSSY, cluster="tls://127.0.0.1:9")
+    gone = certificates | {"distributed.comm.tls.ca-file": str(tmp_path / "gone.pem")}
+    with dask.config.set(gone), pytest.raises(InvalidArgument, match="cannot be read: .*No such file"):
+        dcz.compress(net, tmp_path / "x.dcz", LOSSY, cluster="tls://127.0.0.1:9")
+    assert os.listdir(tmp_path) == ["net.dcz"]
 
 
 def _slowly(tensor, settings, threads, folders):
