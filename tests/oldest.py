@@ -16,6 +16,7 @@ ALSO = ("isal", "pillow", "tokenizers", "pytest", "pytest-xdist[psutil]")  # of 
 PROTOBUF = "protobuf==3.20.2"  # the least that the oldest onnx takes
 # What takes no onnxruntime: the tests' models are of an ONNX that its oldest does not know.
 QUICK = ["tests/format", "tests/spec", "tests/reading", "tests/fuzz", "tests/test_plan.py"]
+QUICK += ["--ignore=tests/reading/test_forms.py"]  # which runs models
 
 
 def versions() -> list[str]:

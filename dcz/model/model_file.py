@@ -161,7 +161,7 @@ def _parse(data: bytes, label: str) -> ModelProto:
     proto = ModelProto()
     try:
         proto.ParseFromString(data)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:  # the latter: of protobuf in pure Python
         if file_kinds.is_onnx(data[: file_kinds.HEAD]):
             raise UnsuitableModel(
                 f"{label}: starts as an ONNX model does, but is cut off or damaged: download or export it again"

@@ -47,7 +47,7 @@ def parse_graph(graph: bytes, stored: int, label: str) -> ModelProto:
     proto = ModelProto()
     try:
         proto.ParseFromString(graph)
-    except DecodeError as error:
+    except (DecodeError, UnicodeDecodeError) as error:  # the latter: of protobuf in pure Python
         raise CorruptFile("graph-reference", f"{label}: the graph is no ONNX model") from error
     return proto
 

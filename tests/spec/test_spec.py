@@ -1,5 +1,6 @@
 """The page: its examples are true, and what it promises of damaged and hostile files holds for both decoders."""
 
+import os
 import re
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from dcz.encoded import END
 from dcz.errors import CorruptFile
 from dcz.format import record
 from dcz.tensor import DTYPES
-from tests import conformance
+from tests import ROOT, conformance
 from tests.conformance import PAGE, SPEC, VECTORS, by_dcz, by_decoder, decoder
 
 from corpus import parts  # isort: skip  (conformance puts spec/ on the path)
@@ -263,6 +264,25 @@ def test_damage_in_a_graph_whose_checksum_is_mended_gives_a_model_or_a_refusal(t
         path.write_bytes(parts.build(*TENSORS, graph=graph))
         found = outcome(lambda path: dcz.load(path).ByteSize(), path)
         assert found == "graph-reference" or isinstance(found, int), f"bit {bit}"
+
+
+def test_names_that_are_no_text_are_refused_by_protobuf_in_pure_python_too(tmp_path):
+    """Which has an error of its own for them."""
+    at = GRAPH.index(b"w", 20)
+    graph = GRAPH[:at] + b"\xf7" + GRAPH[at + 1 :]
+    (tmp_path / "net.dcz").write_bytes(parts.build(*TENSORS, graph=graph))
+    (tmp_path / "net.onnx").write_bytes(graph)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    code = """if True:
+        import dcz
+        for name, error in (("net.dcz", dcz.CorruptFile), ("net.onnx", dcz.UnsuitableModel)):
+            try:
+                dcz.load(name) if name == "net.dcz" else dcz.compress(name, "out.dcz")
+            except error as found:
+                print(type(found).__name__)
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["CorruptFile", "UnsuitableModel"], done.stderr
 
 
 # -- claims -----------------------------------------------------------------------------------------------------------
