@@ -4,7 +4,7 @@ decode(archive.encoded(entry), entry.dtype, entry.shape)     uint8[nbytes]
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -27,13 +27,14 @@ from ..encoded import (
     step_scales,
 )
 from ..errors import CorruptFile
-from ..parallel import each
+from ..parallel import each, each_ahead
 from ..tensor import Dtype, matrix_shape, round_to
 from . import pairs
 from .stages import block, huffman, index
 
 CHUNK = 1 << 15  # elements at a time: they stay in cache
 PART = 1 << 20  # codes for one thread at a time
+AHEAD = 8  # blocks of kept positions that wait for threads: they take two megabytes
 
 Engine = Callable[[Stream], np.ndarray]
 Run = Callable[[Stream, int], np.ndarray]  # decodes a stream whose symbols are below a number
@@ -73,7 +74,8 @@ def decode(
         return _scatter(encoded.index, shape, dtype, run, lambda ranks, where: scaled.at(codes[ranks], where))
     entries = codebook_patterns(encoded.codebook, dtype)
     codes = codes_of(encoded.codebook, encoded.codes, encoded.low, run)
-    return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: entries[codes[ranks]])
+    # Codes were checked when they were read: "raise" would check them again.
+    return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: entries.take(codes[ranks], mode="clip"))
 
 
 def codes_of(codebook: Codebook, codes: Stream, low: Stream | None, run: Run) -> np.ndarray:
@@ -169,9 +171,20 @@ def _scatter(
     result = np.zeros(math.prod(shape), dtype.pattern)
     unfold = index.Unfold(matrix_shape(shape), positions.column_major, positions.rows, positions.columns)
     symbols, width = run(positions.gaps, 1 << positions.gap_bits), positions.gap_bits
-    done = 0
-    for compact in index.decode(symbols, width, positions.kept, unfold.size):
+
+    def fill(block: tuple[int, np.ndarray]) -> None:
+        first, compact = block
         where = unfold(compact)
-        result[where] = elements(slice(done, done + len(compact)), where)
-        done += len(compact)
+        result[where] = elements(slice(first, first + len(compact)), where)
+
+    for _ in each_ahead(fill, _ranked(index.decode(symbols, width, positions.kept, unfold.size)), AHEAD):
+        pass
     return result.view(np.uint8)
+
+
+def _ranked(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Each block of kept positions, and how many there are before it."""
+    first = 0
+    for positions in blocks:
+        yield first, positions
+        first += len(positions)

@@ -171,7 +171,7 @@ def decode(symbols: np.ndarray, width: int, kept: int, size: int) -> Iterator[np
     last, done = -1, 0
     for start in range(0, len(symbols), BLOCK):
         block = symbols[start : start + BLOCK]
-        positions = np.cumsum(advance[block])
+        positions = np.cumsum(advance.take(block, mode="clip"))
         positions += last
         last = int(positions[-1])
         if last >= size:
