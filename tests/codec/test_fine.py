@@ -103,13 +103,13 @@ def test_rounding_errors_cancel_in_each_row():
 
 def test_levels_are_told_by_inspect(tmp_path):
     import dcz
-    from dcz.reading.inspect import histogram
+    from dcz.reading.shared_values import shared_values
     from tests.networks import perceptron
 
     dcz.compress(perceptron(hidden=300), tmp_path / "m.dcz", Settings(quality=60.0))
     row = max(dcz.inspect(tmp_path / "m.dcz").rows, key=lambda row: row.original)
     assert row.codebook == "fine" and row.entries > 1000 and row.weight_bits_share > 10
-    (pairs,) = histogram(tmp_path / "m.dcz", row.name).values()
+    (pairs,) = shared_values(tmp_path / "m.dcz", row.name).values()
     assert len(pairs) <= 256 and sum(fraction for _, fraction in pairs) == pytest.approx(1)
 
 

@@ -116,10 +116,13 @@ def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[i
     """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` (int64) encode to."""
     by_length, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
     for block in gaps:
-        count = np.bincount(block[block < LONG_GAP], minlength=len(by_length))
+        short = block
+        if len(block) and block.max() >= LONG_GAP:
+            short = block[block < LONG_GAP]
+            long.append(block[block >= LONG_GAP])
+        count = np.bincount(short, minlength=len(by_length))
         count[: len(by_length)] += by_length
         by_length = count
-        long.append(block[block >= LONG_GAP])
     return _count_symbols(by_length, np.concatenate(long), widths)
 
 
