@@ -1,6 +1,6 @@
 """`dcz compress`"""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,17 +17,20 @@ from .common import (
     plan_option,
     threads,
 )
-from .sample_options import DATA, WHAT, batch_axis_option, check_batch_axis, ops_option
+from .sample_options import DATA, WHAT, batch_axis_option, check_batch_axis, measure_option, ops_option
 from .sections import sectioned
 from .several import is_many, recursive_option
 from .streams import FILE_OR_STREAM
+
+if TYPE_CHECKING:
+    from ..evaluation.chosen_measures import AnyMeasure
 
 QUALITY = f"{WORST_QUALITY:g} to {BEST_QUALITY:g}; default {SAFE_QUALITY:g}, and more for small and depthwise networks"
 
 SECTIONS = {
     "Result": ("output", "output_dir", "recursive", "force", "resume"),
     "How good, how small": ("preset", "lossless", "quality", "max_size", "ratio"),
-    "With inputs of your own": ("calibrate", "batch_axis", "max_drop", "strict", "labels", "distill"),
+    "With inputs of your own": ("calibrate", "batch_axis", "max_drop", "strict", "labels", "measure", "distill"),
     "Pruning": ("sparsity", "threshold", "index_bits"),
     "Sharing": ("bits", "init", "seed", "step", "rate", "no_share", "codebook"),
     "Which tensors": ("plan", "include", "exclude", "no_fold"),
@@ -70,6 +73,7 @@ SECTIONS = {
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 where the samples do not show that drop; the file is kept.")
 @labels_option
+@measure_option
 @click.option(
     "--distill", is_flag=True, help="With --calibrate: then train toward the original's answers (dcz[train])."
 )
@@ -131,6 +135,7 @@ def command(
     max_drop: float | None,
     strict: bool,
     labels: str | None,
+    measure: "AnyMeasure | None",
     distill: bool,
     resume: bool | None,
     threads: int | None,
@@ -184,7 +189,7 @@ def command(
     from . import streams
     from .compress_goal import check_goal, make_plan
 
-    check_goal(preset, lossless, calibrate, labels, distill, max_size, ratio, max_drop, strict)
+    check_goal(preset, lossless, calibrate, labels, measure, distill, max_size, ratio, max_drop, strict)
     check_batch_axis(batch_axis, calibrate)
     options["preset"] = None if calibrate else preset
     settings = make_plan(plan, include, exclude, lossless, no_share, options)
@@ -198,7 +203,7 @@ def command(
     mode: modes.Mode
     if calibrate is not None:
         drop = DROPS.get(preset or "") if max_drop is None else max_drop
-        goal |= {"max_drop": drop, "labels": labels, "distill": distill, "batch_axis": batch_axis}
+        goal |= {"max_drop": drop, "labels": labels, "measure": measure, "distill": distill, "batch_axis": batch_axis}
         mode = modes.Calibrated(calibrate, goal | common, strict)
     elif max_size is None and ratio is None:
         mode = modes.ByPlan(executor | common)

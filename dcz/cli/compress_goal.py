@@ -12,6 +12,7 @@ def check_goal(
     lossless: bool,
     calibrate: str | None,
     labels: str | None,
+    measure: object,
     distill: bool,
     max_size: str | None,
     ratio: float | None,
@@ -25,6 +26,8 @@ def check_goal(
         raise InvalidArgument("--strict is about a drop, by inputs of the model: give --calibrate and --max-drop too")
     if labels is not None and calibrate is None:
         raise InvalidArgument("--labels are those of the samples that calibrate: give --calibrate too")
+    if measure is not None and calibrate is None:
+        raise InvalidArgument("--measure judges the answers to inputs of the model: give --calibrate too")
     if distill and calibrate is None:
         raise InvalidArgument("--distill trains on inputs of the model: give --calibrate too")
     if max_drop is not None and not 0 <= max_drop < 1:

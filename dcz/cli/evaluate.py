@@ -20,10 +20,11 @@ from .common import (
     threads,
     warn,
 )
-from .sample_options import batch_axis_option, data_option, ops_option
+from .sample_options import batch_axis_option, data_option, measure_option, ops_option
 from .sections import sectioned
 
 if TYPE_CHECKING:
+    from ..evaluation.chosen_measures import AnyMeasure
     from ..evaluation.evaluate import Evaluation
 
 NAME = 40  # columns of a path, at most
@@ -31,7 +32,7 @@ NAME = 40  # columns of a path, at most
 
 SECTIONS = {
     "Samples": ("data", "batch_axis", "labels", "batch_size"),
-    "Comparison": ("against", "output"),
+    "Comparison": ("against", "output", "measure"),
     "Limits": ("min_top1", "min_agreement"),
     "Run": ("ops", "max_bytes", "threads"),
 }
@@ -48,6 +49,7 @@ SECTIONS = {
     metavar="NAME",
     help="The output to look at; default: the first with rows of classes, or other answers.",
 )
+@measure_option
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Samples a run; default 32.")
 @click.option(
     "--min-top1", type=SHARE, metavar="P%", help="Fail below this percentage of right top classes, such as 98.5%."
@@ -66,6 +68,7 @@ def command(
     labels: str | None,
     against: str | None,
     output: str | None,
+    measure: "AnyMeasure | None",
     batch_size: int | None,
     min_top1: float | None,
     min_agreement: float | None,
@@ -95,8 +98,8 @@ def command(
         check_minimum(f"--min-{name}", minimum)
     with progress("evaluating") as report:
         result = evaluate(
-            file, data, labels, against, batch_axis=batch_axis, output=output, batch_size=batch_size,
-            threads=threads, progress=report, max_bytes=max_bytes,
+            file, data, labels, against, batch_axis=batch_axis, output=output, measure=measure,
+            batch_size=batch_size, threads=threads, progress=report, max_bytes=max_bytes,
         )  # fmt: skip
     print_json(result.to_dict()) if as_json else click.echo(_text(result))
     if result.unanswered:

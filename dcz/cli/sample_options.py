@@ -7,6 +7,7 @@ import click
 
 from .. import shell
 from ..errors import InvalidArgument
+from . import hooks
 from .common import FILE, option_with_aliases
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -64,6 +65,27 @@ ops_option = click.option(
     expose_value=False,
     callback=_use_ops,
     help="A library of custom operators for onnxruntime: its code is run. May be repeated.",
+)
+
+
+def _measure(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """The name, or the function that the option names."""
+    from ..evaluation.chosen_measures import chosen
+
+    if value is None or ctx.resilient_parsing:
+        return None
+    if ":" in value:
+        return hooks.load(value, "--measure")
+    chosen(value)
+    return value
+
+
+measure_option = click.option(
+    "--measure",
+    metavar="NAME|MODULE:FUNCTION",
+    callback=_measure,
+    help="What answers are compared by, in place of what fits the output: cosine, nearest-neighbour, r2, text, "
+    "top-token, relative-error, ..., or a function of your own of the outputs of both models.",
 )
 
 

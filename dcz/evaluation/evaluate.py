@@ -9,9 +9,7 @@ labels, outputs of other kinds are compared by the measure that fits them: see m
 
 import contextlib
 import dataclasses
-import itertools
 import os
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +22,12 @@ from ..parallel import thread_count
 from ..text import counted
 from . import differences, metrics, runtime, words
 from .channel_groups import ChannelGroup
+from .chosen_measures import Answers, AnyMeasure, OfAll, chosen
+from .class_metrics import AgreementMetrics, LabelMetrics
 from .given import BatchAxis, Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
 from .runtime import Ops
 from .samples import Samples, read_labels
-
-TOP = 5  # the paper's second measure; it says nothing where there are no more classes than that
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,6 +106,7 @@ def evaluate(
     batch_axis: BatchAxis | None = None,
     ops: Ops = (),
     output: str | None = None,
+    measure: AnyMeasure | None = None,
     batch_size: int | None = None,
     threads: int | None = None,
     progress: Progress = None,
@@ -125,8 +124,12 @@ def evaluate(
     `data` ("labels" of what pairs of batches bring), the path of an .npy or .npz with one array, or whole numbers [n].
     `against`: another `.dcz` or `.onnx`, fed from the same file. `output`: the one to look at; default: each model's
     first with one row of two or more floats a sample, axes of length 1 set aside; without labels, the first that holds
-    answers, classes before labels and others. Where a model's batch is fixed, its last one is filled up with the last
-    sample. `progress` gets the model's path, the samples done, and those in all; True shows a bar. `max_bytes`: what
+    answers, classes before labels and others. `measure`: what the answers of two models are compared by, in place of
+    what fits the output: "cosine", "nearest-neighbour", "r2", "text", "top-token", "relative-error" and others
+    (chosen_measures), or a function that gets the outputs of `against` and of `model` to all samples, by name, and
+    returns a score from 0 to 1 for each sample, or one for all. Where a model's batch is fixed, its last one is filled
+    up with the last sample. `progress` gets the model's path, the samples done, and those in all; True shows a bar.
+    `max_bytes`: what
     each `.dcz` may decode to, see dcz.load. Raises DczError.
     """
     if labels is None and against is None:
@@ -135,6 +138,9 @@ def evaluate(
         )
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")
+    if measure is not None and (against is None or labels is not None):
+        raise InvalidArgument("a measure compares the answers of two models: give `against`, and no labels")
+    compared = None if measure is None else chosen(measure)
     thread_count(threads)  # raises where it is none
     samples, labels = with_labels(as_samples(data, batch_axis), labels)
     with contextlib.ExitStack() as stack:
@@ -144,7 +150,44 @@ def evaluate(
         if against is not None:
             reference = stack.enter_context(open_predictor(against, samples, output, threads, max_bytes))
         report = stack.enter_context(shown(progress, "evaluating"))
+        if reference is not None and compared is not None:
+            return _compare_by(predictor, reference, compared, batch_size or runtime.BATCH, report)
         return _evaluate(predictor, reference, samples, labels, batch_size, report)
+
+
+def _compare_by(
+    predictor: Predictor,
+    reference: Predictor,
+    measure: metrics.Measure | OfAll,
+    size: int,
+    progress: Callable[[str, int, int], None],
+) -> Evaluation:
+    """Compare two models by a measure that was chosen."""
+    _check_counts(predictor, reference)
+    for each in (predictor, reference):
+        each.choose_output(min(size, each.count))
+    if isinstance(measure, metrics.Measure):
+        return _compare(predictor, reference, measure, size, progress)
+    count, answers = predictor.count, Answers(measure, predictor.output)
+    for indices in predictor.runs(np.arange(count), size):
+        found, wanted = (each.outputs(indices) for each in (predictor, reference))
+        if wanted.keys() != found.keys():
+            raise InvalidArgument(f"{predictor.path} and {reference.path} have different outputs")
+        answers.add(wanted, found, len(indices))
+        progress(predictor.path, answers.count, count)
+    output = str(predictor.output) if measure.looks_at_one else "all outputs"
+    return Evaluation(
+        predictor.path, output, count, 0, against=reference.path, measure=measure.name,
+        score=float(answers.scores().mean()),
+    )  # fmt: skip
+
+
+def _check_counts(predictor: Predictor, reference: Predictor) -> None:
+    if reference.count != predictor.count:
+        raise InvalidArgument(
+            f"{predictor.samples.path}: has {counted(predictor.count, 'sample')} for {predictor.path}, and "
+            f"{reference.count} for {reference.path}"
+        )
 
 
 def _evaluate(
@@ -157,11 +200,8 @@ def _evaluate(
 ) -> Evaluation:
     """See evaluate; `samples` are all arrays of the data file, `reference` is the model to compare with."""
     count = predictor.count
-    if reference is not None and reference.count != count:
-        raise InvalidArgument(
-            f"{samples.path}: has {counted(count, 'sample')} for {predictor.path}, and {reference.count} for "
-            f"{reference.path}"
-        )
+    if reference is not None:
+        _check_counts(predictor, reference)
     size = batch_size or runtime.BATCH
     if labels is None and reference is not None:
         is_named = predictor.output is not None
@@ -172,7 +212,7 @@ def _evaluate(
             if measure.name != metrics.TOP_CLASS.name and not is_named:
                 each.output = None  # rows of classes are found by their shape
     label_metrics, classes, unanswered = None, 0, 0
-    agreement_metrics = None if reference is None else _AgreementMetrics(predictor, reference)
+    agreement_metrics = None if reference is None else AgreementMetrics(predictor, reference)
     done = 0
     for indices in predictor.runs(np.arange(count), size):
         rows = predictor.rows(indices)
@@ -180,7 +220,7 @@ def _evaluate(
         unanswered += int((~metrics.has_top_class(rows)).sum())
         if labels is not None:
             if label_metrics is None:  # the first answers say how many classes there are
-                label_metrics = _LabelMetrics(read_labels(labels, samples, count, classes))
+                label_metrics = LabelMetrics(read_labels(labels, samples, count, classes))
             label_metrics.add(rows, indices)
         if reference is not None and agreement_metrics is not None:
             agreement_metrics.add(rows, reference.rows(indices))
@@ -213,81 +253,3 @@ def _compare(
         decibels=found.decibels, measure=found.measure, answers=found.samples, score=found.score,
         worst_channels=found.worst_channels,
     )  # fmt: skip
-
-
-class _LogitsOrProbabilities:
-    """How rows of one model may still be read: as logits, and as probabilities until one shows that they are none.
-
-    Sums are kept for both readings, so that neither the batch nor the order of the samples decides.
-    """
-
-    def __init__(self) -> None:
-        self.probabilities = True
-
-    def log_probabilities(self, rows: np.ndarray) -> dict[bool, np.ndarray]:
-        """The logarithms of the rows in each reading; keys: whether they are probabilities."""
-        self.probabilities = self.probabilities and metrics.are_probabilities(rows)
-        return {reading: metrics.log_probabilities(rows, reading) for reading in {False, self.probabilities}}
-
-
-class _LabelMetrics:
-    """Errors and loss against labels, int64 [samples]."""
-
-    def __init__(self, labels: np.ndarray):
-        self.labels = labels
-        self.errors = self.top5_errors = self.classes = 0
-        self.reading = _LogitsOrProbabilities()
-        self.loss: dict[bool, float] = defaultdict(float)
-
-    def add(self, rows: np.ndarray, indices: np.ndarray) -> None:
-        """The answers for the samples at `indices`."""
-        labels, unanswered = self.labels[indices], ~metrics.has_top_class(rows)
-        rank = metrics.label_rank(rows, labels)
-        self.errors += int((unanswered | (rank > 0)).sum())
-        self.top5_errors += int((unanswered | (rank >= TOP)).sum())
-        self.classes = rows.shape[1]
-        for reading, logs in self.reading.log_probabilities(rows).items():
-            self.loss[reading] -= float(np.take_along_axis(logs, labels[:, None], 1).sum())
-
-    def figures(self, samples: int) -> dict[str, Any]:
-        """The fields of an Evaluation."""
-        top5 = self.top5_errors if self.classes > TOP else None
-        return {"errors": self.errors, "top5_errors": top5, "loss": self.loss[self.reading.probabilities] / samples}
-
-
-class _AgreementMetrics:
-    """Disagreements and divergence from another model's answers."""
-
-    def __init__(self, predictor: Predictor, reference: Predictor):
-        self.predictor, self.reference = predictor, reference
-        self.reading, self.reference_reading = _LogitsOrProbabilities(), _LogitsOrProbabilities()
-        self.divergence: dict[tuple[bool, bool], float] = defaultdict(float)
-        self.disagreements, self.sums = 0, differences.DifferenceSums()
-
-    def add(self, rows: np.ndarray, reference_rows: np.ndarray) -> None:
-        """Both models' answers for the same samples; raises InvalidArgument where their classes differ in number."""
-        if rows.shape != reference_rows.shape:
-            raise InvalidArgument(
-                f"{self.predictor.path} has {counted(rows.shape[1], 'class', 'classes')} in output "
-                f"{self.predictor.output!r}, {self.reference.path} {reference_rows.shape[1]} in "
-                f"{self.reference.output!r}; give two models of the same classes, or name an output"
-            )
-        answered = metrics.has_top_class(rows) & metrics.has_top_class(reference_rows)
-        self.disagreements += int((~(metrics.same_top_class(rows, reference_rows) & answered)).sum())
-        log_q = self.reading.log_probabilities(rows)
-        log_p = self.reference_reading.log_probabilities(reference_rows)
-        for of_rows, of_reference in itertools.product(log_q, log_p):
-            divergence = np.maximum(metrics.kl_divergence(log_p[of_reference], log_q[of_rows]), 0)
-            self.divergence[of_rows, of_reference] += float(divergence.sum())
-        self.sums.add(reference_rows, rows)
-
-    def figures(self, samples: int) -> dict[str, Any]:
-        """The fields of an Evaluation."""
-        readings = self.reading.probabilities, self.reference_reading.probabilities
-        return {
-            "against": self.reference.path,
-            "disagreements": self.disagreements,
-            "score": (samples - self.disagreements) / samples,
-            "divergence": self.divergence[readings] / samples,
-            "decibels": self.sums.difference(str(self.predictor.output)).decibels,
-        }

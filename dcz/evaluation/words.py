@@ -29,14 +29,15 @@ def figures(result: "Evaluation", against: str) -> list[tuple[str, str]]:
     if result.against is not None:
         if result.disagreements is None:
             assert result.score is not None  # it is there wherever there is a reference
-            figure = f"{result.score:.6f}" if result.measure == "cosine" else f"{100 * (1 - result.score):.3g} %"
+            digits = {"cosine": f"{result.score:.6f}", "relative error": f"{100 * (1 - result.score):.3g} %"}
+            figure = digits.get(result.measure, f"{100 * result.score:.2f} %")
             where = "" if result.worst_channels is None else f" in {result.worst_channels.describe()}"
             rows.append((result.measure, f"{figure}{where}, from {against}"))
         else:
             share = _share(result.agreement, result.disagreements, f"differ from {against}")
             rows.append(("agreement", f"{share}, by {result.measure} of {result.answers or result.samples:,}"))
         rows += [] if result.divergence is None else [("divergence", _nats(result.divergence, ".3g"))]
-        rows.append(("difference", distance(float("nan") if result.decibels is None else result.decibels)))
+        rows += [] if result.decibels is None else [("difference", distance(result.decibels))]
     return rows
 
 

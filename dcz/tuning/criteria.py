@@ -13,7 +13,7 @@ Of top classes the drop that is expected on other samples is told too, by the ma
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -56,20 +56,22 @@ class AgreementCriterion:
         held_out: SampleBatches,
         others: SampleBatches | None = None,
         padding: Padding | None = None,
+        chosen: Measure | None = None,
     ):
         self.predictor, self.held_out, self._others, self._padding = predictor, held_out, others, padding
         measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
         self._output = answer_output(measures)
+        measures[self._output] = chosen or measures[self._output]
         self._name = predictor.session.get_outputs()[self._output].name
         self._originals: dict[bytes, Any] = {}  # the original's answers, by the numbers of their samples
         self._room = MAX_ORIGINALS
         self._measure = measures[self._output]
-        self.measure = self._measure.name
+        self.measure: str | None = self._measure.name
 
     @property
     def counts_answers(self) -> bool:
         """Whether a drop is a share of answers, which so many samples can tell no finer than one of them."""
-        return Measure(self.measure).is_share
+        return Measure(self.measure or "").is_share
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1) of the
@@ -171,6 +173,7 @@ class AccuracyCriterion:
         self, predictor: Predictor, held_out: SampleBatches, labels: str | os.PathLike[str], samples: Samples
     ) -> None:
         self.predictor, self.held_out = predictor, held_out
+        self.measure: str | None = None
         classes = predictor.rows(held_out.indices_of(0)).shape[1]
         self.labels = read_labels(labels, samples, predictor.count, classes)
         self.original_right = self._count_right(predictor, held_out)
@@ -224,7 +227,28 @@ class AccuracyCriterion:
         return right
 
 
-Criterion = AgreementCriterion | AccuracyCriterion
+class Criterion(Protocol):
+    """What is asked of a criterion; `measure`: the name of what agreement is measured by, None of accuracy."""
+
+    measure: str | None
+    predictor: Predictor
+    held_out: SampleBatches
+
+    @property
+    def counts_answers(self) -> bool:
+        """Whether a drop is a share of answers."""
+
+    def __call__(self, changed: runtime.Session) -> dict[str, float]:
+        """The scores of the held-out samples."""
+
+    def over(self, parts: Iterable[Part]) -> dict[str, float]:
+        """The scores of all samples of some parts."""
+
+    def majority_drop(self) -> float | None:
+        """The drop of a model that heeds no input, where it is known."""
+
+    def describe(self, drop: float) -> str:
+        """A drop in words, for messages."""
 
 
 def check_telling(criterion: Criterion, max_drop: float) -> None:

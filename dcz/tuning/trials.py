@@ -18,8 +18,10 @@ from ..compression.measured_file import MeasuredFile
 from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
+from ..evaluation.chosen_measures import AnyMeasure, OfAll, chosen
 from ..evaluation.given import Labels, with_labels
 from ..text import counted
+from .chosen_criterion import ChosenCriterion
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, drop_metadata, measure_file
 from .session import MAX_BATCH, TuningSession
@@ -112,11 +114,24 @@ def check_sample_count(session: TuningSession) -> None:
         )
 
 
-def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | None) -> Criterion:
-    """What a drop is measured by: agreement without labels, else accuracy. For `labels` see dcz.tune."""
+def make_criterion(
+    session: TuningSession,
+    split: SampleSplit,
+    labels: Labels | None = None,
+    measure: AnyMeasure | None = None,
+    of_all: bool = True,
+) -> Criterion:
+    """What a drop is measured by: agreement without labels, else accuracy. For `labels` and `measure` see dcz.tune.
+
+    `of_all`: the margins of the samples that calibrate count as well.
+    """
     held_out = split.held_out
+    own = None if measure is None else chosen(measure)
+    if isinstance(own, OfAll):
+        return ChosenCriterion(session.predictor, held_out, own)
     if labels is None:
-        return AgreementCriterion(session.predictor, held_out, split.calibration, session.padding)
+        others = split.calibration if of_all else None
+        return AgreementCriterion(session.predictor, held_out, others, session.padding, own)
     if isinstance(labels, (str, os.PathLike)):
         return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
     samples, name = with_labels(session.samples, labels)
@@ -125,8 +140,7 @@ def make_criterion(session: TuningSession, split: SampleSplit, labels: Labels | 
 
 def judged(trial: CalibratedTrial, criterion: Criterion, scores: Mapping[str, Any]) -> CalibratedTrial:
     """The trial with what the criterion has found."""
-    measure = criterion.measure if isinstance(criterion, AgreementCriterion) else None
-    return replace(trial, measure=measure, **scores)
+    return replace(trial, measure=criterion.measure, **scores)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..errors import InvalidArgument
 from ..evaluation import runtime
+from ..evaluation.chosen_measures import AnyMeasure, chosen
 from ..evaluation.given import BatchAxis, Data, Labels
 from ..evaluation.runtime import Ops
 from ..file_kinds import check_onnx
@@ -29,7 +30,7 @@ from ..files import check_output
 from ..parallel import thread_count
 from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
-from .criteria import AgreementCriterion, check_telling
+from .criteria import check_telling
 from .data_free import NOT_TAKEN, find_better, find_holding
 from .drop_search import NoneHolds, search_by_drop
 from .result_file import DISTILLED, count_moved, measure_file, write_file
@@ -92,6 +93,7 @@ def tune(
     ratio: float | None = None,
     max_drop: float | str | None = None,
     labels: Labels | None = None,
+    measure: AnyMeasure | None = None,
     distill: bool = False,
     plan: AnyPlan = None,
     threads: int | None = None,
@@ -110,10 +112,11 @@ def tune(
     as text in percent, "1%". It is judged by cross-fitting: each sample by a calibration on three quarters of them that
     leaves it out; in the end all calibrate. A `preset` is such a drop: "safe" 0.005, "balanced" 0.01, "small" 0.05.
     With `labels` it is top-1 accuracy that may fall by so much (0.01: by a percentage point); these are the name of an
-    array of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. The plan's
-    rules and exclusions hold bit for bit; what its default applies to is calibrated, and so are the biases of those
-    layers. A default that says how finely to share is refused. `distill` then trains the values toward the original's
-    answers, and takes what is clearly better (distill): it wants PyTorch, and holds a quarter of the samples out to the
+    array of `inputs`, the path of an .npy or .npz file, or whole numbers [n], and the model never sees them. `measure`
+    judges agreement in place of what fits the output: see dcz.evaluate. The plan's rules and exclusions hold bit for
+    bit; what its default applies to is calibrated, and so are the biases of those layers. A default that says how
+    finely to share is refused. `distill` then trains the values toward the original's answers, and takes what is
+    clearly better (distill): it wants PyTorch, and holds a quarter of the samples out to the
     end. For a size an eighth is held out, and tells the agreement. Where the file that no calibration made is better,
     that one is kept, and `warn` told: at the size, nearer to the original's answers to the held-out samples; or
     smaller, and meeting the drop; or meeting it, or nearest to it, where no trial does. `progress` gets a tensor's
@@ -123,13 +126,13 @@ def tune(
     """
     max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
-    _check(max_bytes, ratio, max_drop, labels)
+    _check(max_bytes, ratio, max_drop, labels, measure)
     check_onnx(model)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
     with runtime.custom_ops(ops), shown(progress, "calibrating") as report:
         settings = _check_default(as_plan(plan, options))
         session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
-        goal = _Goal(max_bytes, ratio, max_drop, labels, distill)
+        goal = _Goal(max_bytes, ratio, max_drop, labels, measure, distill)
         return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)
 
 
@@ -141,6 +144,7 @@ class _Goal:
     ratio: float | None
     max_drop: float | None
     labels: Labels | None
+    measure: AnyMeasure | None
     distill: bool
 
 
@@ -166,7 +170,7 @@ def _tuned(
     if goal.ratio is not None:
         max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
     split = split_samples(session, HELD_OUT_SHARE if distill or max_bytes is None else JUDGING_SHARE)
-    criterion = make_criterion(session, split, goal.labels) if max_bytes is None else None
+    criterion = make_criterion(session, split, goal.labels, goal.measure) if max_bytes is None else None
     drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
     if criterion is not None and drop is not None:
         check_telling(criterion, drop)
@@ -188,7 +192,7 @@ def _tuned(
             limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
             best, distilled = _distill(trials, best, limit)
     size = best.trial.nbytes if max_bytes is None else max_bytes
-    judge = criterion or AgreementCriterion(session.predictor, split.held_out, padding=session.padding)
+    judge = criterion or make_criterion(session, split, measure=goal.measure, of_all=False)
     better = better or find_better(session, model, best, split, size, judge, drop)
     if better is None and criterion is None:
         best = replace(best, trial=judged(best.trial, judge, judge(session.run_with(best.values))))
@@ -252,8 +256,13 @@ def _check(
     ratio: float | None,
     max_drop: float | None,
     labels: Labels | None,
+    measure: AnyMeasure | None,
 ) -> None:
     """Raise InvalidArgument for goals that are out of range, or contradict each other."""
+    if measure is not None:
+        chosen(measure)
+        if labels is not None:
+            raise InvalidArgument("labels judge a drop by accuracy, and a measure by itself: leave one of them out")
     goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
     if len(goals) > 1:
         raise InvalidArgument("give one of a size, a ratio and a drop")

@@ -1,0 +1,139 @@
+"""What answers are judged by where a user says so: a measure's name, or a function of one's own.
+
+    measure = chosen("nearest-neighbour")
+    answers = Answers(measure); answers.add(wanted, found); answers.scores()      ->  float64 [n], or one number
+
+`wanted` and `found` are the outputs of the original and of the other model, by name. A function gets those of all
+samples, and returns a score from 0 to 1 for each sample, or one for all: 1 where nothing is lost.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import InvalidArgument
+from . import metrics
+from .metrics import Measure
+
+Outputs: TypeAlias = Mapping[str, Any]
+MeasureFunction: TypeAlias = Callable[[Outputs, Outputs], Any]
+AnyMeasure: TypeAlias = str | MeasureFunction
+
+# Of one output, added up batch by batch: see metrics.Measure.
+OF_OUTPUTS: dict[str, Measure] = {
+    each.name.replace(" ", "-"): each
+    for each in (metrics.TOP_CLASS, metrics.TOP_TOKEN, metrics.TOP_KEY, metrics.LABEL, metrics.ENTRIES, metrics.ROWS,
+                 metrics.COSINE, metrics.RELATIVE)
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class OfAll:
+    """A measure that wants the answers to all samples, in all outputs or, if it `looks_at_one`, in that of answers."""
+
+    name: str
+    function: Callable[..., Any]
+    looks_at_one: bool = False
+
+
+def chosen(measure: AnyMeasure) -> Measure | OfAll:
+    """The measure of this name, or that a function is. Raises InvalidArgument for other names."""
+    if callable(measure):
+        return OfAll(getattr(measure, "__name__", "own measure"), measure)
+    if measure in OF_OUTPUTS:
+        return OF_OUTPUTS[measure]
+    if measure in OF_ALL:
+        return OF_ALL[measure]
+    raise InvalidArgument(
+        f"there is no measure {measure!r}: give MODULE:FUNCTION, or one of {', '.join((*OF_OUTPUTS, *OF_ALL))}"
+    )
+
+
+def nearest_neighbour(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Of embeddings [n, ...], whether each sample's nearest other one, by the cosine, is the same: float64 [n]."""
+    return np.asarray(_nearest(wanted) == _nearest(found), np.float64)
+
+
+def _nearest(embeddings: np.ndarray) -> np.ndarray:
+    rows = embeddings.reshape(len(embeddings), -1).astype(np.float64)
+    rows = rows / np.maximum(np.sqrt(np.square(rows).sum(1, keepdims=True)), np.finfo(np.float64).tiny)
+    likeness = rows @ rows.T
+    np.fill_diagonal(likeness, -np.inf)
+    return np.asarray(likeness.argmax(1))
+
+
+def r_squared(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Of numbers [n, ...], the share of their variance over the samples that is kept, the coefficient of determination
+    R2, 0 or more; 1 where both are the same."""
+    wanted, found = (each.astype(np.float64) for each in (wanted, found))
+    missed = float(np.square(wanted - found).sum())
+    variance = float(np.square(wanted - wanted.mean(0, keepdims=True)).sum())
+    return 1.0 if missed == 0 else max(0.0, 1 - missed / variance) if variance else 0.0
+
+
+def text(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Of scores of tokens [n, places, tokens], whether the text of connectionist temporal classification is the same:
+    the best token of each place, repetitions once, blanks left out. float64 [n]. The blank is the original's commonest
+    token."""
+    best = [each.argmax(-1) for each in (wanted, found)]
+    blank = int(np.bincount(best[0].ravel()).argmax())
+    texts = [[_collapsed(row, blank) for row in rows] for rows in best]
+    return np.array([one == other for one, other in zip(*texts, strict=True)], np.float64)
+
+
+def _collapsed(tokens: np.ndarray, blank: int) -> list[int]:
+    starts = np.concatenate([[True], tokens[1:] != tokens[:-1]])
+    return [int(token) for token in tokens[starts] if token != blank]
+
+
+class Answers:
+    """The outputs of two models to all samples, batch by batch, and what a measure makes of them."""
+
+    def __init__(self, measure: OfAll, output: str | None = None):
+        self.measure, self._output = measure, output
+        self._batches: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self.count = 0
+
+    def add(self, wanted: Outputs, found: Outputs, samples: int) -> None:
+        """The outputs of one run to so many samples."""
+        names = [self._output] if self.measure.looks_at_one and self._output is not None else list(wanted)
+        self._batches.append(({name: wanted[name] for name in names}, {name: found[name] for name in names}))
+        self.count += samples
+
+    def scores(self) -> np.ndarray:
+        """The measure's scores: float64 [samples], or [1] where it gives one. Raises InvalidArgument where it fails, or
+        gives anything else."""
+        sides = [_joined([batch[side] for batch in self._batches]) for side in (0, 1)]
+        try:
+            arguments = [side[self._output] for side in sides] if self.measure.looks_at_one and self._output else sides
+            found = np.asarray(self.measure.function(*arguments), np.float64).reshape(-1)
+        except InvalidArgument:
+            raise
+        except Exception as error:  # of someone's own code
+            raise InvalidArgument(f"measure {self.measure.name}: {type(error).__name__}: {error}") from error
+        if found.size not in (1, self.count) or not np.isfinite(found).all() or found.min() < 0 or found.max() > 1:
+            raise InvalidArgument(
+                f"measure {self.measure.name}: gives {found.size} numbers from {found.min() if found.size else 0:g} to "
+                f"{found.max() if found.size else 0:g} for {self.count} samples: give a score from 0 to 1 for each, or "
+                "one for all"
+            )
+        return found
+
+
+def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Outputs of all samples: arrays where those of the runs fit together, else a list of what each run gave."""
+    joined: dict[str, Any] = {}
+    for name in batches[0] if batches else ():
+        runs = [batch[name] for batch in batches]
+        fit = all(isinstance(run, np.ndarray) and run.ndim and run.shape[1:] == runs[0].shape[1:] for run in runs)
+        joined[name] = np.concatenate(runs) if fit else runs
+    return joined
+
+
+OF_ALL = {
+    "nearest-neighbour": OfAll("nearest neighbour", nearest_neighbour, looks_at_one=True),
+    "r2": OfAll("R2", r_squared, looks_at_one=True),
+    "text": OfAll("text", text, looks_at_one=True),
+}

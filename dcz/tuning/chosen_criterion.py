@@ -1,0 +1,70 @@
+"""What a change of the weights costs on held-out samples, by a measure that wants the answers to all of them.
+
+ChosenCriterion(predictor, held_out, chosen("r2"))(changed)     ->  {"agreement": 0.95, "drop": 0.05, ...}
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..evaluation import runtime
+from ..evaluation.batches import SampleBatches
+from ..evaluation.chosen_measures import Answers, OfAll
+from ..evaluation.differences import first_samples
+from ..evaluation.metrics import answer_output
+from ..evaluation.predictor import Predictor
+from .criteria import Part
+
+DRAWS, COVERED = 1000, 0.9  # of the bootstrap; of its draws, those within the interval
+
+
+class ChosenCriterion:
+    """A Criterion by such a measure: `agreement` is its mean, `drop` what is missing to 1. Where it scores each sample,
+    `expected_drop` is the same, with the interval that covers nine tenths of bootstrap draws of the samples.
+
+    Padding counts, as the measure gets the outputs as they are.
+    """
+
+    def __init__(self, predictor: Predictor, held_out: SampleBatches, measure: OfAll):
+        self.predictor, self.held_out, self._chosen = predictor, held_out, measure
+        self.measure: str | None = measure.name
+        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
+        self._names = [output.name for output in predictor.session.get_outputs()]
+        self._output = self._names[answer_output(measures)]
+
+    @property
+    def counts_answers(self) -> bool:
+        """A mean of scores may be as fine as one likes."""
+        return False
+
+    def __call__(self, changed: runtime.Session) -> dict[str, float]:
+        """The scores of the held-out samples."""
+        return self.over([(self.held_out, changed)])
+
+    def over(self, parts: Iterable[Part]) -> dict[str, float]:
+        """The scores of all samples of some parts, each answered by its own session."""
+        answers = Answers(self._chosen, self._output)
+        for batches, changed in parts:
+            for number, batch in enumerate(batches):
+                count, size = len(batches.indices_of(number)), batches.size_of(number)
+                wanted, found = (
+                    {name: first_samples(output, count, size)
+                     for name, output in zip(self._names, runtime.run(session, batch), strict=True)}
+                    for session in (self.predictor.session, changed)
+                )  # fmt: skip
+                answers.add(wanted, found, count)
+        scores = answers.scores()
+        drop = 1 - float(scores.mean())
+        found_scores = {"agreement": 1 - drop, "drop": drop}
+        if len(scores) > 1:
+            drawn = np.random.default_rng(0).integers(0, len(scores), (DRAWS, len(scores)))
+            low, high = np.quantile(1 - scores[drawn].mean(1), [(1 - COVERED) / 2, (1 + COVERED) / 2])
+            found_scores |= {"expected_drop": drop, "drop_low": float(low), "drop_high": float(high)}
+        return found_scores
+
+    def majority_drop(self) -> None:
+        """Not known of a measure of one's own."""
+
+    def describe(self, drop: float) -> str:
+        """A drop in words, for messages."""
+        return f"the {self._chosen.name} on the {len(self.held_out.indices)} held-out samples is {1 - drop:.2%}"

@@ -1,0 +1,42 @@
+"""`--measure` of `dcz evaluate` and `dcz compress --calibrate`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import dcz
+from tests.networks import perceptron
+from tests.tuning.test_tune import correlated
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a perceptron, its coarse copy, samples and a measure of one's own."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(perceptron(), "net.onnx")
+    dcz.compress("net.onnx", "net.dcz", bits=3)
+    np.savez("x.npz", x=correlated(64))
+    Path("own.py").write_text("def near(wanted, found):\n    return abs(wanted['y'] - found['y']).max(1) < 1\n")
+
+
+def test_evaluate_prints_the_measure_and_a_limit_is_for_it(folder, run):
+    arguments = ["evaluate", "net.dcz", "--data", "x.npz", "--against", "net.onnx", "--measure"]
+    code, out, _ = run(*arguments, "nearest-neighbour")
+    assert code == 0 and "nearest neighbour" in out
+    code, out, _ = run(*arguments, "own.py:near", "--min-agreement", "100%")
+    assert code == 1 and "near " in out
+    for wrong, words in (("cosines", "there is no measure 'cosines'"), ("own.py:far", "own.py has no far")):
+        code, _, err = run(*arguments, wrong)
+        assert code == 2 and words in err
+
+
+def test_compress_holds_a_drop_of_the_measure(folder, run):
+    options = ["compress", "net.onnx", "-o", "small.dcz", "--calibrate", "x.npz", "--threads", 1, "--measure"]
+    code, out, _ = run(*options, "own.py:near", "--max-drop", "20%")
+    assert code == 0 and re.search(r"agreement \d+\.\d\d% of 64 samples, cross-fitted, by near\n", out)
+    assert run(*options, "cosine", "--labels", "y", "-f")[0] == 2
+    code, _, err = run("compress", "net.onnx", "--measure", "cosine")
+    assert code == 2 and "--measure judges the answers to inputs of the model: give --calibrate too" in err
