@@ -59,18 +59,27 @@ from .program import Input, Node, Program, read_program
 from .readers import operators_by_tensor
 from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
-from .skeleton import Reference, find_references, inline_tensors, make_external, parse_graph, restore_data
+from .skeleton import (
+    Held,
+    Reference,
+    find_references,
+    inline_tensors,
+    make_external,
+    parse_graph,
+    restore_data,
+    serialized,
+)
 from .source import PROTOBUF_LIMIT
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
 from .uncompact import expand_codes
 from .wire import least_stored
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "CompactGraph", "Form", "Input", "Linear", "Lookup", "Model",
+    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "CompactGraph", "Form", "Held", "Input", "Linear", "Lookup", "Model",
     "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy", "by_name", "check_model",
     "data_locations", "expand_codes", "expected_inputs", "extract_subgraph", "find_references", "fold_batchnorms",
     "form_bytes", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector",
     "large_initializers", "least_stored", "linked_data", "load", "make_external", "open_model",
     "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program", "reread_source",
-    "restore_data", "serialize", "snap_to_grids", "with_values",
+    "restore_data", "serialize", "serialized", "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -1,18 +1,21 @@
-"""Where large raw_data lies in a serialized model, found on the wire, and the message without it.
+"""Where large raw_data lies in a serialized model, found on the wire, and the message without it; and the reverse.
 
     layout = find(data)      layout.spans   ->  [(117, 134217845)]: bytes of data that are the raw_data of a tensor
                              layout.message(data)   ->  the same message, with a token in the place of each
+    filled(message, {token: data})   ->  the pieces of the message with the data in the places of the tokens
 
 protobuf copies what it parses, and hands out another copy. A token is raw_data as well, so all that protobuf does about
 fields that come twice, or messages in several parts, comes to the same; nobody who does not know `secret` can put one
 into a file. Nothing is looked at but large messages, and what protobuf might take otherwise, or refuse, is left to it.
 """
 
+import bisect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from onnx import TensorProto
 
 from . import wire
@@ -25,7 +28,7 @@ _FIELD = TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 _MAX_FIELDS = 1 << 17, 10  # that are looked at in all, and one more for each so many bits of a size
 _MAX_LENGTH = (1 << 31) - 1
 
-Piece = bytes | tuple[int, int]  # of a message: as it is, or from here to there
+Piece = bytes | memoryview | tuple[int, int]  # of a message: as it is, or from here to there
 
 
 class Indexed(Protocol):
@@ -44,11 +47,11 @@ class Layout:
 
     def token(self, number: int) -> bytes:
         """What stands in the place of the raw_data of this number."""
-        return _token(self.secret, number)
+        return token(self.secret, number)
 
     def message(self, read: Callable[[int, int], "bytes | memoryview"]) -> bytes:
         """The message with tokens; `read` gives the bytes between two places, never those of a span."""
-        return b"".join(piece if isinstance(piece, bytes) else read(*piece) for piece in self.pieces)
+        return b"".join(read(*piece) if isinstance(piece, tuple) else piece for piece in self.pieces)
 
 
 class _Unknown(Exception):
@@ -66,6 +69,22 @@ def find(data: Indexed, length: int) -> Layout | None:
     if 2 * sum(end - start for start, end in walk.spans) < length:
         return None  # a second copy of the rest would outweigh what is saved
     return Layout(walk.spans, pieces, walk.secret)
+
+
+def filled(message: bytes, apart: Mapping[bytes, np.ndarray]) -> list[bytes | memoryview] | None:
+    """The pieces of a serialized ModelProto, one after another, with what each token stands for in its place.
+
+    None where a token is not found as the raw_data of a tensor once, or there are too many fields to look at.
+    """
+    walk = _Fill(message, apart)
+    try:
+        pieces = walk.message(0, len(message), wire.tables()[wire.MODEL], 0)
+    except (_Unknown, IndexError):
+        return None
+    if walk.waiting:
+        return None
+    view = memoryview(message)
+    return [view[slice(*piece)] if isinstance(piece, tuple) else piece for piece in pieces]
 
 
 class _Walk:
@@ -95,9 +114,9 @@ class _Walk:
                 size, at = self._varint(at, 5)
                 if size > min(_MAX_LENGTH, end - at):
                     raise _Unknown
-                inner = self._inside(at, size, number, table, depth) if size >= LARGE else None
+                inner = self._inside(at, size, number, table, depth)
                 if inner is not None:
-                    length = sum(len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in inner)
+                    length = sum(piece[1] - piece[0] if isinstance(piece, tuple) else len(piece) for piece in inner)
                     pieces += [(kept, before), _as_varint(length), *inner]
                     kept = at + size
                 at += size
@@ -113,9 +132,11 @@ class _Walk:
 
     def _inside(self, at: int, size: int, number: int, table: wire.Table, depth: int) -> list[Piece] | None:
         """What takes the place of the content of a field; None where that stays as it is."""
+        if size < LARGE:
+            return None
         if table is self.tensor and number == _FIELD:
             self.spans.append((at, at + size))
-            return [_token(self.secret, len(self.spans) - 1)]
+            return [token(self.secret, len(self.spans) - 1)]
         found = len(self.spans)
         if (inner := table.get(number)) is None:
             return None
@@ -133,7 +154,27 @@ class _Walk:
         raise _Unknown
 
 
-def _token(secret: bytes, number: int) -> bytes:
+class _Fill(_Walk):
+    """One way over a message with tokens, which are taken out of `waiting` where they are found."""
+
+    def __init__(self, data: bytes, apart: Mapping[bytes, np.ndarray]):
+        super().__init__(data, len(data))
+        self.message_bytes, self.waiting = data, dict(apart)
+        self.places = sorted(place for token in apart if (place := data.find(token)) >= 0)
+
+    def _inside(self, at: int, size: int, number: int, table: wire.Table, depth: int) -> list[Piece] | None:
+        first = bisect.bisect_left(self.places, at)
+        if first == len(self.places) or self.places[first] + TOKEN > at + size:
+            return None
+        if table is self.tensor and number == _FIELD:
+            data = self.waiting.pop(self.message_bytes[at : at + size], None)
+            return None if data is None else [data.data]
+        inner = table.get(number)
+        return None if inner is None else self.message(at, at + size, inner, depth + 1)
+
+
+def token(secret: bytes, number: int) -> bytes:
+    """What stands in the place of the raw_data of this number."""
     return secret + number.to_bytes(8, "little")
 
 

@@ -1,16 +1,19 @@
 """The graph of a `.dcz` file: a model whose tensors refer to records (spec, section 4)."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
-from ..errors import CorruptFile
+from ..errors import CorruptFile, UnsuitableModel
 from ..tensor import DTYPES, is_valid_shape, transpose
-from . import external_data, wire
+from . import external_data, raw_data, wire
 from .data_fields import DATA_FIELDS, FLOATS, TYPED_FIELDS, append_to_field
+from .model_file import serialize
+from .source import PROTOBUF_LIMIT
 from .tensors import MAX_DIMS, ModelTensor, tensor_from_proto
 from .uses import TensorSlot, TensorUses
 
@@ -104,8 +107,45 @@ def _data_fields(slot: TensorSlot, tensor: TensorProto) -> set[str]:
     return fields
 
 
-def restore_data(reference: Reference, data: np.ndarray) -> None:
-    """Change the graph: put a tensor's bytes (uint8, flat), from those of its record, back into their field."""
+class Held:
+    """Bytes of tensors that are on their way into a file, and that protobuf, which would copy them, does not get: they
+    have tokens there (see raw_data)."""
+
+    def __init__(self) -> None:
+        self._secret = os.urandom(raw_data.TOKEN - 8)
+        self._protos: list[TensorProto] = []
+        self.apart: dict[bytes, np.ndarray] = {}
+
+    def hold(self, proto: TensorProto, data: np.ndarray) -> None:
+        """Change `proto`: its raw_data is a token of `data` (uint8, flat)."""
+        token = raw_data.token(self._secret, len(self._protos))
+        proto.raw_data, self.apart[token] = token, data
+        self._protos.append(proto)
+
+    def give_back(self) -> None:
+        """Change what was held: it is in its protobuf messages now."""
+        for proto, data in zip(self._protos, self.apart.values(), strict=True):
+            proto.raw_data = data.tobytes()
+        self._protos, self.apart = [], {}
+
+
+def serialized(proto: ModelProto, held: Held, label: str) -> Iterable[bytes | memoryview]:
+    """The bytes of a model, one piece after another, what is `held` among them.
+
+    Raises UnsuitableModel, which calls the model `label`, for 2 GB or more.
+    """
+    pieces = raw_data.filled(serialize(proto, label), held.apart)
+    if pieces is None:
+        held.give_back()
+        return [serialize(proto, label)]
+    if sum(map(len, pieces)) > PROTOBUF_LIMIT:
+        raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data")
+    return pieces
+
+
+def restore_data(reference: Reference, data: np.ndarray, held: Held | None = None) -> None:
+    """Change the graph: put a tensor's bytes (uint8, flat), from those of its record, back into their field, or have
+    large ones `held`."""
     data = reference.data(data)
     proto, owner = reference.slot.proto, reference.slot.owner
     external_data.clear(proto)
@@ -114,6 +154,8 @@ def restore_data(reference: Reference, data: np.ndarray) -> None:
         append_to_field(owner, FLOATS, DTYPES[TensorProto.FLOAT], data)
         owner.type = AttributeProto.FLOATS
         owner.ClearField("t")
+    elif held is not None and reference.field == "raw_data" and len(data) >= raw_data.LARGE:
+        held.hold(proto, data)
     else:
         append_to_field(proto, reference.field, DTYPES[proto.data_type], data)
 

@@ -169,6 +169,7 @@ def _write_dense(
     _check_message(archive, references, outside)
     if outside:
         beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
+    held = model.Held()
     with target.files() as files:
         total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
@@ -176,16 +177,17 @@ def _write_dense(
             for reference in references[number]:
                 place = beside.places.get((number, reference.transposed)) if _may_be_outside(reference) else None
                 if place is None:
-                    model.restore_data(reference, data)
+                    model.restore_data(reference, data, held)
                     continue
                 if reference.transposed not in written:
                     write_at(files[1 + place.part], place.offset, reference.data(data))
                     written.add(reference.transposed)
                 model.make_external(reference, beside.names[place.part], place.offset, len(data))
-            del data  # before the next one is made
+            del data  # before the next one is made, where it is written
             done, number = done + entry.nbytes, number + 1
             report(entry.name, done, total)
-        files[0].write(model.serialize(proto, str(beside.output)))
+        for piece in model.serialized(proto, held, str(beside.output)):
+            files[0].write(piece)
 
 
 def skeleton_within(

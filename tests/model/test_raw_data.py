@@ -265,3 +265,47 @@ def reread(path: Path) -> ModelProto:
     proto = ModelProto()
     proto.ParseFromString(path.read_bytes())
     return proto
+
+
+def tokens_in(message, apart):
+    """The tokens that a message still has, as raw_data of tensors."""
+    found = set()
+    for described, value in message.ListFields():
+        if described.message_type:
+            found |= set().union(
+                *(tokens_in(each, apart) for each in ([value] if isinstance(value, Message) else value))
+            )
+        elif isinstance(message, TensorProto) and described.name == "raw_data" and value in apart:
+            found.add(value)
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(MODEL)
+def test_data_comes_back_into_the_places_of_its_tokens(data):
+    source = of_bytes(data, apart=True)
+    proto = parsed(source.message)
+    if proto is None:
+        return
+    message = proto.SerializeToString(deterministic=True)
+    live = {token: source.apart[token] for token in tokens_in(proto, source.apart)}
+    pieces = raw_data.filled(message, live)
+    filled(proto, source.apart)
+    assert pieces is not None and b"".join(pieces) == proto.SerializeToString(deterministic=True)
+    if live:  # one that is not there
+        assert raw_data.filled(message, live | {bytes(raw_data.TOKEN): source.pieces[0]}) is None
+
+
+@pytest.mark.parametrize("name", [*models.PLACES, "everything"])
+@pytest.mark.parametrize("limit", [LARGE, 1 << 30, None])
+def test_a_file_is_the_same_whether_protobuf_has_its_data(name, limit, tmp_path, monkeypatch):
+    """Data that is none of protobuf's, data that is, and data that it gets after all."""
+    proto = models.everything() if name == "everything" else models.place(name)
+    packed = dcz.compress(proto, tmp_path / "net.dcz", lossless=True)
+    expected = dcz.load(packed).SerializeToString(deterministic=True)
+    if limit is None:
+        monkeypatch.setattr(raw_data, "filled", lambda message, apart: None)
+    else:
+        monkeypatch.setattr(raw_data, "LARGE", limit)
+    restored = dcz.decompress(packed, tmp_path / "restored.onnx", external_data="never")
+    assert restored.read_bytes() == expected
