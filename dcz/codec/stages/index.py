@@ -115,15 +115,22 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
 def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
     """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` (int64) encode to."""
     by_length, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
-    for block in gaps:
-        short = block
-        if len(block) and block.max() >= LONG_GAP:
-            short = block[block < LONG_GAP]
-            long.append(block[block >= LONG_GAP])
-        count = np.bincount(short, minlength=len(by_length))
-        count[: len(by_length)] += by_length
-        by_length = count
+    for count, block_long in each_ahead(_count_lengths, gaps):
+        if len(count) < len(by_length):
+            by_length[: len(count)] += count
+        else:
+            count[: len(by_length)] += by_length
+            by_length = count
+        long.append(block_long)
     return _count_symbols(by_length, np.concatenate(long), widths)
+
+
+def _count_lengths(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many gaps there are of each length below LONG_GAP (int64, up to the longest), and the longer ones."""
+    if not len(gaps) or gaps.max() < LONG_GAP:
+        return np.bincount(gaps), gaps[:0]
+    is_short = gaps < LONG_GAP
+    return np.bincount(gaps[is_short]), gaps[~is_short]
 
 
 def _count_symbols(by_length: np.ndarray, long: np.ndarray, widths: tuple[int, ...]) -> dict[int, np.ndarray]:
@@ -156,8 +163,7 @@ def encode(gaps: np.ndarray, width: int) -> np.ndarray:
 def encode_all(gaps: Iterable[np.ndarray], width: int, count: int) -> np.ndarray:
     """`encode` for blocks of gaps that take `count` symbols in all."""
     symbols, done = np.empty(count, np.uint8), 0
-    for block in gaps:
-        coded = encode(block, width)
+    for coded in each_ahead(lambda block: encode(block, width), gaps):
         symbols[done : done + len(coded)] = coded
         done += len(coded)
     return symbols
