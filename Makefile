@@ -11,6 +11,7 @@
 # make bench-calibration   processor seconds of calibration, by phase and by kind of work (ten minutes)
 # make forms   three networks as float32, .dcz, dense, gather, qdq and int8: bytes, packed, time to load and to run, memory
 #              (ten minutes)
+# make bench-drops   whether --max-drop holds, on thousands of other inputs (two hours)
 # make bench-sentences   a small sentence transformer in five megabytes, with training and without (ten minutes, 160 MB fetched)
 # make lint    format, rules (ruff) and types (mypy strict), as configured in pyproject.toml; `make format` formats
 # make slow    the cases that `make test` leaves out, of which it has one of each kind
@@ -49,7 +50,7 @@ JS = examples/browser
 MODEL ?=
 MODEL_OPTIONS ?=
 
-.PHONY: demo test lint format golden bench bench-accuracy bench-calibration bench-sentences forms corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling browser clean
+.PHONY: demo test lint format golden bench bench-accuracy bench-calibration bench-drops bench-sentences forms corpus corpus-small corpus-packages compare nncodec vectors docs reference reproduce reproduce-retrain reproduce-large large-model scaling browser clean
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
@@ -98,6 +99,9 @@ bench-accuracy: $(VENV)/.bench
 
 bench-calibration: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.calibration
+
+bench-drops: $(VENV)/.bench $(VENV)/.reproduce
+	$(BIN)/python -m tests.benchmarks.drops
 
 bench-sentences: $(VENV)/.bench $(VENV)/.reproduce
 	$(BIN)/python -m tests.benchmarks.sentences

@@ -60,7 +60,7 @@ class Case:
     network: Callable[[], Path]
     samples: Callable[[], tuple[Arrays, Arrays]]
     max_bytes: int
-    goal: int
+    goal: int | None
 
 
 def _basic_pitch() -> Path:
@@ -127,6 +127,26 @@ def _pages() -> tuple[Arrays, Arrays]:
     return {"x": rendered.pages(64, seed=2)}, {"x": rendered.pages(32, seed=3)}
 
 
+def _transformer(layers: int) -> Callable[[], Path]:
+    from tests.benchmarks.drawn_transformer import drawn_transformer
+
+    return lambda: drawn_transformer(layers, HERE.parents[1] / "build" / "drawn")
+
+
+def _tokens(count: int) -> Callable[[], tuple[Arrays, Arrays]]:
+    from tests.benchmarks.drawn_transformer import drawn_tokens
+
+    return lambda: ({"ids": drawn_tokens(count, 128, 0)}, {"ids": drawn_tokens(8, 128, 1)})
+
+
+# About 4 bits a weight. Of drawn weights time and memory are of interest, and no decibels.
+TRANSFORMERS = {
+    f"transformer of {layers} layers, drawn weights, {count} sequences of 128": (
+        _transformer(layers), _tokens(count), nbytes
+    )
+    for layers, count, nbytes in ((3, 64, 22_500_000), (6, 64, 33_000_000), (12, 16, 54_000_000),
+                                  (12, 64, 54_000_000))
+}  # fmt: skip
 CASES = {
     case.name: case
     for case in (
@@ -135,6 +155,7 @@ CASES = {
         Case("SqueezeNet, 250 images", _squeezenet, _photographs, 700_000, 30),
         Case("SqueezeNet, 125 images", _squeezenet, _half_of_them, 600_000, 30),
         Case("PP-OCR detection, 64 pages", _detector, _pages, 750_000, 60),
+        *(Case(name, *case, None) for name, case in TRANSFORMERS.items()),
     )
 }
 
@@ -224,7 +245,7 @@ def page(known: dict[str, Any]) -> str:
         outputs = ", ".join(f"{number:.1f}" for number in found["decibels"])
         memory = ", ".join(f"{number:,}" for number in found["megabytes"])
         lines.append(
-            f"| {name} | {found['bytes']:,} | {found['seconds']} | {found['goal']} | {memory} | {outputs} | "
+            f"| {name} | {found['bytes']:,} | {found['seconds']} | {found['goal'] or '-'} | {memory} | {outputs} | "
             f"{'-' if found['agreement'] is None else format(found['agreement'], '.1%')} |"
         )
     for title, labels in (("Phases", PHASES), ("Work", WORK)):

@@ -12,6 +12,7 @@ drops.json, those of other runs stay, and DROPS.md is written from all. Networks
 import argparse
 import json
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,7 @@ from tests.benchmarks import small_networks
 from tests.benchmarks.machine import described
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE))  # agreement is a script there
 BUILD = HERE.parents[1] / "build" / "drops"
 BATCH = 50
 COLUMNS = ("", "samples", "draw", "asked", "expected", "interval", "true", "of other inputs", "bytes",
