@@ -103,7 +103,7 @@ def test_searches_take_them_too():
 
 
 def test_a_drop_is_a_share_a_percentage_or_a_preset(monkeypatch):
-    monkeypatch.setattr("dcz.tuning.search.MAX_DROP_TRIALS", 3)
+    monkeypatch.setattr("dcz.tuning.drop_search.MAX_WALKS", 3)
     for number, goal in enumerate(({"max_drop": 0.05}, {"max_drop": "5%"}, {"preset": "small"})):
         dcz.tune("net.onnx", f"{number}.dcz", X[:32], **goal)
     first, *others = (Path(f"{number}.dcz").read_bytes() for number in range(3))

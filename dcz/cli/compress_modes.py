@@ -153,7 +153,7 @@ def _is_in_doubt(mode: Mode, made: Made) -> bool:
     """Whether a drop that was to be shown is not."""
     if not isinstance(mode, Calibrated) or not mode.strict or made.tuned is None:
         return False
-    from ..tuning.tune import DEFAULT_MAX_DROP
+    from ..tuning.goal import DEFAULT_MAX_DROP
 
     max_drop = mode.options["max_drop"]
     return not made.tuned.kept.shows(DEFAULT_MAX_DROP if max_drop is None else max_drop)

@@ -16,23 +16,22 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from ..arguments import as_percent, check_flag, check_ratio, is_number, parse_limit, parse_share, size_at_ratio
+from ..arguments import as_percent, check_flag
 from ..compression.compress import compress
 from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
-from ..errors import InvalidArgument
 from ..evaluation import runtime
-from ..evaluation.chosen_measures import AnyMeasure, chosen
+from ..evaluation.chosen_measures import AnyMeasure
 from ..evaluation.given import BatchAxis, Data, Labels
 from ..evaluation.runtime import Ops
 from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
-from ..plan import DROPS, PRUNING, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import OfFile, WrittenFile, written
 from .criteria import check_telling
-from .data_free import NOT_TAKEN, find_better, find_holding
+from .data_free import NOT_TAKEN, DataFree, find_better, find_holding
 from .drop_search import NoneHolds, search_by_drop
+from .goal import Goal, check_default
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .session import TuningSession
 from .size_search import search_by_size
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
     from .distill import Distilled
 
-DEFAULT_MAX_DROP = 0.01  # where no goal is named
 DISTILLED_ROOM = 0.01  # of a size, left for what training adds
 DISTILLED_GROWTH = 0.002  # of the file: how much larger better answers may make it where no size was asked for
 
@@ -124,35 +122,22 @@ def tune(
     written; `trial` gets each trial. For the rest see dcz.compress; what `resume` continues is the writing of the file
     at the end. Raises InvalidArgument where a size cannot be met, saying what could; an older `output` stays as it was.
     """
-    max_bytes, max_drop = parse_limit(max_bytes), _drop(max_drop, options.pop("preset", None), max_bytes, ratio)
     check_flag(resume, "resume")
-    _check(max_bytes, ratio, max_drop, labels, measure)
+    goal = Goal.of(max_bytes, ratio, max_drop, options.pop("preset", None), labels, measure, distill)
     check_onnx(model)
     check_output(output, force, inputs=_existing_files(model, inputs, labels))
     with runtime.custom_ops(ops), shown(progress, "calibrating") as report:
-        settings = _check_default(as_plan(plan, options))
+        settings = check_default(as_plan(plan, options))
         session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
-        goal = _Goal(max_bytes, ratio, max_drop, labels, measure, distill)
+        goal = goal.for_model(session.source.source_bytes)
         return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)
-
-
-@dataclass(frozen=True, eq=False)
-class _Goal:
-    """What tune was asked for; see there."""
-
-    max_bytes: float | None
-    ratio: float | None
-    max_drop: float | None
-    labels: Labels | None
-    measure: AnyMeasure | None
-    distill: bool
 
 
 def _tuned(
     session: TuningSession,
     model: "str | os.PathLike[str] | ModelProto",
     output: str | os.PathLike[str],
-    goal: _Goal,
+    goal: Goal,
     progress: Report,
     trial: Callable[[CalibratedTrial], None],
     warn: Notes,
@@ -160,62 +145,79 @@ def _tuned(
     resume: bool | None,
 ) -> Tuned:
     """See tune."""
-    max_bytes, max_drop, distill = goal.max_bytes, goal.max_drop, goal.distill
     check_sample_count(session)
     check_output(output, force, inputs=[tensor.external[0] for tensor in session.source.tensors if tensor.external])
-    if distill:
+    if goal.distill:
         from .distill import check_trainable
 
         check_trainable(session)  # before the long work
-    if goal.ratio is not None:
-        max_bytes = size_at_ratio(session.source.source_bytes, goal.ratio)
-    split = split_samples(session, HELD_OUT_SHARE if distill or max_bytes is None else JUDGING_SHARE)
-    criterion = make_criterion(session, split, goal.labels, goal.measure) if max_bytes is None else None
-    drop = None if criterion is None else DEFAULT_MAX_DROP if max_drop is None else max_drop
-    if criterion is not None and drop is not None:
-        check_telling(criterion, drop)
-    distilled = better = None
+    share = HELD_OUT_SHARE if goal.distill or goal.max_bytes is None else JUDGING_SHARE
+    split = split_samples(session, share)
+    criterion = make_criterion(session, split, goal.labels, goal.measure) if goal.max_drop is not None else None
+    if criterion is not None and goal.max_drop is not None:
+        check_telling(criterion, goal.max_drop)
     with session.survey(split.calibration, session.fine, progress) as survey:
-        trials = Trials(session, split, criterion, survey, progress, trial, cross_fits=not distill)
-        try:
-            room = DISTILLED_ROOM if distill else 0.0
-            if drop is not None:
-                best = search_by_drop(trials, drop, warn)
-            else:
-                assert max_bytes is not None, "what is no drop is a size"
-                best = search_by_size(trials, (1 - room) * max_bytes)
-        except NoneHolds as error:
-            assert criterion is not None and drop is not None, "a drop has a criterion"
-            better = find_holding(session, model, criterion, split, drop, str(error))
-            best = CalibratedValues(better.trial, {})
-        if distill and better is None:
-            limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if max_bytes is None else max_bytes
-            best, distilled = _distill(trials, best, limit)
-    size = best.trial.nbytes if max_bytes is None else max_bytes
-    judge = criterion or make_criterion(session, split, measure=goal.measure, of_all=False)
-    better = better or find_better(session, model, best, split, size, judge, drop)
-    if better is None and criterion is None:
-        best = replace(best, trial=judged(best.trial, judge, judge(session.run_with(best.values))))
+        trials = Trials(session, split, criterion, survey, progress, trial, cross_fits=not goal.distill)
+        found = _compared(trials, model, goal, _searched(trials, model, goal, warn))
+    best, better = found.best, found.better
+    write_options: dict[str, Any] = {"warn": warn, "force": force, "resume": resume, "progress": progress}
     if better is None:
-        write_file(
-            session, best.values, best.settings, output, warn=warn, force=force, resume=resume, progress=progress,
-            told=best.told,
-        )  # fmt: skip
+        write_file(session, best.values, best.settings, output, told=best.told, **write_options)
     else:
         warn(better.reason)
-        best = CalibratedValues(better.trial, {})
-        compress(
-            model, output, better.plan, threads=session.threads, warn=warn, force=force, resume=resume,
-            metadata=NOT_TAKEN, progress=progress,
-        )  # fmt: skip
-    counts = len(split.calibration.indices), len(split.held_out.indices)
-    if trials.cross_fits and criterion is not None:
-        counts = session.sample_count, session.sample_count
+        compress(model, output, better.plan, threads=session.threads, metadata=NOT_TAKEN, **write_options)
+    cross_fitted = criterion is not None and trials.cross_fits
+    judged_by = [split.calibration, split.held_out] if not cross_fitted else [session.batches(session.sample_count)] * 2
+    counts = [len(batches.indices) for batches in judged_by]
     moved = count_moved(session, best.values)
-    reason = None if better is None else better.reason
     file = written(output, tuple(warn.told), _measured(best.trial))
+    reason = None if better is None else better.reason
     accuracy = best.trial.original_accuracy
-    return Tuned(os.fspath(output), best.trial, *counts, accuracy, *moved, distilled, reason, file)
+    return Tuned(os.fspath(output), best.trial, counts[0], counts[1], accuracy, *moved, found.distilled, reason, file)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The `best` values; a file that no sample helped to make where that one is `better`, whose trial the values then
+    have; what came of distilling."""
+
+    best: CalibratedValues
+    better: DataFree | None = None
+    distilled: "Distilled | None" = None
+
+
+def _searched(trials: Trials, model: "str | os.PathLike[str] | ModelProto", goal: Goal, warn: Notes) -> _Found:
+    """The best calibrated values for the goal, trained where that was asked for."""
+    try:
+        if goal.max_drop is not None:
+            best = search_by_drop(trials, goal.max_drop, warn)
+        else:
+            assert goal.max_bytes is not None, "what is no drop is a size"
+            best = search_by_size(trials, (1 - (DISTILLED_ROOM if goal.distill else 0.0)) * goal.max_bytes)
+    except NoneHolds as error:
+        assert trials.criterion is not None and goal.max_drop is not None, "a drop has a criterion"
+        better = find_holding(trials.session, model, trials.criterion, trials.split, goal.max_drop, str(error))
+        return _Found(CalibratedValues(better.trial, {}), better)
+    if not goal.distill:
+        return _Found(best)
+    limit = int((1 + DISTILLED_GROWTH) * best.trial.nbytes) if goal.max_bytes is None else goal.max_bytes
+    best, distilled = _distill(trials, best, limit)
+    return _Found(best, distilled=distilled)
+
+
+def _compared(trials: Trials, model: "str | os.PathLike[str] | ModelProto", goal: Goal, found: _Found) -> _Found:
+    """The same, or the file that no sample helped to make where that one is better; with the figures of its trial."""
+    if found.better is not None:
+        return found
+    session, split, best = trials.session, trials.split, found.best
+    size = best.trial.nbytes if goal.max_bytes is None else goal.max_bytes
+    judge = trials.criterion or make_criterion(session, split, measure=goal.measure, of_all=False)
+    better = find_better(session, model, best, split, size, judge, goal.max_drop)
+    if better is not None:
+        return replace(found, best=CalibratedValues(better.trial, {}), better=better)
+    if trials.criterion is None:
+        best = replace(best, trial=judged(best.trial, judge, judge(session.run_with(best.values))))
+    return replace(found, best=best)
 
 
 def _measured(trial: CalibratedTrial) -> dict[str, float | str]:
@@ -231,61 +233,9 @@ def _measured(trial: CalibratedTrial) -> dict[str, float | str]:
     return {name: as_percent(share) for name, share in shares.items() if share is not None}
 
 
-def _drop(
-    max_drop: float | str | None, preset: str | None, max_bytes: float | None, ratio: float | None
-) -> float | None:
-    """The drop that is allowed, from a number, a text in percent, or a preset; raises InvalidArgument."""
-    if isinstance(max_drop, str):
-        max_drop = parse_share(max_drop, bare_is_percent=True)
-    if preset is None:
-        return max_drop
-    if preset not in DROPS:
-        raise InvalidArgument(f"of inputs the preset is one of {', '.join(DROPS)}, not {preset!r}")
-    if (max_drop, max_bytes, ratio) != (None, None, None):
-        raise InvalidArgument(f"the preset {preset!r} says what may be lost: leave it or the other goal out")
-    return DROPS[preset]
-
-
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
     """Those arguments that are the paths of files."""
     return [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
-
-
-def _check(
-    max_bytes: float | None,
-    ratio: float | None,
-    max_drop: float | None,
-    labels: Labels | None,
-    measure: AnyMeasure | None,
-) -> None:
-    """Raise InvalidArgument for goals that are out of range, or contradict each other."""
-    if measure is not None:
-        chosen(measure)
-        if labels is not None:
-            raise InvalidArgument("labels judge a drop by accuracy, and a measure by itself: leave one of them out")
-    goals = [goal for goal in (max_bytes, ratio, max_drop) if goal is not None]
-    if len(goals) > 1:
-        raise InvalidArgument("give one of a size, a ratio and a drop")
-    check_ratio(ratio)
-    if max_drop is not None and not (is_number(max_drop, 0, 1) and max_drop != 1):
-        raise InvalidArgument(f"a drop is a share of samples from 0 to below 1, not {max_drop!r}")
-    if labels is not None and len(goals) > 0 and max_drop is None:
-        raise InvalidArgument("labels judge a drop, which a size or a ratio does not ask for: leave one of them out")
-
-
-def _check_default(plan: Plan) -> Plan:
-    """The plan; raises InvalidArgument where its default says what calibration decides."""
-    default = plan.default
-    decided = [name for name in (*PRUNING, *SHARING) if getattr(default, name) is not None and name != "quality"]
-    decided += [] if default.quality in (None, SAFE_QUALITY) else ["quality"]
-    decided += ["lossless"] if default.lossless else [] if default.share else ["share = false"]
-    decided += [] if default.codebook == "auto" else ["codebook"]
-    if decided:
-        raise InvalidArgument(
-            f"calibration decides how finely weights are shared, and which become zero: leave {decided[0]} out, "
-            "or give it in a rule for some tensors"
-        )
-    return plan
 
 
 def _distill(
