@@ -99,9 +99,11 @@ def _rendered(name: str, verdicts: Sequence["Verdict"], quiet: bool, single: boo
 
 
 def width() -> int:
-    """Columns of text: those of the window, MAX_WIDTH in a pipe."""
+    """Columns of text: those of the window; in a pipe MAX_WIDTH, or what COLUMNS asks for."""
     if not sys.stdout.isatty():
-        return MAX_WIDTH
+        from ..display.screen import pipe_width
+
+        return max(MIN_WIDTH, pipe_width())
     return max(MIN_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
 
 

@@ -124,7 +124,7 @@ def _near(path: str) -> str:
 
 
 def _rounded_up(nbytes: int) -> str:
-    """A round size of two digits that a file of so many bytes has: 979,710 as 980kB."""
+    """A round size of two digits that a file of so many bytes has: 979,463 as 980kB."""
     digit = 10 ** max(0, len(str(nbytes)) - 2)
     rounded = -(-nbytes // digit) * digit
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):

@@ -1,6 +1,6 @@
 """Many files, one after another; one that fails does not stop the rest.
 
-each({Path("a.onnx"): Path("a.dcz")}, compress)   ->   [Outcome(a.onnx, a.dcz, before=4_951_674, after=979_710)]
+each({Path("a.onnx"): Path("a.dcz")}, compress)   ->   [Outcome(a.onnx, a.dcz, before=4_951_674, after=979_463)]
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -39,6 +39,12 @@ def test_any_mix_ends_with_the_total_and_exit_code_0(run, folder, old, new):
     assert all(len(line) <= 100 for line in out.splitlines())
 
 
+def test_in_a_pipe_it_is_as_narrow_as_columns_asks(run, folder, monkeypatch):
+    wide = max(map(len, run("diff", "old.dcz", "new.dcz")[1].splitlines()))
+    monkeypatch.setenv("COLUMNS", "72")
+    assert max(map(len, run("diff", "old.dcz", "new.dcz")[1].splitlines())) <= 72 < wide
+
+
 def test_exit_code_says_whether_anything_differs(run, folder):
     assert run("diff", "old.dcz", "new.dcz", "--exit-code")[0] == 1
     code, out, _ = run("diff", "old.dcz", "old.dcz", "--exit-code")

@@ -52,7 +52,10 @@ def on_a_terminal(columns: int, *arguments: str) -> str:
     import termios
 
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(dcz_command(*arguments), stdin=follower, stdout=follower, stderr=follower)
+    environment = dict(os.environ)  # not that of C, where readline, which pytest loads, sets COLUMNS
+    process = subprocess.Popen(
+        dcz_command(*arguments), stdin=follower, stdout=follower, stderr=follower, env=environment
+    )
     os.close(follower)
     parts = []
     try:
