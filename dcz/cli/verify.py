@@ -22,17 +22,18 @@ from .common import (
     threads,
     warn,
 )
-from .sample_options import batch_axis_option, check_batch_axis, data_option, ops_option
+from .sample_options import batch_axis_option, check_batch_axis, data_option, measure_option, ops_option
 from .sections import sectioned
 from .several import PACKED, found, is_many, recursive_option, tell_of_error
 
 if TYPE_CHECKING:
+    from ..evaluation.chosen_measures import AnyMeasure
     from ..evaluation.verify import Verification
 
 SECTIONS = {
     "Which files": ("recursive",),
     "How deep": ("deep", "sha256"),
-    "Comparison": ("against", "data", "batch_axis", "min_agreement", "output"),
+    "Comparison": ("against", "data", "batch_axis", "measure", "min_agreement", "output"),
     "Run": ("ops", "max_bytes", "threads"),
 }
 
@@ -44,6 +45,7 @@ SECTIONS = {
 @click.option("--against", type=FILE, metavar="MODEL.ONNX", help="Compare tensors and outputs with this model.")
 @data_option(False, "Samples to compare on, by default drawn ones, which say little", "--inputs")
 @batch_axis_option
+@measure_option
 @min_agreement
 @click.option(
     "--output", metavar="NAME", help="The output that --min-agreement looks at; default: those of answers, or all."
@@ -62,6 +64,7 @@ def command(
     against: str | None,
     data: str | None,
     batch_axis: dict[str, int | None] | None,
+    measure: "AnyMeasure | None",
     min_agreement: float | None,
     output: str | None,
     sha256: str | None,
@@ -85,6 +88,8 @@ def command(
     from ..errors import InvalidArgument
     from ..files.several import common_code
 
+    if measure is not None and data is None:
+        raise InvalidArgument("--measure compares answers to inputs of the model: give --data and --against")
     if against is None and (data is not None or min_agreement is not None):
         raise InvalidArgument("--data and --min-agreement compare with a model: give --against MODEL.onnx too")
     check_batch_axis(batch_axis, data)
@@ -93,7 +98,13 @@ def command(
         raise InvalidArgument(f"--sha256 is 64 hexadecimal digits, as `sha256sum FILE` prints them, not {sha256!r}")
     if sha256 is not None and is_many(files):
         raise InvalidArgument("--sha256 is that of one file: give one")
-    options: dict[str, Any] = {"deep": deep, "inputs": data, "batch_axis": batch_axis, "threads": threads}
+    options: dict[str, Any] = {
+        "deep": deep,
+        "inputs": data,
+        "batch_axis": batch_axis,
+        "threads": threads,
+        "measure": measure,
+    }
     options["max_bytes"] = max_bytes
     results: list[dict[str, Any]] = []
     codes = []

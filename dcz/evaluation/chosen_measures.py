@@ -38,7 +38,10 @@ class OfAll:
     looks_at_one: bool = False
 
 
-def chosen(measure: AnyMeasure) -> Measure | OfAll:
+ChosenMeasure: TypeAlias = Measure | OfAll
+
+
+def chosen(measure: AnyMeasure) -> ChosenMeasure:
     """The measure of this name, or that a function is. Raises InvalidArgument for other names."""
     if callable(measure):
         return OfAll(getattr(measure, "__name__", "own measure"), measure)

@@ -5,6 +5,7 @@ compare("a.onnx", "b.onnx", samples).outputs  ->  (OutputDifference("y", 31.2, .
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,8 +15,10 @@ from ..errors import UnsuitableModel
 from . import drawn, runtime
 from .assembled import samples_first
 from .batch_axes import batch_symbol
-from .differences import Comparison, DifferenceSums, first_samples
+from .chosen_measures import Answers, ChosenMeasure, OfAll
+from .differences import Comparison, DifferenceSums, OutputDifference, first_samples
 from .feed import Feed
+from .metrics import answer_output
 from .samples import Samples
 
 Run: TypeAlias = tuple[runtime.Inputs, int | None, int | None]  # inputs, samples, and with what fills up a batch
@@ -31,15 +34,17 @@ def compare(
     samples: Samples | None = None,
     kinds: "GraphKinds | None" = None,
     progress: Callable[[int, int], None] | None = None,
+    measure: ChosenMeasure | None = None,
 ) -> Comparison:
     """Run two models with the same signature on the same samples (drawn ones where None).
 
     `kinds`: what the first one's graph says; read from it where None. `progress` gets the samples done, and those in
-    all. Raises UnsuitableModel for models that cannot
-    run, or have different outputs; InvalidArgument as `batches` does.
+    all. `measure`: the output of answers is judged by it, in place of what fits; a measure of all outputs is one more
+    difference. Raises UnsuitableModel for models that cannot run, or have different outputs; InvalidArgument as
+    `batches` does.
     """
-    sessions = runtime.session(first), runtime.session(second)
-    return _compare(*sessions, os.fspath(first), os.fspath(second), samples, kinds or graph_kinds(first), progress)
+    sessions, kinds = (runtime.session(first), runtime.session(second)), kinds or graph_kinds(first)
+    return _compare(*sessions, os.fspath(first), os.fspath(second), samples, kinds, progress, measure)
 
 
 def compare_decoded(
@@ -67,6 +72,7 @@ def _compare(
     samples: Samples | None,
     kinds: "GraphKinds",
     progress: Callable[[int, int], None] | None = None,
+    measure: ChosenMeasure | None = None,
 ) -> Comparison:
     """See compare."""
     names = [output.name for output in first_session.get_outputs()]
@@ -82,7 +88,7 @@ def _compare(
     else:
         runs, shapes, constant = batches(first, first_session, samples, kinds, progress), {}, {}
     sums = [DifferenceSums() for _ in names]
-    is_first = True
+    is_first, answers, at = True, None, 0
     for batch, count, size in runs:
         outputs, others = (
             [
@@ -92,13 +98,31 @@ def _compare(
             for session in (first_session, second_session)
         )
         if is_first:
-            sums = [DifferenceSums(measure) for measure in kinds.measures(names, outputs, count)]
-            is_first = False
+            measures = kinds.measures(names, outputs, count)
+            at = answer_output(measures)
+            if isinstance(measure, OfAll):
+                answers = Answers(measure, names[at])
+            elif measure is not None:
+                measures[at] = measure
+            sums, is_first = [DifferenceSums(each) for each in measures], False
         for output_sums, x, y in zip(sums, outputs, others, strict=True):
             output_sums.add(x, y)
+        if answers is not None:
+            answers.add(dict(zip(names, outputs, strict=True)), dict(zip(names, others, strict=True)), count or 1)
     is_drawn = samples is None
-    differences = (each.difference(name, is_drawn) for name, each in zip(names, sums, strict=True))
+    differences = [each.difference(name, is_drawn) for name, each in zip(names, sums, strict=True)]
+    if answers is not None:
+        differences.append(_of_all(answers, names[at]))
+    elif measure is not None:
+        differences[at] = replace(differences[at], chosen=True)
     return Comparison(tuple(differences), is_drawn, shapes, constant)
+
+
+def _of_all(answers: Answers, output: str) -> OutputDifference:
+    """What a measure of all samples says; `output`: the one of answers."""
+    measure, score = answers.measure, float(answers.scores().mean())
+    of = output if measure.looks_at_one else "all outputs"
+    return OutputDifference(of, np.nan, np.nan, None, answers.count, measure.name, score, chosen=True)
 
 
 def graph_kinds(path: str | os.PathLike[str]) -> "GraphKinds":

@@ -46,7 +46,8 @@ class OutputDifference:
     `agreement`: the same where it is a share, else None. Both are None where the inputs were drawn and the original's
     answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one. `worst_channels`:
     in an output judged by its relative error that holds numbers of very different size, the group of them that is
-    furthest off; the relative error, and the score, are then of these.
+    furthest off; the relative error, and the score, are then of these. `chosen`: by a measure of the user's choice,
+    which a limit on agreement is for.
     """
 
     output: str
@@ -58,6 +59,7 @@ class OutputDifference:
     score: float | None = None
     varies: bool = True
     worst_channels: ChannelGroup | None = None
+    chosen: bool = False
 
     @property
     def is_share(self) -> bool:
@@ -76,6 +78,8 @@ class OutputDifference:
             return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}"
         if self.measure == COSINE.name:
             return f"mean cosine {self.score:.6f} over {count}"
+        if self.measure != RELATIVE.name:
+            return f"{self.measure} {100 * self.score:.2f} % over {count}"
         if math.isnan(self.decibels):
             return f"{self.measure}: no figure, for the answers are no numbers"
         where = "" if self.worst_channels is None else f" in {self.worst_channels.describe()}"
@@ -118,8 +122,11 @@ def first_samples(output: Any, count: int | None, size: int | None) -> Any:
 
 
 def judged(outputs: Sequence[OutputDifference]) -> list[OutputDifference]:
-    """The outputs that a limit on agreement is for: those whose answers are counted, or all where none is of that
-    kind. Outputs without answers, and copies of inputs, are left out."""
+    """The outputs that a limit on agreement is for: what was judged by a measure of the user's choice, else those whose
+    answers are counted, or all where none is of that kind. Outputs without answers, and copies of inputs, are left
+    out."""
+    if own := [output for output in outputs if output.chosen]:
+        return own
     answered = [output for output in outputs if output.samples and output.measure != COPY.name]
     return [output for output in answered if output.is_share] or answered
 

@@ -22,7 +22,7 @@ from ..parallel import thread_count
 from ..text import counted
 from . import differences, metrics, runtime, words
 from .channel_groups import ChannelGroup
-from .chosen_measures import Answers, AnyMeasure, OfAll, chosen
+from .chosen_measures import Answers, AnyMeasure, ChosenMeasure, chosen
 from .class_metrics import AgreementMetrics, LabelMetrics
 from .given import BatchAxis, Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
@@ -158,7 +158,7 @@ def evaluate(
 def _compare_by(
     predictor: Predictor,
     reference: Predictor,
-    measure: metrics.Measure | OfAll,
+    measure: ChosenMeasure,
     size: int,
     progress: Callable[[str, int, int], None],
 ) -> Evaluation:

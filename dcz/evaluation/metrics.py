@@ -145,12 +145,13 @@ class Measure:
     @property
     def is_share(self) -> bool:
         """Whether it counts equal answers."""
-        return self.name not in (COSINE.name, RELATIVE.name, COPY.name)
+        return self.name in _SHARES
 
 
 TOP_CLASS, TOP_TOKEN, TOP_KEY = Measure("top class"), Measure("top token"), Measure("top key")
 LABEL, ENTRIES, ROWS = Measure("label"), Measure("entries"), Measure("rows")
 COSINE, RELATIVE, COPY = Measure("cosine"), Measure("relative error"), Measure("copy of an input")
+_SHARES = {each.name for each in (TOP_CLASS, TOP_TOKEN, TOP_KEY, LABEL, ENTRIES, ROWS)}
 _BEST_FIRST = [each.name for each in (TOP_CLASS, TOP_KEY, TOP_TOKEN, LABEL, ENTRIES, ROWS, COSINE, RELATIVE, COPY)]
 
 

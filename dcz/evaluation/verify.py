@@ -15,6 +15,7 @@ from ..errors import InvalidArgument, UnsuitableModel
 from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton_within
 from . import words
+from .chosen_measures import AnyMeasure, ChosenMeasure, chosen
 from .differences import Comparison, OutputDifference
 from .given import BatchAxis, Data, as_samples
 from .samples import Samples
@@ -79,6 +80,7 @@ def verify(
     deep: bool = False,
     against: str | os.PathLike[str] | None = None,
     inputs: Data | Samples | None = None,
+    measure: AnyMeasure | None = None,
     batch_axis: BatchAxis | None = None,
     ops: "Ops" = (),
     threads: int | None = None,
@@ -90,12 +92,15 @@ def verify(
     `deep`: decode again with an independent Huffman engine, and have onnx.checker look at the model; what it finds in
     the original of `against` too is no fault of the file. `max_bytes`: see dcz.load. `against`: compare tensors, and
     the outputs in onnxruntime, with this ONNX model's, on `inputs` (an .npz file, a folder of these, arrays by input
-    name, one array, or batches; for these, `batch_axis` and `ops` see dcz.evaluate) or seeded random ones. `progress`
-    gets the file's path, the samples of `inputs` done, and those in all; True shows a bar.
+    name, one array, or batches; for these, `batch_axis`, `ops` and `measure` see dcz.evaluate) or seeded random ones.
+    `progress` gets the file's path, the samples of `inputs` done, and those in all; True shows a bar.
     """
     from .. import model as onnx_model
     from .kinds import GraphKinds
 
+    own = None if measure is None else chosen(measure)
+    if own is not None and inputs is None:
+        raise InvalidArgument("a measure compares answers to inputs of the model: give `inputs`, and `against`")
     if inputs is not None and against is None:
         raise InvalidArgument("inputs compare with a model: give `against` too")
     engines = [inflate_engine.__name__]
@@ -124,7 +129,9 @@ def verify(
                 tensors = compare_tensors(original, decoded, path)
                 samples = None if inputs is None else as_samples(inputs, batch_axis)
                 with shown(progress, "comparing") as report:
-                    compared, note = _compare_outputs(restored, against, samples, kinds, ops, os.fspath(path), report)
+                    compared, note = _compare_outputs(
+                        restored, against, samples, kinds, own, ops, os.fspath(path), report
+                    )
     decoded_bytes = sum(entry.nbytes for entry in entries)
     return Verification(
         os.fspath(path), len(entries), decoded_bytes, tuple(engines), tensors, compared.outputs, note, folded,
@@ -186,6 +193,7 @@ def _compare_outputs(
     against: str | os.PathLike[str],
     samples: Samples | None,
     kinds: "GraphKinds",
+    measure: ChosenMeasure | None,
     ops: "Ops",
     path: str,
     report: Report,
@@ -196,7 +204,8 @@ def _compare_outputs(
 
     try:
         with runtime.custom_ops(ops):
-            return compare(against, restored, samples, kinds, lambda done, total: report(path, done, total)), ""
+            tell = lambda done, total: report(path, done, total)  # noqa: E731
+            return compare(against, restored, samples, kinds, tell, measure), ""
     except UnsuitableModel as error:
         if samples is not None:
             raise

@@ -45,6 +45,8 @@ def difference(output: "OutputDifference", kind: str = "") -> str:
     """How an output differs; `kind` is that of the samples, such as "drawn"."""
     if not output.samples:
         return "nothing to compare"
+    if output.chosen and math.isnan(output.decibels):
+        return output.describe(kind)
     if output.decibels == math.inf or math.isnan(output.decibels):
         return f"{distance(output.decibels)}; {output.describe(kind)}"
     if output.decibels == -math.inf or output.measure in ("label", "entries", "rows"):  # whose distances mean nothing

@@ -33,6 +33,19 @@ def test_evaluate_prints_the_measure_and_a_limit_is_for_it(folder, run):
         assert code == 2 and words in err
 
 
+def test_verify_has_a_line_for_the_measure_and_a_limit_is_for_it(folder, run):
+    arguments = ["verify", "net.dcz", "--against", "net.onnx", "--data", "x.npz", "--measure"]
+    code, out, _ = run(*arguments, "own.py:near")
+    assert code == 0 and re.search(r"all outputs: near \d+\.\d\d % over 64", out)
+    assert run(*arguments, "own.py:near", "--min-agreement", "99.9%")[0] == 1
+    found = dcz.verify("net.dcz", against="net.onnx", inputs="x.npz", measure="r2").outputs
+    by_hand = dcz.evaluate("net.dcz", "x.npz", against="net.onnx", measure="r2").score
+    assert [each.measure for each in found] == ["top class", "R2"] and found[1].score == pytest.approx(by_hand)
+    (cosine,) = dcz.verify("net.dcz", against="net.onnx", inputs="x.npz", measure="cosine").outputs
+    assert (cosine.measure, cosine.chosen, cosine.output) == ("cosine", True, "y")
+    assert run("verify", "net.dcz", "--against", "net.onnx", "--measure", "r2")[0] == 2
+
+
 def test_compress_holds_a_drop_of_the_measure(folder, run):
     options = ["compress", "net.onnx", "-o", "small.dcz", "--calibrate", "x.npz", "--threads", 1, "--measure"]
     code, out, _ = run(*options, "own.py:near", "--max-drop", "20%")
