@@ -60,6 +60,8 @@ def decode(
         return _decode_scaled(scaled, codes_of(encoded.codebook, encoded.codes, encoded.low, run), dtype)
     if isinstance(encoded, Shared):
         entries = codebook_patterns(encoded.codebook, dtype)  # may be refused, before memory is allocated for codes
+        if engine is huffman.decode and encoded.codes.form == "huffman" and encoded.low is None:
+            return _decode_segments(entries, encoded.codes)
         return _decode_shared(entries, codes_of(encoded.codebook, encoded.codes, encoded.low, run))
     kept = encoded.index.kept
     if isinstance(encoded, Pruned):
@@ -98,15 +100,29 @@ def symbols_of(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
     return symbols
 
 
+def _decode_segments(entries: np.ndarray, codes: Stream) -> np.ndarray:
+    """`_decode_shared` of the codes (uint8) in a Huffman stream, of which a segment is in memory at a time."""
+    result = np.empty(codes.count, entries.dtype)
+    fill = _filler(entries, codes.count)
+    huffman.decode_segments(codes, lambda block, found: fill(found, result[block]))
+    data: np.ndarray = result.view(np.uint8)
+    return data
+
+
+def _filler(entries: np.ndarray, count: int) -> Callable[[np.ndarray, np.ndarray], None]:
+    """What changes an array to the entries of codes (uint8), of which there are so many."""
+    if entries.dtype.itemsize <= pairs.MAX_ITEM and count > pairs.MIN_CODES:
+        return pairs.Pairs(entries).fill
+    table = np.zeros(256, entries.dtype)
+    table[: len(entries)] = entries
+    return partial(pairs.take_in_chunks, table)
+
+
 def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The bytes (uint8, flat) of entries[codes], two codes (uint8) at a time by a table of all pairs."""
     result = np.empty(len(codes), entries.dtype)
-    if entries.dtype.itemsize <= pairs.MAX_ITEM and len(codes) > pairs.MIN_CODES and codes.dtype == np.uint8:
-        fill = pairs.Pairs(entries).fill
-    else:
-        table = np.zeros(max(256, len(entries)), entries.dtype)
-        table[: len(entries)] = entries
-        fill = partial(pairs.take_in_chunks, table)
+    is_fine = codes.dtype != np.uint8
+    fill = partial(pairs.take_in_chunks, entries) if is_fine else _filler(entries, len(codes))
     each(lambda part: fill(codes[part], result[part]), arrays.blocks(len(codes), PART))
     data: np.ndarray = result.view(np.uint8)
     return data

@@ -1,11 +1,12 @@
-"""What compressing one large tensor takes, and how much of it all threads share.
+"""What compressing one large tensor takes, and how much of it all threads share; and what decoding it takes.
 
     python -m tests.benchmarks.compressing [--rows 4096] [--columns 8192]
 
 One float32 matrix with Laplacian weights, as a model's file, by one thread: nanoseconds of the processor for each
 weight, those of them that are spent in blocks (parallel.each, parallel.beside), which other threads may take away, and
-the rest, which by Amdahl's law bounds what more threads gain. Best of --times runs; machines are shared: read the
-shares.
+the rest, which by Amdahl's law bounds what more threads gain. Then the files, decoded by one thread: to memory, as
+`verify` does, and into one file, beside a plain write of the same bytes in turn. Best of --times runs; machines are
+shared: read the shares and ratios.
 """
 
 import argparse
@@ -23,7 +24,9 @@ import dcz
 from dcz import arrays, deflate, model, parallel
 from dcz.codec import decode, precision
 from dcz.codec.stages import balance, block, huffman, index
+from dcz.format.container import Archive
 from dcz.model import model_file
+from dcz.reading import decompress
 from tests import models
 
 MODES: dict[str, dict[str, Any]] = {
@@ -82,6 +85,32 @@ def measure(path: Path, options: dict[str, Any], times: int) -> tuple[float, flo
     return min(runs)
 
 
+def spent(work: Callable[[], Any]) -> float:
+    """Processor seconds."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def decoding(path: Path, weights: np.ndarray, times: int) -> list[float]:
+    """Processor seconds of the best of several runs: writing the weights, decoding, verifying, decoding into a file."""
+
+    def decode() -> None:
+        with Archive(path) as archive:
+            for _ in decompress.decode_all(archive, 1):
+                pass
+
+    output = path.with_suffix(".restored.onnx")
+    works: list[Callable[[], Any]] = [
+        lambda: path.with_suffix(".plain").write_bytes(weights.data),
+        decode,
+        lambda: dcz.verify(path, threads=1),
+        lambda: dcz.decompress(path, output, threads=1, force=True, external_data="never"),
+    ]
+    runs = [[spent(work) for work in works] for _ in range(times)]
+    return [min(each) for each in zip(*runs, strict=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=4096)
@@ -91,6 +120,7 @@ def main() -> None:
     shape = given.rows, given.columns
     weights = np.random.default_rng(0).laplace(0, 0.01, shape).astype(np.float32)
     assert model, "imported before the clock runs"
+    decoded = []
     print("| | ns a weight | in blocks | alone | bound by 2 threads | 8 | 16 |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
@@ -101,6 +131,12 @@ def main() -> None:
             bounds = " | ".join(f"{1 / (rest + (1 - rest) / threads):.2f}" for threads in (2, 8, 16))
             each, blocks = (1e9 * part / weights.size for part in (seconds, shared))
             print(f"| {name} | {each:.0f} | {blocks:.0f} | {rest:.0%} | {bounds} |", flush=True)
+            decoded.append((name, decoding(path.with_suffix(".dcz"), weights, given.times)))
+    print("\n| | write | decode | of the write | verify | into a file |\n|---|---|---|---|---|---|")
+    for name, seconds_of in decoded:
+        written, read, verified, restored = (1e9 * part / weights.size for part in seconds_of)
+        ratio = read / written
+        print(f"| {name} | {written:.2f} | {read:.2f} | {ratio:.2f} | {verified:.2f} | {restored:.2f} |")
 
 
 if __name__ == "__main__":

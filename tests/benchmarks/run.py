@@ -25,6 +25,7 @@ BENCHMARKS = [
     ("Models that packages ship", ["packages.py"], None),
     ("Speed", ["speed.py"], None),
     ("Memory of a session", ["session_memory.py"], None),
+    ("Start-up", ["startup.py"], None),
 ]  # fmt: skip
 KEPT = "\n## Bytes at equal agreement"
 HEAD = """# Measured

@@ -14,5 +14,6 @@ def test_what_threads_share_is_a_part_of_all(tmp_path):
     onnx.save(models.dense(np.random.default_rng(0).laplace(size=(2100, 2100)).astype(np.float32)), path)
     seconds, shared = compressing.measure(path, {}, 1)
     assert 0 < shared < seconds
+    assert all(0 < part < 10 for part in compressing.decoding(path.with_suffix(".dcz"), np.ones(2100 * 2100), 1))
     assert path.with_suffix(".dcz").stat().st_size < path.stat().st_size / 4
     assert arrays.each is each and parallel.beside is beside

@@ -9,6 +9,7 @@ only the engine: the code, the table and the stream are ours, and bitarray decod
 (`decode_slowly`).
 """
 
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
@@ -168,16 +169,29 @@ def decode(stream: Stream) -> np.ndarray:
         return np.full(stream.count, stream.symbol, np.uint8)
     if stream.form == "packed":
         return packed.decode(stream)
-    assert stream.lengths is not None, "a Huffman stream has lengths"
-    header = deflate_header(stream.lengths)
     symbols = np.empty(stream.count, np.uint8)
 
-    def fill(number: int) -> None:
-        block = symbols[number * SEGMENT : (number + 1) * SEGMENT]
-        block[:] = np.frombuffer(_inflate(header, stream.segments[number], len(block)), np.uint8)
+    def fill(block: slice, found: np.ndarray) -> None:
+        symbols[block] = found
 
-    each(fill, range(len(stream.segments)))
+    decode_segments(stream, fill)
     return symbols
+
+
+def decode_segments(stream: Stream, take: Callable[[slice, np.ndarray], None]) -> None:
+    """Have all threads call `take` with the symbols (uint8) of each segment of a Huffman stream, and their places.
+
+    Raises CorruptFile as `decode` does.
+    """
+    assert stream.lengths is not None, "a Huffman stream has lengths"
+    header = deflate_header(stream.lengths)
+
+    def decode_one(number: int) -> None:
+        block = slice(number * SEGMENT, min((number + 1) * SEGMENT, stream.count))
+        segment = _inflate(header, stream.segments[number], block.stop - block.start)
+        take(block, np.frombuffer(segment, np.uint8))
+
+    each(decode_one, range(len(stream.segments)))
 
 
 def _inflate(header: bytes, segment: bytes | memoryview, count: int) -> bytes:
