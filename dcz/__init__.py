@@ -9,7 +9,7 @@ The names below load their modules when they are first used, so that `import dcz
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "PRESETS", "BadPlan", "CorruptFile", "DczError", "FileAccess", "InvalidArgument", "LostWorkers",
     "MissingBackend", "Plan", "Recipe", "Rule", "Settings", "Tensors", "UnsuitableModel", "UnsupportedFile",

@@ -1,6 +1,7 @@
 """What the README, the changelog and the pages say of the project itself. tests/docs runs what they show."""
 
 import importlib.util
+import json
 import re
 import sys
 
@@ -40,7 +41,12 @@ def test_ci_runs_the_readmes_test_command():
 
 
 def test_versions_agree():
-    assert f"## {dcz.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {dcz.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {dcz.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    for name in ("package.json", "package-lock.json"):
+        assert json.loads((ROOT / "examples" / "browser" / name).read_text())["version"] == dcz.__version__
+    for path in [*(ROOT / "examples" / "ci").iterdir(), ROOT / "docs" / "budgets.md"]:
+        assert set(re.findall(r"\bv(\d+\.\d+\.\d+)\b", path.read_text())) <= {dcz.__version__}, path
 
 
 def test_the_pages_name_nothing_that_is_gone():

@@ -37,7 +37,7 @@ def repository(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-SOURCE = "git+https://github.com/OWNER/dcz@v0.1.0"  # dcz is on no package index: whoever hosts it says where
+SOURCE = "git+https://github.com/OWNER/dcz@v0.2.0"  # dcz is on no package index: whoever hosts it says where
 
 
 def bash(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
