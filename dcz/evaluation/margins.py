@@ -80,7 +80,7 @@ def expected_flips(before: np.ndarray, after: np.ndarray) -> Flips | None:
     ahead, errors = before[order], (after - before)[order]
     width = min(count, max(MIN_NEIGHBOURS, round(NEIGHBOURS * count)))
     near = np.clip(np.arange(count) - width // 2, 0, count - width)[:, None] + np.arange(width)
-    flipped = _flipped(ahead, errors[near])
+    flipped = _flipped(ahead, near, errors)
     share = float(flipped.mean())
     # Samples drawn again: both those whose margins count, and those whose errors do.
     random, draws = np.random.default_rng(0), np.empty(DRAWS)
@@ -94,12 +94,25 @@ def expected_flips(before: np.ndarray, after: np.ndarray) -> Flips | None:
     return Flips(share, float(np.quantile(draws, tail)), high)
 
 
-def _flipped(ahead: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """How much of each margin (float64 [n], in ascending order), spread by the kernel, an error of its neighbours
-    [n, width] makes negative: [n, width], 0 to 1."""
+def _flipped(ahead: np.ndarray, near: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """How much of each margin (float64 [n], in ascending order), spread by the kernel, the error of each of its
+    neighbours makes negative: [n, width], 0 to 1. `near` [n, width]: their numbers.
+
+    An error is taken along the line that errors follow over margins, from its own margin to the other: coarse rounding
+    makes all scores smaller, and so large margins err by much and never flip.
+    """
     bandwidth = float(np.quantile(ahead, BANDWIDTH))
-    kernel = 1 - np.abs(SPREAD)
-    flipped = np.zeros(errors.shape)
+    kernel, slope, flipped = 1 - np.abs(SPREAD), _slope(ahead, errors), np.zeros(near.shape)
+    along = errors[near] - slope * ahead[near]
     for place, weight in zip(SPREAD, kernel / kernel.sum(), strict=True):
-        flipped += weight * (np.abs(ahead + place * bandwidth)[:, None] + errors < 0)
-    return flipped
+        margin = np.abs(ahead + place * bandwidth)[:, None]
+        flipped += weight * (margin + along + slope * margin < 0)
+    return np.minimum(flipped, 1.0)  # rounding
+
+
+def _slope(ahead: np.ndarray, errors: np.ndarray) -> float:
+    """By how much errors grow with margins: of the least squares line, -1 to 1."""
+    known = np.isfinite(errors)
+    centered = ahead[known] - ahead[known].mean() if known.any() else np.empty(0)
+    variance = float(np.square(centered).sum())
+    return min(1.0, max(-1.0, float(centered @ errors[known]) / variance)) if variance else 0.0

@@ -190,7 +190,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--max-drop", type=float, nargs="*", default=[1, 2, 5], help="percent")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-ladder", action="store_true", help="do not look for the smallest file")
+    parser.add_argument(
+        "--no-ladder", action="store_true", help="look for the smallest file among those known of the draw"
+    )
     parser.add_argument("--model", type=Path)
     parser.add_argument("--samples", type=Path, help="an .npy to draw from")
     parser.add_argument("--others", type=Path, help="an .npy of other inputs")
@@ -204,8 +206,12 @@ def main() -> None:
     asked = [each / 100 for each in options.max_drop]
     record = HERE / "drops.json"
     for case in cases:
-        rows = _measure(case, options.draws, asked, options.threads, not options.no_ladder)
         known = json.loads(record.read_text()) if record.exists() else []
+        rows = _measure(case, options.draws, asked, options.threads, not options.no_ladder)
+        for row in rows if options.no_ladder else ():
+            of_draw = (each for each in known if (each["network"], each["draw"]) == (row["network"], row["draw"]))
+            row["ladder"] = next((each["ladder"] for each in of_draw if each["ladder"]), [])
+            row["smallest"] = smallest(row["ladder"], row["asked"])
         made = {(row["network"], row["draw"], row["asked"]) for row in rows}
         rows += [row for row in known if (row["network"], row["draw"], row["asked"]) not in made]
         rows.sort(key=lambda row: (row["network"], row["draw"], row["asked"]))

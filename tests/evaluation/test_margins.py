@@ -65,3 +65,12 @@ def test_no_flip_seen_is_no_proof():
     margin = np.full(50, 5.0)
     found = expected_flips(margin, margin)
     assert (found.share, found.low, found.high) == (0, 0, 0.01)
+
+
+def test_answers_that_are_only_less_sure_are_not_expected_to_flip():
+    """All scores become smaller by a third, which flips nothing: large margins err most."""
+    random = np.random.default_rng(1)
+    before = random.gamma(2.0, 4.0, 256)
+    found = expected_flips(before, before * 2 / 3 + random.normal(0, 0.05, 256))
+    assert found.share < 0.01
+    assert expected_flips(before, np.full(256, -np.inf)).share == pytest.approx(1)  # nothing to fit a line to
