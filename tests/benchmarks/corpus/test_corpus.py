@@ -25,7 +25,10 @@ ALLOWED = {  # what the default may lose of a network's own measure, as it is to
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+# The last takes as long as the other four: `make slow` and `make corpus-small` have it.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "basic-pitch" else ()) for name in SMALL]
+)
 def test_a_small_network_keeps_its_task(name):
     row = rows.measure(SUBJECTS[name], ("default",), fetch=False)
     if row.missing:
