@@ -139,6 +139,8 @@ class Calibrated:
         def report(trial: "CalibratedTrial") -> None:
             share = trial.agreement if trial.accuracy is None else trial.accuracy
             figure = f"{trial.bits:.2f} bits" if share is None else f"{100 * share:.1f} %"
+            if trial.expected_drop is not None:  # which the search goes by
+                figure = f"{100 * (1 - trial.expected_drop):.1f} % expected"
             status = f"trial {next(numbers)}, {figure} at {size(trial.nbytes)}"
             work.end_pass(status, to_come=1 if self.is_by_size else 2)
             _tell(_trial(trial))

@@ -198,7 +198,7 @@ def _row(archive: Archive, entry: Entry) -> TensorReport:
         changes |= {"entries": encoded.codebook.count << encoded.codebook.low_bits, "codebook": encoded.codebook.form}
         if encoded.codebook.scales is not None:
             changes["scales"] = entry.shape[encoded.codebook.scales.axis]
-    zero_is_shared = isinstance(encoded, Shared) and not entry_values(encoded.codebook, entry.dtype).all()
+    zero_is_shared = isinstance(encoded, Shared) and bool((entry_values(encoded.codebook, entry.dtype) == 0).any())
     return dataclasses.replace(row, kept=None if zero_is_shared else kept, **changes)
 
 

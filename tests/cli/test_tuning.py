@@ -52,6 +52,12 @@ def test_a_drop_is_in_percent_and_tells_how_it_was_judged(run):
     )
 
 
+def test_the_progress_of_a_drop_is_what_the_search_goes_by(run, few, monkeypatch):
+    monkeypatch.setattr("dcz.display.work.EVERY", 0.0)
+    _, _, err = run("compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 20, "--threads", 1)
+    assert re.search(r"trial \d, \d+\.\d % expected at \d+\.\d kB", err)
+
+
 def test_a_drop_in_doubt_keeps_the_file_and_its_interval_and_strict_tells_of_it(run, few, tmp_path):
     options = ["compress", "net.onnx", "--calibrate", "x.npz", "--max-drop", 6, "--threads", 1, "--json"]
     code, out, err = run(*options)

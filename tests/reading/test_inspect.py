@@ -128,3 +128,9 @@ def test_of_long_records_the_head_alone_is_read(tmp_path):
     file = Counting(packed.read_bytes())
     assert dcz.inspect(file).to_dict() | {"path": ""} == dcz.inspect(packed).to_dict() | {"path": ""}
     assert file.nbytes < 10_000 < 500_000 < packed.stat().st_size
+
+
+@pytest.mark.filterwarnings("error")
+def test_codebooks_of_no_numbers_are_looked_at_without_a_word():
+    for path in sorted((ROOT / "spec" / "vectors" / "invalid").glob("codebook-value-*.dcz")):
+        assert dcz.inspect(path).rows
