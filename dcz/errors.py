@@ -14,12 +14,19 @@ reasons, 70 a fault of dcz, 71 too little memory, 130 an interrupt.
 """
 
 SEVERAL, INTERNAL, NO_MEMORY, INTERRUPTED = 8, 70, 71, 130
+_MOST = 4000  # characters of a text: a shape of a million dims fits into a few bytes of a file
 
 
 class DczError(Exception):
-    """The base of all failures that dcz reports; its text says what, where, and what to do."""
+    """The base of all failures that dcz reports; its text says what, where, and what to do.
+
+    What a file holds may be named in it, at any length: a text of more than 4,000 characters loses its middle.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return _bounded(super().__str__())
 
 
 class InvalidArgument(DczError):
@@ -51,7 +58,7 @@ class CorruptFile(DczError):
         self.detail = detail
 
     def __str__(self) -> str:
-        return f"{self.detail or 'malformed .dcz data'} [{self.reason}]"
+        return _bounded(f"{self.detail or 'malformed .dcz data'} [{self.reason}]")
 
     def within(self, place: str) -> "CorruptFile":
         """The same refusal (its class too), with the place (a file, a tensor) put before the detail."""
@@ -80,6 +87,10 @@ class LostWorkers(DczError):
     """Worker processes that died, or a cluster that does not answer, has no workers, or unsuitable ones."""
 
     exit_code = 9
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[: _MOST // 2]}...{text[-_MOST // 2 :]}"
 
 
 def exit_code(error: Exception) -> int:

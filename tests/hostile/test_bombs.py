@@ -106,6 +106,26 @@ def test_what_only_the_graph_multiplies_counts_when_names_are_listed(tmp_path):
         dcz.open(path, max_bytes="10MB")
 
 
+def test_a_text_of_what_a_file_holds_is_of_bounded_length(tmp_path):
+    graph = message(7, message(5, message(1, bytes(1_000_000))))  # an initializer's dims, all 0
+    (tmp_path / "bomb.dcz").write_bytes(of_graph(graph))
+    model = product(models.normal(4, 4))
+    weight = model.graph.initializer[0]
+    weight.data_location = weight.EXTERNAL
+    for key, value in (("location", "w.bin"), ("offset", "9" * 1_000_000)):
+        weight.external_data.add(key=key, value=value)
+    (tmp_path / "w.bin").write_bytes(bytes(64))
+    models.save(model, tmp_path / "net.onnx")
+    for read, ends in (
+        (lambda: dcz.verify(tmp_path / "bomb.dcz"), "0, 0) [graph-reference]"),
+        (lambda: dcz.compress(tmp_path / "net.onnx", tmp_path / "out.dcz"), "99' is no number of bytes"),
+    ):
+        with pytest.raises(dcz.DczError) as refused:
+            read()
+        text = str(refused.value)
+        assert "..." in text and text.startswith(str(tmp_path)) and text.endswith(ends) and len(text) < 5000
+
+
 def test_counts_are_those_of_protobuf():
     proto = models.place("if_branches")
     data = proto.SerializeToString()
