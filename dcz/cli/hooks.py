@@ -66,7 +66,9 @@ def _told(function: Any, text: str) -> Any:
             return function(*arguments)
         except (DczError, MemoryError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InvalidArgument(f"{text} fails: {type(error).__name__}: {error}") from error
 
+    if not hasattr(function, "__name__"):  # of an object that can be called, or a partial
+        call.__name__ = text.rpartition(":")[2]
     return call

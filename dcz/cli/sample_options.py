@@ -75,7 +75,10 @@ def _measure(ctx: click.Context, param: click.Parameter, value: str | None) -> A
     if value is None or ctx.resilient_parsing:
         return None
     if ":" in value:
-        return hooks.load(value, "--measure")
+        found = hooks.load(value, "--measure")
+        if not callable(found):
+            raise InvalidArgument(f"--measure: {value} is of type {type(found).__name__}, and no function")
+        return found
     chosen(value)
     return value
 

@@ -14,8 +14,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InvalidArgument
+from ..text import counted
 from . import metrics
 from .metrics import Measure
+
+MIN_NEIGHBOURS = 3  # samples: of two, each is the other's nearest
+ROUNDING = 1e-5  # beyond 0 and 1 that a score may be, as the float32 mean of cosines is
 
 Outputs: TypeAlias = Mapping[str, Any]
 MeasureFunction: TypeAlias = Callable[[Outputs, Outputs], Any]
@@ -31,11 +35,13 @@ OF_OUTPUTS: dict[str, Measure] = {
 
 @dataclass(frozen=True)
 class OfAll:
-    """A measure that wants the answers to all samples, in all outputs or, if it `looks_at_one`, in that of answers."""
+    """A measure that wants the answers to all samples, in all outputs or, if it `looks_at_one`, in that of answers;
+    `takes_lengths`: also where these have other shapes from run to run, as of samples of different lengths."""
 
     name: str
     function: Callable[..., Any]
     looks_at_one: bool = False
+    takes_lengths: bool = False
 
 
 ChosenMeasure: TypeAlias = Measure | OfAll
@@ -55,34 +61,50 @@ def chosen(measure: AnyMeasure) -> ChosenMeasure:
 
 
 def nearest_neighbour(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Of embeddings [n, ...], whether each sample's nearest other one, by the cosine, is the same: float64 [n]."""
-    return np.asarray(_nearest(wanted) == _nearest(found), np.float64)
+    """Of embeddings [n, ...], whether each sample's nearest other one, by the cosine, is the same: float64 [n]; 0 where
+    one is no number. Raises InvalidArgument for fewer than three, of which the nearest is always the same."""
+    if len(wanted) < MIN_NEIGHBOURS:
+        raise InvalidArgument(
+            f"measure nearest neighbour wants {MIN_NEIGHBOURS} samples at least, to tell the nearest other one, and "
+            f"has {len(wanted)}: give more"
+        )
+    nearest, others = (_nearest(each) for each in (wanted, found))
+    return np.asarray((nearest == others) & (nearest >= 0), np.float64)
 
 
 def _nearest(embeddings: np.ndarray) -> np.ndarray:
+    """The numbers of the nearest others; -1 of embeddings that are no finite numbers, which are no one's nearest."""
     rows = embeddings.reshape(len(embeddings), -1).astype(np.float64)
+    known = np.isfinite(rows).all(1)
+    rows[~known] = 0
     rows = rows / np.maximum(np.sqrt(np.square(rows).sum(1, keepdims=True)), np.finfo(np.float64).tiny)
     likeness = rows @ rows.T
+    likeness[:, ~known] = -np.inf
     np.fill_diagonal(likeness, -np.inf)
-    return np.asarray(likeness.argmax(1))
+    return np.where(known, likeness.argmax(1), -1)
 
 
 def r_squared(wanted: np.ndarray, found: np.ndarray) -> float:
     """Of numbers [n, ...], the share of their variance over the samples that is kept, the coefficient of determination
-    R2, 0 or more; 1 where both are the same."""
+    R2, 0 or more; 1 where both are the same. What is the same and no finite number, such as a mask, is left out."""
     wanted, found = (each.astype(np.float64) for each in (wanted, found))
+    masked = ~np.isfinite(wanted) & ((wanted == found) | (np.isnan(wanted) & np.isnan(found)))
+    wanted, found = (np.where(masked, 0, each) for each in (wanted, found))
+    if not (np.isfinite(wanted).all() and np.isfinite(found).all()):
+        return 0.0
     missed = float(np.square(wanted - found).sum())
-    variance = float(np.square(wanted - wanted.mean(0, keepdims=True)).sum())
+    deviations = np.where(masked, 0, wanted - wanted.mean(0, keepdims=True))
+    variance = float(np.square(deviations).sum())
     return 1.0 if missed == 0 else max(0.0, 1 - missed / variance) if variance else 0.0
 
 
-def text(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Of scores of tokens [n, places, tokens], whether the text of connectionist temporal classification is the same:
-    the best token of each place, repetitions once, blanks left out. float64 [n]. The blank is the original's commonest
-    token."""
-    best = [each.argmax(-1) for each in (wanted, found)]
-    blank = int(np.bincount(best[0].ravel()).argmax())
-    texts = [[_collapsed(row, blank) for row in rows] for rows in best]
+def text(wanted: np.ndarray | list[np.ndarray], found: np.ndarray | list[np.ndarray]) -> np.ndarray:
+    """Of scores of tokens [n, places, tokens], or several of those of different lengths, whether the text of
+    connectionist temporal classification is the same: the best token of each place, repetitions once, blanks left out.
+    float64 [n]. The blank is the original's commonest token."""
+    best = [[run.argmax(-1) for run in (side if isinstance(side, list) else [side])] for side in (wanted, found)]
+    blank = int(np.bincount(np.concatenate([run.ravel() for run in best[0]])).argmax())
+    texts = [[_collapsed(row, blank) for run in runs for row in run] for runs in best]
     return np.array([one == other for one, other in zip(*texts, strict=True)], np.float64)
 
 
@@ -109,20 +131,38 @@ class Answers:
         """The measure's scores: float64 [samples], or [1] where it gives one. Raises InvalidArgument where it fails, or
         gives anything else."""
         sides = [_joined([batch[side] for batch in self._batches]) for side in (0, 1)]
+        one = None if not self.measure.looks_at_one or self._output is None else sides[0][self._output]
+        if isinstance(one, list) and not self.measure.takes_lengths:
+            raise InvalidArgument(
+                f"measure {self.measure.name}: output {self._output!r} has another shape for other samples, such as "
+                "one for each length: choose another measure, or give a function of your own"
+            )
         try:
             arguments = [side[self._output] for side in sides] if self.measure.looks_at_one and self._output else sides
-            found = np.asarray(self.measure.function(*arguments), np.float64).reshape(-1)
+            result = self.measure.function(*arguments)
         except InvalidArgument:
             raise
         except Exception as error:  # of someone's own code
             raise InvalidArgument(f"measure {self.measure.name}: {type(error).__name__}: {error}") from error
-        if found.size not in (1, self.count) or not np.isfinite(found).all() or found.min() < 0 or found.max() > 1:
+        return self._scores(result)
+
+    def _scores(self, result: Any) -> np.ndarray:
+        wanted = f"{self.count} samples: give a score from 0 to 1 for each, or one for all"
+        try:
+            if isinstance(result, str) or np.iscomplexobj(result):
+                raise TypeError("these are no real numbers")
+            found = np.asarray(result, np.float64).reshape(-1)
+        except Exception as error:  # of whatever a function gives
+            what = f"{type(result).__name__}, {type(error).__name__}: {error}"
+            raise InvalidArgument(f"measure {self.measure.name}: gives a {what}; for {wanted}") from error
+        within = np.clip(found, 0, 1)
+        if found.size not in (1, self.count) or not (np.abs(found - within) <= ROUNDING).all():
+            ends = (found.min(), found.max()) if found.size else (0, 0)
             raise InvalidArgument(
-                f"measure {self.measure.name}: gives {found.size} numbers from {found.min() if found.size else 0:g} to "
-                f"{found.max() if found.size else 0:g} for {self.count} samples: give a score from 0 to 1 for each, or "
-                "one for all"
+                f"measure {self.measure.name}: gives {counted(found.size, 'number')} from {ends[0]:g} to {ends[1]:g} "
+                f"for {wanted}"
             )
-        return found
+        return within
 
 
 def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
@@ -138,5 +178,5 @@ def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
 OF_ALL = {
     "nearest-neighbour": OfAll("nearest neighbour", nearest_neighbour, looks_at_one=True),
     "r2": OfAll("R2", r_squared, looks_at_one=True),
-    "text": OfAll("text", text, looks_at_one=True),
+    "text": OfAll("text", text, looks_at_one=True, takes_lengths=True),
 }

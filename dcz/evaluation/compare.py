@@ -20,6 +20,7 @@ from .differences import Comparison, DifferenceSums, OutputDifference, first_sam
 from .feed import Feed
 from .metrics import answer_output
 from .samples import Samples
+from .suited_measures import suited
 
 Run: TypeAlias = tuple[runtime.Inputs, int | None, int | None]  # inputs, samples, and with what fills up a batch
 
@@ -100,6 +101,8 @@ def _compare(
         if is_first:
             measures = kinds.measures(names, outputs, count)
             at = answer_output(measures)
+            if measure is not None:
+                measure = suited(measure, measures[at], names[at], outputs[at], first)
             if isinstance(measure, OfAll):
                 answers = Answers(measure, names[at])
             elif measure is not None:

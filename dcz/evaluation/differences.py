@@ -254,7 +254,8 @@ class DifferenceSums:
         for row in rows:
             if not free.any():
                 break
-            distance = np.where(free, np.sqrt(np.square(others - row).sum(1)), np.inf)
+            with np.errstate(over="ignore", invalid="ignore"):  # of -inf on both sides
+                distance = np.where(free, np.sqrt(np.square(others - row).sum(1)), np.inf)
             nearest = int(distance.argmin())
             if distance[nearest] <= ROW_TOLERANCE * np.sqrt(np.square(row).sum()):
                 self.matched, free[nearest] = self.matched + 1, False

@@ -28,6 +28,7 @@ from .given import BatchAxis, Data, Labels, as_samples, with_labels
 from .predictor import Predictor, open_predictor
 from .runtime import Ops
 from .samples import Samples, read_labels
+from .suited_measures import suited
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,13 +165,14 @@ def _compare_by(
 ) -> Evaluation:
     """Compare two models by a measure that was chosen."""
     _check_counts(predictor, reference)
-    for each in (predictor, reference):
-        each.choose_output(min(size, each.count))
+    fitting, _ = (each.choose_output(min(size, each.count)) for each in (reference, predictor))
+    first = reference.answer(reference.runs(np.arange(reference.count), size)[0])[0]
+    measure = suited(measure, fitting, str(reference.output), first, reference.path)
     if isinstance(measure, metrics.Measure):
         return _compare(predictor, reference, measure, size, progress)
     count, answers = predictor.count, Answers(measure, predictor.output)
     for indices in predictor.runs(np.arange(count), size):
-        found, wanted = (each.outputs(indices) for each in (predictor, reference))
+        found, wanted = (each.answers_by_name(indices) for each in (predictor, reference))
         if wanted.keys() != found.keys():
             raise InvalidArgument(f"{predictor.path} and {reference.path} have different outputs")
         answers.add(wanted, found, len(indices))

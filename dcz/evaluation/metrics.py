@@ -43,6 +43,11 @@ def holds_classes(output: object) -> bool:
     return isinstance(output, np.ndarray) and output.dtype.kind == "f" and class_rows(output).shape[1] > 1
 
 
+def dtype_and_shape(output: object) -> str:
+    """What an output is, in words: float32[64, 10]."""
+    return f"{output.dtype}{list(output.shape)}" if isinstance(output, np.ndarray) else type(output).__name__
+
+
 # -- top classes -------------------------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from .compare import graph_kinds
 from .differences import first_samples
 from .feed import Feed
 from .kinds import GraphKinds
-from .metrics import Measure, answer_output, measure_of, row_per_sample
+from .metrics import Measure, answer_output, dtype_and_shape, measure_of, row_per_sample
 from .samples import Samples
 
 
@@ -116,7 +116,7 @@ class Predictor:
         rows = None if self.output is None else row_per_sample(outputs[self.output], size)
         if rows is None:
             which = "no output is" if self.output is None else f"output {self.output!r} is not"
-            shapes = ", ".join(f"{name!r} {_dtype_and_shape(value)}" for name, value in outputs.items())
+            shapes = ", ".join(f"{name!r} {dtype_and_shape(value)}" for name, value in outputs.items())
             raise InvalidArgument(
                 f"{self.path}: {which} one row of two or more floats a sample; for {counted(size, 'sample')} it gives "
                 f"{shapes}"
@@ -125,8 +125,21 @@ class Predictor:
 
     def _outputs(self, indices: np.ndarray, size: int) -> dict[str, Any]:
         """All outputs of one run, by name, samples first."""
-        shapes, found = {each.name: each.shape for each in self.session.get_outputs()}, self._raw(indices, size)
-        return {name: samples_first(output, shapes[name], self.feed.symbol) for name, output in found.items()}
+        return self.named(list(self._raw(indices, size).values()))
+
+    def named(self, outputs: Sequence[Any]) -> dict[str, Any]:
+        """All outputs of one run of a session of this model, by name, samples first."""
+        declared = self.session.get_outputs()
+        return {each.name: samples_first(output, each.shape, self.feed.symbol)
+                for each, output in zip(declared, outputs, strict=True)}  # fmt: skip
+
+    def answers_by_name(self, indices: np.ndarray) -> dict[str, Any]:
+        """All outputs of one run for the samples at `indices`, by name, samples first, without what fills up a fixed
+        batch."""
+        size = self.feed.size_of(indices)
+        return {
+            name: first_samples(output, len(indices), size) for name, output in self._outputs(indices, size).items()
+        }
 
     def _raw(self, indices: np.ndarray, size: int) -> dict[str, Any]:
         """All outputs of one run as they are, by name."""
@@ -171,7 +184,3 @@ def named_samples(indices: np.ndarray) -> str:
     if len(indices) > 1 and (np.diff(indices) != 1).any():
         return f"samples {', '.join(map(str, indices[:3]))}{', ...' if len(indices) > 3 else ''}"
     return f"samples {indices[0]} to {indices[-1]}"
-
-
-def _dtype_and_shape(value: object) -> str:
-    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__

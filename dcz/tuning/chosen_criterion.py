@@ -13,6 +13,7 @@ from ..evaluation.chosen_measures import Answers, OfAll
 from ..evaluation.differences import first_samples
 from ..evaluation.metrics import answer_output
 from ..evaluation.predictor import Predictor
+from ..evaluation.suited_measures import suited
 from .criteria import Part
 
 DRAWS, COVERED = 1000, 0.9  # of the bootstrap; of its draws, those within the interval
@@ -28,9 +29,11 @@ class ChosenCriterion:
     def __init__(self, predictor: Predictor, held_out: SampleBatches, measure: OfAll):
         self.predictor, self.held_out, self._chosen = predictor, held_out, measure
         self.measure: str | None = measure.name
-        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
-        self._names = [output.name for output in predictor.session.get_outputs()]
-        self._output = self._names[answer_output(measures)]
+        outputs = predictor.named(runtime.run(predictor.session, held_out[0]))
+        measures = predictor.measures(list(outputs.values()), held_out.size_of(0))
+        at = answer_output(measures)
+        self._output = list(outputs)[at]
+        suited(measure, measures[at], self._output, outputs[self._output], predictor.path)
 
     @property
     def counts_answers(self) -> bool:
@@ -49,7 +52,7 @@ class ChosenCriterion:
                 count, size = len(batches.indices_of(number)), batches.size_of(number)
                 wanted, found = (
                     {name: first_samples(output, count, size)
-                     for name, output in zip(self._names, runtime.run(session, batch), strict=True)}
+                     for name, output in self.predictor.named(runtime.run(session, batch)).items()}
                     for session in (self.predictor.session, changed)
                 )  # fmt: skip
                 answers.add(wanted, found, count)
@@ -67,4 +70,4 @@ class ChosenCriterion:
 
     def describe(self, drop: float) -> str:
         """A drop in words, for messages."""
-        return f"the {self._chosen.name} on the {len(self.held_out.indices)} held-out samples is {1 - drop:.2%}"
+        return f"a drop of {drop:z.2%} by {self._chosen.name} on the {len(self.held_out.indices)} held-out samples"

@@ -24,7 +24,6 @@ from ..evaluation.batches import SampleBatches
 from ..evaluation.differences import DifferenceSums, first_samples
 from ..evaluation.margins import Flips, as_if_unseen, expected_flips, margins
 from ..evaluation.metrics import (
-    COSINE,
     TOP_CLASS,
     Measure,
     answer_output,
@@ -35,6 +34,7 @@ from ..evaluation.metrics import (
 )
 from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples, read_labels
+from ..evaluation.suited_measures import suited
 
 MAX_ORIGINALS = 1 << 26  # bytes of the original's answers that are kept from one trial to the next
 
@@ -59,13 +59,17 @@ class AgreementCriterion:
         chosen: Measure | None = None,
     ):
         self.predictor, self.held_out, self._others, self._padding = predictor, held_out, others, padding
-        measures = predictor.measures(runtime.run(predictor.session, held_out[0]), held_out.size_of(0))
+        outputs = runtime.run(predictor.session, held_out[0])
+        measures = predictor.measures(outputs, held_out.size_of(0))
         self._output = answer_output(measures)
-        measures[self._output] = chosen or measures[self._output]
-        self._name = predictor.session.get_outputs()[self._output].name
+        self._name, measure = predictor.session.get_outputs()[self._output].name, measures[self._output]
+        if chosen is not None:
+            own = suited(chosen, measure, self._name, outputs[self._output], predictor.path)
+            assert isinstance(own, Measure), "it stays what it is"
+            measure = own
         self._originals: dict[bytes, Any] = {}  # the original's answers, by the numbers of their samples
         self._room = MAX_ORIGINALS
-        self._measure = measures[self._output]
+        self._measure = measure
         self.measure: str | None = self._measure.name
 
     @property
@@ -149,9 +153,7 @@ class AgreementCriterion:
         where = f"the {len(self.held_out.indices)} held-out samples"
         if self.counts_answers:
             return f"{drop:z.2%} of {where} change their {self.measure}"
-        if self.measure == COSINE.name:
-            return f"the mean cosine on {where} is {1 - drop:.6f}"
-        return f"the {self.measure} on {where} is {drop:z.2%}"
+        return f"a drop of {drop:z.2%} by {self.measure} on {where}"
 
 
 def _joined(found: Sequence[MarginPair]) -> MarginPair:

@@ -53,3 +53,16 @@ def test_compress_holds_a_drop_of_the_measure(folder, run):
     assert run(*options, "cosine", "--labels", "y", "-f")[0] == 2
     code, _, err = run("compress", "net.onnx", "--measure", "cosine")
     assert code == 2 and "--measure judges the answers to inputs of the model: give --calibrate too" in err
+
+
+def test_what_is_no_function_or_ends_the_program_is_told_of_and_objects_have_their_names(folder, run):
+    text = "import functools, sys\nlevel = 3\ndef leave(wanted, found):\n    sys.exit(0)\n"
+    Path("more.py").write_text(text + "half = functools.partial(lambda value, wanted, found: value, 0.5)\n")
+    arguments = ["evaluate", "net.dcz", "--data", "x.npz", "--against", "net.onnx", "--measure"]
+    for name, words in (
+        ("level", "more.py:level is of type int, and no function"),
+        ("leave", "more.py:leave fails: SystemExit"),
+    ):
+        code, _, err = run(*arguments, f"more.py:{name}")
+        assert code == 2 and words in err
+    assert "half " in run(*arguments, "more.py:half")[1]

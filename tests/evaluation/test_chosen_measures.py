@@ -67,13 +67,48 @@ def test_answers_of_several_runs_are_one_array_where_they_fit():
 
 @pytest.mark.parametrize("result, words", [
     ([0.5, 2.0], "gives 2 numbers from 0.5 to 2 for 3 samples"), ([1.0, np.nan, 1.0], "a score from 0 to 1 for each"),
-    ([], "gives 0 numbers"), (-0.1, "from -0.1"), (None, "3 samples"), ("high", "ValueError"),
+    ([], "gives 0 numbers"), (-0.1, "from -0.1"), (None, "3 samples"), ("high", "gives a str, TypeError"),
+    (np.ones(3, complex), "no real numbers"), ((each for each in (1.0,)), "gives a generator, TypeError"),
 ])  # fmt: skip
 def test_what_is_no_score_is_refused(result, words):
     answers = Answers(OfAll("own", lambda wanted, found: result))
     answers.add({"y": np.zeros((3, 4))}, {"y": np.zeros((3, 4))}, 3)
     with pytest.raises(BadPlan, match=f"measure own: .*{words}"):
         answers.scores()
+
+
+def test_a_score_may_be_off_by_what_float32_rounds():
+    answers = Answers(OfAll("own", lambda wanted, found: np.float32([1 + 1e-6, -1e-7, True])))
+    answers.add({"y": np.zeros((3, 4))}, {"y": np.zeros((3, 4))}, 3)
+    assert answers.scores().tolist() == [1, 0, 1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_masked_entries_are_left_out_and_others_that_are_no_numbers_are_wrong():
+    wanted = np.array([[1, 0, -np.inf], [1, 0.1, -np.inf], [0, 1, -np.inf]])
+    assert r_squared(wanted, wanted) == 1 and 0.9 < r_squared(wanted, wanted + 0.01) < 1
+    found = wanted.copy()
+    found[1, 1] = np.nan
+    assert r_squared(wanted, found) == 0
+    assert nearest_neighbour(wanted[:, :2], found[:, :2]).tolist() == [0, 0, 0]  # the second one's are other ones now
+
+
+def test_of_two_samples_no_nearest_neighbour_is_told():
+    with pytest.raises(BadPlan, match="nearest neighbour wants 3 samples at least, .* and has 2: give more"):
+        nearest_neighbour(np.eye(2), np.eye(2))
+
+
+def test_texts_have_lengths_of_their_own_and_embeddings_have_not():
+    runs = [np.eye(3)[[[1, 0, 2], [1, 1, 0]]], np.eye(3)[[[0, 0, 2, 1]]]]
+    for name, scores in (("text", [1, 1, 1]), ("r2", None)):
+        answers = Answers(OF_ALL[name], "y")
+        for run in runs:
+            answers.add({"y": run}, {"y": run}, len(run))
+        if scores is not None:
+            assert answers.scores().tolist() == scores
+        else:
+            with pytest.raises(BadPlan, match="measure R2: output 'y' has another shape for other samples"):
+                answers.scores()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_mean_of_scores_has_an_interval_and_one_score_has_none(batch):
     one = ChosenCriterion(predictor, held_out, OfAll("one", lambda wanted, found: same_answer(wanted, found).mean()))
     assert one(echo(ALL_THREE, batch)) == {"agreement": pytest.approx(0.2), "drop": pytest.approx(0.8)}
     assert one.majority_drop() is None and not one.counts_answers
-    assert one.describe(0.25) == "the one on the 5 held-out samples is 75.00%"
+    assert one.describe(0.25) == "a drop of 25.00% by one on the 5 held-out samples"
 
 
 def test_parts_are_answered_by_sessions_of_their_own():

@@ -190,4 +190,4 @@ def test_a_drop_of_numbers_that_are_no_classes_is_by_their_own_measure(monkeypat
     criterion = criteria.AgreementCriterion(predictor, batches)
     found = criterion(echo([1, 0, 0, 0]))  # two of the samples stay themselves, three turn by 45 degrees
     assert found["agreement"] == pytest.approx((2 + 3 * np.sqrt(0.5)) / 5) and criterion.measure == "cosine"
-    assert criterion.describe(0.25) == "the mean cosine on the 5 held-out samples is 0.750000"
+    assert criterion.describe(0.25) == "a drop of 25.00% by cosine on the 5 held-out samples"
