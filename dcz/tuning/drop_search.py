@@ -1,6 +1,6 @@
 """Search for the fewest bits a weight that hold a drop on samples that did not calibrate.
 
-search_by_drop(trials, 0.01, print)     the smallest file with a drop of at most 0.01
+search_by_drop(trials, 0.01)     the smallest file with a drop of at most 0.01
 
 Three quarters of the samples calibrate a trial, and the others judge it. Of some trials that which looks best is
 taken, so it looks better than it is: cross-fitting calibrates it three times more, each time without another quarter,
@@ -10,7 +10,7 @@ what was judged, or as good: its drop was .83 of that of two LeNets, in the mean
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..errors import InvalidArgument
@@ -66,15 +66,14 @@ class _Walked:
         return _Walked(fitted, self.cross_fitted).smallest(max_drop)
 
 
-def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None]) -> CalibratedValues:
+def search_by_drop(trials: Trials, max_drop: float) -> CalibratedValues:
     """The candidate of the fewest bits whose drop (CalibratedTrial.judged_drop) is at most `max_drop`.
 
     It is calibrated on all samples, and has the figures of cross-fitting; but where training wants samples that were
     held out (`trials.cross_fits` is false), three quarters have calibrated it.
 
     Errors halve with a bit, and so do expected drops: that gives the next bits, and between one that holds and one
-    that does not the logarithm of the drop is taken for a line. Raises NoneHolds where no trial holds the drop. `warn`
-    gets a message where so few samples tell no such drop.
+    that does not the logarithm of the drop is taken for a line. Raises NoneHolds where no trial holds the drop.
     """
     walked, bits = _Walked(), _quick_bits(trials, max_drop)
     for _ in range(MAX_WALKS):
@@ -86,7 +85,7 @@ def search_by_drop(trials: Trials, max_drop: float, warn: Callable[[str], None])
         if following is None:
             break
         bits = following
-    return _chosen(trials, walked, max_drop, warn)
+    return _chosen(trials, walked, max_drop)
 
 
 def _quick_bits(trials: Trials, max_drop: float) -> float:
@@ -116,7 +115,7 @@ def _cross_fit(trials: Trials, walked: _Walked, best: CalibratedValues) -> bool:
     return True
 
 
-def _chosen(trials: Trials, walked: _Walked, max_drop: float, warn: Callable[[str], None]) -> CalibratedValues:
+def _chosen(trials: Trials, walked: _Walked, max_drop: float) -> CalibratedValues:
     """Of what was walked the smallest that holds the drop, by cross-fitting where that may be, calibrated on all
     samples; where it holds nowhere, more bits are tried."""
     best = walked.smallest_cross_fitted(max_drop) if trials.cross_fits else walked.smallest(max_drop)
@@ -134,23 +133,24 @@ def _chosen(trials: Trials, walked: _Walked, max_drop: float, warn: Callable[[st
         least = min((each.trial for each in walked.candidates), key=walked.drop)
         raise NoneHolds(_missed(trials, max_drop, walked.cross_fitted.get(least.bits, least)))
     trial = walked.cross_fitted.get(best.trial.bits, best.trial)
-    _warn_of_doubt(trials, trial, max_drop, warn)
     return trials.refit(trial) if trials.cross_fits else best
 
 
-def _warn_of_doubt(trials: Trials, trial: CalibratedTrial, max_drop: float, warn: Callable[[str], None]) -> None:
-    """Tell where the samples are too few to tell such a drop."""
-    samples = trials.session.sample_count
-    count = samples if trials.cross_fits else len(trials.split.held_out.indices)
+def doubt(trials: Trials, trial: CalibratedTrial, max_drop: float, judging: int) -> str | None:
+    """In words, that the `judging` samples that judged the kept trial are too few to tell such a drop; None where they
+    are not, or where it does not hold the drop anyway."""
+    if trial.known_drop > max_drop:
+        return None
     if trial.expected_drop is None:
-        if 0 < max_drop < 1 / count and (trials.criterion is None or trials.criterion.counts_answers):
-            warn(f"{count} held-out samples tell no drop below {1 / count:.1%}, so there may be none")
+        if 0 < max_drop < 1 / judging and (trials.criterion is None or trials.criterion.counts_answers):
+            return f"{judging} held-out samples tell no drop below {1 / judging:.1%}, so there may be none"
     elif not trial.shows(max_drop) and trial.drop_high is not None and max_drop:
-        warn(
+        count = _samples_that_show(trial, max_drop, trials.session.sample_count)
+        return (
             f"a drop of {trial.expected_drop:z.2%} is expected, and on other samples it may be up to "
-            f"{trial.drop_high:.2%}: {_samples_that_show(trial, max_drop, samples):,} samples or so would show one of "
-            f"{max_drop:.2%}"
+            f"{trial.drop_high:.2%}: {count:,} samples or so would show one of {max_drop:.2%}"
         )
+    return None
 
 
 def _missed(trials: Trials, max_drop: float, least: CalibratedTrial) -> str:

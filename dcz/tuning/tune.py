@@ -30,7 +30,7 @@ from ..parallel import thread_count
 from ..reading.written import OfFile, WrittenFile, written
 from .criteria import check_telling
 from .data_free import NOT_TAKEN, DataFree, find_better, find_holding
-from .drop_search import NoneHolds, search_by_drop
+from .drop_search import NoneHolds, doubt, search_by_drop
 from .goal import Goal, check_default
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .session import TuningSession
@@ -158,8 +158,12 @@ def _tuned(
         check_telling(criterion, goal.max_drop)
     with session.survey(split.calibration, session.fine, progress) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial, cross_fits=not goal.distill)
-        found = _compared(trials, model, goal, _searched(trials, model, goal, warn))
+        found = _compared(trials, model, goal, _searched(trials, model, goal))
     best, better = found.best, found.better
+    if goal.max_drop is not None:
+        judging = session.sample_count if trials.cross_fits or better is not None else len(split.held_out.indices)
+        if (told := doubt(trials, best.trial, goal.max_drop, judging)) is not None:
+            warn(told)
     write_options: dict[str, Any] = {"warn": warn, "force": force, "resume": resume, "progress": progress}
     if better is None:
         write_file(session, best.values, best.settings, output, told=best.told, **write_options)
@@ -186,11 +190,11 @@ class _Found:
     distilled: "Distilled | None" = None
 
 
-def _searched(trials: Trials, model: "str | os.PathLike[str] | ModelProto", goal: Goal, warn: Notes) -> _Found:
+def _searched(trials: Trials, model: "str | os.PathLike[str] | ModelProto", goal: Goal) -> _Found:
     """The best calibrated values for the goal, trained where that was asked for."""
     try:
         if goal.max_drop is not None:
-            best = search_by_drop(trials, goal.max_drop, warn)
+            best = search_by_drop(trials, goal.max_drop)
         else:
             assert goal.max_bytes is not None, "what is no drop is a size"
             best = search_by_size(trials, (1 - (DISTILLED_ROOM if goal.distill else 0.0)) * goal.max_bytes)

@@ -47,7 +47,7 @@ class KnownTrials:
 @pytest.mark.parametrize("threshold", [0.4, 1.3, 3.9, 4.1, 7.4])
 def test_the_fewest_bits_that_hold_a_drop_are_found_within_the_ratio(threshold):
     trials = KnownTrials(lambda bits: 0.0 if bits >= threshold else 0.5)
-    best = drop_search.search_by_drop(trials, 0.1, pytest.fail)
+    best = drop_search.search_by_drop(trials, 0.1)
     assert threshold <= best.trial.bits <= 1.12 * threshold
     assert len(trials.tried) <= drop_search.MAX_WALKS and best.trial.bits == min(
         n for n in trials.tried if n >= threshold
@@ -58,7 +58,7 @@ def test_the_fewest_bits_that_hold_a_drop_are_found_within_the_ratio(threshold):
 def test_quick_trials_bring_the_walks_near(allowed):
     """Where errors halve with a bit, two walks and one cross-fitting do."""
     trials = KnownTrials(lambda bits: 0.3 * 2.0**-bits)
-    best = drop_search.search_by_drop(trials, allowed, pytest.fail)
+    best = drop_search.search_by_drop(trials, allowed)
     assert drop_search.NEAR_DROP * allowed <= best.trial.drop <= allowed
     assert len(trials.tried) <= 2 and len(trials.fitted) == 1 and trials.refitted == [best.trial.bits]
 
@@ -67,25 +67,25 @@ def test_quick_trials_bring_the_walks_near(allowed):
 def test_what_cross_fitting_shows_is_gone_by(optimism):
     """The quarter that judges trials has a drop that is smaller, or larger, than that of all samples."""
     trials = KnownTrials(lambda bits: 0.3 * 2.0**-bits / optimism, lambda bits: 0.3 * 2.0**-bits)
-    best = drop_search.search_by_drop(trials, 0.02, pytest.fail)
+    best = drop_search.search_by_drop(trials, 0.02)
     assert drop_search.NEAR_DROP * 0.02 <= best.trial.drop <= 0.02 and best.trial.drop == 0.3 * 2.0**-best.trial.bits
     assert len(trials.fitted) == 2 and trials.refitted == [best.trial.bits]
 
 
 def test_a_drop_that_holds_by_no_cross_fitting_is_looked_for_above():
     trials = KnownTrials(lambda bits: 0.001, lambda bits: 0.03 if bits < 0.2 else 0.01)
-    best = drop_search.search_by_drop(trials, 0.02, pytest.fail)
+    best = drop_search.search_by_drop(trials, 0.02)
     assert trials.fitted[0] == drop_search.MIN_BITS and best.trial.drop == 0.01 and 0.2 <= best.trial.bits < 0.5
 
 
 def test_a_drop_that_always_holds_ends_at_the_fewest_bits():
     trials = KnownTrials(lambda bits: 0.0)
-    assert drop_search.search_by_drop(trials, 0.1, pytest.fail).trial.bits == drop_search.MIN_BITS
+    assert drop_search.search_by_drop(trials, 0.1).trial.bits == drop_search.MIN_BITS
 
 
 def test_samples_that_training_is_judged_by_calibrate_nothing():
     trials = KnownTrials(lambda bits: 0.3 * 2.0**-bits, cross_fits=False)
-    assert drop_search.search_by_drop(trials, 0.02, pytest.fail).trial.bits in trials.tried
+    assert drop_search.search_by_drop(trials, 0.02).trial.bits in trials.tried
     assert not trials.fitted and not trials.refitted
 
 
@@ -94,7 +94,7 @@ def test_a_drop_that_never_holds_names_the_least_and_its_bits():
     with pytest.raises(
         BadPlan, match=r"even calibrated at 7.5 bits a weight more than 10%; the least was 30.00%, at 7.5 bits"
     ):
-        drop_search.search_by_drop(trials, 0.1, pytest.fail)
+        drop_search.search_by_drop(trials, 0.1)
     assert len(trials.tried) == 1
 
 
@@ -102,17 +102,20 @@ def test_a_drop_that_is_expected_and_missed_is_not_called_one_that_was_seen():
     trials = KnownTrials(lambda bits: 0.0, samples=8, expected_drop=0.1, drop_low=0.0, drop_high=0.25)
     words = r"the drop on other samples may be above 1.00%, as far as 8 samples can tell; the least was 10.00%"
     with pytest.raises(BadPlan, match=words):
-        drop_search.search_by_drop(trials, 0.01, pytest.fail)
+        drop_search.search_by_drop(trials, 0.01)
 
 
 def test_samples_that_are_too_few_for_a_drop_are_told_of():
-    said: list[str] = []
-    drop_search.search_by_drop(KnownTrials(lambda bits: 0.0, samples=40), 0.01, said.append)
-    assert said == ["40 held-out samples tell no drop below 2.5%, so there may be none"]
-    said.clear()
-    trials = KnownTrials(lambda bits: 0.0, expected_drop=0.008, drop_low=0.004, drop_high=0.02)
-    drop_search.search_by_drop(trials, 0.01, said.append)
-    assert said[0].startswith("a drop of 0.80% is expected, and on other samples it may be up to 2.00%: ")
+    def told(max_drop: float, trials: KnownTrials) -> str | None:
+        return drop_search.doubt(trials, trials.run(4.0).trial, max_drop, trials.session.sample_count)
+
+    words = "40 held-out samples tell no drop below 2.5%, so there may be none"
+    assert told(0.01, KnownTrials(lambda bits: 0.0, samples=40)) == words
+    assert told(0.03, KnownTrials(lambda bits: 0.0, samples=40)) is None
+    expected = KnownTrials(lambda bits: 0.0, expected_drop=0.008, drop_low=0.004, drop_high=0.02)
+    assert told(0.01, expected).startswith("a drop of 0.80% is expected, and on other samples it may be up to 2.00%: ")
+    assert told(0.02, expected) is None  # it is shown
+    assert told(0.005, expected) is None  # it is not held: another message says so
 
 
 def test_no_bits_follow_where_nothing_is_left_to_try():
