@@ -24,6 +24,7 @@ from ..evaluation.batches import SampleBatches
 from ..evaluation.differences import DifferenceSums, first_samples
 from ..evaluation.margins import Flips, as_if_unseen, expected_flips, margins
 from ..evaluation.metrics import (
+    COSINE,
     TOP_CLASS,
     Measure,
     answer_output,
@@ -109,13 +110,19 @@ class AgreementCriterion:
         return scores
 
     def majority_drop(self) -> float | None:
-        """The drop (0 to 1) of a model that gave the original's commonest answer to everything; None where answers are
-        not counted."""
+        """The drop (0 to 1) of a model that gave the original's commonest answer to everything; where answers are not
+        counted, about that of one that gave the first answer, if the others are as good as equal to it, else None."""
         sums = DifferenceSums(self._measure)
         for batches in (self.held_out, *([self._others] if self._others is not None else [])):
             for answers, same in self._answers(batches, self.predictor.session):
                 sums.add(answers, same)
-        return (sums.answers - sums.most_common) / sums.answers if sums.most_common else None
+        if sums.most_common:
+            return (sums.answers - sums.most_common) / sums.answers
+        found = sums.difference(self._name)
+        if found.varies or not found.samples or not sums.signal:
+            return None
+        distance = sums.variation / sums.signal  # of the squares; a cosine is missing half of it to 1
+        return distance / 2 if self._measure.name == COSINE.name else distance**0.5
 
     def _answers(self, batches: SampleBatches, changed: runtime.Session) -> Iterator[tuple[Any, Any]]:
         """The answers of the original and of a changed session, batch by batch."""
@@ -257,9 +264,11 @@ def check_telling(criterion: Criterion, max_drop: float) -> None:
     """Raise InvalidArgument where a model that heeds no input would hold the drop: the search would end at one."""
     least = criterion.majority_drop()
     if least is not None and least <= max_drop:
-        smaller = "a smaller drop, " if least else ""
+        smaller, others = "a smaller drop, " if least else "", "of more classes"
+        if not criterion.counts_answers:
+            others = "whose answers differ more"
         raise InvalidArgument(
             f"{criterion.predictor.samples.path}: a model that gave one answer to everything would have a drop of "
-            f"{least:.2%} on these samples, and {max_drop:.2%} may be lost: give samples of more classes, or ask for "
+            f"{least:.2%} on these samples, and {max_drop:.2%} may be lost: give samples {others}, or ask for "
             f"{smaller}a size or a ratio"
         )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..errors import InvalidArgument
+from ..evaluation.metrics import ENTRIES, ROWS, TOP_TOKEN
 from ..text import counted
 from .trials import CalibratedTrial, CalibratedValues, Trials
 
@@ -29,6 +30,8 @@ MIN_INCREASE = 1.1  # the least step of the bits then
 NEAR_DROP = 0.8  # of the drop that is allowed: an expected drop of so much is near enough
 LEAST_DROP = 1e-4  # is told from none
 MIN_BITS_RATIO = 1.06  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
+
+OF_PLACES = {TOP_TOKEN.name, ENTRIES.name, ROWS.name}  # several answers a sample
 
 Point = tuple[float, float]  # bits a weight, and the drop there
 
@@ -142,13 +145,14 @@ def doubt(trials: Trials, trial: CalibratedTrial, max_drop: float, judging: int)
     if trial.known_drop > max_drop:
         return None
     if trial.expected_drop is None:
-        if 0 < max_drop < 1 / judging and (trials.criterion is None or trials.criterion.counts_answers):
+        counted_each = trials.criterion is None or trials.criterion.counts_answers
+        if 0 < max_drop < 1 / judging and counted_each and trial.measure not in OF_PLACES:
             return f"{judging} held-out samples tell no drop below {1 / judging:.1%}, so there may be none"
     elif not trial.shows(max_drop) and trial.drop_high is not None and max_drop:
         count = _samples_that_show(trial, max_drop, trials.session.sample_count)
         return (
             f"a drop of {trial.expected_drop:z.2%} is expected, and on other samples it may be up to "
-            f"{trial.drop_high:.2%}: {count:,} samples or so would show one of {max_drop:.2%}"
+            f"{trial.drop_high:.2%}: {count:,} samples or so would show one of {_percent(max_drop)}"
         )
     return None
 
@@ -160,7 +164,14 @@ def _missed(trials: Trials, max_drop: float, least: CalibratedTrial) -> str:
     if least.expected_drop is None:
         return f"{tried} more than {'' if trials.criterion is None else trials.criterion.describe(max_drop)}; {reached}"
     samples = counted(trials.session.sample_count, "sample")
-    return f"{tried} the drop on other samples may be above {max_drop:.2%}, as far as {samples} can tell; {reached}"
+    return (
+        f"{tried} the drop on other samples may be above {_percent(max_drop)}, as far as {samples} can tell; {reached}"
+    )
+
+
+def _percent(share: float) -> str:
+    """With two decimals, or as many as a small one wants."""
+    return f"{share:.2%}" if share == 0 or share >= 5e-5 else f"{100 * share:g}%"
 
 
 def _following(points: Iterable[Point], bits: float, max_drop: float, max_bits: float) -> float | None:

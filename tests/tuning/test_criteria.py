@@ -141,7 +141,10 @@ def test_one_label_for_everything_has_a_drop_that_is_known(wrong, drop):
 def test_numbers_that_are_no_answers_have_no_commonest_one():
     proto = model([helper.make_node("ReduceMean", ["x"], ["y"], axes=[1])], {"x": ["n", 4]}, {"y": ["n", 1]})
     proto.opset_import[0].version = 13
-    predictor = Predictor("net.onnx", runtime.session(proto.SerializeToString()), data.Samples("x.npz", {"x": X}), None)
+    sized = X * np.arange(1, 21, dtype=np.float32)[:, None]
+    predictor = Predictor(
+        "net.onnx", runtime.session(proto.SerializeToString()), data.Samples("x.npz", {"x": sized}), None
+    )
     criterion = criteria.AgreementCriterion(predictor, SampleBatches(predictor, HELD_OUT))
     assert criterion.majority_drop() is None
     criteria.check_telling(criterion, 0.99)
@@ -191,3 +194,17 @@ def test_a_drop_of_numbers_that_are_no_classes_is_by_their_own_measure(monkeypat
     found = criterion(echo([1, 0, 0, 0]))  # two of the samples stay themselves, three turn by 45 degrees
     assert found["agreement"] == pytest.approx((2 + 3 * np.sqrt(0.5)) / 5) and criterion.measure == "cosine"
     assert criterion.describe(0.25) == "a drop of 25.00% by cosine on the 5 held-out samples"
+
+
+@pytest.mark.parametrize("measure, least", [(metrics.RELATIVE, 1e-3), (metrics.COSINE, 5e-7)])
+def test_samples_whose_answers_are_as_good_as_equal_tell_nothing(monkeypatch, measure, least):
+    x = np.ones((20, 4), np.float32) + np.float32(1e-3) * np.tile([[1], [-1]], (10, 1)) * [1, -1, 1, -1]
+    predictor = Predictor("net.onnx", echo(), data.Samples("x.npz", {"x": x.astype(np.float32)}), None)
+    monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.COPY, measure])
+    criterion = criteria.AgreementCriterion(predictor, SampleBatches(predictor, np.arange(20)))
+    assert least / 2 < criterion.majority_drop() < 4 * least
+    with pytest.raises(BadPlan, match="x.npz: .* give samples whose answers differ more, or ask for a smaller drop"):
+        criteria.check_telling(criterion, 0.05)
+    others, held_out, _ = predictor_and_batches()
+    monkeypatch.setattr(others, "measures", lambda outputs, samples: [metrics.COPY, measure])
+    assert criteria.AgreementCriterion(others, held_out).majority_drop() is None  # these differ
