@@ -29,6 +29,7 @@ from .session import MAX_BATCH, TuningSession
 HELD_OUT_SHARE = 0.25  # of the samples, where a drop is judged or training is
 JUDGING_SHARE = 0.125  # of the samples, where they only tell what a file of some size is worth
 MIN_SAMPLES = 8  # to calibrate with
+UPPER_QUARTILE = 0.4  # of the way from a normal distribution's mean to its quantile of 95 %, the end of an interval
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 
@@ -58,8 +59,11 @@ class CalibratedTrial:
 
     @property
     def judged_drop(self) -> float | None:
-        """The drop that the search goes by: where it is known the expected one."""
-        return self.drop if self.expected_drop is None else self.expected_drop
+        """The drop that the search goes by: where there is an interval, what three of four draws of samples would
+        expect at most, as the search takes the trial that looks best."""
+        if self.expected_drop is None or self.drop_high is None:
+            return self.drop if self.expected_drop is None else self.expected_drop
+        return self.expected_drop + UPPER_QUARTILE * (self.drop_high - self.expected_drop)
 
     @property
     def known_drop(self) -> float:

@@ -100,7 +100,7 @@ def test_a_drop_that_never_holds_names_the_least_and_its_bits():
 
 def test_a_drop_that_is_expected_and_missed_is_not_called_one_that_was_seen():
     trials = KnownTrials(lambda bits: 0.0, samples=8, expected_drop=0.1, drop_low=0.0, drop_high=0.25)
-    words = r"the drop on other samples may be above 1.00%, as far as 8 samples can tell; the least was 10.00%"
+    words = r"the drop on other samples may be above 1.00%, as far as 8 samples can tell; the least was 16.00%"
     with pytest.raises(BadPlan, match=words):
         drop_search.search_by_drop(trials, 0.01)
     with pytest.raises(BadPlan, match=r"may be above 0.001%, as far as"):
@@ -115,8 +115,8 @@ def test_samples_that_are_too_few_for_a_drop_are_told_of():
     assert told(0.01, KnownTrials(lambda bits: 0.0, samples=40)) == words
     assert told(0.03, KnownTrials(lambda bits: 0.0, samples=40)) is None
     assert told(0.01, KnownTrials(lambda bits: 0.0, samples=40, measure="top token")) is None  # more than 40 tokens
-    expected = KnownTrials(lambda bits: 0.0, expected_drop=0.008, drop_low=0.004, drop_high=0.02)
-    assert told(0.01, expected).startswith("a drop of 0.80% is expected, and on other samples it may be up to 2.00%: ")
+    expected = KnownTrials(lambda bits: 0.0, expected_drop=0.006, drop_low=0.003, drop_high=0.014)
+    assert told(0.01, expected).startswith("a drop of 0.60% is expected, and on other samples it may be up to 1.40%: ")
     assert told(0.02, expected) is None  # it is shown
     assert told(0.005, expected) is None  # it is not held: another message says so
 
