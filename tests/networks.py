@@ -1,6 +1,7 @@
 """Networks with the names and shapes that the tests of the commands expect."""
 
 import functools
+import math
 import tempfile
 from pathlib import Path
 
@@ -78,3 +79,12 @@ def separable(channels: int = 48, spread: float = 300.0) -> ModelProto:
     }
     tensors = [tensor(name, array.astype(np.float32)) for name, array in weights.items()]
     return model(nodes, {"x": ["n", 8, 8, 8]}, {"y": ["n", 10]}, tensors)
+
+
+def correlated(count: int = 64, shape: tuple[int, ...] = (64,), seed: int = 0) -> np.ndarray:
+    """Samples that lie near a space of six dimensions, as real ones do."""
+    random = np.random.default_rng(seed)
+    size = math.prod(shape)
+    basis = np.random.default_rng(99).normal(size=(6, size))
+    found = random.normal(size=(count, 6)) @ basis + 0.05 * random.normal(size=(count, size))
+    return found.reshape(count, *shape).astype(np.float32)

@@ -21,7 +21,7 @@ from dcz.display import work as work_line
 from dcz.errors import FileAccess, InvalidArgument
 from dcz.evaluation.given import as_samples
 from tests import models
-from tests.networks import perceptron
+from tests.networks import correlated, perceptron
 
 X = models.normal(64, 64)
 Y = models.run(perceptron(), x=X)[0].argmax(1)
@@ -241,7 +241,7 @@ def test_searches_return_what_they_returned_and_the_file():
     sized = dcz.compress_to_size("net.onnx", "a.dcz", ratio=5)
     assert sized.nbytes == sized.file.file_bytes == Path("a.dcz").stat().st_size and sized.file.path == Path("a.dcz")
     assert repr(sized).startswith(f"<a.dcz: {sized.nbytes:,} bytes") and f"{sized.quality:.5g}" in repr(sized)
-    tuned = dcz.tune("net.onnx", "b.dcz", {"x": X}, max_drop=0.15)
+    tuned = dcz.tune("net.onnx", "b.dcz", {"x": correlated(64)}, max_drop=0.15)
     assert tuned.path == "b.dcz" and tuned.kept.nbytes == tuned.file.file_bytes
     assert "agreement (top class)" in tuned.measured and "agreement" in repr(tuned) and "drop" in tuned._repr_html_()
     assert (

@@ -28,6 +28,7 @@ def run(command: str, monkeypatch) -> int:
 @pytest.mark.skipif(not SQUEEZENET.exists(), reason="DCZ_DATA has no nets/squeezenet_v1.1.onnx")
 def test_the_outputs_are_those_of_squeezenet(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # which readline, that pytest loads, may have set
     shutil.copy(SQUEEZENET, "model.onnx")
     assert run("dcz compress -f model.onnx -o model.dcz", monkeypatch) == 0
     outputs = re.findall(r"<!-- output: (.*?) -->\n```text\n(.*?)```", PAGE, flags=re.S)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import dcz
-from tests.networks import perceptron
+from tests.networks import correlated, perceptron
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_budgets_and_samples_are_for_each(run):
     assert run("compress", "one.onnx", "two.onnx", "--output-dir", "out", "--ratio", "4")[0] == 0
     for name in ("one", "two"):
         assert dcz.inspect(f"out/{name}.dcz").ratio >= 4
-    np.savez("x.npz", x=np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32))
+    np.savez("x.npz", x=correlated(40))
     code, _, err = run("compress", "one.onnx", "two.onnx", "-f", "--ratio", "4", "--calibrate", "x.npz")
     assert code == 0 and err.count("calibrated on") == 2
 

@@ -8,8 +8,7 @@ import onnx
 import pytest
 
 import dcz
-from tests.networks import perceptron
-from tests.tuning.test_tune import correlated
+from tests.networks import correlated, perceptron
 
 
 @pytest.fixture

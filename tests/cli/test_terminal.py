@@ -19,8 +19,7 @@ import dcz
 from dcz.cli import terminal
 from dcz.display import encoding, screen, work
 from tests import ROOT, models
-from tests.networks import perceptron
-from tests.tuning.test_tune import correlated
+from tests.networks import correlated, perceptron
 
 HOSTILE = ("[bold]w[/bold]", ":bomb:", "\x1b[31mred", "a" * 300 + "/weight", "日本語" * 20, "<script>")
 

@@ -11,8 +11,7 @@ import onnx
 import pytest
 
 from tests import ROOT, models
-from tests.networks import perceptron
-from tests.tuning.test_tune import correlated
+from tests.networks import correlated, perceptron
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from dcz.evaluation.batches import SampleBatches
 from dcz.evaluation.chosen_measures import OfAll
 from dcz.tuning.chosen_criterion import ChosenCriterion
 from tests import models
-from tests.networks import perceptron
+from tests.networks import correlated, perceptron
 from tests.tuning.test_criteria import ALL_THREE, HELD_OUT, X, echo, predictor_and_batches
-from tests.tuning.test_tune import correlated
 
 
 def same_answer(wanted, found):

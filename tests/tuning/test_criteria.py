@@ -13,8 +13,7 @@ from dcz.evaluation.predictor import Predictor
 from dcz.tuning import criteria, drop_search
 from tests import models
 from tests.models import model, tensor
-from tests.networks import perceptron
-from tests.tuning.test_tune import correlated
+from tests.networks import correlated, perceptron
 
 X = np.eye(4, dtype=np.float32)[np.arange(20) // 4 % 4]
 HELD_OUT = np.arange(3, 20, 4)  # of the classes 0, 1, 2, 3, 0

@@ -18,16 +18,7 @@ from dcz.tuning import criteria, drop_search, trials
 from dcz.tuning import tune as tuning
 from tests import models
 from tests.models import model, normal, tensor
-from tests.networks import perceptron, separable
-
-
-def correlated(count: int = 64, shape: tuple[int, ...] = (64,), seed: int = 0) -> np.ndarray:
-    """Samples that lie near a space of six dimensions, as real ones do."""
-    random = np.random.default_rng(seed)
-    size = math.prod(shape)
-    basis = np.random.default_rng(99).normal(size=(6, size))
-    found = random.normal(size=(count, 6)) @ basis + 0.05 * random.normal(size=(count, size))
-    return found.reshape(count, *shape).astype(np.float32)
+from tests.networks import correlated, perceptron, separable
 
 
 def cnn() -> onnx.ModelProto:
