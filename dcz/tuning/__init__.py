@@ -3,6 +3,7 @@
 tune              the smallest file at equal answers, or the best answers within a size
 goal              what is to be reached: a size, or a drop
 session           a model and samples for it
+split             which samples calibrate, and which judge
 trials            calibrated values at some bits a weight
 size_search       the bits that meet a size                  drop_search   the fewest bits that hold a drop
 criteria          what a change costs on held-out samples    chosen_criterion   the same by a measure that was chosen

@@ -29,7 +29,8 @@ from ..plan import BEST_QUALITY, WORST_QUALITY, Plan
 from ..text import counted
 from .criteria import Criterion
 from .session import MAX_BATCH, TuningSession
-from .trials import CalibratedTrial, CalibratedValues, SampleSplit, judged
+from .split import SampleSplit
+from .trials import CalibratedTrial, CalibratedValues, judged
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from ..errors import InvalidArgument
 from ..evaluation.metrics import ENTRIES, ROWS, TOP_TOKEN
 from ..text import counted
-from .trials import CalibratedTrial, CalibratedValues, Trials
+from .trials import MIN_BITS, CalibratedTrial, CalibratedValues, Trials
 
-MIN_BITS = 0.05  # a weight: below, nothing is left
 FIRST_BITS = 4.0  # a weight, in the first quick trial
 MAX_QUICK_TRIALS = 8  # seven down from FIRST_BITS to the fewest, or fewer and others between
 QUICK_DROP = 1.3  # times the drop of a walk is that of a quick trial, about

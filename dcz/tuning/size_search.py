@@ -13,9 +13,8 @@ from ..compression.size_search import TOLERANCE
 from ..errors import InvalidArgument
 from .result_file import measure_file
 from .steering import SizeSteering
-from .trials import CalibratedTrial, CalibratedValues, Trials
+from .trials import MIN_BITS, CalibratedTrial, CalibratedValues, Trials
 
-MIN_BITS = 0.05  # a weight: below, nothing is left
 MAX_QUICK_TRIALS = 4  # before the first walk through the network
 NEAR = 0.04  # of a size (its logarithm): from there, steps that are corrected on the way meet it
 MAX_WALKS = 4  # to meet a size

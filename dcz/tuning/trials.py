@@ -1,6 +1,5 @@
 """Calibrated values at some number of bits a weight, and what their file takes and costs.
 
-split = split_samples(session, HELD_OUT_SHARE)          three quarters calibrate, one is held out
 trials = Trials(session, split, criterion, survey)
 trials.run(4.0).trial                                   CalibratedTrial(4.0, 671_331, agreement=0.98, drop=0.02)
 """
@@ -15,21 +14,18 @@ import numpy as np
 from .. import calibrate
 from ..calibrate import allocate
 from ..compression.measured_file import MeasuredFile
-from ..errors import InvalidArgument
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
 from ..evaluation.chosen_measures import AnyMeasure, OfAll, chosen
 from ..evaluation.given import Labels, with_labels
-from ..text import counted
 from .chosen_criterion import ChosenCriterion
 from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
 from .result_file import CALIBRATED, drop_metadata, measure_file
-from .session import MAX_BATCH, TuningSession
+from .session import TuningSession
+from .split import HELD_OUT_SHARE, SampleSplit, other_turns
 
-HELD_OUT_SHARE = 0.25  # of the samples, where a drop is judged or training is
-JUDGING_SHARE = 0.125  # of the samples, where they only tell what a file of some size is worth
-MIN_SAMPLES = 8  # to calibrate with
 UPPER_QUARTILE = 0.4  # of the way from a normal distribution's mean to its quantile of 95 %, the end of an interval
+MIN_BITS = 0.05  # a weight: below, nothing is left
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 
@@ -89,33 +85,6 @@ class CalibratedValues:
     settings: str = CALIBRATED
     file: MeasuredFile | None = None
     told: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class SampleSplit:
-    """The samples that calibrate, and those that are held out."""
-
-    calibration: SampleBatches
-    held_out: SampleBatches
-
-
-def split_samples(session: TuningSession, share: float, turn: int = 0) -> SampleSplit:
-    """Hold that share of the samples out, from all over them; in each of 1 / share turns others."""
-    indices, every = np.arange(session.sample_count), round(1 / share)
-    is_held_out = indices % every == every - 1 - turn
-    calibration, held_out = indices[~is_held_out], indices[is_held_out]
-    return SampleSplit(
-        SampleBatches(session.predictor, calibration, MAX_BATCH), SampleBatches(session.predictor, held_out, MAX_BATCH)
-    )
-
-
-def check_sample_count(session: TuningSession) -> None:
-    """Raise InvalidArgument where there are too few samples to calibrate with."""
-    if session.sample_count < MIN_SAMPLES:
-        raise InvalidArgument(
-            f"{session.predictor.samples.path}: {counted(session.sample_count, 'sample')}; calibration wants "
-            f"{MIN_SAMPLES} at least, better hundreds"
-        )
 
 
 def make_criterion(
@@ -223,10 +192,8 @@ class Trials:
     def _turns(self, candidate: CalibratedValues) -> Iterator[tuple[SampleBatches, runtime.Session]]:
         yield self.split.held_out, self.session.run_with(candidate.values)
         steps = self.steps(candidate.trial.bits)
-        for turn in range(1, round(1 / HELD_OUT_SHARE)):
-            split = split_samples(self.session, HELD_OUT_SHARE, turn)
-            if len(split.held_out.indices):
-                yield split.held_out, self.session.run_with(self._rounded(steps, split.calibration))
+        for split in other_turns(self.session, HELD_OUT_SHARE):
+            yield split.held_out, self.session.run_with(self._rounded(steps, split.calibration))
 
     def refit(self, trial: CalibratedTrial) -> CalibratedValues:
         """Calibrate at the bits of a trial by all samples, those that were held out too; its figures stay."""

@@ -35,17 +35,8 @@ from .goal import Goal, check_default
 from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .session import TuningSession
 from .size_search import search_by_size
-from .trials import (
-    HELD_OUT_SHARE,
-    JUDGING_SHARE,
-    CalibratedTrial,
-    CalibratedValues,
-    Trials,
-    check_sample_count,
-    judged,
-    make_criterion,
-    split_samples,
-)
+from .split import HELD_OUT_SHARE, JUDGING_SHARE, check_sample_count, split_samples
+from .trials import CalibratedTrial, CalibratedValues, Trials, judged, make_criterion
 
 if TYPE_CHECKING:
     from onnx import ModelProto

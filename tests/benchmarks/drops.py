@@ -26,7 +26,8 @@ import dcz
 from dcz.evaluation import runtime
 from dcz.plan import Plan
 from dcz.tuning.session import TuningSession
-from dcz.tuning.trials import HELD_OUT_SHARE, CalibratedTrial, Trials, split_samples
+from dcz.tuning.split import HELD_OUT_SHARE, split_samples
+from dcz.tuning.trials import CalibratedTrial, Trials
 from tests.benchmarks import small_networks
 from tests.benchmarks.machine import described
 
