@@ -7,6 +7,7 @@
 samples, and returns a score from 0 to 1 for each sample, or one for all: 1 where nothing is lost.
 """
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -166,12 +167,13 @@ class Answers:
 
 
 def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
-    """Outputs of all samples: arrays where those of the runs fit together, else a list of what each run gave."""
+    """Outputs of all samples: arrays where those of the runs fit together, else a list of what each run gave. Arrays
+    are copies, which a function of someone's own may change."""
     joined: dict[str, Any] = {}
     for name in batches[0] if batches else ():
         runs = [batch[name] for batch in batches]
         fit = all(isinstance(run, np.ndarray) and run.ndim and run.shape[1:] == runs[0].shape[1:] for run in runs)
-        joined[name] = np.concatenate(runs) if fit else runs
+        joined[name] = np.concatenate(runs) if fit else [copy.copy(run) for run in runs]
     return joined
 
 

@@ -4,6 +4,7 @@ ChosenCriterion(predictor, held_out, chosen("r2"))(changed)     ->  {"agreement"
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from ..evaluation.differences import first_samples
 from ..evaluation.metrics import answer_output
 from ..evaluation.predictor import Predictor
 from ..evaluation.suited_measures import suited
-from .criteria import Part
+from .answer_pairs import AnswerPairs, Part
 
 DRAWS, COVERED = 1000, 0.9  # of the bootstrap; of its draws, those within the interval
 
@@ -33,6 +34,7 @@ class ChosenCriterion:
         measures = predictor.measures(list(outputs.values()), held_out.size_of(0))
         at = answer_output(measures)
         self._output = list(outputs)[at]
+        self._pairs = AnswerPairs(predictor.session, self._take)
         suited(measure, measures[at], self._output, outputs[self._output], predictor.path)
 
     @property
@@ -47,15 +49,8 @@ class ChosenCriterion:
     def over(self, parts: Iterable[Part]) -> dict[str, float]:
         """The scores of all samples of some parts, each answered by its own session."""
         answers = Answers(self._chosen, self._output)
-        for batches, changed in parts:
-            for number, batch in enumerate(batches):
-                count, size = len(batches.indices_of(number)), batches.size_of(number)
-                wanted, found = (
-                    {name: first_samples(output, count, size)
-                     for name, output in self.predictor.named(runtime.run(session, batch)).items()}
-                    for session in (self.predictor.session, changed)
-                )  # fmt: skip
-                answers.add(wanted, found, count)
+        for wanted, found, count in self._pairs.of(parts):
+            answers.add(wanted, found, count)
         scores = answers.scores()
         drop = 1 - float(scores.mean())
         found_scores = {"agreement": 1 - drop, "drop": drop}
@@ -64,6 +59,10 @@ class ChosenCriterion:
             low, high = np.quantile(1 - scores[drawn].mean(1), [(1 - COVERED) / 2, (1 + COVERED) / 2])
             found_scores |= {"expected_drop": drop, "drop_low": float(low), "drop_high": float(high)}
         return found_scores
+
+    def _take(self, outputs: list[Any], batch: runtime.Inputs, count: int, size: int) -> dict[str, Any]:
+        """All outputs, samples first, without what fills up a fixed batch."""
+        return {name: first_samples(output, count, size) for name, output in self.predictor.named(outputs).items()}
 
     def majority_drop(self) -> None:
         """Not known of a measure of one's own."""

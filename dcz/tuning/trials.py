@@ -4,7 +4,6 @@ trials = Trials(session, split, criterion, survey)
 trials.run(4.0).trial                                   CalibratedTrial(4.0, 671_331, agreement=0.98, drop=0.02)
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,10 +15,7 @@ from ..calibrate import allocate
 from ..compression.measured_file import MeasuredFile
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.chosen_measures import AnyMeasure, OfAll, chosen
-from ..evaluation.given import Labels, with_labels
-from .chosen_criterion import ChosenCriterion
-from .criteria import AccuracyCriterion, AgreementCriterion, Criterion
+from .criteria import Criterion
 from .result_file import CALIBRATED, drop_metadata, measure_file
 from .session import TuningSession
 from .split import HELD_OUT_SHARE, SampleSplit, other_turns
@@ -85,30 +81,6 @@ class CalibratedValues:
     settings: str = CALIBRATED
     file: MeasuredFile | None = None
     told: Mapping[str, str] = field(default_factory=dict)
-
-
-def make_criterion(
-    session: TuningSession,
-    split: SampleSplit,
-    labels: Labels | None = None,
-    measure: AnyMeasure | None = None,
-    of_all: bool = True,
-) -> Criterion:
-    """What a drop is measured by: agreement without labels, else accuracy. For `labels` and `measure` see dcz.tune.
-
-    `of_all`: the margins of the samples that calibrate count as well.
-    """
-    held_out = split.held_out
-    own = None if measure is None else chosen(measure)
-    if isinstance(own, OfAll):
-        return ChosenCriterion(session.predictor, held_out, own)
-    if labels is None:
-        others = split.calibration if of_all else None
-        return AgreementCriterion(session.predictor, held_out, others, session.padding, own)
-    if isinstance(labels, (str, os.PathLike)):
-        return AccuracyCriterion(session.predictor, held_out, labels, session.samples)
-    samples, name = with_labels(session.samples, labels)
-    return AccuracyCriterion(session.predictor, held_out, name or "", samples)
 
 
 def judged(trial: CalibratedTrial, criterion: Criterion, scores: Mapping[str, Any]) -> CalibratedTrial:

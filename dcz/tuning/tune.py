@@ -28,7 +28,7 @@ from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
 from ..reading.written import OfFile, WrittenFile, written
-from .criteria import check_telling
+from .criteria import check_telling, make_criterion
 from .data_free import NOT_TAKEN, DataFree, find_better, find_holding
 from .drop_search import NoneHolds, doubt, search_by_drop
 from .goal import Goal, check_default
@@ -36,7 +36,7 @@ from .result_file import DISTILLED, count_moved, measure_file, write_file
 from .session import TuningSession
 from .size_search import search_by_size
 from .split import HELD_OUT_SHARE, JUDGING_SHARE, check_sample_count, split_samples
-from .trials import CalibratedTrial, CalibratedValues, Trials, judged, make_criterion
+from .trials import CalibratedTrial, CalibratedValues, Trials, judged
 
 if TYPE_CHECKING:
     from onnx import ModelProto

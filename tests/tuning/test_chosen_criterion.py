@@ -39,6 +39,20 @@ def test_parts_are_answered_by_sessions_of_their_own():
     assert criterion.over([(held_out, echo()), (others, echo(ALL_THREE))])["agreement"] == pytest.approx(right / 20)
 
 
+def test_what_a_function_changes_is_not_what_the_next_one_gets():
+    """The largest entries of runs are no arrays that fit together, and come as they are."""
+    predictor, held_out, _ = predictor_and_batches(2)
+
+    def spoils(wanted, found):
+        scores = same_answer(wanted, found) & all(np.array_equal(each, 1) for each in wanted["top"])
+        for array in (*wanted["top"], wanted["y"]):
+            array[...] = 5
+        return scores
+
+    criterion = ChosenCriterion(predictor, held_out, OfAll("spoils", spoils))
+    assert [criterion(echo(batch=2))["agreement"] for _ in range(2)] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("measure, name", [("cosine", "cosine"), ("nearest-neighbour", "nearest neighbour"),
                                            (same_answer, "same_answer")])  # fmt: skip
 def test_a_drop_is_one_of_the_measure(tmp_path, measure, name):

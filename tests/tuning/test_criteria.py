@@ -9,8 +9,12 @@ from dcz.errors import BadPlan
 from dcz.evaluation import metrics, runtime
 from dcz.evaluation import samples as data
 from dcz.evaluation.batches import SampleBatches
+from dcz.evaluation.chosen_measures import chosen
 from dcz.evaluation.predictor import Predictor
-from dcz.tuning import criteria, drop_search
+from dcz.tuning import answer_pairs, criteria, drop_search
+from dcz.tuning.accuracy_criterion import AccuracyCriterion
+from dcz.tuning.agreement_criterion import AgreementCriterion
+from dcz.tuning.chosen_criterion import ChosenCriterion
 from tests import models
 from tests.models import model, tensor
 from tests.networks import correlated, perceptron
@@ -38,7 +42,7 @@ def predictor_and_batches(batch: int | str = "n", **arrays) -> tuple[Predictor, 
 
 @pytest.mark.parametrize("batch", ["n", 1, 2])
 def test_agreement_counts_the_answers_that_stay(batch):
-    criterion = criteria.AgreementCriterion(*predictor_and_batches(batch)[:2])
+    criterion = AgreementCriterion(*predictor_and_batches(batch)[:2])
     same, other = criterion(echo(batch=batch)), criterion(echo(ALL_THREE, batch))
     assert (same["agreement"], same["drop"]) == (1.0, 0.0) and (other["agreement"], other["drop"]) == (0.2, 0.8)
     assert same["expected_drop"] == 0 < same["drop_high"] and other["drop_low"] <= other["expected_drop"] > 0.5
@@ -49,7 +53,7 @@ def test_margins_of_the_samples_that_calibrate_count_too(batch):
     """Where none of 5 samples flips, one of 10 might; where none of 20 does, one of 40."""
     predictor, held_out, _ = predictor_and_batches(batch)
     others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
-    found = [criteria.AgreementCriterion(predictor, held_out, each)(echo(batch=batch)) for each in (None, others)]
+    found = [AgreementCriterion(predictor, held_out, each)(echo(batch=batch)) for each in (None, others)]
     assert [each["drop_high"] for each in found] == [0.5 / 5, 0.5 / 20]
 
 
@@ -60,7 +64,7 @@ def test_accuracy_counts_right_answers_and_more_of_them_are_no_drop(batch, wrong
     y = X.argmax(1)
     y[wrong] = 3
     predictor, batches, samples = predictor_and_batches(batch, y=y)
-    criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
+    criterion = AccuracyCriterion(predictor, batches, "y", samples)
     assert criterion.original_accuracy == before / 5
     assert criterion(echo(batch=batch)) == {
         "accuracy": before / 5, "original_accuracy": before / 5, "drop": 0.0
@@ -76,27 +80,28 @@ def test_parts_are_judged_by_sessions_of_their_own():
     others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
     parts = [(held_out, echo()), (others, echo(ALL_THREE))]
     right = 5 + int((X.argmax(1)[others.indices] == 3).sum())
-    by_labels = criteria.AccuracyCriterion(predictor, held_out, "y", samples).over(parts)
+    by_labels = AccuracyCriterion(predictor, held_out, "y", samples).over(parts)
     assert by_labels == {"accuracy": right / 20, "original_accuracy": 1.0, "drop": (20 - right) / 20}
-    by_answers = criteria.AgreementCriterion(predictor, held_out, others).over(iter(parts))
+    by_answers = AgreementCriterion(predictor, held_out, others).over(iter(parts))
     assert (by_answers["agreement"], by_answers["drop"]) == (right / 20, (20 - right) / 20)
     assert by_answers["drop_low"] <= by_answers["expected_drop"] <= by_answers["drop_high"]
 
 
-def test_the_original_is_asked_once_for_each_sample(monkeypatch):
+@pytest.mark.parametrize("made", [AgreementCriterion, lambda *given: ChosenCriterion(*given, chosen("r2"))])
+def test_the_original_is_asked_once_for_each_sample(made, monkeypatch):
     predictor, held_out, _ = predictor_and_batches(2)
-    criterion, asked, run = criteria.AgreementCriterion(predictor, held_out), [], runtime.run
+    criterion, asked, run = made(predictor, held_out), [], runtime.run
     monkeypatch.setattr(runtime, "run", lambda session, batch: asked.append(session) or run(session, batch))
     changed = [echo(batch=2), echo(ALL_THREE, 2)]
     found = [criterion(each) for each in changed]
     assert [asked.count(each) for each in (predictor.session, *changed)] == [3, 3, 3]
-    monkeypatch.setattr(criteria, "MAX_ORIGINALS", 0)
-    assert [criteria.AgreementCriterion(predictor, held_out)(each) for each in changed] == found
+    monkeypatch.setattr(answer_pairs, "MAX_ORIGINALS", 0)
+    assert [made(predictor, held_out)(each) for each in changed] == found
 
 
 def test_an_answer_that_is_no_number_is_wrong():
     predictor, batches, samples = predictor_and_batches(y=X.argmax(1))
-    criterion = criteria.AccuracyCriterion(predictor, batches, "y", samples)
+    criterion = AccuracyCriterion(predictor, batches, "y", samples)
     assert criterion(echo([np.nan, 0, 0, 0])) == {
         "accuracy": 0.0, "original_accuracy": 1.0, "drop": 1.0
     }  # fmt: skip
@@ -110,7 +115,7 @@ def test_an_answer_that_is_no_number_is_wrong():
 def test_labels_of_something_else_are_refused(y, words):
     predictor, batches, samples = predictor_and_batches(y=y)
     with pytest.raises(BadPlan, match=words):
-        criteria.AccuracyCriterion(predictor, batches, "y", samples)
+        AccuracyCriterion(predictor, batches, "y", samples)
 
 
 @pytest.mark.parametrize("batch", ["n", 2])
@@ -122,7 +127,7 @@ def test_one_answer_to_everything_has_a_drop_that_is_known(batch):
     predictor = Predictor("net.onnx", echo(batch=batch), data.Samples("x.npz", {"x": x}), None)
     held_out = SampleBatches(predictor, HELD_OUT)
     others = SampleBatches(predictor, np.setdiff1d(np.arange(len(X)), HELD_OUT))
-    alone, both = (criteria.AgreementCriterion(predictor, held_out, each) for each in (None, others))
+    alone, both = (AgreementCriterion(predictor, held_out, each) for each in (None, others))
     assert (alone.majority_drop(), both.majority_drop()) == (3 / 5, 9 / 20)
     criteria.check_telling(both, 0.449)
     with pytest.raises(BadPlan, match=r"x.npz: .* a drop of 45.00% on these samples, and 45.00% may be lost: give"):
@@ -134,7 +139,7 @@ def test_one_label_for_everything_has_a_drop_that_is_known(wrong, drop):
     y = X.argmax(1)
     y[wrong] = 3
     predictor, batches, samples = predictor_and_batches(y=y)
-    assert criteria.AccuracyCriterion(predictor, batches, "y", samples).majority_drop() == drop
+    assert AccuracyCriterion(predictor, batches, "y", samples).majority_drop() == drop
 
 
 def test_numbers_that_are_no_answers_have_no_commonest_one():
@@ -144,7 +149,7 @@ def test_numbers_that_are_no_answers_have_no_commonest_one():
     predictor = Predictor(
         "net.onnx", runtime.session(proto.SerializeToString()), data.Samples("x.npz", {"x": sized}), None
     )
-    criterion = criteria.AgreementCriterion(predictor, SampleBatches(predictor, HELD_OUT))
+    criterion = AgreementCriterion(predictor, SampleBatches(predictor, HELD_OUT))
     assert criterion.majority_drop() is None
     criteria.check_telling(criterion, 0.99)
 
@@ -186,10 +191,10 @@ def test_labels_want_a_drop_to_judge_and_are_no_output(tmp_path):
 def test_a_drop_of_numbers_that_are_no_classes_is_by_their_own_measure(monkeypatch):
     predictor, batches, _ = predictor_and_batches()
     monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.RELATIVE] * 2)
-    criterion = criteria.AgreementCriterion(predictor, batches)
+    criterion = AgreementCriterion(predictor, batches)
     assert not criterion.counts_answers and criterion.measure == "relative error"
     monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.RELATIVE, metrics.COSINE])
-    criterion = criteria.AgreementCriterion(predictor, batches)
+    criterion = AgreementCriterion(predictor, batches)
     found = criterion(echo([1, 0, 0, 0]))  # two of the samples stay themselves, three turn by 45 degrees
     assert found["agreement"] == pytest.approx((2 + 3 * np.sqrt(0.5)) / 5) and criterion.measure == "cosine"
     assert criterion.describe(0.25) == "a drop of 25.00% by cosine on the 5 held-out samples"
@@ -200,10 +205,10 @@ def test_samples_whose_answers_are_as_good_as_equal_tell_nothing(monkeypatch, me
     x = np.ones((20, 4), np.float32) + np.float32(1e-3) * np.tile([[1], [-1]], (10, 1)) * [1, -1, 1, -1]
     predictor = Predictor("net.onnx", echo(), data.Samples("x.npz", {"x": x.astype(np.float32)}), None)
     monkeypatch.setattr(predictor, "measures", lambda outputs, samples: [metrics.COPY, measure])
-    criterion = criteria.AgreementCriterion(predictor, SampleBatches(predictor, np.arange(20)))
+    criterion = AgreementCriterion(predictor, SampleBatches(predictor, np.arange(20)))
     assert least / 2 < criterion.majority_drop() < 4 * least
     with pytest.raises(BadPlan, match="x.npz: .* give samples whose answers differ more, or ask for a smaller drop"):
         criteria.check_telling(criterion, 0.05)
     others, held_out, _ = predictor_and_batches()
     monkeypatch.setattr(others, "measures", lambda outputs, samples: [metrics.COPY, measure])
-    assert criteria.AgreementCriterion(others, held_out).majority_drop() is None  # these differ
+    assert AgreementCriterion(others, held_out).majority_drop() is None  # these differ

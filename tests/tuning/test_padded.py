@@ -9,7 +9,7 @@ from dcz import calibrate
 from dcz.evaluation import runtime
 from dcz.plan import Plan
 from dcz.tuning import padded
-from dcz.tuning.criteria import AgreementCriterion
+from dcz.tuning.agreement_criterion import AgreementCriterion
 from dcz.tuning.session import TuningSession
 from tests import models
 from tests.calibrate.test_padding import PLACES, attention, batch_of

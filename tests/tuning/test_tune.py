@@ -14,8 +14,9 @@ from dcz import calibrate
 from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
-from dcz.tuning import criteria, drop_search, trials
+from dcz.tuning import criteria, drop_search
 from dcz.tuning import tune as tuning
+from dcz.tuning.agreement_criterion import AgreementCriterion
 from tests import models
 from tests.models import model, normal, tensor
 from tests.networks import correlated, perceptron, separable
@@ -211,14 +212,14 @@ def test_a_drop_of_labels_that_so_few_samples_cannot_tell_is_said(tmp_path, monk
     assert "40 held-out samples tell no drop below 2.5%, so there may be none" in said
 
 
-class Never(criteria.AgreementCriterion):
+class Never(AgreementCriterion):
     """Finds that half of the answers change, whatever the weights."""
 
     def _scores(self, parts, calibrated=None) -> dict[str, float]:
         return {"agreement": 0.5, "drop": 0.5}
 
 
-class Late(criteria.AgreementCriterion):
+class Late(AgreementCriterion):
     """Finds that half of the answers change, until it was asked eight times: of five quick trials, a walk, and two
     files that no sample helped to make."""
 
@@ -236,7 +237,7 @@ class Late(criteria.AgreementCriterion):
 def test_a_drop_that_no_trial_meets_keeps_a_file_without_calibration(criterion, quality, kept, words, tmp_path):
     source, tried, said = perceptron(), [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trials, "AgreementCriterion", criterion)
+        patch.setattr(criteria, "AgreementCriterion", criterion)
         tuned = tune(source, tmp_path / "net.dcz", correlated(40), max_drop=0.01, warn=said.append, trial=tried.append)
     assert [each.bits for each in tried] == [12.0]
     assert "even calibrated at 12.0 bits a weight more than 1.00% of the 10 held-out" in tuned.data_free
