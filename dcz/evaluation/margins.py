@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import bootstrap
 from .metrics import UNDERFLOW, are_probabilities, has_top_class, top_class
 
 NEIGHBOURS = 0.25  # of the samples, by margin, whose errors are put together with a sample's margin
@@ -20,7 +21,7 @@ MIN_NEIGHBOURS = 12
 BANDWIDTH = 0.1  # the quantile of the margins over which a margin is spread to either side
 SPREAD = np.linspace(-1, 1, 13)[1:-1]  # places of a triangular kernel, in bandwidths
 MAX_GROWTH = 4.0  # of errors, from samples that calibrated to those that did not
-DRAWS, COVERED = 200, 0.9  # of the bootstrap; of its draws, those within the interval
+DRAWS = 200  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,16 @@ def expected_flips(before: np.ndarray, after: np.ndarray) -> Flips | None:
     near = np.clip(np.arange(count) - width // 2, 0, count - width)[:, None] + np.arange(width)
     flipped = _flipped(ahead, near, errors)
     share = float(flipped.mean())
-    # Samples drawn again: both those whose margins count, and those whose errors do.
-    random, draws = np.random.default_rng(0), np.empty(DRAWS)
-    for number in range(DRAWS):
-        drawn = np.bincount(random.integers(0, count, count), minlength=count).astype(np.float64)
-        weights = drawn[near]
-        draws[number] = (drawn * (flipped * weights).sum(1) / np.maximum(weights.sum(1), 1)).sum() / count
-    tail = (1 - COVERED) / 2
+
+    def of_draw(drawn: np.ndarray) -> float:
+        """The share with samples drawn again: both those whose margins count, and those whose errors do."""
+        times = np.bincount(drawn, minlength=count).astype(np.float64)
+        weights = times[near]
+        return float((times * (flipped * weights).sum(1) / np.maximum(weights.sum(1), 1)).sum() / count)
+
+    low, high = bootstrap.interval(of_draw, count, DRAWS)
     # At least one in twice as many samples may flip that none of these is like.
-    high = max(float(np.quantile(draws, 1 - tail)), share, 0.5 / count)
-    return Flips(share, float(np.quantile(draws, tail)), high)
+    return Flips(share, low, max(high, share, 0.5 / count))
 
 
 def _flipped(ahead: np.ndarray, near: np.ndarray, errors: np.ndarray) -> np.ndarray:

@@ -6,9 +6,7 @@ ChosenCriterion(predictor, held_out, chosen("r2"))(changed)     ->  {"agreement"
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from ..evaluation import runtime
+from ..evaluation import bootstrap, runtime
 from ..evaluation.batches import SampleBatches
 from ..evaluation.chosen_measures import Answers, OfAll
 from ..evaluation.differences import first_samples
@@ -17,7 +15,7 @@ from ..evaluation.predictor import Predictor
 from ..evaluation.suited_measures import suited
 from .answer_pairs import AnswerPairs, Part
 
-DRAWS, COVERED = 1000, 0.9  # of the bootstrap; of its draws, those within the interval
+DRAWS = 1000  # of the bootstrap
 
 
 class ChosenCriterion:
@@ -55,9 +53,8 @@ class ChosenCriterion:
         drop = 1 - float(scores.mean())
         found_scores = {"agreement": 1 - drop, "drop": drop}
         if len(scores) > 1:
-            drawn = np.random.default_rng(0).integers(0, len(scores), (DRAWS, len(scores)))
-            low, high = np.quantile(1 - scores[drawn].mean(1), [(1 - COVERED) / 2, (1 + COVERED) / 2])
-            found_scores |= {"expected_drop": drop, "drop_low": float(low), "drop_high": float(high)}
+            low, high = bootstrap.interval(lambda drawn: 1 - float(scores[drawn].mean()), len(scores), DRAWS)
+            found_scores |= {"expected_drop": drop, "drop_low": low, "drop_high": high}
         return found_scores
 
     def _take(self, outputs: list[Any], batch: runtime.Inputs, count: int, size: int) -> dict[str, Any]:
