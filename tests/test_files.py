@@ -272,3 +272,14 @@ def test_a_temporary_folder_goes_or_is_named(tmp_path, monkeypatch):
     with pytest.raises(FileAccess, match=f"{tmp_path}/gone: temporary files cannot be .*; set TMPDIR to a folder"):
         with temporary_folder("dcz-test-"):
             pass
+
+
+@pytest.mark.parametrize(("code", "is_told"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_a_temporary_folder_without_room_says_where_there_may_be_some(code, is_told, tmp_path):
+    for folder in (None, tmp_path):  # the output's folder is another matter
+        with pytest.raises(FileAccess) as raised, temporary_folder("dcz-") as made:
+            target = Path(folder or made, "made.dcz")
+            with replacing(target):
+                raise OSError(code, os.strerror(code))
+        assert str(raised.value).startswith(f"{target}: cannot be written: {os.strerror(code)}")
+        assert ("set TMPDIR to a folder with room" in str(raised.value)) == (is_told and folder is None)

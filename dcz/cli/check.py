@@ -101,6 +101,9 @@ def command(
     the tensors that cause it, what limits each, and the command that would mend it. In a GitHub workflow misses are
     annotated too, and a table goes into the job's summary.
 
+    Limits on size and growth decode nothing, and read no checksum of records above 64 KB: `dcz verify` tells whether a
+    file is intact.
+
     \b
     Example:
       dcz check model.dcz --max-size 7MB --min-ratio 30

@@ -51,7 +51,8 @@ def command(
 
     The largest tensors come first: how many values each has, how many of them are kept (not zero), the bits that each
     value takes in the file, and the bytes. --why names what limits each (of a plan, give that with --plan). Nothing
-    is decoded, but by --why what stays exact.
+    is decoded, but by --why what stays exact. Of records above 64 KB the head alone is read, and no checksum: `dcz
+    verify` tells whether a file is intact, and so whether figures are right.
 
     A FILE may be `-`, standard input, which is spooled to a temporary file.
 

@@ -5,6 +5,7 @@ with replacing("model.dcz") as file:
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import mmap
@@ -156,12 +157,20 @@ def _temporary_folder() -> str:
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[str]:
-    """The path of a new folder that goes with all that is in it; raises FileAccess where none can be made. What cannot
-    be removed stays: nothing that was done in it is the worse for that."""
+    """The path of a new folder that goes with all that is in it; raises FileAccess where none can be made, and where
+    what is written into it finds no room, says where there may be some. What cannot be removed stays: nothing that was
+    done in it is the worse for that."""
     with temporary():
         made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     with made as folder:
-        yield folder
+        try:
+            yield folder
+        except FileAccess as error:
+            cause = error.__cause__
+            is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+            if is_full and str(error).startswith(folder):
+                raise FileAccess(f"{error}; set TMPDIR to a folder with room") from cause
+            raise
 
 
 def mapped(path: str | os.PathLike[str], offset: int, length: int) -> memoryview:

@@ -143,10 +143,10 @@ class HeadReader(Reader):
         self._read, self._start = read, 0
 
     def content(self, nbytes: int | None = None) -> memoryview:
-        """Zeros in the place of the next `nbytes` bytes (None: of all that are left): memory that nobody touches."""
+        """Zeros in the place of the next `nbytes` bytes (None: of all that are left), which take no memory."""
         nbytes = self.length - self.offset if nbytes is None else nbytes
         self._pass(nbytes)
-        return np.zeros(nbytes, np.uint8).data
+        return np.broadcast_to(np.zeros(1, np.uint8), nbytes).data
 
     def _between(self, start: int, stop: int) -> memoryview:
         if not self._start <= start <= stop <= self._start + len(self.data):

@@ -25,6 +25,7 @@ from . import raw_data
 
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
+_PART = 1 << 20  # bytes at a time of what may be a pipe
 _WINDOW = 1 << 13  # bytes
 
 
@@ -79,14 +80,12 @@ def read(path: str | os.PathLike[str], apart: bool = False) -> Source:
             head = file.read(file_kinds.HEAD)
             if (found := file_kinds.mistaken(path, head)) is not None:
                 raise UnsuitableModel(f"{path}: not an ONNX model but {found}")
-            if (size := os.fstat(file.fileno()).st_size) > PROTOBUF_LIMIT:
-                raise UnsuitableModel(
-                    f"{path}: {size:,} bytes in one file, and ONNX takes 2 GB: save it with external data, "
-                    "`onnx.save(model, path, save_as_external_data=True)`"
-                )
-            if not file.seekable():  # a pipe
-                return of_bytes(head + file.readall(), apart)
             before = os.fstat(file.fileno())
+            _check_size(path, f"{before.st_size:,} bytes", before.st_size)
+            if not file.seekable():  # a pipe
+                data = head + _rest(file, _PART)
+                _check_size(path, "more than 2 GB", len(data))
+                return of_bytes(data, apart)
             if stat.S_ISCHR(before.st_mode):
                 raise OSError(errno.EINVAL, "it is a device without an end")
             source = _read(file, before.st_size, apart)
@@ -98,11 +97,29 @@ def read(path: str | os.PathLike[str], apart: bool = False) -> Source:
         raise FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _check_size(path: str | os.PathLike[str], found: str, size: int) -> None:
+    if size > PROTOBUF_LIMIT:
+        raise UnsuitableModel(
+            f"{path}: {found} in one file, and ONNX takes 2 GB: save it with external data, "
+            "`onnx.save(model, path, save_as_external_data=True)`"
+        )
+
+
+def _rest(file: io.FileIO, expected: int) -> bytes:
+    """What is left of a file, of which so many bytes are expected; no more than a byte beyond PROTOBUF_LIMIT of one that
+    has no end, or that grows."""
+    parts, left = [], PROTOBUF_LIMIT + 1
+    while left and (part := file.read(min(expected, left))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def _read(file: io.FileIO, size: int, apart: bool) -> Source:
     layout = raw_data.find(_Window(file), size) if apart else None
     file.seek(0)
     if layout is None:
-        data = file.readall()
+        data = _rest(file, size + 1)
         return Source(data, [memoryview(data)])
     bounds = [0, *itertools.chain.from_iterable(layout.spans), size]
     return _with_layout(layout, [_read_next(file, end - start) for start, end in itertools.pairwise(bounds)])

@@ -11,7 +11,7 @@ from ..errors import UnsuitableModel
 from ..files import FileRange
 from ..tensor import DTYPES, Dtype, Tensor, ValueGrid, is_valid_shape, values
 from . import external_data
-from .data_fields import FLOATS, NOTHING_APART, TYPED_FIELDS, raw_bytes, read_field
+from .data_fields import DATA_FIELDS, FLOATS, NOTHING_APART, TYPED_FIELDS, raw_bytes, read_field
 from .nodes import node_name
 from .roles import Role, roles
 from .uses import TensorUses
@@ -201,6 +201,8 @@ def tensor_from_proto(
         if dtype is None:
             kind = proto.data_type
             raise UnsuitableModel(f"{label}: external data of the unknown type {kind}; export it inside the model")
+        if _has_data_beside(proto, "raw_data"):
+            raise UnsuitableModel(f"{label}: data in the model and in another file: export it again")
         external = external_data.locate(proto, dtype.nbytes(shape), folders, label)
         return ModelTensor(name, proto, dtype, shape, "raw_data", external=external)
     if dtype is None:
@@ -208,6 +210,8 @@ def tensor_from_proto(
     if proto.HasField("raw_data"):
         if dtype.nbytes(shape) <= _CHECKED_AT_ONCE:  # it is copied; for larger tensors, `read` checks it
             _check_length(label, dtype, shape, len(raw_bytes(proto, apart)))
+        if _has_data_beside(proto, "raw_data"):
+            return None
         return ModelTensor(name, proto, dtype, shape, "raw_data")
     return _typed_tensor(name, proto, dtype, shape, label)
 
@@ -222,11 +226,21 @@ def _typed_tensor(
         return None  # nothing there, or a type so rare in typed fields that it stays in the graph
     if len(elements) * dtype.bits // 8 != dtype.nbytes(shape):
         raise UnsuitableModel(f"{label}: {len(elements)} values in {field}, which do not fit {shape}")
+    if _has_data_beside(proto, field):
+        return None
     if dtype.bits == 16 and not 0 <= min(elements) <= max(elements) < 1 << 16:
         return None  # 16 bits would not give these numbers back
     if field in ("float_data", "double_data") and np.isnan(np.array(elements)).any():
         return None  # protobuf hands them out as numbers, which may change a NaN's payload
     return ModelTensor(name, proto, dtype, shape, field)
+
+
+def _has_data_beside(proto: TensorProto, field: str) -> bool:
+    """Whether a tensor has data in another field than its own too, of which a record could hold one (spec, section 4).
+
+    Its raw_data is not looked at: where there is any, it is the tensor's own.
+    """
+    return any(len(getattr(proto, other)) for other in DATA_FIELDS if other not in ("raw_data", field))
 
 
 def _check_length(label: str, dtype: Dtype, shape: tuple[int, ...], nbytes: int) -> None:

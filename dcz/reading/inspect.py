@@ -5,7 +5,7 @@
     report.to_dict()          everything, for --json
 
 Nothing is decoded: sizes, kept places, widths and code lengths are all in the records' heads, and of long records no
-more is read. Whether a file is intact says `verify`.
+more is read, nor their checksums looked at. Whether a file is intact, and so its figures right, says `verify`.
 """
 
 import dataclasses
@@ -143,7 +143,8 @@ _SUMMED = ("elements", "original", "prune", "share", "huffman")
 
 def inspect(file: Source) -> Report:
     """Measure a `.dcz` file, or an `.onnx` model before it is compressed: by its path, its bytes, or the file opened in
-    binary. Raises DczError."""
+    binary. Of records above 64 KB the head alone is read, and no checksum: `verify` tells whether a file is intact.
+    Raises DczError."""
     return _inspect_dcz(file) if is_dcz(file) else _inspect_onnx(file)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dcz.errors import CorruptFile
-from dcz.format.fields import Reader, bitmap, float32, string, u8, u32, varint
+from dcz.format.fields import HeadReader, Reader, bitmap, float32, string, u8, u32, varint
 
 VARINTS = [  # LEB128, as DWARF and WebAssembly have it
     (0, "00"),
@@ -117,3 +117,20 @@ def test_bytes_that_are_left_are_refused_for_the_reason_given():
     source = reader("00 00")
     source.u8()
     assert refusal(lambda: source.end("record-trailing")) == "record-trailing"
+
+
+def test_what_a_head_does_not_read_takes_no_memory():
+    """A sparse file may say that it has any number of bytes."""
+    read = []
+
+    def window(start, nbytes):
+        read.append((start, nbytes))
+        return bytes(nbytes)
+
+    reader = HeadReader(window, 1 << 50, "record")
+    assert reader.u8() == 0 and len(reader.content(1 << 49)) == 1 << 49
+    rest = reader.content()
+    assert len(rest) == (1 << 49) - 1 and bytes(rest[-3:]) == bytes(3)
+    assert sum(nbytes for _, nbytes in read) < 1 << 13
+    with pytest.raises(CorruptFile, match="truncated"):
+        reader.content(1)

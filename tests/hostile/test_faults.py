@@ -12,6 +12,7 @@ from onnx import helper
 
 import dcz
 from dcz import cli, files
+from dcz.model import raw_data
 from tests import models
 from tests.evaluation import test_text_samples as texts
 from tests.hostile.faults import ERRORS, Faults
@@ -87,6 +88,7 @@ def test_whichever_call_fails_the_old_output_stays(name, sources, tmp_path, monk
         pytest.importorskip(WANTED[name])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "IN_MEMORY", 1000)  # so that what is spooled reaches the disk
+    monkeypatch.setattr(raw_data, "LARGE", 1000)  # so that tensors do not pass through protobuf
     monkeypatch.setattr(sys, "argv", ["dcz", *command.split(), *([] if name in NO_THREADS else ["--threads=1"])])
 
     def run(faults: Faults) -> tuple[int, str]:

@@ -53,6 +53,39 @@ def test_lossless_gives_the_same_model_and_the_same_outputs(place, tmp_path):
     assert np.array_equal(*models.run(proto, x=models.INPUT), *models.run(restored, x=models.INPUT))
 
 
+@pytest.mark.parametrize("own", ["raw_data", "float_data"])
+@pytest.mark.parametrize(
+    ("field", "values"), [("float_data", [1.0]), ("int32_data", [1]), ("int64_data", [1]), ("string_data", [b"x"])]
+)
+def test_a_tensor_with_data_in_two_fields_stays_in_the_graph(own, field, values, tmp_path):
+    """A record could hold that of one; readers refuse a reference beside the other."""
+    if own == field:
+        return
+    weight = models.tensor("w", models.normal(40, 40))
+    if own == "float_data":
+        weight.float_data.extend(models.normal(1600).tolist())
+        weight.ClearField("raw_data")
+    getattr(weight, field).extend(values)
+    other = models.tensor("v", models.normal(40, 40))
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "v"], ["y"])]
+    proto = models.model(nodes, {"x": [1, 40]}, {"y": [1, 40]}, [weight, other])
+    for apart in (False, True):
+        assert [each.name for each in onnx_model.from_proto(proto, apart).tensors] == ["v"]
+    restored, entries = roundtrip(proto, tmp_path)
+    assert restored == proto and "w" not in [entry.name for entry in entries]
+
+
+def test_a_tensor_with_data_in_the_model_and_in_another_file_is_refused(tmp_path):
+    weight = models.tensor("w", models.normal(40, 40))
+    proto = models.model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": [1, 40]}, {"y": [1, 40]}, [weight])
+    path = models.save(proto, tmp_path / "net.onnx", location="net.data")
+    stored = onnx.load(path, load_external_data=False)
+    stored.graph.initializer[0].float_data.append(1)
+    path.write_bytes(stored.SerializeToString())
+    with pytest.raises(UnsuitableModel, match="in the model and in another file"):
+        dcz.compress(path, tmp_path / "net.dcz")
+
+
 def test_no_big_tensor_keeps_its_data_in_the_graph(tmp_path):
     proto = models.everything()
     path = dcz.compress(proto, tmp_path / "net.dcz", LOSSLESS)
