@@ -92,7 +92,7 @@ def look(
     with runtime.custom_ops(ops), _open(model, samples, threads, max_bytes) as predictor:
         count = predictor.count if first is None else min(first, predictor.count)
         indices = predictor.runs(np.arange(count), runtime.BATCH)
-        runs = [predictor.outputs(each) for each in indices]
+        runs = [predictor.raw_outputs(each) for each in indices]
         outputs = [
             _collected(value.name, [(at, run[value.name]) for at, run in zip(indices, runs, strict=True)], value.shape,
                        predictor.feed.symbol)

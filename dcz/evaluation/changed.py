@@ -83,7 +83,7 @@ def changed_samples(
 def _answers(predictor: Predictor, indices: np.ndarray) -> Any:
     """The output for the samples at `indices`, [samples, ...]; None where it is no such array."""
     try:
-        runs = joined(predictor.answer(indices))
+        runs = joined(predictor.answers(indices))
     except InvalidArgument:
         return None
     is_array = len(runs) == 1 and isinstance(runs[0], np.ndarray) and runs[0].shape[:1] == (len(indices),)

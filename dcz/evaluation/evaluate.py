@@ -166,13 +166,13 @@ def _compare_by(
     """Compare two models by a measure that was chosen."""
     _check_counts(predictor, reference)
     fitting, _ = (each.choose_output(min(size, each.count)) for each in (reference, predictor))
-    first = reference.answer(reference.runs(np.arange(reference.count), size)[0])[0]
+    first = reference.answers(reference.runs(np.arange(reference.count), size)[0])[0]
     measure = suited(measure, fitting, str(reference.output), first, reference.path)
     if isinstance(measure, metrics.Measure):
         return _compare(predictor, reference, measure, size, progress)
     count, answers = predictor.count, Answers(measure, predictor.output)
     for indices in predictor.runs(np.arange(count), size):
-        found, wanted = (each.answers_by_name(indices) for each in (predictor, reference))
+        found, wanted = (each.outputs_by_sample(indices) for each in (predictor, reference))
         if wanted.keys() != found.keys():
             raise InvalidArgument(f"{predictor.path} and {reference.path} have different outputs")
         answers.add(wanted, found, len(indices))
@@ -243,7 +243,7 @@ def _compare(
     """Compare outputs that are no rows of classes."""
     count, done, sums = predictor.count, 0, differences.DifferenceSums(measure)
     for indices in predictor.runs(np.arange(count), size):
-        runs, other_runs = (differences.joined(each.answer(indices)) for each in (predictor, reference))
+        runs, other_runs = (differences.joined(each.answers(indices)) for each in (predictor, reference))
         for answers, others in zip(runs, other_runs, strict=True):
             sums.add(others, answers)
         done += len(indices)

@@ -61,7 +61,7 @@ def answers(
 
 def _rows(predictor: Predictor, count: int) -> Iterator[np.ndarray]:
     for start in range(0, count, runtime.BATCH):
-        for output in predictor.answer(np.arange(start, min(start + runtime.BATCH, count))):
+        for output in predictor.answers(np.arange(start, min(start + runtime.BATCH, count))):
             yield metrics.class_rows(np.asarray(output)).astype(np.float64)
 
 

@@ -1,7 +1,7 @@
 """Models that answer samples of a data file: `.dcz` or `.onnx`, arrays cut into batches and cast to the inputs' dtypes.
 
 with open_predictor("net.dcz", samples.open_samples("test.npz")) as net:
-    net.answers(32, 64)           ->  float64 [32, classes]: the output's rows for these samples
+    net.rows(np.arange(32, 64))   ->  float64 [32, classes]: the output's rows for these samples
 """
 
 import contextlib
@@ -85,10 +85,6 @@ class Predictor:
         """The samples at `indices` in runs of those that may run together: see feed.Feed."""
         return self.feed.runs(indices, max_size)
 
-    def answers(self, start: int, stop: int) -> np.ndarray:
-        """The output for samples start to stop: float64 [stop - start, classes]. See `rows`."""
-        return self.rows(np.arange(start, stop))
-
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """The output for the samples at `indices` (int64 [n]), in one run where the batch is free and they may run
         together: float64 [n, classes].
@@ -97,7 +93,7 @@ class Predictor:
         values that the inputs cannot hold and outputs that are no rows of classes, UnsuitableModel where running fails.
         """
         runs = self.runs(indices, len(indices))
-        found = [self._run(run, self.feed.size_of(run)) for run in runs]
+        found = [self._rows_of_run(run, self.feed.size_of(run)) for run in runs]
         if len({rows.shape[1] for rows in found}) > 1:
             raise InvalidArgument(
                 f"{self.path}: output {self.output!r} has as many classes as the samples are long: it has no rows of "
@@ -108,8 +104,8 @@ class Predictor:
         rows[order] = np.concatenate(found)[found_order]
         return rows
 
-    def _run(self, indices: np.ndarray, size: int) -> np.ndarray:
-        outputs = self._outputs(indices, size)
+    def _rows_of_run(self, indices: np.ndarray, size: int) -> np.ndarray:
+        outputs = self._run_by_sample(indices, size)
         names = list(outputs)
         if self.output is None:
             self.output = next((name for name in names if row_per_sample(outputs[name], size) is not None), None)
@@ -123,22 +119,23 @@ class Predictor:
             )
         return rows[: len(indices)].astype(np.float64)
 
-    def _outputs(self, indices: np.ndarray, size: int) -> dict[str, Any]:
+    def _run_by_sample(self, indices: np.ndarray, size: int) -> dict[str, Any]:
         """All outputs of one run, by name, samples first."""
-        return self.named(list(self._raw(indices, size).values()))
+        return self.by_sample(list(self._raw(indices, size).values()))
 
-    def named(self, outputs: Sequence[Any]) -> dict[str, Any]:
+    def by_sample(self, outputs: Sequence[Any]) -> dict[str, Any]:
         """All outputs of one run of a session of this model, by name, samples first."""
         declared = self.session.get_outputs()
         return {each.name: samples_first(output, each.shape, self.feed.symbol)
                 for each, output in zip(declared, outputs, strict=True)}  # fmt: skip
 
-    def answers_by_name(self, indices: np.ndarray) -> dict[str, Any]:
+    def outputs_by_sample(self, indices: np.ndarray) -> dict[str, Any]:
         """All outputs of one run for the samples at `indices`, by name, samples first, without what fills up a fixed
         batch."""
         size = self.feed.size_of(indices)
         return {
-            name: first_samples(output, len(indices), size) for name, output in self._outputs(indices, size).items()
+            name: first_samples(output, len(indices), size)
+            for name, output in self._run_by_sample(indices, size).items()
         }
 
     def _raw(self, indices: np.ndarray, size: int) -> dict[str, Any]:
@@ -149,7 +146,7 @@ class Predictor:
         except UnsuitableModel as error:
             raise UnsuitableModel(f"{self.path}: {named_samples(indices)}: {error}") from error
 
-    def outputs(self, indices: np.ndarray) -> dict[str, Any]:
+    def raw_outputs(self, indices: np.ndarray) -> dict[str, Any]:
         """All outputs of one run for the samples at `indices` as they are, by name, without what fills up a fixed
         batch."""
         size = self.feed.size_of(indices)
@@ -166,17 +163,17 @@ class Predictor:
         """Set `output`, where none was named, to the one that holds the model's answers; how it is judged."""
         run = self.runs(np.arange(self.count), size)[0]
         size = self.feed.size_of(run)
-        outputs = self._outputs(run, size)
+        outputs = self._run_by_sample(run, size)
         measures = dict(zip(outputs, self.measures(list(outputs.values()), size), strict=True))
         if self.output is None:
             self.output = list(outputs)[answer_output(list(measures.values()))]
         return measures[self.output]
 
-    def answer(self, indices: np.ndarray) -> list[object]:
+    def answers(self, indices: np.ndarray) -> list[object]:
         """`output` for the samples at `indices`, run by run, without what fills up a fixed batch."""
         assert self.output is not None  # choose_output has set it
         sizes = [(run, self.feed.size_of(run)) for run in self.runs(indices, len(indices))]
-        return [first_samples(self._outputs(run, size)[self.output], len(run), size) for run, size in sizes]
+        return [first_samples(self._run_by_sample(run, size)[self.output], len(run), size) for run, size in sizes]
 
 
 def named_samples(indices: np.ndarray) -> str:

@@ -28,7 +28,7 @@ class ChosenCriterion:
     def __init__(self, predictor: Predictor, held_out: SampleBatches, measure: OfAll):
         self.predictor, self.held_out, self._chosen = predictor, held_out, measure
         self.measure: str | None = measure.name
-        outputs = predictor.named(runtime.run(predictor.session, held_out[0]))
+        outputs = predictor.by_sample(runtime.run(predictor.session, held_out[0]))
         measures = predictor.measures(list(outputs.values()), held_out.size_of(0))
         at = answer_output(measures)
         self._output = list(outputs)[at]
@@ -59,7 +59,7 @@ class ChosenCriterion:
 
     def _take(self, outputs: list[Any], batch: runtime.Inputs, count: int, size: int) -> dict[str, Any]:
         """All outputs, samples first, without what fills up a fixed batch."""
-        return {name: first_samples(output, count, size) for name, output in self.predictor.named(outputs).items()}
+        return {name: first_samples(output, count, size) for name, output in self.predictor.by_sample(outputs).items()}
 
     def majority_drop(self) -> None:
         """Not known of a measure of one's own."""
