@@ -75,8 +75,7 @@ def changed_samples(
             if any(each is None for each in pair) or pair[0].shape != pair[1].shape:
                 return None
             found += _changes(pair[0], pair[1], indices, measure)
-    answers_count = measure.name in (TOP_CLASS.name, metrics.TOP_TOKEN.name) or measure.is_share
-    found.sort(key=lambda change: (0.0 if answers_count else -change.amount, change.sample))
+    found.sort(key=lambda change: (0.0 if measure.is_share else -change.amount, change.sample))
     return Changes(str(first.output), measure.name, count, len(found), tuple(found[:MOST]))
 
 
