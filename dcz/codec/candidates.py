@@ -30,7 +30,7 @@ from ..encoded import (
 )
 from ..tensor import FLOAT32, Dtype, Tensor, matrix_shape, round_to, values
 from . import pairs
-from .stages import block, entropy, huffman, index, scale
+from .stages import block, entropy, huffman, index, recode, scale
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
@@ -252,7 +252,7 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
     if not positions.kept:
         return Sparse(positions, None, None)
     codebook, table = _codebook(coded.entries, tensor.dtype, coded.row_scales)
-    codes = arrays.remap(table, coded.codes)
+    codes = recode.remap(table, coded.codes)
     if positions.column_major:
         dense = np.empty(mask.shape, np.uint8)
         dense[mask] = codes

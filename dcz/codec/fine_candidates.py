@@ -12,7 +12,7 @@ from ..encoded import Codebook, Shared, Sparse
 from ..tensor import Tensor, matrix_shape
 from . import candidates
 from .candidates import Candidate, Coded
-from .stages import huffman, index
+from .stages import huffman, index, recode
 
 MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
 CODEBOOK_BITS = 72  # of a fine codebook
@@ -71,5 +71,5 @@ def _sparse(tensor: Tensor, coded: Coded, codebook: Codebook, index_bits: int | 
         dense = np.empty(mask.shape, np.uint16)
         dense[mask] = numbers
         numbers = index.in_reading_order(dense, mask, True)
-    codes, low = (huffman.encode(arrays.remap(table, numbers)) for table in _tables(coded))
+    codes, low = (huffman.encode(recode.remap(table, numbers)) for table in _tables(coded))
     return Sparse(positions, codebook, codes, low)

@@ -16,7 +16,7 @@ from ..tensor import Dtype, Tensor, largest, round_to, values
 from . import candidates
 from .cancellation import cancel
 from .candidates import Coded
-from .stages import balance, distinct, grid, prune, share
+from .stages import balance, distinct, grid, prune, recode, share
 
 # Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
 MAX_ZEROS_SHARED = 1 / 3
@@ -85,7 +85,7 @@ def share_weights(
     if rows is None:
         return shared
     codes = cancel(kept, shared.codes, shared.centroids, rows, step, shared.counts)
-    return share.used_centroids(shared.centroids, codes, arrays.recount(shared.counts, shared.codes, codes))
+    return share.used_centroids(shared.centroids, codes, recode.recount(shared.counts, shared.codes, codes))
 
 
 def _step(kept: arrays.Weights, zeros: int, settings: Settings, square: float | None = None) -> float:
@@ -139,7 +139,7 @@ def round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray
     entries[values(entries, dtype) == 0] = 0  # -0.0 too
     is_first = np.append(True, entries[1:] != entries[:-1])  # rounding may have made neighbours equal
     table = (np.cumsum(is_first) - 1).astype(np.uint8)
-    codes, entries = arrays.remap(table, shared.codes), entries[is_first]
+    codes, entries = recode.remap(table, shared.codes), entries[is_first]
     counted = np.zeros(MAX_ENTRIES, np.int64)
     np.add.at(counted, table, shared.counts)
     zero = int(np.argmin(entries != 0))

@@ -10,6 +10,7 @@ import pytest
 
 import dcz
 from dcz import arrays, parallel
+from dcz.codec.stages import recode
 from dcz.files import FileRange
 from dcz.plan import LOSSLESS, Settings
 from dcz.tensor import FLOAT16, FLOAT32
@@ -150,19 +151,19 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
     table = np.random.default_rng(1).permutation(256).astype(np.uint8)
     expected = table[codes]
-    assert np.array_equal(arrays.count_codes(codes), np.bincount(codes))
-    assert arrays.remap(np.arange(200, dtype=np.uint8), codes) is codes
-    assert peak(arrays.remap, table, codes) < 3 * len(codes)
+    assert np.array_equal(recode.count_codes(codes), np.bincount(codes))
+    assert recode.remap(np.arange(200, dtype=np.uint8), codes) is codes
+    assert peak(recode.remap, table, codes) < 3 * len(codes)
     before = codes.copy()
-    assert np.array_equal(arrays.remap(table, codes), expected) and np.array_equal(codes, before)
+    assert np.array_equal(recode.remap(table, codes), expected) and np.array_equal(codes, before)
 
 
 def test_codes_are_counted_anew_where_they_have_changed():
     codes = np.random.default_rng(0).integers(0, 200, 300_001).astype(np.uint8)
     moved = codes.copy()
     moved[::7] += 3
-    assert np.array_equal(arrays.recount(np.bincount(codes), codes, moved), np.bincount(moved, minlength=256))
-    assert np.array_equal(arrays.recount(np.bincount(codes), codes, codes), np.bincount(codes, minlength=256))
+    assert np.array_equal(recode.recount(np.bincount(codes), codes, moved), np.bincount(moved, minlength=256))
+    assert np.array_equal(recode.recount(np.bincount(codes), codes, codes), np.bincount(codes, minlength=256))
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 0.04, 0.1, 0.101, 0.5, 1.0])

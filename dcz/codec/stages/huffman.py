@@ -19,7 +19,7 @@ from ...deflate import inflate_engine
 from ...encoded import END, MAX_WORD_BITS, SEGMENT, Stream, table_nibbles
 from ...errors import CorruptFile
 from ...parallel import each
-from . import packed
+from . import packed, recode
 
 MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
 
@@ -67,7 +67,7 @@ def words(lengths: np.ndarray) -> np.ndarray:
 
 def count_symbols(symbols: np.ndarray) -> np.ndarray:
     """How often each of the 256 symbols occurs in `symbols` (uint8) -> int64[256]."""
-    counts = arrays.count_codes(symbols)
+    counts = recode.count_codes(symbols)
     return np.pad(counts, (0, 256 - len(counts)))
 
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ... import arrays
-from . import entropy
+from . import entropy, recode
 
 UNIT = 1 << 20  # errors are rounded to a gap of levels / UNIT: sums of integers are the same in any order
 
@@ -48,6 +47,6 @@ def _code_bits(codes: np.ndarray, entries: int, counted: np.ndarray | None) -> n
     """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
     if counted is None:
-        counted = arrays.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
+        counted = recode.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
     count[: len(counted)] = counted
     return entropy.stable_lengths(count, len(codes))

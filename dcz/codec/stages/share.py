@@ -18,7 +18,7 @@ import numpy as np
 
 from ... import arrays
 from ...encoded import MAX_ENTRIES
-from . import entropy, grid
+from . import entropy, grid, recode
 from .histogram import BINS, BLOCK, Histogram
 
 MAX_LEVEL = 1 << 11  # of the grid, as a multiple of the step: weights beyond are outliers, and get their own centroids
@@ -41,7 +41,7 @@ class SharedWeights:
     @property
     def counts(self) -> np.ndarray:
         """How often each code occurs (int64, one a centroid)."""
-        return arrays.count_codes(self.codes) if self.counted is None else self.counted
+        return recode.count_codes(self.codes) if self.counted is None else self.counted
 
 
 # -- k-means ----------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def mean_centroids(
 def used_centroids(centroids: np.ndarray, codes: np.ndarray, counted: np.ndarray | None = None) -> SharedWeights:
     """The centroids whose codes occur; codes are renumbered without the others. `counted`: how often each code occurs,
     where that is known."""
-    count = arrays.count_codes(codes) if counted is None else counted
+    count = recode.count_codes(codes) if counted is None else counted
     used = np.flatnonzero(count)
     return SharedWeights(centroids[used], _renumber(codes, used), count[used])
 
@@ -141,7 +141,7 @@ def _renumber(codes: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Codes as indices into `used`, the codes that occur, ascending."""
     if used[-1] == len(used) - 1:
         return codes
-    return arrays.remap(np.searchsorted(used, np.arange(MAX_ENTRIES)).astype(np.uint8), codes)
+    return recode.remap(np.searchsorted(used, np.arange(MAX_ENTRIES)).astype(np.uint8), codes)
 
 
 # -- entropy-constrained ----------------------------------------------------------------------------------------------
