@@ -106,8 +106,8 @@ def _check_size(path: str | os.PathLike[str], found: str, size: int) -> None:
 
 
 def _rest(file: io.FileIO, expected: int) -> bytes:
-    """What is left of a file, of which so many bytes are expected; no more than a byte beyond PROTOBUF_LIMIT of one that
-    has no end, or that grows."""
+    """What is left of a file, of which so many bytes are expected; of one that has no end, or that grows, no more than
+    a byte beyond PROTOBUF_LIMIT."""
     parts, left = [], PROTOBUF_LIMIT + 1
     while left and (part := file.read(min(expected, left))):
         parts.append(part)
