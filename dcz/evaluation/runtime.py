@@ -4,8 +4,11 @@ run(session("a.onnx"), {"x": x})  ->  one array an output
 """
 
 import contextlib
+import ctypes
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import sys
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeAlias
 
@@ -16,11 +19,13 @@ from ..errors import FileAccess, InvalidArgument, UnsuitableModel
 from ..files import mapped
 from ..tensor import Dtype
 from .casting import TYPES
+from .piped import read_through_pipe
 
 __all__ = [
-    "BATCH", "TYPES", "Inputs", "ModelInput", "Ops", "Session", "custom_ops", "is_numeric", "run", "session",
-    "session_of",
+    "BATCH", "TYPES", "Inputs", "ModelInput", "Ops", "Session", "custom_ops", "is_numeric", "reads_pipes", "run",
+    "session", "session_of", "session_of_stream",
 ]  # fmt: skip
+CPU = ["CPUExecutionProvider"]
 BATCH = 32  # samples a run, where a model leaves its batch open
 UNKNOWN_OPERATOR = ("is not a registered function/op", "No Op registered for")  # in what onnxruntime says
 _NAMES = {"float32": "float", "float64": "double"}  # of element types, where onnxruntime has others
@@ -44,7 +49,7 @@ def session(
     options = _options(threads)
     name = name or ("a piece of the model" if isinstance(path, bytes) else path)
     try:
-        return onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(os.fspath(path), options, providers=CPU)
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         if (linked := None if isinstance(path, bytes) else _linked_session(path, options)) is not None:
             return linked
@@ -66,14 +71,11 @@ def session_of(
     put them in at the end, in the place of what an optimizer has made under their names.) `name` is what messages call
     the model. Raises UnsuitableModel where onnxruntime refuses it, InvalidArgument for providers that it does not know.
     """
-    known, chosen = onnxruntime.get_available_providers(), list(providers or ["CPUExecutionProvider"])
+    known, chosen = onnxruntime.get_available_providers(), list(providers or CPU)
     unknown = [each for each in chosen if (each if isinstance(each, str) else next(iter(each), None)) not in known]
     if unknown:
         raise InvalidArgument(f"onnxruntime has no provider {unknown[0]!r} here, but {', '.join(known)}")
-    if options is None:
-        options = _options(threads or 0)
-    else:
-        _add_ops(options)
+    options = _completed(options, threads)
     try:
         values = [_value(dtype, shape, data) for dtype, shape, data in tensors.values()]
         options.add_external_initializers(list(tensors), values)
@@ -81,6 +83,45 @@ def session_of(
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_refusal(error)}") from error
     made.dcz_tensors = values  # alive as long as the session: onnxruntime may refer to them, and does not own them
+    _give_back_memory()
+    return made
+
+
+def reads_pipes(providers: Sequence[Any] | None = None) -> bool:
+    """Whether session_of_stream may be asked for a session with these providers.
+
+    Only where pipes have paths; and where onnxruntime lets other threads of Python run while it reads a model, which
+    it does from version 1.31 on. (With other providers it may try again, with fewer, and read the model once more.)
+    """
+    version = tuple(int(number) for number in re.findall(r"\d+", onnxruntime.__version__)[:2])
+    is_alone = os.environ.get("ORT_LOAD_CONFIG_FROM_MODEL") != "1"  # else it reads the model in another way
+    return sys.platform == "linux" and version >= (1, 31) and list(providers or CPU) == CPU and is_alone
+
+
+def session_of_stream(
+    pieces: Generator[bytes | memoryview, None, None],
+    name: str,
+    options: onnxruntime.SessionOptions | None = None,
+    threads: int | None = None,
+) -> Session:
+    """A session, on the CPU, of a serialized model that comes in pieces.
+
+    onnxruntime gets each tensor when it reads it, keeps it once, and gives it up where an operator has packed it; of
+    tensors that it is given in memory it makes copies beside them. `name` is what messages call the model. Raises what
+    `pieces` does, and UnsuitableModel where onnxruntime refuses the model.
+    """
+    chosen = _completed(options, threads)
+
+    def read(path: str) -> Session:
+        try:
+            return onnxruntime.InferenceSession(path, chosen, providers=CPU, enable_fallback=0)
+        except Exception as error:  # as above
+            refusal = _refusal(error).replace(path, name)
+            raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {refusal}") from error
+
+    made = read_through_pipe(pieces, read)
+    made._model_path = name  # the pipe's may be another file's by now
+    _give_back_memory()
     return made
 
 
@@ -104,6 +145,23 @@ def custom_ops(paths: Ops) -> Iterator[None]:
         yield
     finally:
         _ops.reset(token)
+
+
+def _completed(options: onnxruntime.SessionOptions | None, threads: int | None) -> onnxruntime.SessionOptions:
+    """Options of ours, or change those that are given: they have the custom operators."""
+    if options is None:
+        return _options(threads or 0)
+    _add_ops(options)
+    return options
+
+
+def _give_back_memory() -> None:
+    """Have the C library give the system what is free of its memory: weights that have been packed, above all.
+
+    glibc keeps it where something lies above it, which may be as much as the weights.
+    """
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -150,7 +208,7 @@ def _linked_session(path: str | os.PathLike[str], options: onnxruntime.SessionOp
             return None
         options.add_external_initializers_from_files_in_memory(list(data), contents, [len(each) for each in contents])
         with open(path, "rb") as file:
-            return onnxruntime.InferenceSession(file.read(), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(file.read(), options, providers=CPU)
     except Exception:  # noqa: BLE001 (the first refusal is told)
         return None
 

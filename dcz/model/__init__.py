@@ -60,6 +60,7 @@ from .readers import operators_by_tensor
 from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
 from .skeleton import (
+    Awaited,
     Held,
     Reference,
     find_references,
@@ -68,6 +69,7 @@ from .skeleton import (
     parse_graph,
     restore_data,
     serialized,
+    serialized_later,
 )
 from .source import PROTOBUF_LIMIT
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
@@ -75,11 +77,11 @@ from .uncompact import expand_codes
 from .wire import least_stored
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "CompactGraph", "Form", "Held", "Input", "Linear", "Lookup", "Model",
-    "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy", "by_name", "check_model",
-    "data_locations", "expand_codes", "expected_inputs", "extract_subgraph", "find_references", "fold_batchnorms",
-    "form_bytes", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector",
+    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Awaited", "CompactGraph", "Form", "Held", "Input", "Linear",
+    "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy", "by_name",
+    "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph", "find_references",
+    "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector",
     "large_initializers", "least_stored", "linked_data", "load", "make_external", "open_model",
     "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program", "reread_source",
-    "restore_data", "serialize", "serialized", "snap_to_grids", "with_values",
+    "restore_data", "serialize", "serialized", "serialized_later", "snap_to_grids", "with_values",
 ]  # fmt: skip

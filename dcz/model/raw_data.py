@@ -11,11 +11,10 @@ into a file. Nothing is looked at but large messages, and what protobuf might ta
 
 import bisect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar, cast
 
-import numpy as np
 from onnx import TensorProto
 
 from . import wire
@@ -29,6 +28,7 @@ _MAX_FIELDS = 1 << 17, 10  # that are looked at in all, and one more for each so
 _MAX_LENGTH = (1 << 31) - 1
 
 Piece = bytes | memoryview | tuple[int, int]  # of a message: as it is, or from here to there
+Data = TypeVar("Data", bound=Sized)  # of a tensor, or what stands for it, as long as it
 
 
 class Indexed(Protocol):
@@ -71,7 +71,7 @@ def find(data: Indexed, length: int) -> Layout | None:
     return Layout(walk.spans, pieces, walk.secret)
 
 
-def filled(message: bytes, apart: Mapping[bytes, np.ndarray]) -> list[bytes | memoryview] | None:
+def filled(message: bytes, apart: Mapping[bytes, Data]) -> list[bytes | memoryview | Data] | None:
     """The pieces of a serialized ModelProto, one after another, with what each token stands for in its place.
 
     None where a token is not found as the raw_data of a tensor once, or there are too many fields to look at.
@@ -84,7 +84,7 @@ def filled(message: bytes, apart: Mapping[bytes, np.ndarray]) -> list[bytes | me
     if walk.waiting:
         return None
     view = memoryview(message)
-    return [view[slice(*piece)] if isinstance(piece, tuple) else piece for piece in pieces]
+    return [view[slice(*piece)] if isinstance(piece, tuple) else cast(Data, piece) for piece in pieces]
 
 
 class _Walk:
@@ -154,10 +154,10 @@ class _Walk:
         raise _Unknown
 
 
-class _Fill(_Walk):
+class _Fill(_Walk, Generic[Data]):
     """One way over a message with tokens, which are taken out of `waiting` where they are found."""
 
-    def __init__(self, data: bytes, apart: Mapping[bytes, np.ndarray]):
+    def __init__(self, data: bytes, apart: Mapping[bytes, Data]):
         super().__init__(data, len(data))
         self.message_bytes, self.waiting = data, dict(apart)
         self.places = sorted(place for token in apart if (place := data.find(token)) >= 0)
@@ -168,7 +168,7 @@ class _Fill(_Walk):
             return None
         if table is self.tensor and number == _FIELD:
             data = self.waiting.pop(self.message_bytes[at : at + size], None)
-            return None if data is None else [data.data]
+            return None if data is None else [cast(bytes, data)]  # of which only the length is asked for
         inner = table.get(number)
         return None if inner is None else self.message(at, at + size, inner, depth + 1)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -107,6 +108,17 @@ def _data_fields(slot: TensorSlot, tensor: TensorProto) -> set[str]:
     return fields
 
 
+@dataclass(frozen=True, eq=False)
+class Awaited:
+    """The data of a tensor that is not there yet, of `nbytes` bytes."""
+
+    reference: Reference
+    nbytes: int
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+
 class Held:
     """Bytes of tensors that are on their way into a file, and that protobuf, which would copy them, does not get: they
     have tokens there (see raw_data)."""
@@ -114,9 +126,14 @@ class Held:
     def __init__(self) -> None:
         self._secret = os.urandom(raw_data.TOKEN - 8)
         self._protos: list[TensorProto] = []
-        self.apart: dict[bytes, np.ndarray] = {}
+        self.apart: dict[bytes, np.ndarray | Awaited] = {}
 
-    def hold(self, proto: TensorProto, data: np.ndarray) -> None:
+    def await_data(self, reference: Reference, nbytes: int) -> None:
+        """Change the graph: the raw_data of a tensor is a token of data that comes later (see serialized_later)."""
+        external_data.clear(reference.slot.proto)
+        self.hold(reference.slot.proto, Awaited(reference, nbytes))
+
+    def hold(self, proto: TensorProto, data: np.ndarray | Awaited) -> None:
         """Change `proto`: its raw_data is a token of `data` (uint8, flat)."""
         token = raw_data.token(self._secret, len(self._protos))
         proto.raw_data, self.apart[token] = token, data
@@ -125,6 +142,7 @@ class Held:
     def give_back(self) -> None:
         """Change what was held: it is in its protobuf messages now."""
         for proto, data in zip(self._protos, self.apart.values(), strict=True):
+            assert isinstance(data, np.ndarray), "what is awaited goes into no message"
             proto.raw_data = data.tobytes()
         self._protos, self.apart = [], {}
 
@@ -140,7 +158,16 @@ def serialized(proto: ModelProto, held: Held, label: str) -> Iterable[bytes | me
         return [serialize(proto, label)]
     if sum(map(len, pieces)) > PROTOBUF_LIMIT:
         raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data")
-    return pieces
+    return [piece.data if isinstance(piece, np.ndarray) else cast(bytes, piece) for piece in pieces]
+
+
+def serialized_later(proto: ModelProto, held: Held, label: str) -> list[bytes | memoryview | Awaited] | None:
+    """The same with what is awaited as it is, in the order in which it will be needed; None for 2 GB or more, and where
+    that cannot be told from the message."""
+    pieces = raw_data.filled(serialize(proto, label), held.apart)
+    if pieces is None or sum(map(len, pieces)) > PROTOBUF_LIMIT:
+        return None
+    return [piece.data if isinstance(piece, np.ndarray) else piece for piece in pieces]
 
 
 def restore_data(reference: Reference, data: np.ndarray, held: Held | None = None) -> None:

@@ -29,8 +29,17 @@ def answers(session, **feeds) -> list[np.ndarray]:
     return session.run(None, feeds)
 
 
+@pytest.fixture(params=["by a pipe", "in memory"])
+def way(request, monkeypatch):
+    """How weights come to onnxruntime: what the system allows, and what remains for others."""
+    if request.param == "in memory":
+        monkeypatch.setattr(runtime, "reads_pipes", lambda providers: False)
+    elif not runtime.reads_pipes():
+        pytest.skip("onnxruntime reads no pipes here")
+
+
 @pytest.mark.parametrize("place", models.PLACES)
-def test_weights_of_every_corner_of_a_model_arrive(place, tmp_path):
+def test_weights_of_every_corner_of_a_model_arrive(place, way, tmp_path):
     dcz.compress(models.place(place), tmp_path / "net.dcz")
     (expected,) = models.run(dcz.load(tmp_path / "net.dcz"), x=models.INPUT)
     (found,) = answers(dcz.session(tmp_path / "net.dcz"), x=models.INPUT)
@@ -38,7 +47,7 @@ def test_weights_of_every_corner_of_a_model_arrive(place, tmp_path):
 
 
 @pytest.mark.parametrize("make", [perceptron, separable])
-def test_answers_are_those_of_the_decoded_model_to_the_bit(make, tmp_path):
+def test_answers_are_those_of_the_decoded_model_to_the_bit(make, way, tmp_path):
     dcz.compress(make(), tmp_path / "net.dcz")
     session = dcz.session(tmp_path / "net.dcz", threads=1)
     x = models.normal(5, *session.get_inputs()[0].shape[1:])
@@ -47,7 +56,7 @@ def test_answers_are_those_of_the_decoded_model_to_the_bit(make, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64, np.int8])
-def test_tensors_of_other_types_arrive_too(dtype, tmp_path):
+def test_tensors_of_other_types_arrive_too(dtype, way, tmp_path):
     table = (models.normal(64, 32) * 100).astype(dtype)
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     node = helper.make_node("Gather", ["table", "x"], ["y"])
@@ -57,7 +66,7 @@ def test_tensors_of_other_types_arrive_too(dtype, tmp_path):
     assert np.array_equal(answers(dcz.session(tmp_path / "net.dcz"), x=np.array([3, 60]))[0], table[[3, 60]])
 
 
-def test_what_numpy_has_no_type_for_comes_inside_the_model(tmp_path):
+def test_what_numpy_has_no_type_for_comes_inside_the_model(way, tmp_path):
     halves = models.patterns("halves", DTYPES[16], [40, 20], models.normal(40, 20).view(np.uint16)[:, 1::2])
     node = helper.make_node("Gather", ["halves", "x"], ["y"])
     inputs, outputs = {"x": (TensorProto.INT64, ["n"])}, {"y": (TensorProto.BFLOAT16, ["n", 20])}
@@ -120,7 +129,7 @@ class Pipe(io.RawIOBase):
         return True
 
 
-def test_what_is_no_source_is_refused(packed):
+def test_what_is_no_source_is_refused(packed, way):
     closed = open(packed, "rb")
     closed.close()
     with open(packed, encoding="latin1") as text:
@@ -140,21 +149,21 @@ def test_what_is_no_source_is_refused(packed):
 # -- settings ----------------------------------------------------------------------------------------------------------
 
 
-def test_no_file_is_written_and_no_folder_asked_for(packed, tmp_path, monkeypatch):
+def test_no_file_is_written_and_no_folder_asked_for(packed, way, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     before = set(os.listdir(tmp_path))
     dcz.session(packed)
     assert set(os.listdir(tmp_path)) == before
 
 
-def test_limits_are_those_of_other_readers(packed):
+def test_limits_are_those_of_other_readers(packed, way):
     with pytest.raises(UnsuitableModel, match="decodes to .* more than the limit"):
         dcz.session(packed, max_bytes="1kB")
     with pytest.raises(InvalidArgument, match="threads is a whole number"):
         dcz.session(packed, threads=0)
 
 
-def test_options_and_providers_are_onnxruntimes_own(packed):
+def test_options_and_providers_are_onnxruntimes_own(packed, way):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -165,7 +174,7 @@ def test_options_and_providers_are_onnxruntimes_own(packed):
         dcz.session(packed, providers=["NoSuchProvider"])
 
 
-def test_a_model_that_onnxruntime_refuses_is_named(tmp_path):
+def test_a_model_that_onnxruntime_refuses_is_named(way, tmp_path):
     proto = perceptron()
     proto.graph.node[1].op_type = "Mystery"
     onnx.save(proto, tmp_path / "net.onnx")
@@ -174,7 +183,7 @@ def test_a_model_that_onnxruntime_refuses_is_named(tmp_path):
         dcz.session(tmp_path / "net.dcz")
 
 
-def test_a_session_outlives_all_that_it_was_made_from(packed):
+def test_a_session_outlives_all_that_it_was_made_from(packed, way):
     import gc
 
     (expected,) = models.run(dcz.load(packed), x=X)
@@ -182,3 +191,50 @@ def test_a_session_outlives_all_that_it_was_made_from(packed):
     gc.collect()
     [np.full((128, 64), np.nan) for _ in range(50)]  # over memory that was given back, had any been
     assert np.array_equal(answers(session, x=X)[0], expected)
+
+
+@pytest.mark.skipif(not runtime.reads_pipes(), reason="onnxruntime reads no pipes here")
+def test_memory_holds_the_weights_once(tmp_path):
+    """In a process of its own: 6 matrices of 16 MB, of which no second copy is left."""
+    import subprocess
+    import sys
+
+    weights = [models.tensor(f"w{number}", np.full((2048, 2048), number, np.float32)) for number in range(6)]
+    nodes = [helper.make_node("MatMul", [f"x{number}", f"w{number}"], [f"x{number + 1}"]) for number in range(6)]
+    shape = (TensorProto.FLOAT, [1, 2048])
+    dcz.compress(models.model(nodes, {"x0": shape}, {"x6": shape}, weights), tmp_path / "net.dcz")
+    dcz.compress(perceptron(), tmp_path / "small.dcz")
+    code = """
+import dcz
+def taken():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) * 1024
+dcz.session("small.dcz")
+before = taken()
+session = dcz.session("net.dcz")
+print(taken() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1.5 * 6 * 2048 * 2048 * 4
+
+
+def test_a_session_of_a_pipe_is_not_made_again_from_another_file(packed):
+    if not runtime.reads_pipes():
+        pytest.skip("onnxruntime reads no pipes here")
+    with pytest.raises(Exception, match=r"net\.dcz"):
+        dcz.session(packed).set_providers(["CPUExecutionProvider"])
+
+
+def test_old_versions_and_other_providers_read_no_pipes(monkeypatch):
+    monkeypatch.setattr(runtime.sys, "platform", "linux")
+    for version, is_read in (
+        ("1.17.3", False),
+        ("1.30.0", False),
+        ("1.31.0", True),
+        ("1.33.0.dev2", True),
+        ("2.0", True),
+    ):
+        monkeypatch.setattr(runtime.onnxruntime, "__version__", version)
+        assert runtime.reads_pipes() == is_read == runtime.reads_pipes(["CPUExecutionProvider"])
+        assert not runtime.reads_pipes(["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(runtime.sys, "platform", "win32")
+    assert not runtime.reads_pipes()

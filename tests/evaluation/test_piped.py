@@ -1,0 +1,69 @@
+"""A path whose content is made while it is read: all of it arrives, and nobody waits for ever."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from dcz.evaluation.piped import read_through_pipe
+from dcz.evaluation.runtime import reads_pipes
+
+pytestmark = pytest.mark.skipif(not reads_pipes(), reason="pipes have no paths here")
+MUCH = 1 << 20  # more than a pipe holds
+
+
+def pieces(*sizes, error=None):
+    for number, size in enumerate(sizes):
+        yield memoryview(bytes([number]) * size)
+    if error is not None:
+        raise error
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_open():
+    before = os.listdir("/proc/self/fd"), threading.active_count()
+    yield
+    assert (os.listdir("/proc/self/fd"), threading.active_count()) == before
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (3, 0, 5), (MUCH, 1, MUCH)])
+def test_all_pieces_arrive_in_order(sizes):
+    found = read_through_pipe(pieces(*sizes), lambda path: Path(path).read_bytes())
+    assert found == b"".join(pieces(*sizes))
+
+
+@pytest.mark.parametrize("sizes", [(), (MUCH,), (MUCH, MUCH)])
+def test_what_the_pieces_raise_is_raised_whatever_the_reader_makes_of_the_rest(sizes):
+    with pytest.raises(KeyError, match="broken"):
+        read_through_pipe(pieces(*sizes, error=KeyError("broken")), lambda path: len(Path(path).read_bytes()))
+
+    def refuse(path):
+        raise ValueError(f"{len(Path(path).read_bytes())} bytes are too few")
+
+    with pytest.raises(KeyError, match="broken"):
+        read_through_pipe(pieces(*sizes, error=KeyError("broken")), refuse)
+
+
+def test_a_reader_that_stops_early_ends_the_writer_and_its_pieces():
+    closed = []
+
+    def endless():
+        try:
+            while True:
+                yield bytes(MUCH)
+        finally:
+            closed.append(True)
+
+    def read_a_little(path):
+        with open(path, "rb") as file:
+            return file.read(7)
+
+    assert read_through_pipe(endless(), read_a_little) == bytes(7) and closed == [True]
+
+    def refuse(path):
+        raise ValueError("not even opened")
+
+    with pytest.raises(ValueError, match="not even opened"):
+        read_through_pipe(endless(), refuse)
+    assert closed == [True, True]
