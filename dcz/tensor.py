@@ -96,12 +96,14 @@ class ValueGrid:
 
     `scales` is flat. Without an axis there is one for the whole tensor, or none where blocks have their own. With
     `steps` (uint8, see encoded.step_scales), one for each place along the axis, values lie instead at whole numbers
-    times these scales times a step that is the same for all, and that they show themselves.
+    times these scales times a step that is the same for all, and that they show themselves, or at entries of a codebook
+    times these scales. `binds`: whether values have to stay on it.
     """
 
     axis: int | None
     scales: np.ndarray
     steps: np.ndarray | None = None
+    binds: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ def share_in_rows(tensor: Tensor, mask: np.ndarray, settings: Settings | None) -
     if settings is not None and settings.quality is None:
         return None
     best = None
-    for found in found_scales.find(tensor, mask):
+    for found in [*_known_scales(tensor), *found_scales.find(tensor, mask)]:
         unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, tensor.dtype), found.row_scales)
         coded = _in_units(unscaled, mask, found.step, settings)
         if coded is None or (tensor.dtype.bits < 32 and not candidates.is_ramp(coded)):
@@ -89,6 +89,14 @@ def share_in_rows(tensor: Tensor, mask: np.ndarray, settings: Settings | None) -
         if all(_is_exact(coded, tensor, mask, block) for block in arrays.blocks(len(mask), arrays.BLOCK)):
             best = coded if best is None else fine.smaller(best, coded, FLOAT32)
     return best
+
+
+def _known_scales(tensor: Tensor) -> list[found_scales.Found]:
+    """The scales that a tensor is known to have had, where it need not keep them."""
+    known = tensor.grid
+    if known is None or known.binds or known.axis is None or known.steps is None:
+        return []
+    return [found_scales.Found(scale.of_steps(known.steps, known.axis, tensor.shape), 0.0)]
 
 
 def _in_units(unscaled: Tensor, mask: np.ndarray, step: float, settings: Settings | None) -> Coded | None:

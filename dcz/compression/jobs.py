@@ -93,7 +93,7 @@ def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
         for settings in chosen
     ]
     for number, tensor in enumerate(tensors):
-        if tensor.grid is not None and _only_quality(chosen[number]):  # the grid says how exact it is
+        if tensor.is_bound and _only_quality(chosen[number]):  # the grid says how exact it is
             chosen[number] = LOSSLESS
     if plan.default.quality is None:
         return chosen
@@ -192,7 +192,7 @@ def _warn_of_exact(jobs: Sequence[Job], plan: Plan, warn: Callable[[str], None])
 
 def _stays_unasked(tensor: "ModelTensor", plan: Plan) -> bool:
     """Whether no pattern of the plan keeps a tensor exact that is kept so, nor the grid that it is on."""
-    return tensor.grid is None and not plan.settings(tensor.name, True, ANY_SIZE).lossless
+    return not tensor.is_bound and not plan.settings(tensor.name, True, ANY_SIZE).lossless
 
 
 def _why_exact(tensor: "ModelTensor", plan: Plan) -> str:

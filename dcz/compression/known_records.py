@@ -41,7 +41,7 @@ def _digest(tensor: Tensor, settings: Settings) -> bytes:
     grid, known = tensor.grid, None
     inputs = None if tensor.inputs is None else (tensor.inputs.shape, tensor.inputs.tobytes())
     if grid is not None:
-        known = (grid.axis, grid.scales.tobytes(), None if grid.steps is None else grid.steps.tobytes())
+        known = (grid.axis, grid.scales.tobytes(), None if grid.steps is None else grid.steps.tobytes(), grid.binds)
     described = (tensor.name, tensor.dtype.code, tensor.shape, tensor.rows, settings, known, inputs)
     digest = hashlib.sha256(repr(described).encode())
     digest.update(np.ascontiguousarray(tensor.data).data)

@@ -48,7 +48,7 @@ def join(jobs: Sequence["Job"], plan: Plan) -> list["Job"]:
 
 def _may_be_tied(tensor: "ModelTensor") -> bool:
     return (
-        len(tensor.shape) == 2 and tensor.nbytes >= MIN_BYTES and 8 <= tensor.dtype.bits <= 64 and tensor.grid is None
+        len(tensor.shape) == 2 and tensor.nbytes >= MIN_BYTES and 8 <= tensor.dtype.bits <= 64 and not tensor.is_bound
     )
 
 

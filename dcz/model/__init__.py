@@ -29,7 +29,7 @@ moments         means and variances, by channel         moment_rules      the sa
 compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
 opsets          a later operator set, where that changes nothing
 source          the bytes of a file, read once          raw_data            large data that protobuf does not get
-uncompact       tensors from codes that dcz has put into a graph
+uncompact       tensors from codes that dcz has put into a graph, computed by code_arithmetic
 """
 
 from .compact import Form, Linear, Lookup, Product

@@ -52,8 +52,9 @@ class ModelTensor:
     nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
-    (see grids). `inputs`: what is known of those of its layer (see input_means and tensor.Tensor). `external`: where
-    the data lies in another file. `recent` may hold the bytes: all tensors of a model have the same.
+    (see grids), or that they had in a `.dcz` (see uncompact). `inputs`: what is known of those of its layer (see
+    input_means and tensor.Tensor). `external`: where the data lies in another file. `recent` may hold the bytes: all
+    tensors of a model have the same.
     """
 
     name: str
@@ -75,6 +76,11 @@ class ModelTensor:
     def nbytes(self) -> int:
         """Bytes of the tensor's data."""
         return self.dtype.nbytes(self.shape)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether its values have to stay on a grid."""
+        return self.grid is not None and self.grid.binds
 
     def read(self) -> np.ndarray:
         """The tensor's bytes (uint8, flat), as raw_data has them; external data is read each time.

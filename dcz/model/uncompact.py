@@ -7,32 +7,19 @@ more than the values, and stay. What another program has changed meanwhile, so t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import numpy as np
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
-from ..tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, round_to, values
+from ..tensor import ValueGrid
+from .code_arithmetic import REAL, CodeArray, array_of, compute, tensor_of
 from .compact import PREFIX
 from .compact_graph import FORM_KEY
 from .model_file import Model
-from .nodes import all_inputs, int_attributes, subgraphs
+from .nodes import all_inputs, subgraphs
 from .tensors import ModelTensor, tensor_from_proto
 
-_REAL = {dtype.code: dtype for dtype in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16)}
 _MISFITS = (KeyError, ValueError, IndexError, TypeError)
-
-
-@dataclass(frozen=True, eq=False)
-class _Array:
-    """An element type of ONNX, and elements: of bfloat16 their bit patterns, of half bytes one a byte."""
-
-    kind: int
-    data: np.ndarray
-
-    def numbers(self) -> np.ndarray:
-        """The elements as numbers."""
-        return values(self.data, BFLOAT16) if self.kind == TensorProto.BFLOAT16 else self.data
 
 
 @dataclass(eq=False)
@@ -41,16 +28,16 @@ class _Scope:
 
     outer: "_Scope | None"
     tensors: dict[str, ModelTensor]
-    arrays: dict[str, _Array] = field(default_factory=dict)
+    arrays: dict[str, CodeArray] = field(default_factory=dict)
 
-    def get(self, name: str) -> _Array:
+    def get(self, name: str) -> CodeArray:
         """A constant; raises KeyError where a name is none."""
         if name not in self.arrays:
             if name not in self.tensors:
                 if self.outer is None:
                     raise KeyError(name)
                 return self.outer.get(name)
-            return _array(self.tensors[name])
+            return array_of(self.tensors[name])
         return self.arrays[name]
 
     def table(self, name: str) -> str:
@@ -67,21 +54,32 @@ def expand_codes(model: Model) -> int:
     if not any(entry.key == FORM_KEY for entry in proto.metadata_props):
         return 0
     known = {id(tensor.proto): tensor for tensor in model.tensors}
-    count = _expand(proto.graph, None, known)
+    grids: dict[str, ValueGrid] = {}
+    count = _expand(proto.graph, None, known, grids)
     for function in proto.functions:
-        count += _expand(function, None, known)
+        count += _expand(function, None, known, {})
     for entry in [entry for entry in proto.metadata_props if entry.key == FORM_KEY]:
         proto.metadata_props.remove(entry)
     if count:
         model.refresh()
+        main = {id(tensor) for tensor in proto.graph.initializer}
+        for number, tensor in enumerate(model.tensors):
+            if id(tensor.proto) in main and tensor.name in grids:
+                model.tensors[number] = replace(tensor, grid=grids[tensor.name])
     return count
 
 
-def _expand(message: GraphProto | FunctionProto, outer: _Scope | None, known: Mapping[int, ModelTensor]) -> int:
-    """Change a graph or function, and the graphs within it; how many tensors were put back."""
+def _expand(
+    message: GraphProto | FunctionProto,
+    outer: _Scope | None,
+    known: Mapping[int, ModelTensor],
+    grids: dict[str, ValueGrid],
+) -> int:
+    """Change a graph or function, and the graphs within it; how many tensors were put back. Change `grids`: add those
+    of its own tensors, by name."""
     nodes = list(message.node)  # kept: the ids of messages that nobody holds are given to others
     scope = _Scope(outer, dict(_constants(message, known)))
-    made: dict[str, TensorProto] = {}  # by the name of the tensor
+    made: dict[str, CodeArray] = {}  # by the name of the tensor
     gone: set[int] = set()  # ids of nodes
     tables: dict[str, NodeProto] = {}  # Gathers from codes, by what they give
     chains: dict[str, list[NodeProto]] = {}  # nodes of ours behind them, by what these give
@@ -92,7 +90,7 @@ def _expand(message: GraphProto | FunctionProto, outer: _Scope | None, known: Ma
             behind = [name for name in node.input if name in tables or name in chains]
             try:
                 if not behind and not _reads_scales(node, tables):
-                    scope.arrays[node.output[0]] = _compute(node, [scope.get(name) for name in node.input])
+                    scope.arrays[node.output[0]] = compute(node, [scope.get(name) for name in node.input])
                     gone.add(id(node))
                 else:
                     before = [each for name in behind for each in chains.get(name, [])]
@@ -102,8 +100,8 @@ def _expand(message: GraphProto | FunctionProto, outer: _Scope | None, known: Ma
     read = _reads(message, nodes, gone)
     for node in nodes:
         for name in node.output if id(node) in gone else ():
-            if name in read and scope.arrays[name].kind in _REAL:
-                made[name] = _tensor(name, scope.arrays[name])
+            if name in read and scope.arrays[name].kind in REAL:
+                made[name] = scope.arrays[name]
             elif name in read:  # by what another program has put there: codes would become longer numbers
                 gone.discard(id(node))
     for output, chain in chains.items():
@@ -113,9 +111,10 @@ def _expand(message: GraphProto | FunctionProto, outer: _Scope | None, known: Ma
     for node in nodes:
         for attribute in node.attribute:
             for graph in subgraphs(attribute):
-                count += _expand(graph, scope, known)
+                count += _expand(graph, scope, known, {})
+    grids.update({name: array.grid for name, array in made.items() if array.grid is not None})
     if made:
-        _rebuild(message, nodes, made, gone)
+        _rebuild(message, nodes, {name: tensor_of(name, array) for name, array in made.items()}, gone)
     return count
 
 
@@ -124,7 +123,7 @@ def _put_back(
     chain: list[NodeProto],
     tables: Mapping[str, NodeProto],
     scope: _Scope,
-    made: dict[str, TensorProto],
+    made: dict[str, CodeArray],
     gone: set[int],
     nodes: list[NodeProto],
 ) -> None:
@@ -133,7 +132,7 @@ def _put_back(
     if start is None:
         return
     name, indices = scope.table(start.input[0]), start.input[1]
-    whole: dict[str, _Array] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
+    whole: dict[str, CodeArray] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
     try:
         scales = [node for node in nodes if node.name.startswith(PREFIX) and node.op_type == "Gather" and
                   node.input[1] == indices and any(node.output[0] in each.input for each in chain)]  # fmt: skip
@@ -141,10 +140,10 @@ def _put_back(
             whole[node.output[0]] = scope.get(node.input[0])
         for node in chain:
             if node not in scales:
-                whole[node.output[0]] = _compute(node, [whole.get(each) or scope.get(each) for each in node.input])
+                whole[node.output[0]] = compute(node, [whole.get(each) or scope.get(each) for each in node.input])
     except _MISFITS:
         return
-    made.setdefault(name, _tensor(name, whole[output]))
+    made.setdefault(name, whole[output])
     gone.update(id(node) for node in (*chain, *scales))
     start.input[0], start.output[0] = name, output
 
@@ -204,54 +203,3 @@ def _rebuild(
             if tensor.name not in read and any(tensor.name.startswith(f"{each}.") for each in made):
                 del message.initializer[number]
         message.initializer.extend(made.values())
-
-
-# -- arithmetic --------------------------------------------------------------------------------------------------------
-
-
-def _array(tensor: ModelTensor) -> _Array:
-    """The elements of a constant."""
-    data, dtype = tensor.read(), tensor.dtype
-    if dtype.bits == 4:
-        halves = np.stack([data & 15, data >> 4], axis=1).ravel()[: int(np.prod(tensor.shape))].astype(np.int8)
-        signed = dtype.name.startswith("int")
-        data = np.where(halves > 7, halves - 16, halves).astype(np.int8) if signed else halves.astype(np.uint8)
-        return _Array(dtype.code, data.reshape(tensor.shape))
-    kind = "<u2" if dtype == BFLOAT16 else np.dtype(dtype.name)
-    return _Array(dtype.code, data.view(kind).reshape(tensor.shape))
-
-
-def _tensor(name: str, array: _Array) -> TensorProto:
-    data = np.ascontiguousarray(array.data)
-    return TensorProto(name=name, data_type=array.kind, dims=data.shape, raw_data=data.tobytes())
-
-
-def _compute(node: NodeProto, inputs: list[_Array]) -> _Array:
-    """What a node of ours gives; raises KeyError, ValueError ... for what is none."""
-    first, options = inputs[0], int_attributes(node)
-    if node.op_type == "Identity":
-        return first
-    if node.op_type == "Transpose":
-        return _Array(first.kind, first.data.T)
-    if node.op_type == "Cast":
-        return _cast(first, options["to"])
-    if node.op_type == "Gather":
-        return _Array(first.kind, first.data[inputs[1].data])
-    if node.op_type == "Mul":
-        return _Array(first.kind, first.data * inputs[1].data)
-    if node.op_type == "DequantizeLinear":
-        scale, shape = inputs[1].data, [1] * first.data.ndim
-        if scale.ndim:
-            shape[options.get("axis", 1)] = -1
-        zero = inputs[2].data.astype(np.int32) if len(inputs) > 2 else np.zeros(scale.shape, np.int32)
-        numbers = (first.data.astype(np.int32) - zero.reshape(shape)).astype(np.float32)
-        return _Array(TensorProto.FLOAT, numbers * scale.reshape(shape))
-    raise KeyError(node.op_type)
-
-
-def _cast(array: _Array, kind: int) -> _Array:
-    if kind == TensorProto.INT32:
-        return _Array(kind, array.numbers().astype(np.int32))
-    dtype = _REAL[kind]
-    patterns = round_to(array.numbers().astype(np.float64), dtype)
-    return _Array(kind, patterns if dtype == BFLOAT16 else patterns.view(np.dtype(DTYPES[kind].name)))

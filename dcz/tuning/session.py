@@ -89,7 +89,7 @@ class TuningSession:
 
     def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
         """Whether the plan's default applies to a tensor, and there is something to choose."""
-        if not tensor.dtype.real or tensor.grid is not None or self.plan.rule(tensor.name) is not None:
+        if not tensor.dtype.real or tensor.is_bound or self.plan.rule(tensor.name) is not None:
             return False
         if self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless:
             return False

@@ -7,6 +7,7 @@ from onnx import TensorProto, helper
 
 import dcz
 from dcz import model as onnx_model
+from dcz.codec import found_scales
 from tests import models
 from tests.networks import perceptron, separable
 
@@ -49,6 +50,30 @@ def test_the_file_is_as_it_was(make, options, form, tmp_path):
     before, after = dcz.load(packed), dcz.load(second)
     assert [node.op_type for node in after.graph.node] == [node.op_type for node in before.graph.node]
     assert {tensor.name for tensor in after.graph.initializer} == {tensor.name for tensor in before.graph.initializer}
+
+
+def uneven_convolution() -> onnx.ModelProto:
+    """Rows whose sizes differ by up to 100 times."""
+    sizes = 10.0 ** np.random.default_rng(1).uniform(-2, 0, (64, 1, 1, 1))
+    weights = models.tensor("w", (models.normal(64, 96, 3, 3) * sizes).astype(np.float32))
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    shapes = {"x": (TensorProto.FLOAT, [1, 96, 4, 4])}, {"y": (TensorProto.FLOAT, [1, 64, 2, 2])}
+    return models.model([node], *shapes, [weights])
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}])
+def test_scales_that_values_do_not_tell_are_read_from_the_graph(options, tmp_path, monkeypatch):
+    packed = dcz.compress(uneven_convolution(), tmp_path / "net.dcz", quality=26).path
+    assert dcz.inspect(packed).rows[0].scales == 64
+    monkeypatch.setattr(found_scales, "find", lambda tensor, mask: [])
+    assert_same(packed, again(packed, "gather", tmp_path, **options))
+    assert dcz.inspect(tmp_path / "again.dcz").rows[0].scales == 64
+
+
+def test_what_had_scales_is_still_rounded_anew_where_that_is_asked_for(tmp_path):
+    packed = dcz.compress(uneven_convolution(), tmp_path / "net.dcz", quality=40).path
+    for options in ({"bits": 2}, {"rate": 1.5}, {"step": 0.5}):
+        assert again(packed, "gather", tmp_path, **options).stat().st_size < 0.8 * packed.stat().st_size
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,0 +1,93 @@
+"""What nodes that dcz has put into a graph compute, as numpy does it: codes to tensors again (see uncompact).
+
+array = compute(node, [codes, entries])     Cast, Gather, Mul, DequantizeLinear, Transpose, Identity
+tensor("fc1.weight", array)                 ->   the TensorProto
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from onnx import NodeProto, TensorProto
+
+from ..encoded import step_scales
+from ..tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, ValueGrid, round_to, values
+from .nodes import int_attributes
+from .tensors import ModelTensor
+
+REAL = {dtype.code: dtype for dtype in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16)}
+_STEP_SCALES = step_scales(np.arange(256, dtype=np.uint8))
+
+
+@dataclass(frozen=True, eq=False)
+class CodeArray:
+    """An element type of ONNX, and elements: of bfloat16 their bit patterns, of half bytes one a byte; and the scales
+    that they were multiplied with last."""
+
+    kind: int
+    data: np.ndarray
+    grid: ValueGrid | None = None
+
+    def numbers(self) -> np.ndarray:
+        """The elements as numbers."""
+        return values(self.data, BFLOAT16) if self.kind == TensorProto.BFLOAT16 else self.data
+
+
+def array_of(tensor: ModelTensor) -> CodeArray:
+    """The elements of a constant."""
+    data, dtype = tensor.read(), tensor.dtype
+    if dtype.bits == 4:
+        halves = np.stack([data & 15, data >> 4], axis=1).ravel()[: int(np.prod(tensor.shape))].astype(np.int8)
+        signed = dtype.name.startswith("int")
+        data = np.where(halves > 7, halves - 16, halves).astype(np.int8) if signed else halves.astype(np.uint8)
+        return CodeArray(dtype.code, data.reshape(tensor.shape))
+    kind = "<u2" if dtype == BFLOAT16 else np.dtype(dtype.name)
+    return CodeArray(dtype.code, data.view(kind).reshape(tensor.shape))
+
+
+def tensor_of(name: str, array: CodeArray) -> TensorProto:
+    """The elements as a tensor of a model."""
+    data = np.ascontiguousarray(array.data)
+    return TensorProto(name=name, data_type=array.kind, dims=data.shape, raw_data=data.tobytes())
+
+
+def compute(node: NodeProto, inputs: list[CodeArray]) -> CodeArray:
+    """What a node of ours gives; raises KeyError, ValueError ... for what is none."""
+    first, options = inputs[0], int_attributes(node)
+    if node.op_type == "Identity":
+        return first
+    if node.op_type == "Transpose":
+        flipped = None if first.grid is None else replace(first.grid, axis=first.data.ndim - 1 - (first.grid.axis or 0))
+        return CodeArray(first.kind, first.data.T, flipped)
+    if node.op_type == "Cast":
+        return replace(_cast(first, options["to"]), grid=first.grid)
+    if node.op_type == "Gather":
+        return CodeArray(first.kind, first.data[inputs[1].data])
+    if node.op_type == "Mul":
+        return CodeArray(first.kind, first.data * inputs[1].data, _grid(first.data.ndim, inputs[1].data))
+    if node.op_type == "DequantizeLinear":
+        scale, shape = inputs[1].data, [1] * first.data.ndim
+        if scale.ndim:
+            shape[options.get("axis", 1)] = -1
+        zero = inputs[2].data.astype(np.int32) if len(inputs) > 2 else np.zeros(scale.shape, np.int32)
+        numbers = (first.data.astype(np.int32) - zero.reshape(shape)).astype(np.float32)
+        return CodeArray(TensorProto.FLOAT, numbers * scale.reshape(shape))
+    raise KeyError(node.op_type)
+
+
+def _grid(rank: int, scales: np.ndarray) -> ValueGrid | None:
+    """The scales that a Mul has, where they are such as a `.dcz` has (encoded.step_scales), along one axis."""
+    axes = [axis for axis, dim in enumerate(scales.shape) if dim != 1]
+    if len(axes) != 1:
+        return None
+    steps = np.minimum(np.searchsorted(_STEP_SCALES, scales.ravel()), len(_STEP_SCALES) - 1)
+    if not np.array_equal(_STEP_SCALES[steps], scales.ravel()):
+        return None
+    return ValueGrid(rank - scales.ndim + axes[0], scales.ravel(), steps.astype(np.uint8), binds=False)
+
+
+def _cast(array: CodeArray, kind: int) -> CodeArray:
+    if kind == TensorProto.INT32:
+        return CodeArray(kind, array.numbers().astype(np.int32))
+    dtype = REAL[kind]
+    patterns = round_to(array.numbers().astype(np.float64), dtype)
+    return CodeArray(kind, patterns if dtype == BFLOAT16 else patterns.view(np.dtype(DTYPES[kind].name)))
