@@ -118,6 +118,8 @@ def command(
             progress=report,
         )
     print_json(result.to_dict()) if as_json else show.sensitivity(result)
+    if result.note:
+        warn(result.note)
 
 
 def _numbers(text: str, parse: Callable[[str], Number], example: str) -> tuple[Number, ...]:

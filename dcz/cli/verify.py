@@ -173,9 +173,9 @@ def _agrees(result: "Verification", minimum: float, output: str | None) -> bool:
         raise InvalidArgument("--min-agreement: the model has no output of that name with answers to compare")
     scores = [(row.score, row) for row in compared if row.score is not None]
     if len(scores) < len(compared):
-        name = next(row.output for row in compared if row.score is None)
-        text = f"the original's own answers in output {name!r} hardly vary on drawn inputs: give samples with --data"
-        raise InvalidArgument(f"--min-agreement: {text}")
+        row = next(row for row in compared if row.score is None)
+        inputs = "drawn inputs: give samples with --data" if result.drawn else "these samples: give others"
+        raise InvalidArgument(f"--min-agreement: output {row.output!r}: {row.without_score} on {inputs}")
     if result.drawn:
         warn("--min-agreement judges by drawn inputs, which are no real samples: give these with --data")
     score, worst = min(scores, key=lambda pair: pair[0])

@@ -43,9 +43,10 @@ class SampleBatches(Sequence[runtime.Inputs]):
         indices = self.indices_of(number)
         inputs = self._predictor.feed.inputs(indices)
         for name, array in inputs.items():
-            if array.dtype.kind == "f" and np.isnan(array).any():
-                path = self._predictor.samples.path
-                raise InvalidArgument(f"{path}: input {name!r} holds NaN in {named_samples(indices)}: leave these out")
+            if array.dtype.kind == "f" and (is_nan := np.isnan(array)).any():
+                path, found = self._predictor.samples.path, self._predictor.feed.samples_where(name, is_nan)
+                named = named_samples(indices[found[: len(indices)]] if len(found) > 1 else indices)
+                raise InvalidArgument(f"{path}: input {name!r} holds NaN in {named}: leave out what does")
         return inputs
 
     def indices_of(self, number: int) -> np.ndarray:

@@ -47,7 +47,8 @@ class OutputDifference:
     answers hardly vary (`varies`). `samples`: the answers compared; of a sequence each place is one. `worst_channels`:
     in an output judged by its relative error that holds numbers of very different size, the group of them that is
     furthest off; the relative error, and the score, are then of these. `chosen`: by a measure of the user's choice,
-    which a limit on agreement is for.
+    which a limit on agreement is for. `unanswered`: those of `samples` to which the original itself gives no top class
+    (see metrics.has_top_class): they count as different, and where all are so there is no score.
     """
 
     output: str
@@ -60,6 +61,7 @@ class OutputDifference:
     varies: bool = True
     worst_channels: ChannelGroup | None = None
     chosen: bool = False
+    unanswered: int = 0
 
     @property
     def is_share(self) -> bool:
@@ -70,12 +72,13 @@ class OutputDifference:
         """The score, by which measure, and of how many answers, which may be of a `kind`, in words."""
         count = f"{self.samples:,} {kind}".strip()
         if self.score is None:
-            return f"{self.measure}: no figure, for the original's own answers hardly vary"
+            return f"{self.measure}: no figure, for {self.without_score}"
         if self.measure == COPY.name:
             return f"{self.measure}, which tells nothing of the model"
         if self.is_share:
             verb = "agree" if self.measure in (ENTRIES.name, ROWS.name) else "agrees"
-            return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}"
+            own = f"; the original has no finite answer to {self.unanswered:,} of them" if self.unanswered else ""
+            return f"{self.measure} {verb} in {100 * self.score:.2f} % of {count}{own}"
         if self.measure == COSINE.name:
             return f"mean cosine {self.score:.6f} over {count}"
         if self.measure != RELATIVE.name:
@@ -84,6 +87,13 @@ class OutputDifference:
             return f"{self.measure}: no figure, for the answers are no numbers"
         where = "" if self.worst_channels is None else f" in {self.worst_channels.describe()}"
         return f"{self.measure} {100 * self.relative_error:.3g} %{where} over {count}"
+
+    @property
+    def without_score(self) -> str:
+        """Why there is no score, in words."""
+        if self.unanswered and self.unanswered == self.samples:
+            return "the original's own answers are not finite"
+        return "the original's own answers hardly vary"
 
     @property
     def relative_error(self) -> float:
@@ -139,6 +149,7 @@ class DifferenceSums:
         self.measure = measure
         self.signal = self.noise = self.largest = 0.0
         self.score, self.answers = 0.0, 0  # the sum of shares or cosines, and how many
+        self.unanswered = 0  # of the answers, those that the original does not give
         self.matched, self.rows = 0, 0.0  # rows in both, and the mean number of rows
         self.reshaped = False  # whether some output had another shape
         self.variation = 0.0  # sum of squares of the answers' distance from the first one
@@ -174,6 +185,7 @@ class DifferenceSums:
             other_answers[~(has_top_class(rows) & has_top_class(others))] = -1  # what is no answer agrees with nothing
             blank = np.isneginf(rows).all(1) & np.isneginf(others).all(1)  # but a place that both mask out is none
             self._add_answers(answers[~blank], other_answers[~blank])
+            self.unanswered += int((~has_top_class(rows) & ~blank).sum())
         elif self.measure.is_share:
             self._add_answers(x.reshape(-1), y.reshape(-1))
         elif self.measure == COSINE:
@@ -293,9 +305,13 @@ class DifferenceSums:
         else:
             samples, score = self.answers, self.score / self.answers
         varies = self._varies(measure)
-        known = None if drawn and not varies else score
+        tells_nothing = (drawn and not varies) or (0 < self.unanswered == samples)
+        known = None if tells_nothing else score
         agreement = known if measure.is_share else None
-        return OutputDifference(output, decibels, self.largest, agreement, samples, measure.name, known, varies, worst)
+        return OutputDifference(
+            output, decibels, self.largest, agreement, samples, measure.name, known, varies, worst,
+            unanswered=self.unanswered,
+        )  # fmt: skip
 
     @property
     def most_common(self) -> int:

@@ -89,6 +89,15 @@ class Feed:
         indices = np.append(indices, np.repeat(indices[-1:], size - len(indices)))
         return {name: self._input(name, each, indices) for name, each in self._inputs.items()}
 
+    def samples_where(self, name: str, places: np.ndarray) -> np.ndarray:
+        """Which samples of a run have some of these places (bool, as the input `name`): bool [samples]; of an input
+        that has no axis of samples, all or none."""
+        axis = self.axes[name]
+        if axis is None:
+            return np.array([places.any()])
+        along = np.moveaxis(places, axis, 0)
+        return np.asarray(along.reshape(len(along), -1).any(1))
+
     def _input(self, name: str, model_input: ModelInput, indices: np.ndarray) -> np.ndarray:
         axis = self.axes[name]
         where = f"{self.samples.path}: input {name!r} of {self.path}"

@@ -180,4 +180,6 @@ def named_samples(indices: np.ndarray) -> str:
     """Samples by their numbers, for messages."""
     if len(indices) > 1 and (np.diff(indices) != 1).any():
         return f"samples {', '.join(map(str, indices[:3]))}{', ...' if len(indices) > 3 else ''}"
+    if len(indices) == 1:
+        return f"sample {indices[0]}"
     return f"samples {indices[0]} to {indices[-1]}"

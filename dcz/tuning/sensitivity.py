@@ -62,7 +62,8 @@ class TensorSensitivity:
 class Sensitivity:
     """All tensors that the plan's default applies to, in the model's order; `rate`: bits a weight of the suggestion.
 
-    `plan` is the caller's: its rules and exclusions go before the suggestion in `to_toml`.
+    `plan` is the caller's: its rules and exclusions go before the suggestion in `to_toml`. `note`: which samples were
+    left out, and why.
     """
 
     path: str
@@ -70,11 +71,12 @@ class Sensitivity:
     rate: float
     rows: tuple[TensorSensitivity, ...]
     plan: Plan = dataclasses.field(default_factory=Plan)
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         rows = [dataclasses.asdict(row) for row in self.rows]
-        return {"path": self.path, "samples": self.samples, "rate": self.rate, "rows": rows}
+        return {"path": self.path, "samples": self.samples, "rate": self.rate, "rows": rows, "note": self.note}
 
     def to_toml(self) -> str:
         """A plan.toml with a rule for each tensor, to edit and to pass to compress."""
@@ -186,7 +188,8 @@ def sensitivity(
         _row(session, name, bits, sparsities, [moved_by[name] for moved_by in moved], curves[name], steps[name])
         for name in session.weight_names
     )
-    result = Sensitivity(session.path, min(samples, session.sample_count), rate, rows, session.plan)
+    count = min(samples, session.sample_count)
+    result = Sensitivity(session.path, count, rate, rows, session.plan, session.note or "")
     if output is not None:
         result.write(output, force)
     return result

@@ -28,11 +28,12 @@ from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.given import BatchAxis, Data, as_samples
 from ..evaluation.kinds import GraphKinds
-from ..evaluation.predictor import Predictor
+from ..evaluation.predictor import Predictor, named_samples
 from ..evaluation.samples import Samples
 from ..plan import Plan, Settings
 from ..tensor import ValueGrid, values
 from .padded import find_padding
+from .usable import find_unusable
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,7 +51,8 @@ class TuningSession:
     nothing was. `calibration_model`: the one that runs; tensors that the plan's rules name are in it as the rules leave
     them, and what the plan names is hidden from calibration, biases too. `predictor`: the original model. `samples`:
     all arrays that were given; `predictor.samples` are those of the model's inputs. `weight_names`, `weight_count`: the
-    tensors to calibrate, and the weights in them. `encode`: makes records, of the same tensor once.
+    tensors to calibrate, and the weights in them. `indices`: the samples that are used (int64), `sample_count` of them;
+    `left_out`: those that tell nothing (usable.find_unusable). `encode`: makes records, of the same tensor once.
     """
 
     def __init__(
@@ -82,9 +84,11 @@ class TuningSession:
             raise UnsuitableModel(f"{self.path}: has no output, so samples tell nothing of it: compress it without any")
         self.samples = as_samples(samples, batch_axis)
         self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
-        self.sample_count = self.predictor.count
-        for _ in self.batches(self.sample_count):
-            pass  # a sample that does not fit is refused now, not after minutes of work
+        every = np.arange(self.predictor.count)
+        # All are read, and run: a sample that does not fit is refused now, not after minutes of work.
+        self.left_out = find_unusable(self.predictor, SampleBatches(self.predictor, every, MAX_BATCH))
+        self.indices = np.setdiff1d(every, self.left_out)
+        self.sample_count = len(self.indices)
         self.calibration_model = self._calibration_model()
 
     def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
@@ -109,6 +113,17 @@ class TuningSession:
         visible = [tensor for tensor in model.tensors if tensor.name not in hidden]
         return dataclasses.replace(model, tensors=visible, path=self.source.path)
 
+    @property
+    def note(self) -> str | None:
+        """What the user should know of samples that are left out."""
+        if not len(self.left_out):
+            return None
+        verb = "is" if len(self.left_out) == 1 else "are"
+        return (
+            f"{self.predictor.samples.path}: {named_samples(self.left_out)} {verb} left out: {self.path} answers with "
+            "infinities or NaN"
+        )
+
     def values(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are in the model."""
         return self.tensors[name].values()
@@ -122,7 +137,7 @@ class TuningSession:
 
     def batches(self, count: int) -> SampleBatches:
         """`count` samples, evenly spaced; all where there are fewer."""
-        return SampleBatches(self.predictor, evenly_spaced(np.arange(self.sample_count), count), MAX_BATCH)
+        return SampleBatches(self.predictor, evenly_spaced(self.indices, count), MAX_BATCH)
 
     @functools.cached_property
     def padding(self) -> calibrate.Padding | None:

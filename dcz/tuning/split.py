@@ -29,9 +29,9 @@ class SampleSplit:
 
 def split_samples(session: TuningSession, share: float, turn: int = 0) -> SampleSplit:
     """Hold that share of the samples out, from all over them; in each of 1 / share turns others."""
-    indices, every = np.arange(session.sample_count), round(1 / share)
-    is_held_out = indices % every == every - 1 - turn
-    calibration, held_out = indices[~is_held_out], indices[is_held_out]
+    every = round(1 / share)
+    is_held_out = np.arange(session.sample_count) % every == every - 1 - turn
+    calibration, held_out = session.indices[~is_held_out], session.indices[is_held_out]
     return SampleSplit(
         SampleBatches(session.predictor, calibration, MAX_BATCH), SampleBatches(session.predictor, held_out, MAX_BATCH)
     )

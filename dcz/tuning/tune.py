@@ -120,8 +120,10 @@ def tune(
     with runtime.custom_ops(ops), shown(progress, "calibrating") as report:
         settings = check_default(as_plan(plan, options))
         session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
-        goal = goal.for_model(session.source.source_bytes)
-        return _tuned(session, model, output, goal, report, trial or (lambda trial: None), Notes(warn), force, resume)
+        goal, notes = goal.for_model(session.source.source_bytes), Notes(warn)
+        if session.note is not None:
+            notes(session.note)
+        return _tuned(session, model, output, goal, report, trial or (lambda trial: None), notes, force, resume)
 
 
 def _tuned(

@@ -185,3 +185,25 @@ def test_another_fault_of_the_original_excuses_nothing(tmp_path):
     onnx.save(other, tmp_path / "other.onnx")
     with pytest.raises(UnsuitableModel, match="other.onnx is refused for another reason: .*NoSuchOperator"):
         dcz.verify(packed, deep=True, against=tmp_path / "other.onnx")
+
+
+def test_answers_that_the_original_does_not_give_are_told_apart(tmp_path):
+    """NaN in the original is none of the compressed file's doing."""
+    nodes = [node("Sqrt", ["x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
+    proto = models.model(nodes, {"x": ["n", 40]}, {"y": ["n", 8]}, [tensor("w", normal(40, 8))])
+    original, packed = compressed(tmp_path, proto, lossless=True)
+    x = np.abs(normal(10, 40))
+    x[2] = -1
+    (some,) = dcz.verify(packed, against=original, inputs={"x": x}).outputs
+    assert (some.samples, some.unanswered, some.agreement) == (10, 1, 0.9)
+    assert some.describe().endswith("agrees in 90.00 % of 10; the original has no finite answer to 1 of them")
+    (none,) = dcz.verify(packed, against=original, inputs={"x": -x[:2]}).outputs
+    assert (none.unanswered, none.score, none.agreement) == (2, None, None)
+    assert none.describe() == "top class: no figure, for the original's own answers are not finite"
+    np.savez(tmp_path / "x.npz", x=-x[:2])
+    arguments = ["--against", str(original), "--data", str(tmp_path / "x.npz"), "--min-agreement", "1"]
+    refused = CliRunner().invoke(cli, ["verify", str(packed), *arguments])
+    assert isinstance(refused.exception, dcz.InvalidArgument)
+    assert str(refused.exception) == (
+        "--min-agreement: output 'y': the original's own answers are not finite on these samples: give others"
+    )

@@ -265,12 +265,26 @@ def test_the_drop_of_numbers_that_are_no_classes_is_their_relative_error(tmp_pat
     (correlated(20, (63,)), r"wants the shape \[n, 64\], the samples have \[20, 63\]"),
     (correlated().astype(str), "wants tensor"),
     (np.where(np.arange(64) == 3, np.nan, correlated()), "input 'x' holds NaN in samples 0 to 15"),
+    (np.where(np.arange(len(correlated()))[:, None] == 3, np.nan, correlated()), "input 'x' holds NaN in sample 3:"),
     (np.where(np.arange(64) == 3, np.inf, correlated()), "infinities or NaN"),
 ])  # fmt: skip
 def test_samples_that_tell_nothing_are_refused(x, words, tmp_path):
     with pytest.raises(BadPlan, match=words):
         tune(perceptron(), tmp_path / "net.dcz", x, ratio=6)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [np.inf, 3e38])
+def test_samples_that_the_original_answers_with_infinities_are_left_out(number, tmp_path):
+    """One alone would outweigh all others in what the layers see."""
+    x, told = correlated(), []
+    clean = tune(perceptron(), tmp_path / "clean.dcz", x, ratio=6)
+    with_odd = np.insert(x, [5, 40], np.full(64, number, np.float32), axis=0)
+    found = tune(perceptron(), tmp_path / "net.dcz", with_odd, ratio=6, warn=told.append)
+    assert told == ["the samples: samples 5, 41 are left out: the model answers with infinities or NaN"]
+    assert (found.calibrated_on + found.held_out, found.data_free) == (len(x), None)
+    files = (tmp_path / name for name in ("net.dcz", "clean.dcz"))
+    assert len({file.read_bytes() for file in files}) == 1 and clean.held_out == found.held_out
 
 
 def test_samples_of_one_class_are_refused_for_a_drop_and_do_for_a_size(tmp_path):
