@@ -113,7 +113,7 @@ def test_names_of_any_kind_reach_the_plan(name, tmp_path):
 
 def test_figures_become_json(measured):
     plain = json.loads(json.dumps(measured[0].to_dict()))
-    assert plain.keys() == {"path", "samples", "rate", "rows"}
+    assert plain.keys() == {"path", "samples", "rate", "rows", "note"}
     row = plain["rows"][0]
     assert row["name"] == "fc1.weight" and row["by_bits"].keys() == {"2", "3", "4", "6"}
 
