@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .parallel import each
+from .parallel import each, each_ahead
 from .tensor import Dtype, values
 
 R = TypeVar("R")
@@ -121,7 +121,8 @@ class LazyValues:
         """All values at the true positions of the mask."""
         assert self.positions is not None, "a mask says which"
         mask, patterns = self.positions.mask, self._patterns
-        gathered = gather(lambda b: patterns[b].take(true_places(mask[b])), len(patterns), patterns.dtype)
+        count = len(self.positions)
+        gathered = gather(lambda b: patterns[b].take(true_places(mask[b])), len(patterns), count, patterns.dtype)
         return gathered if self._dtype is None else values(gathered, self._dtype)
 
     @functools.cached_property
@@ -165,9 +166,17 @@ def select(weights: Weights, mask: np.ndarray) -> Weights:
     return weights.select(mask) if isinstance(weights, LazyValues) else weights[mask]
 
 
-def gather(function: Callable[[slice], np.ndarray], length: int, dtype: "np.typing.DTypeLike") -> np.ndarray:
-    """What `function` gives for blocks of so many elements, one behind the other (`dtype`, flat)."""
-    return np.concatenate([np.empty(0, dtype), *over_blocks(function, length)])
+def gather(
+    function: Callable[[slice], np.ndarray], length: int, count: int, dtype: "np.typing.DTypeLike"
+) -> np.ndarray:
+    """What `function` gives for blocks of so many elements, one behind the other (`dtype`, flat): `count` in all."""
+    gathered, done = np.empty(count, dtype), 0
+    for found in each_ahead(lambda part: [function(block) for block in blocks_of(part)], blocks(length)):
+        for some in found:  # one piece of memory for all goes back to the system; thousands of small ones leave holes
+            gathered[done : done + len(some)] = some
+            done += len(some)
+    assert done == count, "what was counted before is what is there"
+    return gathered
 
 
 def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -50,6 +50,14 @@ _PROBE_MARGIN = 1.6  # the estimate of the quick probes may be too high by this 
 _PROBE_DEVIATIONS = 2.5  # that of the thorough ones, by so many standard errors of their mean
 
 
+def crc_of(pieces: Iterable["ReadableBuffer"]) -> int:
+    """The CRC-32 of pieces, one after another."""
+    crc = 0
+    for piece in pieces:
+        crc = crc32(piece, crc)
+    return crc
+
+
 def deflate(data: "ReadableBuffer", search: bool = True) -> bytes:
     """`data` as a raw DEFLATE stream, with or without the search for repeats.
 

@@ -164,11 +164,17 @@ def minor_version(encoded: Encoded) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A tensor's record, serialised; its entry in the directory; and a warning for the user, or ""."""
+    """A tensor's record, serialised, in pieces one after another, which may be views; its entry in the directory; and a
+    warning for the user, or ""."""
 
-    data: bytes
+    pieces: tuple[bytes | memoryview, ...]
     info: RecordInfo
     warning: str = ""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes in one: a copy, where there are several pieces or a view."""
+        return b"".join(self.pieces)
 
 
 def table_nibbles(lengths: np.ndarray) -> list[int]:

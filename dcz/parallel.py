@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from .arguments import is_whole
 from .errors import InvalidArgument
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 BIG = 1 << 22  # elements from which one tensor is worth a pool of its own
 MIN_PARTS = 4  # parts of a tensor from which others are asked to help: it takes about as long as one part
-MAX_BYTES_IN_FLIGHT = 256 << 20  # bytes of tensors at work together; one that has more is at work alone
+MAX_BYTES_IN_FLIGHT = 128 << 20  # bytes of tensors at work together; one that has more is at work alone
 
 
 def thread_count(threads: int | None) -> int:
@@ -95,40 +95,57 @@ def helped(elements: int, threads: int) -> Iterator[None]:
         yield
 
 
+class _Parts(Generic[T, R]):
+    """Parts of a tensor in work by several threads: who is free takes the next one.
+
+    A pool's queue keeps what was submitted to it, cancelled or not, until a thread gets there, which may work on
+    another tensor meanwhile. So it keeps one of these, which holds on to nothing once the parts are done.
+    """
+
+    def __init__(self, function: Callable[[T], R], parts: Iterable[T]):
+        self._function = function
+        self.waiting = deque(enumerate(parts))
+        self._results: dict[int, R] = {}
+        self._raised: dict[int, BaseException] = {}
+
+    def work(self) -> None:
+        """Do what waits, one part after another, until there is none."""
+        while True:
+            try:
+                number, part = self.waiting.popleft()
+            except IndexError:
+                return
+            try:
+                self._results[number] = self._function(part)
+            except BaseException as error:  # noqa: BLE001 (raised by `take`, in the thread that asked)
+                self._raised[number] = error
+                self.waiting.clear()
+
+    def take(self) -> list[R]:
+        """The results in order, once no part is in work; what the first part that raised did raise."""
+        results, raised = self._results, self._raised
+        del self._function, self._results, self._raised
+        if raised:
+            raise raised[min(raised)]
+        return [results[number] for number in range(len(results))]
+
+
 def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     """[function(part) for part in parts], by this thread and those that may help it and have nothing else to do.
 
     Where `function` raises, what the first such part raised, once no part is in work.
     """
-    waiting = deque(enumerate(parts))
-    results: dict[int, R] = {}
-    raised: dict[int, BaseException] = {}
-
-    def work() -> None:
-        """Do what waits, one part after another, until there is none."""
-        while True:
-            try:
-                number, part = waiting.popleft()
-            except IndexError:
-                return
-            try:
-                results[number] = function(part)
-            except BaseException as error:  # noqa: BLE001 (raised below, in the thread that asked)
-                raised[number] = error
-                waiting.clear()
-
+    shared = _Parts(function, parts)
     helpers: list[Future[None]] = []
     pool, others = _crew.current
-    if pool is not None and len(waiting) >= MIN_PARTS:
+    if pool is not None and len(shared.waiting) >= MIN_PARTS:
         with contextlib.suppress(RuntimeError):  # the pool has been shut down: then this thread does it alone
-            helpers = [pool.submit(work) for _ in range(min(others, len(waiting) - 1))]
-    work()
+            helpers = [pool.submit(shared.work) for _ in range(min(others, len(shared.waiting) - 1))]
+    shared.work()
     for helper in helpers:
         if not helper.cancel():  # it has begun
             helper.result()
-    if raised:
-        raise raised[min(raised)]
-    return [results[number] for number in range(len(results))]
+    return shared.take()
 
 
 def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) -> Iterator[R]:
@@ -144,8 +161,17 @@ def beside(function: Callable[[], R]) -> Callable[[], R]:
     pool, others = _crew.current
     if pool is None or not others:
         return function
-    future = pool.submit(function)
-    return lambda: function() if future.cancel() else future.result()
+    shared = _Parts(lambda _: function(), [None])
+    future = pool.submit(shared.work)
+
+    def result() -> R:
+        if future.cancel():
+            shared.work()
+        else:
+            future.result()
+        return shared.take()[0]
+
+    return result
 
 
 def in_order(

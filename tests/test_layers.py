@@ -31,7 +31,7 @@ FLOORS = [
     "arrays plan display",
     "tensor parallel",
     "arguments files file_kinds text",
-    "errors parts shell",
+    "errors heap parts shell",
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
 # Within codec: no stage imports another. All may use the helpers beside them: a histogram of weights, code lengths, the

@@ -1,7 +1,9 @@
 """dcz.parallel: blocks over the threads of a pool, in order, whoever makes them; and the same bytes for any number."""
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -129,3 +131,35 @@ def test_pools_of_generators_that_end_in_any_order_leave_nothing_behind():
     second.close()
     assert parallel._crew.current == (None, 0)
     assert parallel.beside(threading.get_ident)() == threading.get_ident()
+
+
+class _Held:
+    """Something that takes memory."""
+
+
+@pytest.mark.parametrize("way", ["each", "beside"])
+def test_a_pool_whose_threads_are_busy_keeps_nothing_of_what_is_done(way):
+    busy, release = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        busy.set()
+        release.wait(10)
+
+    def work() -> list[weakref.ref]:
+        held = _Held()
+        if way == "each":
+            made = each(lambda part: (held, _Held()), range(8))
+        else:
+            made = [parallel.beside(lambda: (held, _Held()))()]
+        return [weakref.ref(one) for pair in made for one in pair]
+
+    with thread_pool(2) as pool:
+        others = [pool.submit(wait) for _ in range(2)]
+        busy.wait(10)
+        left = work()
+        gc.collect()
+        kept = [reference for reference in left if reference() is not None]
+        release.set()
+        for other in others:
+            other.result()
+    assert left and not kept

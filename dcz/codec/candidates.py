@@ -34,6 +34,7 @@ from .stages import block, entropy, huffman, index, recode, scale
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
+MAX_JOINED = 1 << 20  # bytes of a record up to which its parts are joined, in another place in memory
 WIDTHS = tuple(range(2, 9))  # bits of a gap
 
 # The parts of the record of an encoding, each with its purpose: see format.record.parts.
@@ -67,7 +68,9 @@ class Coded:
         if self.zero is None:
             return self.numbers
         table = np.insert(np.arange(MAX_ENTRIES - 1, dtype=np.uint8), self.zero, 0)
-        return arrays.gather(lambda block: table.take(self.numbers[block][self.mask[block]]), len(self.mask), np.uint8)
+        return arrays.gather(
+            lambda block: table.take(self.numbers[block][self.mask[block]]), len(self.mask), self.kept, np.uint8
+        )
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -140,8 +143,10 @@ class Candidate:
         return self.source[:]
 
 
-def smallest(candidates: Sequence[Candidate], tensor: Tensor, serialize: Serialize) -> tuple[Candidate, bytes]:
-    """The candidate whose record takes the fewest bytes, and these bytes; of equal ones the first.
+def smallest(
+    candidates: Sequence[Candidate], tensor: Tensor, serialize: Serialize
+) -> tuple[Candidate, tuple[bytes | memoryview, ...]]:
+    """The candidate whose record takes the fewest bytes, and these bytes in pieces; of equal ones the first.
 
     Records that are shorter than the format allows for the tensor (encoded.may_expand) are left out.
     """
@@ -154,7 +159,8 @@ def smallest(candidates: Sequence[Candidate], tensor: Tensor, serialize: Seriali
     if best is None or best_parts is None:  # tensors that are zero almost everywhere; DEFLATE stays within the limit
         best = store(candidates[0].source, tensor.dtype)
         best_parts = [data for _, data in serialize(best.encoded)]
-    return best, b"".join(best_parts)
+    is_large = sum(map(len, best_parts)) > MAX_JOINED
+    return best, tuple(best_parts) if is_large else (b"".join(best_parts),)
 
 
 def store(data: arrays.Bytes, dtype: Dtype) -> Candidate:

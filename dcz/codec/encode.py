@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import arrays
 from ..arrays import LazyValues
-from ..deflate import crc32
+from ..deflate import crc_of
 from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_version
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor
@@ -25,12 +25,12 @@ def encode(tensor: Tensor, settings: Settings, serialize: candidates.Serialize) 
 
     `serialize` converts an encoding to the bytes of the format (format.record.parts).
     """
-    smallest, data = candidates.smallest(encodings(tensor, settings), tensor, serialize)
+    smallest, pieces = candidates.smallest(encodings(tensor, settings), tensor, serialize)
     tensor_crc, zeroed = precision.compare(tensor, smallest.source)
     warning = precision.warning(tensor, settings, zeroed, smallest.source)
     number, minor = ENCODINGS.index(encoding_name(smallest.encoded)), minor_version(smallest.encoded)
-    info = RecordInfo(number, len(data), crc32(data), tensor_crc, minor)
-    return Record(data, info, warning)
+    info = RecordInfo(number, sum(map(len, pieces)), crc_of(pieces), tensor_crc, minor)
+    return Record(pieces, info, warning)
 
 
 def encodings(tensor: Tensor, settings: Settings) -> list[Candidate]:

@@ -186,8 +186,11 @@ def on_grid(
     if not is_exact or not np.isfinite(values(claimed, tensor.dtype)).all():
         return None
     codes = np.empty(len(kept), np.uint16)
-    for block in arrays.blocks(len(kept), arrays.BLOCK):
+
+    def fill(block: slice) -> None:
         codes[block] = np.rint(kept[block].astype(np.float64) / step).astype(np.int64) - lowest
+
+    arrays.over_blocks(fill, len(kept))
     used = levels[lowest - first :]  # no weight moves below the lowest of them
     codes = cancel(kept, codes, used, rows, step)
     if last - lowest < MAX_ENTRIES:  # a codebook has a level for each step

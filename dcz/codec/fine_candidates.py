@@ -52,8 +52,8 @@ def _tables(coded: Coded) -> list[np.ndarray]:
 def _counts(coded: Coded) -> np.ndarray:
     """How often each entry occurs among the kept weights (int64)."""
     counts = np.zeros(len(coded.entries), np.int64)
-    for block in arrays.blocks(len(coded.codes)):
-        counts += np.bincount(coded.codes[block], minlength=len(counts))
+    found = recode.count_codes(coded.codes)
+    counts[: len(found)] = found
     return counts
 
 

@@ -20,6 +20,7 @@ MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
+COMPARED = 1 << 19  # bytes at a time: a few dozen of such wait for their checksum
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
 
 
@@ -55,7 +56,7 @@ def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
         return data, 0 if pattern is None else int(np.count_nonzero(data.view(pattern)))
 
     crc = after = 0
-    for data, block_after in each_ahead(look_at, arrays.blocks(len(decoded), 1 << 20)):
+    for data, block_after in each_ahead(look_at, arrays.blocks(len(decoded), COMPARED)):
         crc, after = crc32(data, crc), after + block_after
     if pattern is None or 2 * after * pattern.itemsize >= len(decoded):
         return crc, 0.0

@@ -168,4 +168,5 @@ def _without_zeros(mask: np.ndarray, codes: np.ndarray, entries: np.ndarray, zer
         return others
 
     without = np.append(np.delete(counted, zero), 0)
-    return Coded(kept_mask, arrays.gather(kept_codes, len(mask), np.uint8), rest, counted=without)
+    others = arrays.gather(kept_codes, len(mask), int(without.sum()), np.uint8)
+    return Coded(kept_mask, others, rest, counted=without)

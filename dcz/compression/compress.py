@@ -4,6 +4,7 @@ net.onnx -> tensors -> codec.encode, many at a time -> records -> net.dcz -> dec
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
@@ -130,11 +131,10 @@ def _write_and_check(output: str, packed: Packed, threads: int, check_source: Ca
         if packed.records is not None:
             packed.records.copy(file)
         file.flush()
-        with Archive(file.name) as archive:
+        with Archive(file.name, is_private=True) as archive:
             if archive.graph() != packed.graph:
                 raise CorruptFile("graph-crc", f"{output}: what was written is not what was meant")
             if archive.directory.entries:  # else no reference: the graph is as it was
                 skeleton(archive)
-            for _ in decode_all(archive, threads):
-                pass
+            deque(decode_all(archive, threads), maxlen=0)  # a loop would hold on to each while the next is made
         check_source()

@@ -100,7 +100,10 @@ class Records:
                 )[:-4]
                 self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
                 self._ranges.append((self._file.tell(), record.info.length))
-            self._file.write(record.data)
+            for piece in record.pieces:
+                view = memoryview(piece)
+                for start in range(0, len(view), CHUNK):  # after each, what is spooled in memory may go to the disk
+                    self._file.write(view[start : start + CHUNK])
             if self._ranges is not None:
                 self._file.flush()
                 self.resumable += 1

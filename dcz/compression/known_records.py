@@ -28,11 +28,11 @@ class KnownRecords:
         record = self._records.pop(digest, None)
         if record is None:
             record = encode_task(tensor, settings, threads)
-            self._nbytes += len(record.data)
+            self._nbytes += record.info.length
         self._records[digest] = record  # the latest
         while self._nbytes > self._max_bytes and len(self._records) > 1:
             _, oldest = self._records.popitem(last=False)
-            self._nbytes -= len(oldest.data)
+            self._nbytes -= oldest.info.length
         return record
 
 

@@ -6,11 +6,13 @@ Such a tensor is a few hundred bytes, whatever it weighs, so that any executor, 
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from .. import heap
 from ..codec.encode import encode
-from ..deflate import crc32
+from ..deflate import crc32, crc_of
 from ..encoded import Record
 from ..errors import FileAccess, LostWorkers
 from ..files import FileRange
@@ -18,6 +20,8 @@ from ..format import record
 from ..parallel import helped
 from ..plan import Settings
 from ..tensor import Tensor
+
+LARGE = 1 << 25  # bytes of a tensor, from which it matters what is left in the heap
 
 
 class Made(NamedTuple):
@@ -30,7 +34,10 @@ class Made(NamedTuple):
 def encode_task(tensor: Tensor, settings: Settings, threads: int = 1) -> Record:
     """The smallest record of `tensor`. Executors of any kind can run it. Raises FileAccess."""
     with helped(len(tensor.data) // max(1, tensor.dtype.bits // 8), threads):
-        return encode(tensor, settings, record.parts)
+        made = encode(tensor, settings, record.parts)
+    if len(tensor.data) >= LARGE:
+        heap.give_back()
+    return made
 
 
 def encode_there(tensor: Tensor, settings: Settings, threads: int, folders: Sequence[str]) -> Made:
@@ -45,7 +52,8 @@ def encode_there(tensor: Tensor, settings: Settings, threads: int, folders: Sequ
             raise FileAccess(
                 f"{path}: tensor {tensor.name!r}: lies outside the folders of the model, and is not opened"
             )
-    return Made(encode_task(tensor, settings, threads), crc32(tensor.data))
+    record_made = encode_task(tensor, settings, threads)
+    return Made(replace(record_made, pieces=(record_made.data,)), crc32(tensor.data))  # views cannot be sent
 
 
 def check_made(made: Made, source: FileRange, settings: Settings, name: str) -> Record:
@@ -58,7 +66,8 @@ def check_made(made: Made, source: FileRange, settings: Settings, name: str) -> 
     except (OSError, ValueError) as error:
         raise FileAccess(f"{source.path}: the data of tensor {name!r} cannot be read: {error}") from error
     info = made.record.info
-    is_whole = len(made.record.data) == info.length and crc32(made.record.data) == info.record_crc
+    data = made.record.data
+    is_whole = len(data) == info.length and crc32(data) == info.record_crc
     if made.source_crc != expected:
         raise LostWorkers(
             f"{name}: a worker read other data than {source.path} has here: do workers see the same files?"
@@ -66,11 +75,3 @@ def check_made(made: Made, source: FileRange, settings: Settings, name: str) -> 
     if not is_whole or (settings.lossless and info.tensor_crc != expected):
         raise LostWorkers(f"{name}: a worker sent a record that is not this tensor's: look after its machine")
     return made.record
-
-
-def crc_of(chunks: Iterable[memoryview]) -> int:
-    """The CRC-32 of chunks, one behind the other."""
-    crc = 0
-    for chunk in chunks:
-        crc = crc32(chunk, crc)
-    return crc

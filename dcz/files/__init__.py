@@ -22,6 +22,7 @@ _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
 COPIED_FROM = 64 << 20  # bytes from which what is read of a file lies in a copy, where the disk has room for one
 _COPY = 1 << 20  # bytes copied at a time
+_ALIGNED = 64  # bytes: more than any element has
 
 
 Stamp = tuple[int, int, int, int]  # what changes when a file is replaced or written to: see stamp
@@ -192,7 +193,7 @@ def read_open(file: io.FileIO, offset: int, length: int) -> memoryview:
     """`length` bytes at `offset` of a file that is open, without a buffer: see FileRange.read."""
     if length >= COPIED_FROM:
         with contextlib.suppress(OSError):  # a disk without room: memory may have some
-            return _copied(file, offset, length)
+            return copied(file, [(offset, length)])[0]
     found, done = bytearray(length), 0
     file.seek(offset)
     while done < length:
@@ -200,13 +201,22 @@ def read_open(file: io.FileIO, offset: int, length: int) -> memoryview:
     return memoryview(found).toreadonly()
 
 
-def _copied(file: io.FileIO, offset: int, length: int) -> memoryview:
-    """The same, in a file without a name, which goes with the last view of it."""
+def copied(file: io.FileIO, ranges: Iterable[tuple[int, int]]) -> list[memoryview]:
+    """Ranges of a file that is open, without a buffer, each from an offset on and of a length, as a mapped copy.
+
+    They lie in one file without a name, which goes with the last view of it, each from a whole address on: numbers that
+    lie between others' bytes are slow to compute with. Raises OSError or ValueError as FileRange.read does.
+    """
+    starts = []
     with tempfile.TemporaryFile(prefix="dcz-") as copy:
-        for chunk in _chunks(file, offset, length):
-            copy.write(chunk)
+        for offset, length in ranges:
+            copy.write(bytes(-copy.tell() % _ALIGNED))
+            starts.append((copy.tell(), length))
+            for chunk in _chunks(file, offset, length):
+                copy.write(chunk)
         copy.flush()
-        return memoryview(mmap.mmap(copy.fileno(), length, access=mmap.ACCESS_READ))
+        whole = memoryview(mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ))
+    return [whole[start : start + length] for start, length in starts]
 
 
 def _chunks(file: io.FileIO, offset: int, length: int) -> Iterator[memoryview]:

@@ -13,6 +13,7 @@ from .. import file_kinds
 from ..deflate import crc32, deflate, inflate
 from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
+from ..files import mapped
 from ..tensor import DTYPES, Dtype, is_valid_shape
 from . import record, sources
 from .fields import Reader, string, u8, u32, varint
@@ -22,6 +23,7 @@ MAGIC = b"\x89DCZ\r\n\x1a\n"
 MAJOR, MINOR = 1, 1
 HEADER = 24  # bytes
 WHOLE_RECORD = 1 << 16  # bytes of a record, up to which it is read and checked as a whole, also for its head
+MAPPED_FROM = 1 << 20  # bytes of a record of a file of our own, from which it is mapped
 DIRECTORY_LIMIT = 1 << 26  # plain bytes
 GRAPH_LIMIT = (1 << 31) - 1  # plain bytes: what a protobuf message may have
 # What may be inflated: so many bytes in any file, and so many more for each byte that is stored.
@@ -133,11 +135,12 @@ class Archive:
     """An open `.dcz` file: its directory, and its graph and records on demand. Threads may share it.
 
     `source`: its path; its bytes; or an open file, whose position is moved, and which stays open. `path` is what
-    messages call it. Raises FileAccess, and CorruptFile for a header or directory that breaks the format.
+    messages call it. `is_private`: it is the path of a file that nobody else can cut off, whose long records are mapped
+    and not read. Raises FileAccess, and CorruptFile for a header or directory that breaks the format.
     """
 
-    def __init__(self, source: Source):
-        self.path = sources.label(source)
+    def __init__(self, source: Source, is_private: bool = False):
+        self.path, self._is_private = sources.label(source), is_private
         self._lock = threading.Lock()
         self._file, self._is_ours = sources.opened(source)
         try:
@@ -176,9 +179,13 @@ class Archive:
         except CorruptFile as error:
             raise error.within(self.path) from error.__cause__
 
-    def record(self, entry: Entry) -> bytes:
+    def record(self, entry: Entry) -> bytes | memoryview:
         """The bytes of a tensor's record, with verified checksum. Raises CorruptFile, FileAccess."""
-        stored = self._read(entry.offset, entry.info.length)
+        stored: bytes | memoryview
+        if self._is_private and entry.info.length >= MAPPED_FROM:
+            stored = self._mapped(entry.offset, entry.info.length)
+        else:
+            stored = self._read(entry.offset, entry.info.length)
         if crc32(stored) != entry.info.record_crc:
             raise CorruptFile("record-crc", f"{self.describe(entry)}: its record does not have its checksum")
         return stored
@@ -208,6 +215,12 @@ class Archive:
     def describe(self, entry: Entry) -> str:
         """The file and the tensor, for messages."""
         return f"{self.path}: tensor {entry.name!r}"
+
+    def _mapped(self, offset: int, length: int) -> memoryview:
+        try:
+            return mapped(self.path, offset, length)
+        except (OSError, ValueError) as error:
+            raise FileAccess(f"{self.path}: cannot be read: {error}") from error
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

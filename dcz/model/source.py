@@ -4,10 +4,11 @@
     source.message    what protobuf parses: the model, with a token in the place of each large raw_data (see raw_data)
     source.apart      the bytes that each token stands for
 
-A file is read and not mapped: one that is cut off meanwhile must not end the process.
+A file is read, or copied and the copy mapped: one that is cut off meanwhile must not end the process.
 """
 
 import bisect
+import contextlib
 import errno
 import hashlib
 import io
@@ -21,9 +22,13 @@ import numpy as np
 
 from .. import file_kinds
 from ..errors import FileAccess, UnsuitableModel
+from ..files import copied
 from . import raw_data
 
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
+# Bytes of a file from which it lies in a temporary copy, mapped, as large external data does: then memory goes by the
+# largest tensor and not by the model.
+COPIED_FROM = 160 << 20
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
 _PART = 1 << 20  # bytes at a time of what may be a pipe
 _WINDOW = 1 << 13  # bytes
@@ -121,8 +126,12 @@ def _read(file: io.FileIO, size: int, apart: bool) -> Source:
     if layout is None:
         data = _rest(file, size + 1)
         return Source(data, [memoryview(data)])
-    bounds = [0, *itertools.chain.from_iterable(layout.spans), size]
-    return _with_layout(layout, [_read_next(file, end - start) for start, end in itertools.pairwise(bounds)])
+    bounds = list(itertools.pairwise([0, *itertools.chain.from_iterable(layout.spans), size]))
+    if size >= COPIED_FROM:
+        with contextlib.suppress(OSError):  # a disk without room: memory may have some
+            return _with_layout(layout, copied(file, ((start, end - start) for start, end in bounds)))
+        file.seek(0)
+    return _with_layout(layout, [_read_next(file, end - start) for start, end in bounds])
 
 
 def _read_next(file: io.FileIO, length: int) -> memoryview:

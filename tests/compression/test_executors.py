@@ -115,7 +115,7 @@ def _sends_another_record(tensor, settings, threads, folders):
 
 def _sends_a_damaged_record(tensor, settings, threads, folders):
     made = task.encode_there(tensor, settings, threads, folders)
-    return made._replace(record=replace(made.record, data=made.record.data[:-1] + b"?"))
+    return made._replace(record=replace(made.record, pieces=(made.record.data[:-1] + b"?",)))
 
 
 @pytest.mark.parametrize("worker, words", [

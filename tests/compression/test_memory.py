@@ -1,19 +1,26 @@
 """Memory goes by the largest tensor, not by the model, and what slices give is what the whole would be."""
 
+import errno
+import pickle
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import dcz
 from dcz import arrays, parallel
+from dcz.codec import candidates
 from dcz.codec.stages import recode
+from dcz.compression.task import encode_task, encode_there
+from dcz.deflate import crc32
 from dcz.files import FileRange
+from dcz.model import source
 from dcz.plan import LOSSLESS, Settings
-from dcz.tensor import FLOAT16, FLOAT32
+from dcz.tensor import FLOAT16, FLOAT32, Tensor
 from examples.streaming import models
 
 MANY = 16
@@ -72,6 +79,44 @@ def test_many_tensors_take_no_more_than_a_few(tmp_path, monkeypatch):
     packed, restored = tmp_path / "net.dcz", tmp_path / "restored.onnx"
     assert peak(dcz.compress, tmp_path / "net.onnx", packed, threads=2) < limit
     assert peak(dcz.decompress, packed, restored, external_data="always", threads=2) < limit
+
+
+def test_a_model_in_one_file_takes_no_more_than_a_few_of_its_tensors(tmp_path, monkeypatch):
+    network = models.chain(MANY * 500_000, 1000, MANY)
+    models.write(tmp_path / "beside.onnx", network)
+    onnx.save(onnx.load(tmp_path / "beside.onnx"), tmp_path / "net.onnx")
+    monkeypatch.setattr(dcz.files, "IN_MEMORY", 1000)
+    plain, packed = tmp_path / "plain.dcz", tmp_path / "net.dcz"
+    dcz.compress(tmp_path / "net.onnx", plain)
+    monkeypatch.setattr(source, "COPIED_FROM", 1_000_000)
+    limit = 4 * network.weights[0].nbytes + SPARE
+    assert limit < network.nbytes * 0.75, "the model would fit"
+    assert peak(dcz.compress, tmp_path / "net.onnx", packed, threads=1) < limit
+    assert packed.read_bytes() == plain.read_bytes()
+
+
+def test_where_the_disk_has_no_room_for_a_copy_a_model_is_read(tmp_path, monkeypatch):
+    models.write(tmp_path / "beside.onnx", models.chain(600_000, 500, 2))
+    onnx.save(onnx.load(tmp_path / "beside.onnx"), tmp_path / "net.onnx")
+    dcz.compress(tmp_path / "net.onnx", tmp_path / "plain.dcz")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(source, "COPIED_FROM", 1_000_000)
+    monkeypatch.setattr(source, "copied", full)
+    dcz.compress(tmp_path / "net.onnx", tmp_path / "net.dcz")
+    assert (tmp_path / "net.dcz").read_bytes() == (tmp_path / "plain.dcz").read_bytes()
+
+
+def test_a_large_record_is_kept_in_pieces_that_workers_can_send():
+    weights = np.random.default_rng(0).normal(0, 1, (2000, 1000)).astype(np.float32)
+    tensor = Tensor("w", FLOAT32, weights.shape, weights.reshape(-1).view(np.uint8), -1)
+    here, there = (make(tensor, Settings(bits=8), 1, *rest) for make, *rest in ((encode_task,), (encode_there, ())))
+    assert len(here.pieces) > 1 and here.info.length == len(here.data) > candidates.MAX_JOINED
+    assert crc32(here.data) == here.info.record_crc
+    sent = pickle.loads(pickle.dumps(there.record))
+    assert sent.data == here.data and sent.info == here.info
 
 
 # -- tensors at work together ------------------------------------------------------------------------------------------
@@ -152,6 +197,9 @@ def test_codes_are_looked_up_and_counted_without_being_widened():
     table = np.random.default_rng(1).permutation(256).astype(np.uint8)
     expected = table[codes]
     assert np.array_equal(recode.count_codes(codes), np.bincount(codes))
+    wide = codes.astype(np.uint16) * 300
+    assert np.array_equal(recode.count_codes(wide), np.bincount(wide))
+    assert peak(recode.count_codes, np.tile(wide, 10)) < 6 * len(wide) + SPARE
     assert recode.remap(np.arange(200, dtype=np.uint8), codes) is codes
     assert peak(recode.remap, table, codes) < 3 * len(codes)
     before = codes.copy()

@@ -10,6 +10,7 @@ import pytest
 
 from dcz.encoded import MAX_RECORD_EXPANSION, RecordInfo, may_expand
 from dcz.errors import CorruptFile, FileAccess, UnsupportedFile
+from dcz.format import container
 from dcz.format.container import Archive, Entry, read_directory, write_head
 from dcz.tensor import DTYPES, FLOAT32
 
@@ -69,6 +70,19 @@ def test_a_file_of_many_tensors_comes_back_in_order(tmp_path):
         assert list(archive.directory.metadata.items()) == list(metadata.items())
         assert {found.name: archive.record(found) for found in archive.directory.entries} == records
         assert [found.name for found in archive.directory.entries] == list(records)
+
+
+def test_long_records_of_a_file_of_our_own_are_mapped(tmp_path, monkeypatch):
+    path = written(tmp_path, HEAD + RECORD)
+    monkeypatch.setattr(container, "MAPPED_FROM", len(RECORD))
+    with Archive(path, is_private=True) as archive, Archive(path) as other:
+        (entry,) = archive.directory.entries
+        found = archive.record(entry)
+        assert isinstance(found, memoryview) and found == RECORD == other.record(entry)
+        path.write_bytes(HEAD + RECORD[:-1] + bytes([RECORD[-1] ^ 1]))
+        with pytest.raises(CorruptFile) as refused:
+            archive.record(entry)
+    assert refused.value.reason == "record-crc"
 
 
 def test_an_empty_file_of_the_format_is_read(tmp_path):

@@ -9,8 +9,8 @@ only the engine: the code, the table and the stream are ours, and bitarray decod
 (`decode_slowly`).
 """
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -18,9 +18,10 @@ from ... import arrays
 from ...deflate import inflate_engine
 from ...encoded import END, MAX_WORD_BITS, SEGMENT, Stream, table_nibbles
 from ...errors import CorruptFile
-from ...parallel import each
+from ...parallel import each, each_ahead
 from . import packed, recode
 
+AHEAD = 128  # segments that wait to be joined: they take about 20 MB
 MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
 
 
@@ -101,11 +102,22 @@ def encode(symbols: arrays.Bytes, counts: np.ndarray | None = None) -> Stream:
         return Stream("constant", len(symbols), symbol=int(used[0]) if len(used) else 0)
     if packed.stream_bits(counts) <= coded_bits(counts):
         return packed.encode(symbols, packed.min_width(counts))
-    lengths = code_lengths(_with_end(counts))
+    full = _with_end(counts)
+    lengths = code_lengths(full)
     table = _JointTable(lengths)
-    starts = range(0, len(symbols), SEGMENT)
-    segments = each(lambda start: table.pack(symbols[start : start + SEGMENT]), starts)
-    return Stream("huffman", len(symbols), lengths=lengths, segments=tuple(segments))
+    made = each_ahead(lambda block: table.pack(symbols[block]), arrays.blocks(len(symbols), SEGMENT), AHEAD)
+    most = int((full * lengths).sum()) // 8 + int(full[END])  # the last byte of each segment is filled up
+    return Stream("huffman", len(symbols), lengths=lengths, segments=_in_one(made, most))
+
+
+def _in_one(segments: Iterable[bytes], nbytes: int) -> tuple[memoryview, ...]:
+    """The same segments, of at most so many bytes together, in one piece of memory, which goes back to the system as
+    one: thousands of small pieces would leave holes that it cannot take back."""
+    piece, ends = memoryview(bytearray(nbytes)), [0]
+    for segment in segments:
+        piece[ends[-1] : ends[-1] + len(segment)] = segment
+        ends.append(ends[-1] + len(segment))
+    return tuple(piece[start:end] for start, end in pairwise(ends))
 
 
 class _JointTable:

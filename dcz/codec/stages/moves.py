@@ -47,6 +47,6 @@ def _code_bits(codes: np.ndarray, entries: int, counted: np.ndarray | None) -> n
     """Bits of each code (float64), by how often it occurs."""
     count = np.zeros(entries)
     if counted is None:
-        counted = recode.count_codes(codes) if codes.dtype == np.uint8 else np.bincount(codes)
+        counted = recode.count_codes(codes)
     count[: len(counted)] = counted
     return entropy.stable_lengths(count, len(codes))

@@ -45,7 +45,9 @@ def recount(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.nda
 
 
 def count_codes(codes: np.ndarray) -> np.ndarray:
-    """How often each code (uint8, flat) occurs, up to the largest that does (int64)."""
+    """How often each code (uint8 or uint16, flat) occurs, up to the largest that does (int64)."""
+    if codes.dtype != np.uint8:
+        return _count_wide(codes)
     pairs = codes[: len(codes) // 2 * 2].view(np.uint16) if len(codes) > arrays.BLOCK else np.empty(0, np.uint16)
 
     def joint_counts(part: slice) -> np.ndarray:
@@ -58,4 +60,20 @@ def count_codes(codes: np.ndarray) -> np.ndarray:
     counts = np.bincount(codes[2 * len(pairs) :], minlength=256)
     for joint in arrays.over_parts(joint_counts, len(pairs)):
         counts += joint.sum(axis=0) + joint.sum(axis=1)
+    return np.trim_zeros(counts, "b")
+
+
+def _count_wide(codes: np.ndarray) -> np.ndarray:
+    """`count_codes` of codes of 16 bits, block by block: numpy would widen all of them to 64 bits at once."""
+
+    def counts_of(part: slice) -> np.ndarray:
+        counts = np.zeros(1 << 16, np.int64)
+        for block in arrays.blocks_of(part, 2 * arrays.BLOCK):
+            some = np.bincount(codes[block])
+            counts[: len(some)] += some
+        return counts
+
+    counts = np.zeros(1 << 16, np.int64)
+    for some in arrays.over_parts(counts_of, len(codes)):
+        counts += some
     return np.trim_zeros(counts, "b")

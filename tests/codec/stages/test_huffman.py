@@ -293,7 +293,7 @@ DAMAGE = {
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_segment_of_another_size_is_refused(number, damage, engine, inflate_engine):
     stream = huffman.encode(geometric(SEGMENT + 100))
-    damaged = with_segment(stream, damage(stream.segments[number]), number)
+    damaged = with_segment(stream, damage(bytes(stream.segments[number])), number)
     assert refused(damaged, engine) == "segment"
 
 
@@ -340,7 +340,7 @@ def test_unused_bits_of_the_last_byte_are_ignored():
     symbols = next(s for s in map(geometric, range(100, 120)) if huffman_bits(s) % 8 == 3)
     stream = huffman.encode(symbols)
     last = stream.segments[0][-1]
-    changed = with_segment(stream, stream.segments[0][:-1] + bytes([last ^ 0xF8]))
+    changed = with_segment(stream, bytes(stream.segments[0][:-1]) + bytes([last ^ 0xF8]))
     for engine in ENGINES:
         assert np.array_equal(engine(changed), symbols)
 
