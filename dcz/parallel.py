@@ -149,8 +149,9 @@ def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 
 
 def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) -> Iterator[R]:
-    """`each`, but for so many parts at a time: what takes memory is given before more of it is made."""
-    rest = iter(parts)
+    """`each`, but for so many parts at a time, fewer by few threads: what takes memory is given before more of it is
+    made."""
+    rest, ahead = iter(parts), min(ahead, MIN_PARTS * (1 + _crew.current[1]))
     while some := list(itertools.islice(rest, ahead)):
         yield from each(function, some)
 

@@ -114,9 +114,11 @@ def test_something_is_done_beside_where_somebody_may_help():
 
 def test_what_takes_memory_is_made_a_few_parts_ahead():
     made = []
-    numbers = parallel.each_ahead(lambda number: made.append(number) or number, range(100), 8)
-    assert next(numbers) == 0 and made == list(range(8))
-    assert list(numbers) == list(range(1, 100))
+    for ahead, first in ((3, 3), (8, parallel.MIN_PARTS)):  # fewer where nobody helps
+        numbers = parallel.each_ahead(lambda number: made.append(number) or number, range(100), ahead)
+        assert next(numbers) == 0 and made == list(range(first))
+        assert list(numbers) == list(range(1, 100))
+        made.clear()
 
 
 def test_pools_of_generators_that_end_in_any_order_leave_nothing_behind():

@@ -52,7 +52,7 @@ def estimate_curve(weights: np.ndarray, trial_step: float, divergence: float, mi
     rounding does. No step is below `min_step`, nor so fine that
     an outlier would be more than a million levels away.
     """
-    histogram = Histogram(np.asarray(weights, np.float64))
+    histogram = Histogram(weights)
     steps = trial_step * np.exp2(np.arange(-FINER_STEPS, COARSER_STEPS + 1) / STEPS_PER_OCTAVE)
     finest = max(min_step, float(np.ptp(weights)) * FINEST)
     steps = steps[steps >= finest]

@@ -62,7 +62,7 @@ def _changes(
 ) -> np.ndarray:
     """The solution d of A d = b in `fit_levels` for the levels of the codes `fitted`, by conjugate gradients with the
     diagonal of A for a preconditioner."""
-    flat, h32 = codes.ravel(), hessian.astype(np.float32)
+    flat, h32 = codes.ravel(), hessian.astype(np.float32, copy=False)
 
     def gathered(product: np.ndarray) -> np.ndarray:
         sums: np.ndarray = np.bincount(flat, product.ravel(), level_count)[fitted]
@@ -113,5 +113,5 @@ def _in_cheaper_type(
 def output_loss(errors: np.ndarray, hessian: np.ndarray) -> float:
     """tr(ET H E), summed over all groups: the mean squared error of a layer's outputs, for `errors` [groups, k, rows]
     of its weights."""
-    errors32 = errors.astype(np.float32)
-    return float(np.einsum("gkr,gkr->", errors, hessian.astype(np.float32) @ errors32))
+    errors32 = errors.astype(np.float32, copy=False)
+    return float(np.einsum("gkr,gkr->", errors, hessian.astype(np.float32, copy=False) @ errors32))

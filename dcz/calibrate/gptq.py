@@ -20,10 +20,11 @@ import numpy as np
 from ..codec.stages import entropy, grid
 from ..encoded import MAX_ENTRIES
 from .fitting import fit_levels, output_loss
-from .hessian import damp
+from .hessian import damping as hessian_damping
 from .levels import Quantizer, choose_levels, quantizer_for, round_levels
 
 BLOCK_SIZE = 32  # columns whose errors reach the later ones together, by one product of matrices
+FACTOR_BLOCK = 256  # columns that are factored together
 SMALL_INVERSE = 64  # columns of a triangular matrix that is inverted without splitting it
 
 
@@ -59,17 +60,17 @@ def quantize(
     whether the levels are fitted in the end. `fine_bits`: see levels.choose_levels; levels that are
     more than 256 are not fitted.
     """
-    hessian = damp(hessian)
     order = np.argsort(-np.einsum("gkk->gk", hessian), axis=1, kind="stable")  # GPTQ's act-order: largest diag(H) first
+    h, damped = _damped(hessian, order)
+    del hessian  # which the caller may not need any more: such matrices are larger than all the rest
+    inverse = inverse_cholesky(damped)
+    hinv_factor, curvature = inverse.astype(np.float32), np.einsum("gkk->gk", inverse) ** -2.0
+    del damped, inverse
     exact = np.take_along_axis(np.swapaxes(weights, 1, 2).astype(np.float64), order[:, :, None], 1)  # [groups, k, rows]
-    h = np.take_along_axis(np.take_along_axis(hessian, order[:, :, None], 1), order[:, None, :], 2)
-    hinv_factor = inverse_cholesky(h)
-    curvature = np.einsum("gkk->gk", hinv_factor) ** -2.0
     levels, step = choose_levels(exact, step, fine_bits)
     slope = rate_weight * grid.rate_slope(step) * float(curvature.mean())
 
-    w, h = exact.astype(np.float32), h.astype(np.float32)
-    hinv_factor = hinv_factor.astype(np.float32)
+    w = exact.astype(np.float32)
     quantizer = quantizer_for(levels, slope)
     codes = quantizer.nearest(w.ravel()).reshape(w.shape)  # only for about the frequency of each level
     for _ in range(2 if rate_weight else 1):
@@ -89,29 +90,57 @@ def quantize(
     return QuantizedWeights(np.swapaxes(values, 1, 2), levels, loss, bits, curvature.mean(1))
 
 
+def _damped(hessian: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`hessian` [groups, k, k], damped, its columns in the `order` [groups, k]: as float32, and as float64."""
+    groups = np.arange(len(hessian))[:, None, None]
+    damped = hessian[groups, order[:, :, None], order[:, None, :]]
+    np.einsum("gkk->gk", damped)[...] += hessian_damping(hessian)[:, None]
+    return damped.astype(np.float32), damped
+
+
 def inverse_cholesky(hessian: np.ndarray) -> np.ndarray:
-    """The upper triangular U with UT U = inverse of `hessian` [groups, k, k] (GPTQ, section 3.3, step 3).
+    """The upper triangular U with UT U = inverse of `hessian` [groups, k, k] (GPTQ, section 3.3, step 3), in its place.
 
     Row j is what GPTQ needs of the inverse once the columns before j are fixed: U[j, j] ** -2 is the loss of a squared
     error in column j that the later columns compensate, and U[j, j + 1:] / U[j, j] how they do. With H = R RT, R upper
     triangular (the Cholesky factor of the columns in reverse order), U is the inverse of R.
     """
-    lower = np.linalg.cholesky(hessian[:, ::-1, ::-1])
-    return _triangular_inverse(lower[:, ::-1, ::-1])
+    factor_in_place(hessian[:, ::-1, ::-1])
+    _invert_in_place(hessian)
+    return hessian
 
 
-def _triangular_inverse(upper: np.ndarray) -> np.ndarray:
-    """The inverse of upper triangular matrices [groups, k, k], by halves: products of matrices, for the most part."""
+def factor_in_place(matrices: np.ndarray) -> None:
+    """Change symmetric `matrices` [groups, k, k] into their Cholesky factors L, lower triangular.
+
+    Column block by column block, each from those before it (the left-looking form: Golub and Van Loan, "Matrix
+    computations", section 4.2): numpy's own would take two more matrices of this size.
+    """
+    size = matrices.shape[1]
+    for start in range(0, size, FACTOR_BLOCK):
+        stop = min(start + FACTOR_BLOCK, size)
+        panel = matrices[:, start:, start:stop] - matrices[:, start:, :start] @ np.swapaxes(
+            matrices[:, start:stop, :start], 1, 2
+        )
+        top = np.linalg.cholesky(panel[:, : stop - start])
+        matrices[:, :start, start:stop] = 0
+        matrices[:, start:stop, start:stop] = top
+        if stop < size:
+            matrices[:, stop:, start:stop] = panel[:, stop - start :] @ np.swapaxes(np.linalg.inv(top), 1, 2)
+
+
+def _invert_in_place(upper: np.ndarray) -> None:
+    """Change upper triangular matrices [groups, k, k] into their inverses, by halves: products of matrices, for the
+    most part."""
     size = upper.shape[1]
     if size <= SMALL_INVERSE:
-        inverse: np.ndarray = np.triu(np.linalg.inv(upper))
-        return inverse
+        upper[...] = np.triu(np.linalg.inv(upper))
+        return
     half = size // 2
-    first, last = _triangular_inverse(upper[:, :half, :half]), _triangular_inverse(upper[:, half:, half:])
-    inverse = np.zeros_like(upper)
-    inverse[:, :half, :half], inverse[:, half:, half:] = first, last
-    inverse[:, :half, half:] = -first @ (upper[:, :half, half:] @ last)
-    return inverse
+    first, last, corner = upper[:, :half, :half], upper[:, half:, half:], upper[:, :half, half:]
+    _invert_in_place(first)
+    _invert_in_place(last)
+    corner[...] = -first @ (corner @ last)
 
 
 def _gptq_pass(w: np.ndarray, hinv_factor: np.ndarray, curvature: np.ndarray, quantizer: Quantizer) -> np.ndarray:

@@ -16,6 +16,7 @@ from .im2col import ALL_POSITIONS, Lowering
 
 PERCDAMP = 0.01  # of the mean of diag(H), added to the diagonal, as in GPTQ
 MAX_FEATURES = 4096  # numbers of x that share an H; of more, H is block diagonal
+ROWS = 256  # of a matrix that are changed together
 MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for H
 
 
@@ -54,14 +55,12 @@ class InputStatistics:
     def hessian(self, centered: bool) -> np.ndarray:
         """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
         hessian: np.ndarray = self.products / max(1, self.count)
-        if not centered:
-            return hessian
-        # An input that never varies would leave nothing at all, and no order among the columns.
-        floor = MIN_VARIANCE * np.diagonal(hessian, axis1=1, axis2=2).mean(1)
-        covariance: np.ndarray = (
-            hessian - self._outer(self.mean, self.mean) + floor[:, None, None] * np.eye(hessian.shape[1])
-        )
-        return covariance
+        if centered:
+            # An input that never varies would leave nothing at all, and no order among the columns.
+            floor = MIN_VARIANCE * np.diagonal(hessian, axis1=1, axis2=2).mean(1)
+            self._subtract_outer(hessian, self.mean, self.mean)
+            _add_to_diagonal(hessian, floor)
+        return hessian
 
     def asymmetric_target(self, weights: np.ndarray, centered: bool, asymmetry: float) -> np.ndarray:
         """Weights V [groups, rows, k] that give on the present inputs about what `weights` W give on the original ones.
@@ -76,19 +75,29 @@ class InputStatistics:
         assert self.cross_products is not None, "an asymmetric target needs the original network's inputs"
         hessian = self.hessian(centered)
         cross = self.cross_products / max(1, self.count)
-        cross = cross - (self._outer(self.original_mean, self.mean) if centered else 0.0)
-        size = hessian.shape[1]
-        mean = np.maximum(np.einsum("gkk->g", hessian) / size, 1e-30)
-        ridge = ((1 / asymmetry - 1 + PERCDAMP) * mean)[:, None, None] * np.eye(size)
-        right = split_features(weights, self.parts, 2) @ (cross + ridge)
-        target = np.linalg.solve(hessian + ridge, np.swapaxes(right, 1, 2))
+        if centered:
+            self._subtract_outer(cross, self.original_mean, self.mean)
+        mean = np.maximum(np.einsum("gkk->g", hessian) / hessian.shape[1], 1e-30)
+        ridge = (1 / asymmetry - 1 + PERCDAMP) * mean
+        _add_to_diagonal(cross, ridge)
+        _add_to_diagonal(hessian, ridge)
+        right = split_features(weights, self.parts, 2) @ cross
+        del cross  # before another matrix of its size is made
+        target = np.linalg.solve(hessian, np.swapaxes(right, 1, 2))
         return join_features(np.swapaxes(target, 1, 2), self.parts, self.features, 2)
 
-    def _outer(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """a bT, part by part."""
+    def _subtract_outer(self, matrices: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+        """Change `matrices`: take a bT away, part by part, a few rows at a time."""
         columns, rows = (split_features(each[:, :, None], self.parts, 1) for each in (a, b))
-        product: np.ndarray = columns @ np.swapaxes(rows, 1, 2)
-        return product
+        size = matrices.shape[1]
+        for start in range(0, size, ROWS):
+            block = slice(start, start + ROWS)
+            matrices[:, block] -= columns[:, block] * np.swapaxes(rows, 1, 2)
+
+
+def _add_to_diagonal(matrices: np.ndarray, numbers: np.ndarray) -> None:
+    """Change `matrices` [groups, k, k]: add the number of each group to its diagonal."""
+    np.einsum("gkk->gk", matrices)[...] += numbers[:, None]
 
 
 class Accumulator:
@@ -155,16 +164,16 @@ class Accumulator:
         )
 
 
-def damp(hessian: np.ndarray) -> np.ndarray:
-    """`hessian` (float64) with PERCDAMP of its mean diagonal added to the diagonal, so that it can be inverted.
+def damping(hessian: np.ndarray) -> np.ndarray:
+    """What is added to the diagonal of `hessian` (float64) in each group, so that it can be inverted: PERCDAMP of its
+    mean.
 
     GPTQ, section 3.3, step 3: what 256 samples say is not to be trusted fully.
     """
-    size = hessian.shape[1]
-    mean = np.einsum("gkk->g", hessian) / size
+    mean = np.einsum("gkk->g", hessian) / hessian.shape[1]
     mean = np.maximum(mean, max(float(mean.mean()) * 1e-3, 1e-30))  # a group that never saw anything
-    damped: np.ndarray = hessian + (PERCDAMP * mean)[:, None, None] * np.eye(size)
-    return damped
+    added: np.ndarray = PERCDAMP * mean
+    return added
 
 
 def _flattened(block: np.ndarray) -> np.ndarray:

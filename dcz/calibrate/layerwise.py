@@ -12,13 +12,14 @@ import numpy as np
 
 from ..codec.stages.scale import RowScales
 from ..evaluation import runtime
-from ..model import Model, WorkingCopy, read_program, with_values
+from ..model import Model, WorkingCopy, read_program
 from .gathering import gather_statistics
 from .hessian import InputStatistics
 from .layers import find_layers
 from .padding import Padding
 from .rounding import Grids, Options, round_data_free, round_layer
 from .schedule import ActivationCache, LayerGroup, layer_groups
+from .spool import StoredValues, wide_tensors
 
 MAX_AGAIN = 4  # times that the last layers are rounded again
 
@@ -43,7 +44,7 @@ def quantize_layers(
     fine: Mapping[str, RowScales | None] = MappingProxyType({}),
     steering: Steering | None = None,
     padding: Padding | None = None,
-) -> dict[str, np.ndarray]:
+) -> StoredValues:
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
     A step is the distance between two values, in the tensor's own unit. The layers that `fine` names have as many
@@ -60,7 +61,9 @@ def quantize_layers(
     calibrated = {layer.tensor for layer in layers}
     steering = steering or _Fixed(steps)
     others = [name for name in steps if name not in calibrated]
-    new = {name: round_data_free(tensors[name].values(), step) for name, step in steering.steps(others).items()}
+    new, wide = StoredValues(), wide_tensors(model)
+    for name, step in steering.steps(others).items():
+        new.add({name: round_data_free(tensors[name].values(), step)}, wide)
     steering.measure(new, False)
     done = len(new)
 
@@ -83,26 +86,28 @@ def quantize_layers(
         original_cache = None
         if options.asymmetry:
             original_cache = stack.enter_context(ActivationCache(cache, threads=options.threads))
-        quantized, original = WorkingCopy(model), with_values(model, {})
-        quantized.put(new)
+        quantized, original = WorkingCopy(model, new), WorkingCopy(model)
         groups = layer_groups(program, layers)
         for group in groups:
-            cache.advance(quantized.proto, group.values)
+            cache.advance(quantized, group.values)
             if original_cache is not None:
                 original_cache.advance(original, group.values)
             # where weights serve several nodes, the inputs of the later ones are those that the original weights give
             inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
-            input_batches = cache.compute(quantized.proto, inputs)
+            input_batches = cache.compute(quantized, inputs)
             original_batches = None if original_cache is None else original_cache.compute(original, inputs)
             statistics = gather_statistics(group.layers, input_batches, original_batches, cache.samples, padding, masks)
+            runtime.give_back_memory()
             made = rounded(group, statistics)
             for _ in range(MAX_AGAIN):
                 if not steering.measure(made, group is groups[-1]):
                     break
                 made = rounded(group, statistics)
             quantized.put(made)
-            new |= made
+            new.add(made, wide)
             done += len(group.layers)
+            del statistics, made, input_batches, original_batches
+            runtime.give_back_memory()
     return new
 
 

@@ -63,7 +63,7 @@ def round_levels(levels: np.ndarray, bits: int) -> np.ndarray:
 
 def finest_step(weights: np.ndarray) -> float:
     """The finest step that a fine codebook has room for."""
-    return float(np.ptp(np.append(weights, 0.0))) / MAX_FINE_LEVELS
+    return (max(0.0, float(weights.max())) - min(0.0, float(weights.min()))) / MAX_FINE_LEVELS
 
 
 def min_step(weights: np.ndarray) -> float:

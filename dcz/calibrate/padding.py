@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..evaluation import runtime
-from ..model import Model, read_program, with_values
+from ..model import Model, WorkingCopy, read_program
 from .im2col import Dense
 from .layers import Layer, find_layers
 from .schedule import ActivationCache
@@ -107,7 +107,7 @@ def find_padding(model: Model, batch: runtime.Inputs, threads: int = 0) -> Paddi
     inputs = [each for layer in find_layers(program) for each in dense_inputs(layer)]
     keys = list(dict.fromkeys([*inputs, *((output, -1) for output in program.outputs if output not in batch)]))
     values = list(dict.fromkeys(value for value, _ in keys))
-    plain, layouts = with_values(model, {}), dict[Key, Layout]()
+    plain, layouts = WorkingCopy(model), dict[Key, Layout]()
     with ActivationCache([batch, altered], threads=threads) as cache:
         for start in range(0, len(values), TOGETHER):
             some = values[start : start + TOGETHER]

@@ -5,19 +5,15 @@ measure_divergences(model, batches, {name: {name: new values}})        measured 
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..evaluation import runtime
-from ..model import Model, WorkingCopy, read_program, with_values
+from ..model import Model, WorkingCopy, read_program
 from .divergence import Divergence
 from .layers import find_layers
 from .padding import Padding
 from .schedule import ActivationCache, layer_groups, prefetch
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 # Samples on which each tensor is tried alone: its divergence is known within a fifth, and its step, which goes with the
 # root, within a tenth. Fewer will do where each sample has many answers; and of networks of very many tensors, each
@@ -38,7 +34,7 @@ def measure_divergences(
     `trials`: the name of a tensor -> new values for it, and for others that go with it.
     """
     program = read_program(model, model.path or "the model", opaque=True)
-    plain, changed = with_values(model, {}), WorkingCopy(model)
+    plain, changed = WorkingCopy(model), WorkingCopy(model)
     layers = [layer for layer in find_layers(program) if layer.tensor in trials]
     measured: dict[str, float] = {}
     with ActivationCache(batches, threads=threads) as cache:
@@ -68,7 +64,7 @@ class Comparison:
     def __init__(
         self,
         cache: ActivationCache,
-        plain: "ModelProto",
+        plain: WorkingCopy,
         names: Sequence[str],
         numbers: Sequence[int] | None = None,
         padding: Padding | None = None,
@@ -81,8 +77,9 @@ class Comparison:
     def divergence(self, copy: WorkingCopy, values: Mapping[str, np.ndarray]) -> float:
         """The mean divergence of the answers with these values in the copy, which is as it was afterwards."""
         copy.put(values)
-        total = Divergence()
-        computed = prefetch(self._cache.compute(copy.proto, self._names, self._numbers))
+        names, total = list(values), Divergence()
+        del values  # which the copy has: they may be much of the model
+        computed = prefetch(self._cache.compute(copy, self._names, self._numbers))
         masks = itertools.chain(self._masks, itertools.repeat(None))
         for before, after, mask in zip(self._answers, computed, masks, strict=False):
             for name in self._names:
@@ -90,11 +87,11 @@ class Comparison:
                 if self._padding is not None and mask is not None:
                     pair = (self._padding.without(mask, name, pair[0]), self._padding.without(mask, name, pair[1]))
                 total.add(name, *pair)
-        copy.restore(values)
+        copy.restore(names)
         return total.mean
 
 
-def trial_batches(cache: ActivationCache, plain: "ModelProto", names: Sequence[str], tensors: int) -> list[int]:
+def trial_batches(cache: ActivationCache, plain: WorkingCopy, names: Sequence[str], tensors: int) -> list[int]:
     """The numbers of batches from all over the cache, of as many samples as it takes to compare so many tensors."""
     size = max(1, round(cache.samples / len(cache)))
     answers = Divergence()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..codec.pairs import take_in_chunks
 from ..codec.stages import grid, share
 from ..codec.stages.scale import RowScales
 from . import gptq
@@ -94,9 +95,9 @@ def round_layer(
 
 def round_data_free(weights: np.ndarray, step: float) -> np.ndarray:
     """The weights of no layer, rounded without regard to inputs."""
-    flat = np.asarray(weights, np.float64).ravel()
-    shared = share.entropy_constrained(flat, grid.round_step(step))
-    values: np.ndarray = shared.centroids[shared.codes].reshape(weights.shape)
+    shared = share.entropy_constrained(weights.ravel(), grid.round_step(step))
+    values = np.empty(weights.shape, weights.dtype)
+    take_in_chunks(shared.centroids.astype(weights.dtype), shared.codes, values.reshape(-1))
     return values
 
 

@@ -18,13 +18,12 @@ import numpy as np
 
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
-from ..model import Program, extract_subgraph
+from ..model import Program, WorkingCopy
 from .layers import Layer
 from .operands import find_operands
 from .spool import Spool, StoredArray
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
 Batch = TypeVar("Batch")
@@ -104,7 +103,7 @@ class ActivationCache:
         lengths = ([array.shape[0] for array in stored.values() if array.shape] for stored in self._batches)
         return sum(max(each, default=1) for each in lengths)
 
-    def advance(self, model: "ModelProto", names: Iterable[str]) -> None:
+    def advance(self, model: WorkingCopy, names: Iterable[str]) -> None:
         """Hold the values of these names, as `model` computes them, instead of those held so far.
 
         Values that are held already stay where they are.
@@ -127,15 +126,15 @@ class ActivationCache:
         return self._file.write(batch, nbytes * len(self))
 
     def compute(
-        self, model: "ModelProto", names: Sequence[str], numbers: Iterable[int] | None = None
+        self, model: WorkingCopy, names: Sequence[str], numbers: Iterable[int] | None = None
     ) -> Iterator[runtime.Inputs]:
         """The values of these names, batch by batch; of all batches, or of those of these numbers."""
         session, read = None, []
         for stored in list(self._batches) if numbers is None else [self._batches[number] for number in numbers]:
             new = [name for name in names if name not in stored]
             if new and session is None:
-                piece = extract_subgraph(model, stored, new)
-                session = runtime.session(piece.SerializeToString(), self._threads)
+                runtime.give_back_memory()
+                session = runtime.loaded(model.piece(stored, new), "a piece of the model", self._threads)
                 read = [value.name for value in session.get_inputs()]
             values = self._file.read({name: stored[name] for name in stored if name in names or (new and name in read)})
             if session is not None and new:

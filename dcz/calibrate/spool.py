@@ -3,18 +3,26 @@
 spool = Spool(folder)
 stored = spool.write({"x": x}, expected=x.nbytes)     where they lie
 spool.read(stored)                                    {"x": x}
+
+values = StoredValues()
+values.add({"fc1.weight": array})                     values["fc1.weight"]: mapped, float32
 """
 
 import contextlib
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import files
 from ..errors import UnsuitableModel
+from ..files.unnamed import UnnamedFile
+from ..model import Model
+from ..tensor import FLOAT64
+
+LARGE = 1 << 16  # numbers, from which values lie in a file
 
 
 @dataclass(frozen=True)
@@ -78,3 +86,43 @@ class Spool:
             self._file.seek(each.offset)
             arrays[name] = np.fromfile(self._file, each.dtype, math.prod(each.shape)).reshape(each.shape)
         return arrays
+
+
+class StoredValues(Mapping[str, np.ndarray]):
+    """Values of tensors by name: where they are many, in a temporary file as float32, mapped when they are asked for;
+    others, and those of tensors of float64, as they are."""
+
+    def __init__(self) -> None:
+        self._file = UnnamedFile()
+        self._found: dict[str, np.ndarray | tuple[int, tuple[int, ...]]] = {}  # or where they lie, and their shape
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = self._found[name]
+        if isinstance(found, np.ndarray):
+            return found
+        offset, shape = found
+        return np.frombuffer(self._file.view(offset, 4 * math.prod(shape)), np.float32).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, values: Mapping[str, np.ndarray], wide: Container[str] = ()) -> None:
+        """Keep values; those of the tensors `wide` as they are."""
+        for name, array in values.items():
+            if array.size < LARGE or name in wide:
+                self._found[name] = array
+                continue
+            narrow = np.ascontiguousarray(array, np.float32)
+            place, data = self._found.get(name), narrow.reshape(-1).view(np.uint8).data
+            if isinstance(place, tuple):  # rounded again
+                self._file.replace(place[0], data)
+            else:
+                self._found[name] = self._file.append(data), narrow.shape
+
+
+def wide_tensors(model: Model) -> frozenset[str]:
+    """The tensors whose numbers float32 does not hold."""
+    return frozenset(tensor.name for tensor in model.tensors if tensor.dtype == FLOAT64)

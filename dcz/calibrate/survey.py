@@ -8,6 +8,7 @@ Rounding by what was kept takes no more runs of the network. The statistics lie 
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,7 +18,7 @@ import numpy as np
 from ..codec.stages import prune
 from ..codec.stages.scale import RowScales
 from ..evaluation import runtime
-from ..model import Model, WorkingCopy, read_program, with_values
+from ..model import Model, ModelTensor, WorkingCopy, read_program
 from . import allocate
 from .gathering import gather_statistics
 from .hessian import InputStatistics
@@ -28,7 +29,7 @@ from .rate_distortion import Comparison, trial_batches
 from .rounding import Grids, Options, round_data_free, round_layer
 from .rows import in_shape
 from .schedule import ActivationCache, layer_groups
-from .spool import Spool, StoredArray
+from .spool import Spool, StoredArray, StoredValues, wide_tensors
 
 TRIAL_BITS = 3.5  # a weight, at which each tensor is tried alone
 FIRST_STEP = 0.25  # of a tensor's deviation: about what that many bits take
@@ -62,23 +63,36 @@ class Survey:
         steps: Mapping[str, float],
         options: Options = QUICK,
         progress: Report = lambda name, done, total: None,
-    ) -> dict[str, np.ndarray]:
+    ) -> StoredValues:
         """New values for the tensors that `steps` names and the biases of their layers, by the original's inputs."""
-        tensors = {tensor.name: tensor for tensor in self.model.tensors}
-        new: dict[str, np.ndarray] = {}
+        new, wide = StoredValues(), wide_tensors(self.model)
         for number, (name, step) in enumerate(steps.items(), 1):
-            layer = self.layers.get(name)
-            if layer is None:
-                new[name] = round_data_free(tensors[name].values(), step)
-            else:
-                bias = None
-                if layer.bias is not None:
-                    bias = new[layer.bias] if layer.bias in new else tensors[layer.bias].values()
-                grids = Grids(name in self.fine, self.fine.get(name))
-                statistics, options = self.statistics[name], replace(options, asymmetry=0.0)
-                new |= round_layer(layer, tensors[name].values(), bias, statistics, step, options, grids)
+            new.add(self.round_one(name, step, options, new), wide)
             progress(name, number, len(steps))
         return new
+
+    def round_one(
+        self,
+        name: str,
+        step: float,
+        options: Options = QUICK,
+        known: Mapping[str, np.ndarray] = MappingProxyType({}),
+    ) -> dict[str, np.ndarray]:
+        """The same of one tensor, and of its layer's bias, of which there may be new values `known` already."""
+        layer = self.layers.get(name)
+        if layer is None:
+            return {name: round_data_free(self.tensors[name].values(), step)}
+        bias = None
+        if layer.bias is not None:
+            bias = known[layer.bias] if layer.bias in known else self.tensors[layer.bias].values()
+        grids = Grids(name in self.fine, self.fine.get(name))
+        options = replace(options, asymmetry=0.0)
+        return round_layer(layer, self.tensors[name].values(), bias, self.statistics[name], step, options, grids)
+
+    @functools.cached_property
+    def tensors(self) -> dict[str, ModelTensor]:
+        """The model's tensors, by name."""
+        return {tensor.name: tensor for tensor in self.model.tensors}
 
 
 class KeptStatistics:
@@ -133,7 +147,7 @@ def survey(
     curves = {name: _first_curve(tensors[name].values(), name, fine) for name in names}
     layers = {layer.tensor: layer for layer in find_layers(program) if layer.tensor in curves}
     steps = allocate.steps_for_bits(curves, TRIAL_BITS * sum(curve.elements for curve in curves.values()))
-    plain, changed, moved = with_values(model, {}), WorkingCopy(model), dict[str, float]()
+    plain, changed, moved = WorkingCopy(model), WorkingCopy(model), dict[str, float]()
     kept = KeptStatistics()
     found = Survey(model, curves, layers, fine, kept)
     try:
@@ -148,7 +162,7 @@ def survey(
             comparison = Comparison(tried, plain, program.outputs, numbers, padding)
 
             def measure(name: str) -> None:
-                moved[name] = comparison.divergence(changed, found.round({name: steps[name]}))
+                moved[name] = comparison.divergence(changed, found.round_one(name, steps[name]))
                 progress(name, len(moved), len(curves))
 
             for name in (name for name in curves if name not in layers):
@@ -159,6 +173,8 @@ def survey(
                 inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
                 computed = cache.compute(plain, inputs)
                 kept.add(gather_statistics(group.layers, computed, None, cache.samples, padding, masks))
+                del computed
+                runtime.give_back_memory()
                 for layer in group.layers:
                     measure(layer.tensor)
     except BaseException:

@@ -73,8 +73,10 @@ def quantize(tensor: Tensor, settings: Settings) -> np.ndarray:
         weights = LazyValues(tensor.patterns, tensor.dtype)
         coded = _share(tensor, weights, _prune(weights, settings), settings)
         if coded is not None:
-            itemsize = tensor.dtype.bits // 8
-            return arrays.LazyBytes(len(coded.mask), itemsize, lambda block: coded.elements(block, tensor.dtype))[:]
+            made = np.empty(len(coded.mask), tensor.dtype.pattern)
+            for block in arrays.blocks(len(made)):  # codes that are looked up take eight bytes each
+                made[block] = coded.elements(block, tensor.dtype)
+            return made.view(np.uint8)
     return encodings(tensor, settings)[0].data
 
 

@@ -3,7 +3,6 @@
 measured(model, plan, pool).nbytes    ->   1,496,112, as those of the file that compress writes
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from .records import Packing
 from .task import encode_task
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from ..model import AnyModel
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class NoRecords:
 
 
 def measured(
-    model: "str | os.PathLike[str] | ModelProto",
+    model: "AnyModel",
     plan: Plan,
     pool: WorkerPool,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,

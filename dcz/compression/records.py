@@ -34,9 +34,7 @@ from .jobs import Job, adapted, check_lossy, jobs
 from .task import check_made, encode_task, encode_there
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
-    from ..model import ModelTensor
+    from ..model import AnyModel, ModelTensor
 
 
 class RecordStore(Protocol):
@@ -67,15 +65,15 @@ class Packed:
 class Packing:
     """A model on its way into a file, once.
 
-    It opens `model` (the path of an ONNX file, or a ModelProto, which is copied) and owns what it has opened: packing
-    folds normalizations in it, and takes the tensors' data out. `plan` names all tensors by their names. `grids`: what
-    the values of some tensors are known to lie on, by name. `encode`: task.encode_task, or what takes its place. Raises
-    DczError.
+    It opens `model` (the path of an ONNX file, a ModelProto or a copy of a model, which are copied) and owns what it
+    has opened: packing folds normalizations in it, and takes the tensors' data out. `plan` names all tensors by their
+    names. `grids`: what the values of some tensors are known to lie on, by name. `encode`: task.encode_task, or what
+    takes its place. Raises DczError.
     """
 
     def __init__(
         self,
-        model: "str | os.PathLike[str] | ModelProto",
+        model: "AnyModel",
         plan: Plan,
         grids: Mapping[str, ValueGrid] = MappingProxyType({}),
         encode: Callable[[Tensor, Settings, int], Record] = encode_task,
@@ -171,6 +169,7 @@ class Packing:
     def _forget(self) -> None:
         """Change this: give the model's memory back, which reading the file again takes too."""
         self._loaded.tensors, self._loaded.proto, self._loaded.source = [], type(self._loaded.proto)(), None
+        self._loaded.apart = {}
 
     def check_unchanged(self) -> None:
         """Raise FileAccess where external data has been replaced or written to since the model was opened."""

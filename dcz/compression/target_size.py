@@ -34,7 +34,7 @@ from .size_search import TOLERANCE, SizeTrial, at_quality, seek
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ..model import ModelTensor
+    from ..model import AnyModel, ModelTensor
 
 MAY_BE_EXACT = 0.75  # of a model's bytes: in so many it may be kept exactly, which is tried before any quality
 
@@ -93,7 +93,7 @@ def compress_to_size(
 
 
 def plan_for_size(
-    model: "str | os.PathLike[str] | ModelProto",
+    model: "AnyModel",
     max_bytes: float,
     plan: Plan,
     pool: WorkerPool,

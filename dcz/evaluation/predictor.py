@@ -6,7 +6,7 @@ with open_predictor("net.dcz", samples.open_samples("test.npz")) as net:
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def open_session(
 
 
 class Predictor:
-    """A session and the samples that feed it.
+    """A session and the samples that feed it. One that `reopen` makes again may be closed meanwhile.
 
     `output`: the one looked at; where none was named, None until the first answers show which one has rows of classes.
     `kinds`: what the model's graph says of its outputs, None where it is not known. `feed`: the samples as its inputs
@@ -72,14 +72,30 @@ class Predictor:
         samples: Samples,
         output: str | None,
         kinds: GraphKinds | None = None,
+        reopen: Callable[[], runtime.Session] | None = None,
     ):
-        self.path, self.session, self.output, self.kinds = path, session, output, kinds
+        self.path, self.output, self.kinds = path, output, kinds
+        self._session: runtime.Session | None = session
+        self._reopen = reopen
         outputs = [value.name for value in session.get_outputs()]
         if output is not None and output not in outputs:
             raise InvalidArgument(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
         self.samples = samples
-        self.feed = Feed(path, session.get_inputs(), samples, () if kinds is None else kinds.scalars)
+        self.feed = Feed(path, runtime.declared_inputs(session), samples, () if kinds is None else kinds.scalars)
         self.count, self.fixed_batch = self.feed.count, self.feed.fixed_batch
+
+    @property
+    def session(self) -> runtime.Session:
+        """The session, opened anew where it was closed."""
+        if self._session is None:
+            assert self._reopen is not None, "only then it was closed"
+            self._session = self._reopen()
+        return self._session
+
+    def close(self) -> None:
+        """Give the memory of the session back, until it is asked for."""
+        if self._reopen is not None:
+            self._session = None
 
     def runs(self, indices: np.ndarray, max_size: int) -> list[np.ndarray]:
         """The samples at `indices` in runs of those that may run together: see feed.Feed."""

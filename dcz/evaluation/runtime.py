@@ -10,7 +10,8 @@ import re
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -21,9 +22,12 @@ from ..tensor import Dtype
 from .casting import TYPES
 from .piped import read_through_pipe
 
+if TYPE_CHECKING:
+    from ..model import Loadable
+
 __all__ = [
-    "BATCH", "TYPES", "Inputs", "ModelInput", "Ops", "Session", "custom_ops", "is_numeric", "reads_pipes", "run",
-    "session", "session_of", "session_of_stream",
+    "BATCH", "TYPES", "Inputs", "ModelInput", "Ops", "Session", "custom_ops", "declared_inputs", "give_back_memory",
+    "is_numeric", "loaded", "reads_pipes", "run", "session", "session_of", "session_of_stream",
 ]  # fmt: skip
 CPU = ["CPUExecutionProvider"]
 BATCH = 32  # samples a run, where a model leaves its batch open
@@ -75,15 +79,25 @@ def session_of(
     unknown = [each for each in chosen if (each if isinstance(each, str) else next(iter(each), None)) not in known]
     if unknown:
         raise InvalidArgument(f"onnxruntime has no provider {unknown[0]!r} here, but {', '.join(known)}")
-    options = _completed(options, threads)
+    return _with_tensors(model, tensors, name, chosen, _completed(options, threads))
+
+
+def _with_tensors(
+    model: bytes,
+    tensors: Mapping[str, tuple[Dtype, tuple[int, ...], np.ndarray]],
+    name: str,
+    providers: Sequence[Any],
+    options: onnxruntime.SessionOptions,
+) -> Session:
+    """See session_of."""
     try:
         values = [_value(dtype, shape, data) for dtype, shape, data in tensors.values()]
         options.add_external_initializers(list(tensors), values)
-        made = onnxruntime.InferenceSession(model, options, providers=chosen)
+        made = onnxruntime.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         raise UnsuitableModel(f"{name}: onnxruntime cannot load it: {_refusal(error)}") from error
     made.dcz_tensors = values  # alive as long as the session: onnxruntime may refer to them, and does not own them
-    _give_back_memory()
+    give_back_memory()
     return made
 
 
@@ -121,7 +135,31 @@ def session_of_stream(
 
     made = read_through_pipe(pieces, read)
     made._model_path = name  # the pipe's may be another file's by now
-    _give_back_memory()
+    give_back_memory()
+    return made
+
+
+@dataclass(eq=False)
+class Declared:
+    """An input of a model: its name, shape and type, as a ModelInput has them, which keeps its session alive."""
+
+    name: str
+    shape: Sequence[int | str | None]
+    type: str
+
+
+def declared_inputs(session: Session) -> list[Declared]:
+    """The inputs of a session, which may go."""
+    return [Declared(each.name, list(each.shape), each.type) for each in session.get_inputs()]
+
+
+def loaded(model: "Loadable", name: str | os.PathLike[str], threads: int = 0) -> Session:
+    """A session of a model whose large tensors are mapped, for `name` and what is raised see session_of. Its memory is
+    that of onnxruntime's own copy, and what a run needs: plans of that, which are for speed, take twice as much."""
+    options = _options(threads)
+    options.enable_mem_pattern = False
+    made = _with_tensors(model.message, model.tensors, os.fspath(name), ["CPUExecutionProvider"], options)
+    model.unload()
     return made
 
 
@@ -155,7 +193,7 @@ def _completed(options: onnxruntime.SessionOptions | None, threads: int | None) 
     return options
 
 
-def _give_back_memory() -> None:
+def give_back_memory() -> None:
     """Have the C library give the system what is free of its memory: weights that have been packed, above all.
 
     glibc keeps it where something lies above it, which may be as much as the weights.

@@ -29,9 +29,11 @@ moments         means and variances, by channel         moment_rules      the sa
 compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
 opsets          a later operator set, where that changes nothing
 source          the bytes of a file, read once          raw_data            large data that protobuf does not get
+apart           large data that memory does not have
 uncompact       tensors from codes that dcz has put into a graph, computed by code_arithmetic
 """
 
+from .apart import Loadable, move_apart
 from .compact import Form, Linear, Lookup, Product
 from .compact import nbytes as form_bytes
 from .compact_graph import CompactGraph
@@ -42,6 +44,7 @@ from .grids import snap_to_grids
 from .input_means import expected_inputs
 from .insert_batchnorm import insert_batchnorms
 from .model_file import (
+    AnyModel,
     Model,
     check_model,
     data_locations,
@@ -77,11 +80,11 @@ from .uncompact import expand_codes
 from .wire import least_stored
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "Awaited", "CompactGraph", "Form", "Held", "Input", "Linear",
-    "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy", "by_name",
-    "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph", "find_references",
-    "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors", "insert_batchnorms", "is_selector",
-    "large_initializers", "least_stored", "linked_data", "load", "make_external", "open_model",
-    "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program", "reread_source",
-    "restore_data", "serialize", "serialized", "serialized_later", "snap_to_grids", "with_values",
+    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "AnyModel", "Awaited", "CompactGraph", "Form", "Held", "Input",
+    "Linear", "Loadable", "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy",
+    "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph",
+    "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors",
+    "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
+    "move_apart", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program",
+    "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "snap_to_grids", "with_values",
 ]  # fmt: skip

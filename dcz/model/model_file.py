@@ -2,10 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
@@ -24,8 +26,8 @@ from .uses import TensorUses
 class Model:
     """A model in memory (without its external data), its tensors in a fixed order, and what it was read from.
 
-    `source`, where large tensors were kept apart: then `proto` has tokens in the place of their data (see raw_data),
-    which `tensors` know.
+    `apart`, where large tensors are kept so: their data by the tokens that `proto` has in its place (see raw_data),
+    which `tensors` know. `source`: all bytes, if they are known in pieces then.
     """
 
     proto: ModelProto
@@ -34,17 +36,32 @@ class Model:
     source_sha256: str
     path: str | None  # None where it was given in memory
     source: Source | None = None
+    apart: Mapping[bytes, np.ndarray] = field(default_factory=dict)
 
     def refresh(self) -> None:
         """Change `tensors`: find them again, after `proto` has changed."""
         folders = None if self.path is None else external_data.folders(self.path)
-        apart = {} if self.source is None else self.source.apart
-        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model", apart))
+        self.tensors = list(find_tensors(self.proto, folders, self.path or "the model", self.apart))
 
 
-def open_model(model: str | os.PathLike[str] | ModelProto, apart: bool = False) -> Model:
-    """The model that a caller gives: the path of an ONNX file, or a ModelProto. For `apart` and what is raised, see
-    `load` and `from_proto`."""
+class Copied(Protocol):
+    """What gives a model again and again: see replace.WorkingCopy."""
+
+    def model(self) -> Model:
+        """A model of its own, its large data apart."""
+
+    def source(self) -> str | ModelProto | None:
+        """What has the same bytes as the model that it was copied from; None where it was changed."""
+
+
+AnyModel = str | os.PathLike[str] | ModelProto | Copied  # what callers give
+
+
+def open_model(model: AnyModel, apart: bool = False) -> Model:
+    """The model that a caller gives: the path of an ONNX file, a ModelProto, or a copy of a model that is open. For
+    `apart` and what is raised, see `load` and `from_proto`."""
+    if not isinstance(model, (str, os.PathLike, ModelProto)):
+        return model.model()
     return load(model, apart) if isinstance(model, (str, os.PathLike)) else from_proto(model, apart)
 
 
@@ -87,12 +104,10 @@ def _model(source: Source, label: str, path: str | None) -> Model:
         source = replace(source, apart={})
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
     kept = source if source.apart else None
-    return Model(proto, tensors, length + external_bytes, digest(), path, kept)
+    return Model(proto, tensors, length + external_bytes, digest(), path, kept, source.apart)
 
 
-def reread_source(
-    model: str | os.PathLike[str] | ModelProto, loaded: Model, is_useful: Callable[[Sliced], bool]
-) -> bytes | None:
+def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], bool]) -> bytes | None:
     """The bytes that `loaded` was made from: those that it keeps, or those that are read from `model` again.
 
     `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model has
@@ -100,6 +115,10 @@ def reread_source(
     """
     if any(tensor.external for tensor in loaded.tensors):
         return None
+    if not isinstance(model, (str, os.PathLike, ModelProto)):
+        if (source := model.source()) is None:
+            return None
+        model = source
     if (kept := loaded.source) is not None:
         return kept.whole() if is_useful(kept) else None
     if isinstance(model, ModelProto):

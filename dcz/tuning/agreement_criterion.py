@@ -49,7 +49,8 @@ class AgreementCriterion:
             own = suited(chosen, measure, self._name, outputs[self._output], predictor.path)
             assert isinstance(own, Measure), "it stays what it is"
             measure = own
-        self._pairs = AnswerPairs(predictor.session, self._take)
+        self._pairs = AnswerPairs(predictor, self._take)
+        self._pairs.prepare(self._samples)
         self._measure = measure
         self.measure: str | None = self._measure.name
 
@@ -57,6 +58,11 @@ class AgreementCriterion:
     def counts_answers(self) -> bool:
         """Whether a drop is a share of answers, which so many samples can tell no finer than one of them."""
         return Measure(self.measure or "").is_share
+
+    @property
+    def _samples(self) -> list[SampleBatches]:
+        """All that are looked at."""
+        return [self.held_out] if self._others is None else [self.held_out, self._others]
 
     def __call__(self, changed: runtime.Session) -> dict[str, float]:
         """`agreement` (the share of equal answers, or the score that fits) and `drop` (what is missing to 1) of the
@@ -92,9 +98,8 @@ class AgreementCriterion:
         """The drop (0 to 1) of a model that gave the original's commonest answer to everything; where answers are not
         counted, about that of one that gave the first answer, if the others are as good as equal to it, else None."""
         sums = DifferenceSums(self._measure)
-        samples = [self.held_out] if self._others is None else [self.held_out, self._others]
-        for answers, same, _ in self._pairs.of((each, self.predictor.session) for each in samples):
-            sums.add(answers, same)
+        for answers in self._pairs.originals(self._samples):
+            sums.add(answers, answers)
         if sums.most_common:
             return (sums.answers - sums.most_common) / sums.answers
         found = sums.difference(self._name)

@@ -1,6 +1,6 @@
 """What the original and a changed network answer to the same samples, batch by batch.
 
-pairs = AnswerPairs(predictor.session, take)
+pairs = AnswerPairs(predictor, take)
 for before, after, count in pairs.of([(held_out, changed), (others, other)]): ...
 
 The original is run once for each batch, however often it is asked, as far as there is room for its answers.
@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
+from ..evaluation.predictor import Predictor
 
 MAX_ORIGINALS = 1 << 26  # bytes of the original's answers that are kept from one trial to the next
 
@@ -20,10 +21,10 @@ Take: TypeAlias = Callable[[list[Any], runtime.Inputs, int, int], T]
 
 
 class AnswerPairs(Generic[T]):
-    """`original`: an onnxruntime session. `take`: what is compared, of the outputs of one run, its inputs, the number
+    """`original`: the original network. `take`: what is compared, of the outputs of one run, its inputs, the number
     of its samples, and that with those that fill up a fixed batch."""
 
-    def __init__(self, original: runtime.Session, take: Take[T]):
+    def __init__(self, original: Predictor, take: Take[T]):
         self._original, self._take = original, take
         self._kept: dict[bytes, T] = {}  # by the numbers of their samples
         self._room = MAX_ORIGINALS
@@ -33,16 +34,35 @@ class AnswerPairs(Generic[T]):
         the original may be given out again: nobody changes them."""
         for batches, changed in parts:
             for number, batch in enumerate(batches):
-                indices, size = batches.indices_of(number), batches.size_of(number)
-                before = self._kept.get(key := indices.tobytes())
-                if before is None:
-                    before = self._take(runtime.run(self._original, batch), batch, len(indices), size)
-                    if (nbytes := _nbytes(before)) <= self._room:
-                        self._kept[key], self._room = before, self._room - nbytes
-                after = before
-                if changed is not self._original:
-                    after = self._take(runtime.run(changed, batch), batch, len(indices), size)
-                yield before, after, len(indices)
+                count, size = len(batches.indices_of(number)), batches.size_of(number)
+                before = self._before(batches, number, batch)
+                yield before, self._take(runtime.run(changed, batch), batch, count, size), count
+
+    def prepare(self, samples: Iterable[SampleBatches]) -> None:
+        """Ask the original about these samples, as far as there is room for its answers, and close it: it need not be
+        open beside a changed session then."""
+        for _ in self.originals(samples):
+            if not self._room:
+                break
+        self._original.close()
+
+    def originals(self, samples: Iterable[SampleBatches]) -> Iterator[T]:
+        """The answers of the original alone."""
+        for batches in samples:
+            for number, batch in enumerate(batches):
+                yield self._before(batches, number, batch)
+
+    def _before(self, batches: SampleBatches, number: int, batch: runtime.Inputs) -> T:
+        indices = batches.indices_of(number)
+        before = self._kept.get(key := indices.tobytes())
+        if before is None:
+            outputs = runtime.run(self._original.session, batch)
+            before = self._take(outputs, batch, len(indices), batches.size_of(number))
+            if (nbytes := _nbytes(before)) <= self._room:
+                self._kept[key], self._room = before, self._room - nbytes
+            else:
+                self._room = 0
+        return before
 
 
 def _nbytes(answers: Any) -> int:

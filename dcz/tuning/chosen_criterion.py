@@ -32,8 +32,9 @@ class ChosenCriterion:
         measures = predictor.measures(list(outputs.values()), held_out.size_of(0))
         at = answer_output(measures)
         self._output = list(outputs)[at]
-        self._pairs = AnswerPairs(predictor.session, self._take)
+        self._pairs = AnswerPairs(predictor, self._take)
         suited(measure, measures[at], self._output, outputs[self._output], predictor.path)
+        self._pairs.prepare([held_out])
 
     @property
     def counts_answers(self) -> bool:

@@ -8,10 +8,10 @@ samples. That file takes seconds.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,9 +69,12 @@ def find_better(
     """
     if not best.values:
         return None
+    session.predictor.close()
+    runtime.give_back_memory()
     try:
         with open_pool(session.threads) as pool:
-            plan, size = plan_for_size(model, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
+            source = model if any(tensor.external for tensor in session.source.tensors) else session.original
+            plan, size = plan_for_size(source, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
     except InvalidArgument:  # no quality makes so small a file
         return None
     found = DataFree(plan, _trial(session, size), "")
@@ -112,11 +115,14 @@ def _nearer(
     criterion: Criterion | None,
 ) -> DataFree | None:
     batches = SampleBatches(session.predictor, indices, MAX_BATCH)
-    changed = (session.run_with(best.values), _quantized(session, found.plan))
-    calibrated, data_free = _divergences(session, changed, batches)
+    calibrated, data_free = _divergences(
+        session, [lambda: session.run_with(best.values), lambda: _quantized(session, found.plan)], batches
+    )
     if data_free >= calibrated:
         return None
-    trial = found.trial if criterion is None else judged(found.trial, criterion, criterion(changed[1]))
+    trial = (
+        found.trial if criterion is None else judged(found.trial, criterion, criterion(_quantized(session, found.plan)))
+    )
     held_out = counted(len(indices), "held-out sample")
     return replace(
         found,
@@ -169,28 +175,41 @@ def _trial(session: TuningSession, size: SizeTrial) -> CalibratedTrial:
 
 def _quantized(session: TuningSession, plan: Plan) -> runtime.Session:
     """An onnxruntime session of the model as it is after compression by a plan that folds as the session's does."""
-    tensors = session.source.tensors
-    values = {
-        tensor.name: session.compressed_values(tensor.name, settings)
-        for tensor, settings in zip(tensors, settings_of(tensors, plan), strict=True)
-        if not settings.lossless
-    }
-    proto = onnx_model.with_values(session.source, values)
-    return runtime.session(onnx_model.serialize(proto, session.path), session.threads, session.path)
+    tensors, copy = session.source.tensors, onnx_model.WorkingCopy(session.source)
+    for tensor, settings in zip(tensors, settings_of(tensors, plan), strict=True):
+        if not settings.lossless:
+            copy.put({tensor.name: session.compressed_values(tensor.name, settings)})
+    return session.session_of(copy)
 
 
-def _divergences(session: TuningSession, changed: Sequence[runtime.Session], batches: SampleBatches) -> list[float]:
-    """The mean divergence of the answers of each changed model; infinite where they are no numbers."""
-    totals, padding = [Divergence() for _ in changed], session.padding
-    names = [output.name for output in session.predictor.session.get_outputs()]
+def _divergences(
+    session: TuningSession, changed: Sequence[Callable[[], runtime.Session]], batches: SampleBatches
+) -> list[float]:
+    """The mean divergence of the answers of each changed model, one of which is open at a time; infinite where they are
+    no numbers."""
+    predictor, padding = session.predictor, session.padding
+    names = [output.name for output in predictor.session.get_outputs()]
+    answers, counted_answers = list[list[Any]](), Divergence()
+
+    def add(total: Divergence, batch: runtime.Inputs, before: list[Any], after: list[Any]) -> None:
+        for name, answer, other in zip(names, before, after, strict=True):
+            if padding is not None:
+                mask = padding.mask_of(batch)
+                answer, other = (padding.without(mask, name, each) for each in (answer, other))
+            total.add(name, answer, other)
+
     for batch in batches:
-        before = runtime.run(session.predictor.session, batch)
-        for total, model in zip(totals, changed, strict=True):
-            for name, answer, other in zip(names, before, runtime.run(model, batch), strict=True):
-                if padding is not None:
-                    mask = padding.mask_of(batch)
-                    answer, other = (padding.without(mask, name, each) for each in (answer, other))
-                total.add(name, answer, other)
-        if totals[0].positions >= ENOUGH_ANSWERS:
+        answers.append(runtime.run(predictor.session, batch))
+        add(counted_answers, batch, answers[-1], answers[-1])
+        if counted_answers.positions >= ENOUGH_ANSWERS:
             break
-    return [total.mean if math.isfinite(total.mean) else math.inf for total in totals]
+    predictor.close()
+    totals = []
+    for open_changed in changed:
+        total, opened = Divergence(), open_changed()
+        for batch, before in zip(batches, answers, strict=False):
+            add(total, batch, before, runtime.run(opened, batch))
+        totals.append(total.mean if math.isfinite(total.mean) else math.inf)
+        del opened  # before the next one
+        runtime.give_back_memory()
+    return totals

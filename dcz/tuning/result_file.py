@@ -19,14 +19,13 @@ from ..compression.executors import open_pool
 from ..compression.foldable import noted
 from ..compression.measured_file import MeasuredFile, measured
 from ..compression.records import Packing
+from ..evaluation import runtime
 from ..files import check_output
 from ..plan import LOSSLESS, Plan, Rule, Settings
 from ..tensor import round_to
 from .session import TuningSession
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from .trials import CalibratedTrial
 
 CALIBRATED, DISTILLED = "calibrated", "distilled"  # in the file's metadata, as its settings (spec, section 3)
@@ -40,9 +39,10 @@ def measure_file(
 ) -> MeasuredFile:
     """The bytes of the file with these new values, {} for the model as it was; `settings` and `told` go into its
     metadata."""
+    runtime.give_back_memory()
     with open_pool(session.threads) as pool:
         return measured(
-            _proto(session, values),
+            _model(session, values),
             _exact_plan(session),
             pool,
             metadata={**_metadata(session, values, settings), **told},
@@ -55,7 +55,7 @@ def measure_file(
 def record_bytes(session: TuningSession, name: str, values: np.ndarray) -> int:
     """The bytes of the record of one tensor with new values."""
     tensor = session.tensors[name]
-    patterns = np.ascontiguousarray(round_to(np.asarray(values, np.float64).ravel(), tensor.dtype)).view(np.uint8)
+    patterns = np.ascontiguousarray(round_to(values.ravel(), tensor.dtype)).view(np.uint8)
     made = replace(tensor.tensor(), source=patterns, grid=session.grids([name]).get(name))
     return session.encode(made, Settings(index_bits=session.plan.default.index_bits), session.threads).info.length
 
@@ -74,7 +74,9 @@ def write_file(
 ) -> None:
     """Write that file; for `warn`, `force`, `resume` and `progress` see dcz.compress."""
     check_output(output, force)
-    packing = Packing(_proto(session, values), _exact_plan(session), session.grids(values), session.encode)
+    session.predictor.close()
+    runtime.give_back_memory()
+    packing = Packing(_model(session, values), _exact_plan(session), session.grids(values), session.encode)
     metadata = {**_metadata(session, values, settings), **told}
     write(packing, output, session.threads, metadata=metadata, warn=warn, resume=resume, progress=progress)
 
@@ -96,11 +98,9 @@ def count_moved(session: TuningSession, values: Mapping[str, np.ndarray]) -> tup
     return len(others) - means, means
 
 
-def _proto(session: TuningSession, values: Mapping[str, np.ndarray]) -> "ModelProto":
+def _model(session: TuningSession, values: Mapping[str, np.ndarray]) -> onnx_model.WorkingCopy:
     """The model with new values; without any, the model as it was before folding."""
-    if not values and session.unfolded is not None:
-        return session.unfolded
-    return onnx_model.with_values(session.source, values)
+    return onnx_model.WorkingCopy(session.source, values) if values else session.original
 
 
 def _exact_plan(session: TuningSession) -> Plan:

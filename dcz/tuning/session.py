@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 MAX_SURVEYED = 128  # samples whose statistics serve all trials
+KNOWN_SHARE = 4  # of the model's bytes: records that trials share, about those of the latest trial
 MAX_BATCH = 16  # samples that are in memory together: what a network makes of them may take a hundred times the room
 
 
@@ -47,12 +48,13 @@ class TuningSession:
     """A model, samples for it, and the tensors that the plan's default applies to.
 
     `source`: the model that is compressed, with `folded` of its BatchNormalizations in the layers before them.
-    `unfolded`: the ModelProto before that and before `snapped` of its tensors were put on their grids, or None where
-    nothing was. `calibration_model`: the one that runs; tensors that the plan's rules name are in it as the rules leave
-    them, and what the plan names is hidden from calibration, biases too. `predictor`: the original model. `samples`:
-    all arrays that were given; `predictor.samples` are those of the model's inputs. `weight_names`, `weight_count`: the
-    tensors to calibrate, and the weights in them. `indices`: the samples that are used (int64), `sample_count` of them;
-    `left_out`: those that tell nothing (usable.find_unusable). `encode`: makes records, of the same tensor once.
+    `original`: the model before that and before `snapped` of its tensors were put on their grids. Large tensors lie in
+    a temporary file. `calibration_model`: the one that runs; tensors that the plan's rules name are in it as the rules
+    leave them, and what the plan names is hidden from calibration, biases too. `predictor`: the original model.
+    `samples`: all arrays that were given; `predictor.samples` are those of the model's inputs. `weight_names`,
+    `weight_count`: the tensors to calibrate, and the weights in them. `indices`: the samples that are used (int64),
+    `sample_count` of them; `left_out`: those that tell nothing (usable.find_unusable). `encode`: makes records, of the
+    same tensor once.
     """
 
     def __init__(
@@ -63,14 +65,15 @@ class TuningSession:
         threads: int,
         batch_axis: BatchAxis | None = None,
     ):
-        self.source = onnx_model.open_model(model)
+        self.source = onnx_model.open_model(model, apart=True)
+        onnx_model.move_apart(self.source)
         self.plan, self.threads = onnx_model.by_name(as_plan(plan), self.source.tensors), threads
         self.path = self.source.path or "the model"
-        self.encode = KnownRecords(self.source.source_bytes)
+        self.encode = KnownRecords(self.source.source_bytes // KNOWN_SHARE)
         self.plan.check_names(tensor.name for tensor in self.source.tensors)
-        original = onnx_model.with_values(self.source, {})
+        self.original = onnx_model.WorkingCopy(self.source)
         self.folded, self.snapped = prepare(self.source, self.plan)
-        self.unfolded = original if self.folded or self.snapped else None
+        onnx_model.move_apart(self.source)
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
         self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
         if not self.weight_names:
@@ -79,11 +82,14 @@ class TuningSession:
                 f"{self.plan.min_weights} stay exact, unless a plan sets min_weights"
             )
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
-        original_session = self._runtime_session(original)
-        if not original_session.get_outputs():
+        original = self.session_of(self.original)
+        if not original.get_outputs():
             raise UnsuitableModel(f"{self.path}: has no output, so samples tell nothing of it: compress it without any")
         self.samples = as_samples(samples, batch_axis)
-        self.predictor = Predictor(self.path, original_session, self.samples, None, GraphKinds(original))
+        self.predictor = Predictor(
+            self.path, original, self.samples, None, GraphKinds(self.original.proto),
+            reopen=lambda: self.session_of(self.original),
+        )  # fmt: skip
         every = np.arange(self.predictor.count)
         # All are read, and run: a sample that does not fit is refused now, not after minutes of work.
         self.left_out = find_unusable(self.predictor, SampleBatches(self.predictor, every, MAX_BATCH))
@@ -109,7 +115,7 @@ class TuningSession:
             settings = self.plan.settings(name, True, 1 << 62)
             if self.tensors[name].dtype.real and not settings.lossless:
                 ruled[name] = self.compressed_values(name, settings)
-        model = onnx_model.from_proto(onnx_model.with_values(self.source, ruled))
+        model = onnx_model.WorkingCopy(self.source, ruled).model()
         visible = [tensor for tensor in model.tensors if tensor.name not in hidden]
         return dataclasses.replace(model, tensors=visible, path=self.source.path)
 
@@ -180,6 +186,7 @@ class TuningSession:
         names = [output.name for output in self.predictor.session.get_outputs()]
         for name, answer in zip(names, runtime.run(self.predictor.session, batches[0]), strict=True):
             answers.add(name, answer, answer)
+        self.predictor.close()
         count = calibrate.trial_samples(answers.positions / batches.size_of(0), len(self.weight_names))
         chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
         tried = evenly_spaced(chosen, max(1, min(count, len(chosen) // 4)))
@@ -211,7 +218,9 @@ class TuningSession:
 
     def run_with(self, new: Mapping[str, np.ndarray]) -> runtime.Session:
         """An onnxruntime session of the calibration model with new values for some tensors."""
-        return self._runtime_session(onnx_model.with_values(self.calibration_model, new))
+        return self.session_of(onnx_model.WorkingCopy(self.calibration_model, new))
 
-    def _runtime_session(self, proto: "ModelProto") -> runtime.Session:
-        return runtime.session(onnx_model.serialize(proto, self.path), self.threads, self.path)
+    def session_of(self, copy: onnx_model.WorkingCopy) -> runtime.Session:
+        """An onnxruntime session of a copy of the model."""
+        runtime.give_back_memory()
+        return runtime.loaded(copy.loadable(self.path), self.path, self.threads)

@@ -124,11 +124,12 @@ class Trials:
         """The bits a weight at these steps, as estimated."""
         return sum(self.curves[name].bits_at(step) for name, step in steps.items()) / self.session.weight_count
 
-    def quick(self, steps: Mapping[str, float]) -> dict[str, np.ndarray]:
+    def quick(self, steps: Mapping[str, float]) -> Mapping[str, np.ndarray]:
         """Values rounded by what the survey kept, without running the network: for about the bytes that they take.
 
         Raises InvalidArgument for samples that lead to NaN or infinities.
         """
+        self.session.predictor.close()
         with self.session.numerics_guard():
             return self._finite(self.survey.round(steps))
 
@@ -176,8 +177,9 @@ class Trials:
 
     def _rounded(
         self, steps: Mapping[str, float], batches: SampleBatches, steering: calibrate.Steering | None = None
-    ) -> dict[str, np.ndarray]:
+    ) -> Mapping[str, np.ndarray]:
         session, options = self.session, calibrate.Options(threads=self.session.threads)
+        session.predictor.close()
         with session.numerics_guard():
             values = calibrate.quantize_layers(
                 session.calibration_model, batches, dict(steps), options, self.progress, session.fine, steering,
@@ -185,7 +187,7 @@ class Trials:
             )  # fmt: skip
         return self._finite(values)
 
-    def _finite(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _finite(self, values: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if not all(np.isfinite(array).all() for array in values.values()):
             raise self.session.numerics_error()
         return values

@@ -16,8 +16,12 @@ def problem(seed: int, groups=1, rows=40, size=30):
     return random.normal(size=(groups, rows, size)), x @ np.swapaxes(x, 1, 2) / 200
 
 
+def damped(h):
+    return h + hessian.damping(h)[:, None, None] * np.eye(h.shape[1])
+
+
 def loss(errors, h):
-    return float(np.einsum("grk,gkj,grj->", errors, hessian.damp(h), errors))
+    return float(np.einsum("grk,gkj,grj->", errors, damped(h), errors))
 
 
 @pytest.mark.parametrize("groups, rows, size", [(1, 40, 30), (1, 20, 150), (8, 1, 9)])
@@ -47,7 +51,7 @@ def test_rate_distortion_decisions_buy_more(seed):
 
 def test_the_fitted_levels_are_those_of_least_squares():
     weights, h = problem(0)
-    w, h = np.swapaxes(weights, 1, 2), hessian.damp(h)
+    w, h = np.swapaxes(weights, 1, 2), damped(h)
     levels = np.arange(-4, 5) * 0.9
     codes = np.clip(np.rint(w / 0.9), -4, 4).astype(int) + 4
     fitted, renumbered = fit_levels(w, h, codes, levels, 0.0)
@@ -98,3 +102,14 @@ def test_inputs_that_are_always_zero_cost_nothing():
     assert np.count_nonzero(found.values[:, :, 5]) < np.count_nonzero(found.values[:, :, 6])
     assert np.isfinite(gptq.quantize(weights, 0 * h, 0.5).values).all()
     assert not gptq.quantize(0 * weights, h, 0.5).values.any()
+
+
+@pytest.mark.parametrize("groups, size", [(1, 1), (3, 5), (1, 64), (2, 300), (1, 700)])
+def test_the_factor_of_the_inverse_takes_the_place_of_the_matrix(groups, size):
+    _, h = problem(0, groups, 1, size)
+    h = damped(h)
+    factor = h.copy()
+    assert gptq.inverse_cholesky(factor) is factor
+    assert np.array_equal(factor, np.triu(factor))
+    expected = np.linalg.inv(h)
+    np.testing.assert_allclose(np.swapaxes(factor, 1, 2) @ factor, expected, atol=1e-9 * np.abs(expected).max())

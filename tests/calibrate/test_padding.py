@@ -126,7 +126,7 @@ def statistics(model, batches, with_padding):
     with ActivationCache(batches) as cache, ActivationCache(batches) as original:
         masks = [] if found is None else found.masks(cache)
         values = tuple(dict.fromkeys(value for layer in layers for value, _ in layer.uses))
-        plain = with_values(model, {})
+        plain = WorkingCopy(model)
         return {
             tensor: (each.count, each.hessian(centered=False), each.mean)
             for tensor, each in gather_statistics(
@@ -162,7 +162,7 @@ def test_many_places_are_thinned_out_as_those_of_others_are():
     batch = {name: np.repeat(array, 8, 0) for name, array in batch_of(lengths, 64).items()}
     found = padding.find_padding(model, batch)
     with ActivationCache([batch]) as cache:
-        (values,) = cache.compute(with_values(model, {}), ("h",))
+        (values,) = cache.compute(WorkingCopy(model), ("h",))
         made = gather_statistics([layer], [values], None, 16384 * 64, found, found.masks(cache))["wo"]
     assert 0.5 * 16 * 512 < made.count <= 16 * 512
 
@@ -174,7 +174,7 @@ def test_answers_to_padding_do_not_count(options):
     moved = []
     for found in (padding.find_padding(model, batch), None):
         with ActivationCache([batch]) as cache:
-            comparison = Comparison(cache, with_values(model, {}), ["z"], padding=found)
+            comparison = Comparison(cache, WorkingCopy(model), ["z"], padding=found)
             moved.append(comparison.divergence(WorkingCopy(model), new))
     before, after = (models.run(with_values(model, values), **batch)[0] for values in ({}, new))
     is_real = batch["attention_mask"] == 1

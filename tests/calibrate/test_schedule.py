@@ -9,7 +9,7 @@ import pytest
 from dcz.calibrate import layers, schedule
 from dcz.calibrate.schedule import ActivationCache, layer_groups
 from dcz.errors import FileAccess, UnsuitableModel
-from dcz.model import read_program, with_values
+from dcz.model import WorkingCopy, read_program
 from tests.calibrate.cases import batches, network
 from tests.models import normal
 
@@ -21,8 +21,8 @@ def test_layers_are_met_in_order_on_what_was_decided_before():
     assert [[layer.tensor for layer in group.layers] for group in found] == [["w0"], ["w1"], ["w2"]]
     assert [group.values for group in found] == [("x",), ("r0",), ("f",)]
     with ActivationCache(batches()) as cache:
-        cache.advance(net.proto, ("r0",))
-        cache.advance(with_values(net, {"w1": 0 * prog.constants["w1"]}), ("f",))
+        cache.advance(WorkingCopy(net), ("r0",))
+        cache.advance(WorkingCopy(net, {"w1": 0 * prog.constants["w1"]}), ("f",))
         assert all(set(batch) == {"f"} and not batch["f"].any() for batch in cache)
         assert len(cache) == 4
 
@@ -30,12 +30,12 @@ def test_layers_are_met_in_order_on_what_was_decided_before():
 def test_values_that_stay_are_not_written_again(monkeypatch):
     net, constants = network(), read_program(network(), "").constants
     with ActivationCache(batches()) as cache:
-        cache.advance(net.proto, ("x", "r0"))
+        cache.advance(WorkingCopy(net), ("x", "r0"))
         before = cache._file.nbytes
-        cache.advance(with_values(net, {"w0": 0 * constants["w0"]}), ("x", "r0"))
+        cache.advance(WorkingCopy(net, {"w0": 0 * constants["w0"]}), ("x", "r0"))
         assert cache._file.nbytes == before and all(batch["r0"].any() for batch in cache)
         monkeypatch.setattr(schedule, "SPARE_BYTES", 0)
-        cache.advance(net.proto, ("f",))
+        cache.advance(WorkingCopy(net), ("f",))
         assert cache._file.nbytes == sum(batch["f"].nbytes for batch in cache) < before
 
 

@@ -13,10 +13,12 @@ import dcz
 from dcz import calibrate
 from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
+from dcz.evaluation import runtime
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
 from dcz.tuning import criteria, drop_search
 from dcz.tuning import tune as tuning
 from dcz.tuning.agreement_criterion import AgreementCriterion
+from dcz.tuning.session import TuningSession
 from tests import models
 from tests.models import model, normal, tensor
 from tests.networks import correlated, perceptron, separable
@@ -525,3 +527,12 @@ def test_weights_used_twice_are_calibrated_once(tmp_path):
     nodes = [helper.make_node("MatMul", [x, "w"], [y]) for x, y in (("x", "h"), ("h", "y"))]
     source = model(nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, [tensor("w", normal(64, 64))])
     assert tune(source, tmp_path / "net.dcz", correlated(), max_drop=0.2).kept.agreement >= 0.8
+
+
+def test_the_original_network_answers_the_same_after_it_was_closed():
+    session = TuningSession(perceptron(), correlated(), None, 1)
+    before = session.predictor.session
+    (one,) = runtime.run(before, session.batches(8)[0])
+    session.predictor.close()
+    assert session.predictor.session is not before
+    assert np.array_equal(runtime.run(session.predictor.session, session.batches(8)[0])[0], one)
