@@ -27,6 +27,14 @@ test("a file that decodes to more than is allowed is refused before anything is 
   await load(data, { maxBytes: 2 * size });
 });
 
+test("a model of 2 GB or more is refused before memory is taken for it, and says why", async () => {
+  const file = await open(vector("taken-apart"), { maxBytes: Infinity });
+  file.tensors[0].bytes = 2 ** 31; // as if its directory said so, which that of no small file may
+  const { rss } = process.memoryUsage();
+  await assert.rejects(file.onnx(), { reason: "too-large", message: /2 GB or more needs external data/ });
+  assert.ok(process.memoryUsage().rss - rss < 1 << 28);
+});
+
 test("the default bound is 100 MB, or 1024 times the file", async () => {
   const file = await open(vector("expansion-edge"));
   assert.equal(file.limit, 1e8);
