@@ -83,7 +83,7 @@ def _compare(
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
     runs: Iterable[Run]
     if samples is None:
-        inputs = drawn.draw(first_session, kinds.index_limits, kinds.compared)
+        inputs = drawn.draw(first_session, kinds.index_limits, kinds.compared, kinds.widths)
         runs = [(batch, count, count) for batch, count in inputs.counted()]
         shapes, constant = inputs.shapes, inputs.constant
     else:

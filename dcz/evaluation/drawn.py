@@ -69,18 +69,20 @@ def draw(
     model: runtime.Session,
     index_limits: Mapping[str, int] | None = None,
     compared: Mapping[str, int] | None = None,
+    widths: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> DrawnInputs:
-    """Seeded inputs that the model accepts, found by trying; for `index_limits` and `compared` see kinds.GraphKinds.
+    """Seeded inputs that the model accepts, found by trying; for `index_limits`, `compared` and `widths` see
+    kinds.GraphKinds.
 
     Raises UnsuitableModel where none is accepted.
     """
     limits, settings = index_limits or {}, compared or {}
     refusal: UnsuitableModel | None = None
     for batch, (image, sequence) in itertools.product((BATCH, 1), zip(IMAGE_SIZES, SEQUENCE_SIZES, strict=True)):
-        shapes = _shapes(model, batch, image, sequence)
+        shapes = _shapes(model, batch, image, sequence, widths or {})
         if batch > SMALL_BATCH and max(map(math.prod, shapes.values()), default=0) > LARGE_SAMPLE * batch:
-            shapes = _shapes(model, SMALL_BATCH, image, sequence)
+            shapes = _shapes(model, SMALL_BATCH, image, sequence, widths or {})
         accepted: DrawnInputs | None = None
         for aside in ASIDES if _has_asides(model, limits) else ASIDES[:1]:
             inputs = _values(model, shapes, limits, settings, sequence, aside, np.random.default_rng(seed))
@@ -115,11 +117,16 @@ def _several(
     return DrawnInputs([*drawn.batches, *more])
 
 
-def _shapes(model: runtime.Session, batch: int, image: int, sequence: int) -> dict[str, Shape]:
-    """The shape of each input: `batch` for open first dims and those of the same name, `image` for open dims beside
-    channels, `sequence` for others."""
+def _shapes(
+    model: runtime.Session, batch: int, image: int, sequence: int, widths: Mapping[str, int]
+) -> dict[str, Shape]:
+    """The shape of each input: `batch` for open first dims and those of the same name, a width for open last ones,
+    `image` for open dims beside channels, `sequence` for others."""
     inputs = model.get_inputs()
     named: dict[str, int] = {}
+    for model_input in inputs:
+        if model_input.name in widths and isinstance(model_input.shape[-1], str):
+            named[model_input.shape[-1]] = widths[model_input.name]
     for model_input in inputs:
         if model_input.shape and isinstance(model_input.shape[0], str):
             named[model_input.shape[0]] = batch
@@ -130,6 +137,8 @@ def _shapes(model: runtime.Session, batch: int, image: int, sequence: int) -> di
         for axis, dim in enumerate(model_input.shape):
             if isinstance(dim, int) and dim > 0:
                 dims.append(dim)
+            elif axis == len(model_input.shape) - 1 and model_input.name in widths:
+                dims.append(widths[model_input.name])
             elif isinstance(dim, str) and any(map(str.isalnum, dim)):  # not "?"
                 dims.append(_named_size(dim, named, size))
             else:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import metrics
+from .input_widths import input_widths
 from .integer_inputs import integer_uses
 from .main_graph import MainGraph
 from .metrics import Measure
@@ -31,14 +32,17 @@ class GraphKinds:
     """What the main graph of a model says of its outputs (`measures`) and of its inputs. The graph is not kept.
 
     `index_limits`: how many rows the smallest table has that an input chooses from, for inputs that choose.
-    `compared`: a number that the graph compares an input with. `scalars`: the inputs that are one number.
+    `compared`: a number that the graph compares an input with. `widths`: the size of the last axis of an input, where
+    the first layer tells it. `scalars`: the inputs that are one number.
     """
 
     def __init__(self, proto: "ModelProto"):
         graph, names = MainGraph(proto), [info.name for info in proto.graph.output]
         types = {info.name: info.type.tensor_type for info in proto.graph.input}
         self.scalars = frozenset(n for n, each in types.items() if each.HasField("shape") and not each.shape.dim)
-        self.index_limits, self.compared = integer_uses(graph, [info.name for info in proto.graph.input])
+        inputs = [info.name for info in proto.graph.input]
+        self.index_limits, self.compared = integer_uses(graph, inputs)
+        self.widths = input_widths(graph, [name for name in inputs if len(types[name].shape.dim) > 1])
         outputs = OutputMeanings(graph)
         self._answers_labels = any(outputs.is_label(name) for name in names)
         self._copies = {name for name in names if outputs.is_copy(name)}

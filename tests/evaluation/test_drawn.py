@@ -8,6 +8,7 @@ from dcz.errors import UnsuitableModel
 from dcz.evaluation import drawn as drawn_inputs
 from dcz.evaluation import runtime
 from dcz.evaluation.drawn import draw
+from dcz.evaluation.kinds import GraphKinds
 from tests import models
 from tests.models import normal, tensor
 
@@ -94,3 +95,33 @@ def test_inputs_too_large_to_draw_are_refused_by_name():
 @pytest.mark.parametrize("number, fits", [(1000, False), (200, True), (-1, False)])
 def test_a_setting_is_taken_where_its_type_holds_it(number, fits):
     assert drawn_inputs._fits(number, np.dtype(np.uint8)) == fits
+
+
+@pytest.mark.parametrize("before", ["Unsqueeze", "Sub"])
+@pytest.mark.parametrize("layer", ["LSTM", "MatMul", "Gemm"])
+def test_the_first_layer_tells_how_wide_an_input_is(before, layer):
+    """235 is none of the sizes that are tried; dims of one name have it too."""
+    if layer == "Gemm" and before == "Unsqueeze":
+        return
+    weights = [tensor("axis", np.array([1])), tensor("mean", normal(235)), tensor("b", normal(235, 8))]
+    weights += [tensor("w", normal(1, 32, 235)), tensor("r", normal(1, 32, 8))]
+    first = [node("Unsqueeze", ["x", "axis"], ["h"])] if before == "Unsqueeze" else [node("Sub", ["x", "mean"], ["h"])]
+    if layer == "LSTM":
+        first += [node("Unsqueeze", ["h", "axis"], ["u"])] if before == "Sub" else [node("Identity", ["h"], ["u"])]
+        last = node("LSTM", ["u", "w", "r"], ["y"], hidden_size=8)
+    else:
+        last = node(layer, ["h", "b"], ["y"])
+    proto = models.model([*first, last], {"x": ["t", "f"]}, {"y": (FLOAT, None)}, weights)
+    kinds = GraphKinds(proto)
+    assert kinds.widths == {"x": 235}
+    net = runtime.session(proto.SerializeToString())
+    assert draw(net, widths=kinds.widths).shapes == {"x": (32, 235)}
+
+
+def test_an_axis_that_is_moved_or_made_has_another_size():
+    weights = [tensor("last", np.array([-1])), tensor("w", normal(1, 8))]
+    for make in (node("Unsqueeze", ["x", "last"], ["h"]), node("Transpose", ["x"], ["h"])):
+        proto = models.model(
+            [make, node("MatMul", ["h", "w"], ["y"])], {"x": ["n", "f"]}, {"y": (FLOAT, None)}, weights
+        )
+        assert GraphKinds(proto).widths == {}
