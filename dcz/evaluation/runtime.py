@@ -109,7 +109,8 @@ def reads_pipes(providers: Sequence[Any] | None = None) -> bool:
     """
     version = tuple(int(number) for number in re.findall(r"\d+", onnxruntime.__version__)[:2])
     is_alone = os.environ.get("ORT_LOAD_CONFIG_FROM_MODEL") != "1"  # else it reads the model in another way
-    return sys.platform == "linux" and version >= (1, 31) and list(providers or CPU) == CPU and is_alone
+    has_paths = sys.platform == "linux" and os.path.isdir("/dev/fd")
+    return has_paths and version >= (1, 31) and list(providers or CPU) == CPU and is_alone
 
 
 def session_of_stream(
