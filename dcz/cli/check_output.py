@@ -1,6 +1,7 @@
 """Where the verdicts of `dcz check` go: stdout, files, and what a GitHub workflow shows."""
 
 import difflib
+import importlib
 import json
 import os
 import shutil
@@ -80,22 +81,19 @@ def publish(verdicts: Sequence["Verdict"], outputs: Sequence[Output], quiet: boo
 
 
 def _rendered(name: str, verdicts: Sequence["Verdict"], quiet: bool, single: bool) -> str:
-    from ..budget.formats import github, junit, markdown, metrics, plain, sarif
-
     if name == "text":
+        from ..budget.formats import plain
+
         return plain.render(verdicts, width(), quiet)
     if name == "json":
         files = [verdict.to_dict() for verdict in verdicts]
         value = files[0] if single else {"holds": all(verdict.holds for verdict in verdicts), "files": files}
         return json.dumps(finite(value), indent=2, allow_nan=False)
-    renderers: dict[str, Callable[[Sequence[Verdict]], str]] = {
-        "markdown": markdown.render,
-        "junit": junit.render,
-        "github": github.render,
-        "sarif": sarif.render,
-        "metrics": metrics.render,
-    }
-    return renderers[name](verdicts)
+    module = importlib.import_module(
+        f"..budget.formats.{name}", __package__
+    )  # the others are left alone: they take time
+    text: str = module.render(verdicts)
+    return text
 
 
 def width() -> int:

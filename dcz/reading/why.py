@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import shell
-from ..codec.encode import can_round
 from ..format.container import Archive
 from ..plan import Plan, Settings
 from ..plan import load as load_plan
@@ -112,7 +111,7 @@ class Explained:
         operators = _names({operator for operator, _ in tensor.uses})
         if row.dtype not in REAL:
             return _whole(row.dtype, operators)
-        if not can_round(Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.read())):
+        if not _can_round(Tensor(tensor.name, tensor.dtype, tensor.shape, tensor.read())):
             return f"would stay exact: {NOT_FINITE}", ""
         if {operator for operator, _ in tensor.uses} == ROUNDERS:
             return f"{row.dtype}, not compressed yet; it becomes {BY_MODEL}", SAFE
@@ -159,7 +158,7 @@ class Explained:
         """Whether an exact tensor could be rounded."""
         with Archive(self.report.path) as archive:
             entry = next(each for each in archive.directory.entries if each.name == row.name)
-            return can_round(Tensor(entry.name, entry.dtype, entry.shape, decode_tensor(archive, entry)))
+            return _can_round(Tensor(entry.name, entry.dtype, entry.shape, decode_tensor(archive, entry)))
 
     def _coded(self, row: TensorReport) -> tuple[str, str]:
         """The limit of a tensor that is shared, pruned or both."""
@@ -203,3 +202,10 @@ def _coarser(settings: str) -> str:
     if quality is None or quality - LESS < 1:
         return "--data samples.npz --max-drop 1%"
     return f"--quality {quality - LESS:g}"
+
+
+def _can_round(tensor: Tensor) -> bool:
+    """Whether options could make a tensor anything but exact: see codec.encode, which takes a while to import."""
+    from ..codec.encode import can_round
+
+    return can_round(tensor)
