@@ -90,10 +90,10 @@ class Coded:
 
     def look_up(self, table: np.ndarray, block: slice, other: int = 0) -> np.ndarray:
         """table[code] for the kept ones of a block of all positions, `other` for the rest."""
-        if self.zero is not None:
-            with_zero, numbers = np.insert(table, self.zero, other), self.numbers[block]
-            is_same = table.dtype == np.uint8 and np.array_equal(with_zero, np.arange(len(with_zero)))
-            return numbers if is_same else with_zero.take(numbers, mode="clip")
+        if len(self.numbers) == len(self.mask):  # a number for each position: no place is looked for
+            whole, numbers = table if self.zero is None else np.insert(table, self.zero, other), self.numbers[block]
+            is_same = table.dtype == numbers.dtype and np.array_equal(whole, np.arange(len(whole)))
+            return numbers if is_same else whole.take(numbers, mode="clip")
         kept_places = arrays.true_places(self.mask[block])
         first = self.positions.rank(block.start)
         codes = self.numbers[first : first + len(kept_places)]
