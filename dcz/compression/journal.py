@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,11 +53,11 @@ class Records:
         """Whether the records lie in a journal."""
         return self._ranges is not None
 
-    def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
+    def begin(self, fingerprint: Callable[[], bytes], nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
         """Get ready for the records of `count` tensors of `nbytes` bytes together.
 
         Returns what a journal has of them already, with the warnings that they came with; a journal that has more of
-        them is none of this file.
+        them is none of this file. The `fingerprint` is asked for where there is a journal.
         """
         file = None
         if self.resume or (self.resume is None and nbytes >= DEFAULT_FROM):
@@ -73,13 +73,14 @@ class Records:
         self._open = file
         self._stack.callback(_close, file)
         with writing(self.output):
-            known, self._ranges = _read(file, fingerprint)
+            expected = fingerprint()
+            known, self._ranges = _read(file, expected)
             if len(known) > count:
                 known, self._ranges = [], []
             if not known:
                 file.seek(0)
                 file.truncate()
-                file.write(MAGIC + fingerprint)
+                file.write(MAGIC + expected)
                 file.flush()
         self.resumable = len(known)
         return known

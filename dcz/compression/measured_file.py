@@ -30,7 +30,7 @@ class MeasuredFile:
 class NoRecords:
     """Takes the place of journal.Records where only the bytes of a file are wanted: it keeps nothing."""
 
-    def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
+    def begin(self, fingerprint: Callable[[], bytes], nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
         """Nothing is there yet."""
         return []
 

@@ -8,6 +8,7 @@ Tensors pass through one by one: what is in memory at a time is the graph, the t
 """
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import os
@@ -25,7 +26,7 @@ from ..errors import FileAccess
 from ..files import FileRange, scratch, stamp, sync, writing
 from ..format import container
 from ..format.container import Entry
-from ..parallel import in_order
+from ..parallel import beside, in_order
 from ..plan import Plan, Settings
 from ..tensor import Tensor, ValueGrid
 from .executors import WorkerPool
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 class RecordStore(Protocol):
     """Where records go: journal.Records, which keeps them, or measured_file.NoRecords, which does not."""
 
-    def begin(self, fingerprint: bytes, nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
+    def begin(self, fingerprint: Callable[[], bytes], nbytes: int, count: int) -> list[tuple[RecordInfo, str]]:
         """Get ready for the records of `count` tensors of so many bytes; what is there already, and its warnings."""
 
     def add(self, record: Record) -> None:
@@ -131,17 +132,20 @@ class Packing:
         folded, snapped = prepare(loaded, plan)
         check_lossy(loaded.tensors, plan)
         pending = jobs(loaded.tensors, plan, warn)
-        metadata = {
-            "writer": f"dcz {__version__}",
-            "source-sha256": loaded.source_sha256,
-            "source-bytes": str(loaded.source_bytes),
-            "settings": str(adapted(plan.default, loaded.tensors)),
-            **(metadata or {}),
-        }
-        known = records.begin(self._fingerprint(pending), sum(job.first.nbytes for job in pending), len(pending))
+        sha256 = functools.cache(beside(lambda: loaded.source_sha256))  # a tenth of the work, and not needed yet
+        settings = str(adapted(plan.default, loaded.tensors))
+        total = sum(job.first.nbytes for job in pending)
+        known = records.begin(lambda: self._fingerprint(pending, sha256()), total, len(pending))
         with contextlib.closing(_encoded(pending[len(known) :], records, pool, self._encode)) as made:
             entries = _entries(pending, itertools.chain(known, made), progress, warn)
         graph = self._graph(pending, place)
+        metadata = {
+            "writer": f"dcz {__version__}",
+            "source-sha256": sha256(),
+            "source-bytes": str(loaded.source_bytes),
+            "settings": settings,
+            **(metadata or {}),
+        }
         minor = int(any(job.transposed for job in pending))
         min_graph = onnx_model.least_stored(graph)
         head = container.write_head(graph, noted(metadata, folded, snapped), entries, minor, min_graph)
@@ -183,9 +187,10 @@ class Packing:
         except OSError as error:
             raise FileAccess(f"{error.filename}: external data cannot be read: {error.strerror}") from error
 
-    def _fingerprint(self, pending: Sequence[Job]) -> bytes:
-        """A digest of all that the records depend on: the source (external data by size and time), what is to be done
-        with each of its tensors (by the plan, too, which says what is folded into them), and the programs that do it.
+    def _fingerprint(self, pending: Sequence[Job], sha256: str) -> bytes:
+        """A digest of all that the records depend on: the source (by its `sha256`, external data by size and time),
+        what is to be done with each of its tensors (by the plan, too, which says what is folded into them), and the
+        programs that do it.
         """
         stamps = zip(self._outside, self._stamps, strict=True)
         stats = [(os.path.basename(path), size, mtime) for path, (_, _, size, mtime) in stamps]
@@ -195,7 +200,7 @@ class Packing:
             for job in pending
         ]  # fmt: skip
         versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
-        return hashlib.sha256(repr((versions, self._loaded.source_sha256, self.plan, stats, asked)).encode()).digest()
+        return hashlib.sha256(repr((versions, sha256, self.plan, stats, asked)).encode()).digest()
 
     def _graph(self, pending: Sequence[Job], place: str) -> bytes:
         """The model without the data of the tensors that have records."""

@@ -1,5 +1,6 @@
 """Models read from a file or from memory, and their bytes."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -33,10 +34,18 @@ class Model:
     proto: ModelProto
     tensors: list[ModelTensor]
     source_bytes: int
-    source_sha256: str
+    digest: Callable[[], str]
     path: str | None  # None where it was given in memory
     source: Source | None = None
     apart: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+
+    @functools.cached_property
+    def source_sha256(self) -> str:
+        """The SHA-256 of the bytes that it was made from, in hexadecimal digits; what is kept apart is hashed when this
+        is first asked for, and held until then."""
+        found = self.digest()
+        self.digest = lambda: found
+        return found
 
     def refresh(self) -> None:
         """Change `tensors`: find them again, after `proto` has changed."""
@@ -92,7 +101,7 @@ def from_proto(proto: ModelProto, apart: bool = False) -> Model:
 
 def _model(source: Source, label: str, path: str | None) -> Model:
     """The model of these bytes, which messages call `label`."""
-    digest, length = beside(source.sha256), len(source)
+    length, digest = len(source), source.sha256 if source.apart else beside(source.sha256)
     folders = None if path is None else external_data.folders(path)
     proto = _parse(source.message, label)
     tensors = list(find_tensors(proto, folders, label, source.apart))
@@ -103,8 +112,10 @@ def _model(source: Source, label: str, path: str | None) -> Model:
         tensors = list(find_tensors(proto, folders, label))
         source = replace(source, apart={})
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
-    kept = source if source.apart else None
-    return Model(proto, tensors, length + external_bytes, digest(), path, kept, source.apart)
+    if source.apart:
+        return Model(proto, tensors, length + external_bytes, source.sha256, path, source, source.apart)
+    known = digest()
+    return Model(proto, tensors, length + external_bytes, lambda: known, path)
 
 
 def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], bool]) -> bytes | None:

@@ -79,7 +79,8 @@ class WorkingCopy:
         proto, model = ModelProto(), self._model
         proto.CopyFrom(self.proto)
         tensors = list(find_tensors(proto, None, model.path or "the model", self.apart))
-        return Model(proto, tensors, model.source_bytes, self._digest(), None, None, self.apart)
+        known = self._digest()
+        return Model(proto, tensors, model.source_bytes, lambda: known, None, None, self.apart)
 
     def whole(self) -> ModelProto:
         """The copy with all data in it: another copy."""

@@ -15,21 +15,23 @@ import io
 import itertools
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import file_kinds
+from .. import arrays, file_kinds
 from ..errors import FileAccess, UnsuitableModel
 from ..files import copied
+from ..parallel import each
 from . import raw_data
 
 PROTOBUF_LIMIT = (1 << 31) - 1  # bytes of one message
 # Bytes of a file from which it lies in a temporary copy, mapped, as large external data does: then memory goes by the
 # largest tensor and not by the model.
 COPIED_FROM = 160 << 20
-_READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
+_TOGETHER = 1 << 22  # bytes that a thread reads at a time
 _PART = 1 << 20  # bytes at a time of what may be a pipe
 _WINDOW = 1 << 13  # bytes
 
@@ -131,18 +133,33 @@ def _read(file: io.FileIO, size: int, apart: bool) -> Source:
         with contextlib.suppress(OSError):  # a disk without room: memory may have some
             return _with_layout(layout, copied(file, ((start, end - start) for start, end in bounds)))
         file.seek(0)
-    return _with_layout(layout, [_read_next(file, end - start) for start, end in bounds])
+    return _with_layout(layout, [_read_between(file, start, end) for start, end in bounds])
 
 
-def _read_next(file: io.FileIO, length: int) -> memoryview:
-    found: np.ndarray = np.empty(length, np.uint8)
-    view, done = found.data, 0
-    while done < length:
-        count = file.readinto(view[done : done + _READ])
-        if not count:
-            raise OSError(errno.EAGAIN, "it changed while it was read; try again")
-        done += count
+def _read_between(file: io.FileIO, start: int, end: int) -> memoryview:
+    """The bytes between two places of a file, in memory of their own, by all threads that may help."""
+    found: np.ndarray = np.empty(end - start, np.uint8)
+    view, lock = found.data, threading.Lock()
+
+    def fill(part: slice) -> None:
+        done = part.start
+        while done < part.stop:
+            if not (count := _read_into(file, view[done : part.stop], start + done, lock)):
+                raise OSError(errno.EAGAIN, "it changed while it was read; try again")
+            done += count
+
+    each(fill, arrays.blocks(end - start, _TOGETHER))
     return view.toreadonly()
+
+
+def _read_into(file: io.FileIO, target: memoryview, start: int, lock: threading.Lock) -> int:
+    """Bytes read from a place of a file on, whose position is moved, under the `lock`, where the system has no other
+    way."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [target], start)
+    with lock:
+        file.seek(start)
+        return file.readinto(target) or 0
 
 
 def _with_layout(layout: raw_data.Layout, pieces: list[memoryview]) -> Source:

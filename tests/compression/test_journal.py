@@ -242,7 +242,7 @@ def test_what_is_not_ours_is_not_touched(net, whole, tmp_path, kind, monkeypatch
 
 def test_two_commands_do_not_write_one_journal(net, whole, tmp_path):
     with journal.records(tmp_path / "net.dcz", True) as first:
-        assert first.begin(b"1" * journal.FINGERPRINT, 1, 1) == []
+        assert first.begin(lambda: b"1" * journal.FINGERPRINT, 1, 1) == []
         with pytest.raises(FileAccess, match="at work for another"):
             again(net)
         assert again(net, resume=False) == whole and (tmp_path / "net.dcz.partial").exists()

@@ -18,6 +18,7 @@ import dcz
 from dcz.model import data_fields, from_proto, load, model_file, raw_data
 from dcz.model import source as sources
 from dcz.model.source import of_bytes, read
+from dcz.parallel import BIG, helped
 from tests import models
 
 LARGE = 40  # bytes, for these tests
@@ -190,7 +191,25 @@ def test_large_data_is_kept_apart_wherever_a_tensor_is(name, tmp_path):
         assert all(each.read().ctypes.data % data_fields.ALIGNED == 0 for each in apart.tensors if each.nbytes >= LARGE)
 
 
-def test_a_file_is_read_in_pieces_as_it_comes(tmp_path):
+def test_a_file_is_read_in_pieces_as_it_comes_by_any_thread(tmp_path, monkeypatch):
+    path = models.save(models.place("initializer"), tmp_path / "net.onnx")
+    data, plain, is_cut = path.read_bytes(), os.preadv, False
+
+    def a_little(file, buffers, start):
+        return 0 if is_cut else plain(file, [buffers[0][:99_999]], start)
+
+    monkeypatch.setattr(sources.os, "preadv", a_little)
+    monkeypatch.setattr(sources, "_TOGETHER", 200_000)
+    with helped(BIG, 3):
+        assert b"".join(sources.read(path, apart=True).pieces) == data
+        is_cut = True
+        with pytest.raises(dcz.FileAccess, match="changed while it was read"):
+            sources.read(path, apart=True)
+
+
+def test_a_file_is_read_in_pieces_as_it_comes(tmp_path, monkeypatch):
+    """On systems that read at the file's position alone."""
+    monkeypatch.delattr(sources.os, "preadv", raising=False)
     path = models.save(models.place("initializer"), tmp_path / "net.onnx")
     data = path.read_bytes()
     found = sources._read(Slow(data), len(data), True)
