@@ -8,11 +8,25 @@ does not, both would wait for ever.
 
 import contextlib
 import os
+import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_writing: set[int] = set()  # ends of pipes that are open for writing
+
+
+def _close_in_child() -> None:
+    """Close the ends that a child process has got by a fork: as long as it had them, a reader would wait for more."""
+    for end in list(_writing):
+        os.close(end)
+    _writing.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def read_through_pipe(pieces: Generator[bytes | memoryview, None, None], read: Callable[[str], T]) -> T:
@@ -21,6 +35,7 @@ def read_through_pipe(pieces: Generator[bytes | memoryview, None, None], read: C
     Raises what `pieces` raises, whatever came of `read`; else what that raises.
     """
     reading, writing = os.pipe()
+    _writing.add(writing)
     failures: list[BaseException] = []
     writer = threading.Thread(target=_write, args=(pieces, writing, failures), name="dcz-pipe", daemon=True)
     try:
@@ -46,14 +61,24 @@ def _finish(reading: int, writer: threading.Thread) -> None:
 
 def _write(pieces: Generator[bytes | memoryview, None, None], writing: int, failures: list[BaseException]) -> None:
     """Change `failures`: add what `pieces` raises. A reader that has enough is none."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})  # else it may end the program
     try:
-        with contextlib.closing(pieces), open(writing, "wb", buffering=0) as pipe:
+        with contextlib.closing(pieces), _closing(writing):
             for piece in pieces:
                 left = memoryview(piece)
                 while left:
-                    left = left[pipe.write(left) :]
+                    left = left[os.write(writing, left) :]
                 del piece, left  # before the next one is made
     except BrokenPipeError:
         return
     except BaseException as error:  # noqa: BLE001 (raised in the thread that reads)
         failures.append(error)
+
+
+@contextlib.contextmanager
+def _closing(writing: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _writing.discard(writing)
+        os.close(writing)

@@ -1,7 +1,12 @@
 """A path whose content is made while it is read: all of it arrives, and nobody waits for ever."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -67,3 +72,35 @@ def test_a_reader_that_stops_early_ends_the_writer_and_its_pieces():
     with pytest.raises(ValueError, match="not even opened"):
         read_through_pipe(endless(), refuse)
     assert closed == [True, True]
+
+
+def test_a_process_that_is_forked_meanwhile_keeps_nobody_waiting():
+    children = []
+
+    def forking():
+        yield b"before"
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+        children.append(child)
+        yield b"after"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+        began = time.monotonic()
+        assert read_through_pipe(forking(), lambda path: Path(path).read_bytes()) == b"beforeafter"
+    assert time.monotonic() - began < 20
+    os.kill(children[0], signal.SIGKILL)
+    os.waitpid(children[0], 0)
+
+
+def test_no_signal_ends_a_program_whose_reader_stops_early():
+    code = """
+import signal
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+from dcz.evaluation.piped import read_through_pipe
+print(read_through_pipe((bytes(1 << 20) for _ in range(9)), lambda path: open(path, "rb").read(7)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, repr(bytes(7)))
