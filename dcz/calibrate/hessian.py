@@ -16,6 +16,8 @@ from .im2col import ALL_POSITIONS, Lowering
 
 PERCDAMP = 0.01  # of the mean of diag(H), added to the diagonal, as in GPTQ
 MAX_FEATURES = 4096  # numbers of x that share an H; of more, H is block diagonal
+ENOUGH = 1000  # positions for each of k inputs, from where correlations are known
+MIN_SEEN = 1e-6  # of the mean of diag(H), below which an input tells nothing of correlations
 ROWS = 256  # of a matrix that are changed together
 MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for H
 
@@ -53,7 +55,14 @@ class InputStatistics:
         return mean
 
     def hessian(self, centered: bool) -> np.ndarray:
-        """E[x xT], or the covariance where a bias takes the mean error: [groups * parts, k / parts, k / parts]."""
+        """E[x xT], or the covariance where a bias takes the mean error, as far as so few positions tell it (see
+        `shrink`): [groups * parts, k / parts, k / parts]."""
+        hessian = self._second_moments(centered)
+        shrink(hessian, self.count)
+        return hessian
+
+    def _second_moments(self, centered: bool) -> np.ndarray:
+        """The same as summed up."""
         hessian: np.ndarray = self.products / max(1, self.count)
         if centered:
             # An input that never varies would leave nothing at all, and no order among the columns.
@@ -73,7 +82,7 @@ class InputStatistics:
         to W, which is symmetric calibration.
         """
         assert self.cross_products is not None, "an asymmetric target needs the original network's inputs"
-        hessian = self.hessian(centered)
+        hessian = self._second_moments(centered)
         cross = self.cross_products / max(1, self.count)
         if centered:
             self._subtract_outer(cross, self.original_mean, self.mean)
@@ -93,6 +102,33 @@ class InputStatistics:
         for start in range(0, size, ROWS):
             block = slice(start, start + ROWS)
             matrices[:, block] -= columns[:, block] * np.swapaxes(rows, 1, 2)
+
+
+def shrink(matrices: np.ndarray, count: int) -> None:
+    """Change `matrices` [groups, k, k] (E[x xT] over `count` positions): take from the correlations what chance adds.
+
+    Oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero, "Shrinkage algorithms for MMSE covariance estimation",
+    2010, equation 23) of the matrix of correlations toward the identity. A layer behind a pooling, or of a perceptron,
+    has one position a sample: two hundred of them leave most directions of a thousand inputs empty, where errors would
+    cost nothing, and rounding would put them there. Where positions are more than inputs, it is as much less: that
+    shrinkage is best for the matrix as a whole, and too strong for its small eigenvalues, which compensation is by.
+    """
+    if count > ENOUGH * matrices.shape[1]:
+        return
+    for matrix in matrices:
+        diagonal = np.diagonal(matrix).copy()
+        seen = diagonal > MIN_SEEN * max(float(diagonal.mean()), 1e-30)
+        k = int(seen.sum())
+        inverse = np.where(seen, 1 / np.where(seen, diagonal, 1), 0)
+        square = 0.0  # of all correlations
+        for start in range(0, len(matrix), ROWS):
+            block = slice(start, start + ROWS)
+            square += float(np.einsum("ij,ij,j,i->", matrix[block], matrix[block], inverse, inverse[block]))
+        if k < 2 or square <= k:
+            continue
+        share = ((1 - 2 / k) * square + k**2) / ((count + 1 - 2 / k) * (square - k))
+        matrix *= 1 - min(1.0, share) * min(1.0, k / count)
+        np.einsum("kk->k", matrix)[...] = diagonal
 
 
 def _add_to_diagonal(matrices: np.ndarray, numbers: np.ndarray) -> None:

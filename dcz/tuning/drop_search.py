@@ -19,7 +19,7 @@ from ..text import counted
 from .trials import MIN_BITS, CalibratedTrial, CalibratedValues, Trials
 
 FIRST_BITS = 4.0  # a weight, in the first quick trial
-MAX_QUICK_TRIALS = 8  # seven down from FIRST_BITS to the fewest, or fewer and others between
+MAX_QUICK_TRIALS = 10  # nine down from FIRST_BITS to the fewest, or fewer and others between
 QUICK_DROP = 1.3  # times the drop of a walk is that of a quick trial, about
 NEAR_QUICK = 1.3  # factor between drops that are near enough to begin walks with
 MAX_WALKS = 6  # through the network, besides those of cross-fitting

@@ -24,12 +24,43 @@ def test_statistics_are_those_of_all_inputs_however_they_come(largest, monkeypat
     np.testing.assert_allclose(whole.hessian(True), parts.hessian(True), atol=1e-8)
     square = x.T.astype(np.float64) @ x / 40
     mean = x.mean(0, dtype=np.float64)
+    monkeypatch.setattr(hessian, "shrink", lambda matrices, count: None)
     if largest > 20:
         np.testing.assert_allclose(whole.hessian(False)[0], square, atol=1e-6)
         np.testing.assert_allclose(whole.hessian(True)[0], square - np.outer(mean, mean), atol=1e-6)
     else:  # three blocks of seven, the last filled up
         np.testing.assert_allclose(whole.hessian(False)[1], square[7:14, 7:14], atol=1e-6)
         np.testing.assert_allclose(whole.hessian(False)[2][:6, :6], square[14:, 14:], atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [50, 100, 400])
+def test_correlations_that_few_samples_show_by_chance_are_shrunk(samples):
+    """The mean square error of all correlations falls, most where samples are few; variances stay."""
+    random = np.random.default_rng(0)
+    distances = np.abs(np.subtract.outer(np.arange(100), np.arange(100)))
+    mixing = np.linalg.cholesky(0.7**distances)  # correlations of neighbours, as of pixels
+    scales = np.exp(random.normal(size=100))
+    scales[::9] = 0  # inputs that are never seen
+    truth = (mixing @ mixing.T) * np.outer(scales, scales)
+    x = (random.normal(size=(samples, 100)) @ mixing.T * scales).astype(np.float32)
+    raw = x.T.astype(np.float64) @ x / samples
+    shrunk = raw[None].copy()
+    hessian.shrink(shrunk, samples)
+    np.testing.assert_array_equal(np.diagonal(shrunk[0]), np.diagonal(raw))
+    scale = np.where(scales > 0, np.sqrt(np.diagonal(truth)), 1)
+    before, after = (float(np.square((each - truth) / np.outer(scale, scale)).sum()) for each in (raw, shrunk[0]))
+    assert after < {50: 0.65, 100: 0.75, 400: 0.97}[samples] * before
+
+
+def test_what_many_positions_show_stays():
+    x = normal(50_000, 6, seed=1) @ np.array(normal(6, 6, seed=2))
+    raw = x.T.astype(np.float64) @ x / len(x)
+    shrunk = raw[None].copy()
+    hessian.shrink(shrunk, len(x))
+    np.testing.assert_allclose(shrunk[0], raw, rtol=1e-3)
+    empty = np.zeros((2, 4, 4))
+    hessian.shrink(empty, 0)
+    assert not empty.any()
 
 
 def test_the_asymmetric_target_compensates_the_errors_of_earlier_layers():
