@@ -6,7 +6,7 @@
     quantize_layers(model, batches, steps)               the same in a walk of its own, and better
 
 Layers go in the order of the graph, each on the inputs that the already rounded part gives. Memory holds one batch, the
-model, and the statistics of the layers whose inputs become known together.
+statistics of the layers whose inputs become known together, and what of the model is looked at (model.move_apart).
 """
 
 from .divergence import Divergence

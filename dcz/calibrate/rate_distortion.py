@@ -16,10 +16,10 @@ from .padding import Padding
 from .schedule import ActivationCache, layer_groups, prefetch
 
 # Samples on which each tensor is tried alone: its divergence is known within a fifth, and its step, which goes with the
-# root, within a tenth. Fewer will do where each sample has many answers; and of networks of very many tensors, each
-# is tried on fewer, so that all trials together take no more than MAX_RUNS.
+# root, within a tenth. Fewer will do where each sample has many answers; and of networks of many tensors, each is tried
+# on fewer, so that all trials together take no more than MAX_RUNS: as long for each layer, however many there are.
 TRIAL_SAMPLES, FEWER_TRIAL_SAMPLES, MANY_ANSWERS = 24, 12, 16
-MAX_RUNS, LEAST_TRIAL_SAMPLES = 1024, 4
+MAX_RUNS, LEAST_TRIAL_SAMPLES = 512, 4
 
 
 def measure_divergences(
@@ -58,7 +58,8 @@ class Comparison:
     """The original's answers to some batches of a cache (all, where no `numbers` are given), and how far those of
     changed models are from them, computed from where the cache has come to.
 
-    The cache holds the inputs yet. `padding`: answers to what it leaves out do not count.
+    The cache holds the inputs yet. `names`: of the outputs. `padding`: answers to what it leaves out do not count.
+    `answers`: those of the original, where they are known.
     """
 
     def __init__(
@@ -68,26 +69,32 @@ class Comparison:
         names: Sequence[str],
         numbers: Sequence[int] | None = None,
         padding: Padding | None = None,
+        answers: Iterable[runtime.Inputs] | None = None,
     ):
-        self._cache, self._names, self._numbers, self._padding = cache, names, numbers, padding
+        self._cache, self.names, self._numbers, self._padding = cache, names, numbers, padding
         masks = [] if padding is None else padding.masks(cache)
         self._masks = masks if numbers is None else [masks[number] for number in numbers if masks]
-        self._answers = list(cache.compute(plain, names, numbers))
+        self._answers = list(cache.compute(plain, names, numbers) if answers is None else answers)
 
     def divergence(self, copy: WorkingCopy, values: Mapping[str, np.ndarray]) -> float:
         """The mean divergence of the answers with these values in the copy, which is as it was afterwards."""
         copy.put(values)
-        names, total = list(values), Divergence()
+        changed = list(values)
         del values  # which the copy has: they may be much of the model
-        computed = prefetch(self._cache.compute(copy, self._names, self._numbers))
+        mean = self.compare(self._cache.compute(copy, self.names, self._numbers))
+        copy.restore(changed)
+        return mean
+
+    def compare(self, answers: Iterable[runtime.Inputs]) -> float:
+        """The mean divergence of answers, batch by batch."""
+        total = Divergence()
         masks = itertools.chain(self._masks, itertools.repeat(None))
-        for before, after, mask in zip(self._answers, computed, masks, strict=False):
-            for name in self._names:
+        for before, after, mask in zip(self._answers, prefetch(answers), masks, strict=False):
+            for name in self.names:
                 pair = before[name], after[name]
                 if self._padding is not None and mask is not None:
                     pair = (self._padding.without(mask, name, pair[0]), self._padding.without(mask, name, pair[1]))
                 total.add(name, *pair)
-        copy.restore(names)
         return total.mean
 
 

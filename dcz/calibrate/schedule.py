@@ -32,10 +32,12 @@ SPARE_BYTES = 1 << 26  # of the file that may hold nothing any more, whatever it
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """Layers whose inputs are known together, and the values (names) that all the rest of the network needs."""
+    """Layers whose inputs are known together, the values (names) that all the rest of the network needs, and all that
+    are `known` by then."""
 
     layers: tuple[Layer, ...]
     values: tuple[str, ...]
+    known: frozenset[str] = frozenset()
 
 
 def layer_groups(program: Program, layers: Iterable[Layer]) -> list[LayerGroup]:
@@ -68,7 +70,7 @@ def layer_groups(program: Program, layers: Iterable[Layer]) -> list[LayerGroup]:
             raise UnsuitableModel(f"{program.place}: its nodes are in no order in which they can run: export it anew")
         needed.update(dict.fromkeys(name for name in program.outputs if name in known))
         values = tuple(name for name in needed if name and name not in foldable)
-        groups.append(LayerGroup(tuple(ready.values()), values))
+        groups.append(LayerGroup(tuple(ready.values()), values, frozenset(known)))
         pending = {tensor: layer for tensor, layer in pending.items() if tensor not in ready}
     return groups
 
@@ -138,7 +140,7 @@ class ActivationCache:
                 read = [value.name for value in session.get_inputs()]
             values = self._file.read({name: stored[name] for name in stored if name in names or (new and name in read)})
             if session is not None and new:
-                values |= zip(new, _run(session, {name: values[name] for name in read}, new), strict=True)
+                values |= zip(new, run_piece(session, {name: values[name] for name in read}, new), strict=True)
             yield {name: values[name] for name in names}
 
 
@@ -159,7 +161,8 @@ def prefetch(batches: Iterable[Batch]) -> Iterator[Batch]:
             coming.cancel()
 
 
-def _run(session: "InferenceSession", batch: runtime.Inputs, names: Sequence[str]) -> list[np.ndarray]:
+def run_piece(session: "InferenceSession", batch: runtime.Inputs, names: Sequence[str]) -> list[np.ndarray]:
+    """The values of these names, which a session computes of a batch; raises UnsuitableModel, which names them."""
     try:
         return runtime.run(session, batch)
     except UnsuitableModel as error:  # as for a type that numpy has not

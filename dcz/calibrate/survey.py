@@ -25,10 +25,11 @@ from .hessian import InputStatistics
 from .layers import Layer, find_layers
 from .levels import finest_step, min_step
 from .padding import Padding
-from .rate_distortion import Comparison, trial_batches
+from .rate_distortion import trial_batches
 from .rounding import Grids, Options, round_data_free, round_layer
 from .rows import in_shape
 from .schedule import ActivationCache, layer_groups
+from .segments import SegmentedTrials
 from .spool import Spool, StoredArray, StoredValues, wide_tensors
 
 TRIAL_BITS = 3.5  # a weight, at which each tensor is tried alone
@@ -159,17 +160,20 @@ def survey(
                 numbers = trial_batches(cache, plain, program.outputs, len(curves))
             else:
                 tried = stack.enter_context(ActivationCache(trials, threads=threads))
-            comparison = Comparison(tried, plain, program.outputs, numbers, padding)
+            groups = layer_groups(program, layers.values())
+            others = [name for name in curves if name not in layers]
+            alone = SegmentedTrials(tried, plain, program, groups, len(others), numbers, padding, threads)
 
             def measure(name: str) -> None:
-                moved[name] = comparison.divergence(changed, found.round_one(name, steps[name]))
+                moved[name] = alone.divergence(changed, found.round_one(name, steps[name]))
                 progress(name, len(moved), len(curves))
 
-            for name in (name for name in curves if name not in layers):
+            for name in others:
                 measure(name)
-            for group in layer_groups(program, layers.values()):
+            for group in groups:
                 for each in {id(cache): cache, id(tried): tried}.values():
                     each.advance(plain, group.values)
+                alone.reach(group)
                 inputs = tuple(dict.fromkeys(value for layer in group.layers for value, _ in layer.uses))
                 computed = cache.compute(plain, inputs)
                 kept.add(gather_statistics(group.layers, computed, None, cache.samples, padding, masks))

@@ -123,6 +123,11 @@ class Loadable:
     message: bytes
     tensors: dict[str, tuple[Dtype, tuple[int, ...], np.ndarray]]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all that."""
+        return len(self.message) + sum(len(data) for _, _, data in self.tensors.values())
+
     def unload(self) -> None:
         """Give up the memory of what was looked at, when the runtime has its own copy."""
         for _, _, data in self.tensors.values():
