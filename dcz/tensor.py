@@ -12,8 +12,10 @@ import numpy as np
 
 from .errors import FileAccess
 from .files import FileRange
+from .parallel import each
 
 MAX_BITS = 1 << 63  # of a tensor: fewer
+_PART = 1 << 20  # elements for one thread at a time
 _BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
 
 
@@ -146,8 +148,13 @@ class Tensor:
     def is_finite(self) -> bool:
         """Whether its elements, of a real type, are neither infinities nor NaN."""
         patterns = self.patterns
-        blocks = (patterns[start : start + _BLOCK] for start in range(0, len(patterns), _BLOCK))
-        return all(np.isfinite(values(block, self.dtype)).all() for block in blocks)
+
+        def is_finite(first: int) -> bool:
+            part = patterns[first : first + _PART]
+            blocks = (part[start : start + _BLOCK] for start in range(0, len(part), _BLOCK))
+            return all(np.isfinite(values(block, self.dtype)).all() for block in blocks)
+
+        return all(each(is_finite, range(0, len(patterns), _PART)))
 
 
 def transpose(data: np.ndarray, dtype: Dtype, shape: tuple[int, ...]) -> np.ndarray:

@@ -29,7 +29,8 @@ FLOORS = [
     "encoded",
     "deflate",
     "arrays plan display",
-    "tensor parallel",
+    "tensor",
+    "parallel",
     "arguments files file_kinds text",
     "errors heap parts shell",
 ]

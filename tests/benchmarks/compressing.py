@@ -3,10 +3,11 @@
     python -m tests.benchmarks.compressing [--rows 4096] [--columns 8192]
 
 One float32 matrix with Laplacian weights, as a model's file, by one thread: nanoseconds of the processor for each
-weight, those of them that are spent in blocks (parallel.each, parallel.beside), which other threads may take away, and
-the rest, which by Amdahl's law bounds what more threads gain. Then the files, decoded by one thread: to memory, as
-`verify` does, and into one file, beside a plain write of the same bytes in turn. Best of --times runs; machines are
-shared: read the shares and ratios.
+weight; those of them that are spent in blocks (parallel.each), which other threads may take away; those of work that
+one other thread may do meanwhile (parallel.beside: hashing the source); and the rest, alone. By Amdahl's law n threads
+take as long as what is alone, and an n-th of the others, or what is beside where that is more. Then the files, decoded
+by one thread: to memory, as `verify` does, and into one file, beside a plain write of the same bytes in turn. Best of
+--times runs; machines are shared: read the shares and ratios.
 """
 
 import argparse
@@ -21,11 +22,12 @@ import numpy as np
 import onnx
 
 import dcz
-from dcz import arrays, deflate, model, parallel
+from dcz import arrays, deflate, model, parallel, tensor
 from dcz.codec import decode, precision
 from dcz.codec.stages import balance, block, huffman, index
+from dcz.compression import records
 from dcz.format.container import Archive
-from dcz.model import model_file
+from dcz.model import model_file, source
 from dcz.reading import decompress
 from tests import models
 
@@ -35,7 +37,21 @@ MODES: dict[str, dict[str, Any]] = {
     "pruned": {"sparsity": 0.9},
     "pruned, 5 bits": {"sparsity": 0.9, "bits": 5},
 }
-USERS = (arrays, deflate, decode, precision, balance, block, huffman, index, model_file, parallel)
+USERS = (
+    arrays,
+    deflate,
+    decode,
+    precision,
+    balance,
+    block,
+    huffman,
+    index,
+    model_file,
+    parallel,
+    records,
+    source,
+    tensor,
+)
 
 
 class _Clock(threading.local):
@@ -61,11 +77,11 @@ def _counted(function: Callable, total: list[float], clock: _Clock, least: int) 
     return counted
 
 
-def measure(path: Path, options: dict[str, Any], times: int) -> tuple[float, float]:
-    """Processor seconds of the best of several runs, and those of them that other threads may take."""
-    total, clock, each = [0.0], _Clock(), parallel.each
+def measure(path: Path, options: dict[str, Any], times: int) -> tuple[float, float, float]:
+    """Processor seconds of the best of several runs; those in blocks; and those of what may be done beside."""
+    total, meanwhile, clock, each = [0.0], [0.0], _Clock(), parallel.each
     counted = _counted(each, total, clock, parallel.MIN_PARTS)
-    alone = _counted(lambda work, _: work(), total, clock, 0)
+    alone = _counted(lambda work, _: work(), meanwhile, clock, 0)
     beside = parallel.beside
     runs = []
     for name, wrapped in (("each", counted), ("beside", lambda work: lambda: alone(work, ()))):
@@ -74,15 +90,21 @@ def measure(path: Path, options: dict[str, Any], times: int) -> tuple[float, flo
                 setattr(user, name, wrapped)
     try:
         for _ in range(times):
-            total[0], began = 0.0, time.process_time()
+            total[0], meanwhile[0], began = 0.0, 0.0, time.process_time()
             dcz.compress(path, path.with_suffix(".dcz"), threads=1, force=True, resume=False, **options)
-            runs.append((time.process_time() - began, total[0]))
+            runs.append((time.process_time() - began, total[0], meanwhile[0]))
     finally:
         for name, plain in (("each", each), ("beside", beside)):
             for user in USERS:
                 if hasattr(user, name):
                     setattr(user, name, plain)
     return min(runs)
+
+
+def speedup(seconds: float, blocks: float, meanwhile: float, threads: int) -> float:
+    """How many times as fast so many threads are at best, of which one does what goes beside the rest."""
+    alone = seconds - blocks - meanwhile
+    return seconds / (alone + max(meanwhile, (blocks + meanwhile) / threads))
 
 
 def spent(work: Callable[[], Any]) -> float:
@@ -121,16 +143,16 @@ def main() -> None:
     weights = np.random.default_rng(0).laplace(0, 0.01, shape).astype(np.float32)
     assert model, "imported before the clock runs"
     decoded = []
-    print("| | ns a weight | in blocks | alone | bound by 2 threads | 8 | 16 |\n|---|---|---|---|---|---|---|")
+    print("| | ns a weight | in blocks | beside | alone | bound by 2 threads | 8 | 16 |\n" + "|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         onnx.save(models.dense(weights), path)
         for name, options in MODES.items():
-            seconds, shared = measure(path, options, given.times)
-            rest = 1 - shared / seconds
-            bounds = " | ".join(f"{1 / (rest + (1 - rest) / threads):.2f}" for threads in (2, 8, 16))
-            each, blocks = (1e9 * part / weights.size for part in (seconds, shared))
-            print(f"| {name} | {each:.0f} | {blocks:.0f} | {rest:.0%} | {bounds} |", flush=True)
+            found = measure(path, options, given.times)
+            bounds = " | ".join(f"{speedup(*found, threads):.2f}" for threads in (2, 8, 16))
+            each, blocks, meanwhile = (1e9 * part / weights.size for part in found)
+            alone = 1 - (blocks + meanwhile) / each
+            print(f"| {name} | {each:.0f} | {blocks:.0f} | {meanwhile:.1f} | {alone:.0%} | {bounds} |", flush=True)
             decoded.append((name, decoding(path.with_suffix(".dcz"), weights, given.times)))
     print("\n| | write | decode | of the write | verify | into a file |\n|---|---|---|---|---|---|")
     for name, seconds_of in decoded:
