@@ -19,7 +19,7 @@ from ..text import counted
 from .trials import MIN_BITS, CalibratedTrial, CalibratedValues, Trials
 
 FIRST_BITS = 4.0  # a weight, in the first quick trial
-MAX_QUICK_TRIALS = 10  # nine down from FIRST_BITS to the fewest, or fewer and others between
+MAX_QUICK_TRIALS = 12  # eleven down from FIRST_BITS to the fewest, or fewer and others between
 QUICK_DROP = 1.3  # times the drop of a walk is that of a quick trial, about
 NEAR_QUICK = 1.3  # factor between drops that are near enough to begin walks with
 MAX_WALKS = 6  # through the network, besides those of cross-fitting
@@ -120,6 +120,8 @@ def _cross_fit(trials: Trials, walked: _Walked, best: CalibratedValues) -> bool:
 def _chosen(trials: Trials, walked: _Walked, max_drop: float) -> CalibratedValues:
     """Of what was walked the smallest that holds the drop, by cross-fitting where that may be, calibrated on all
     samples; where it holds nowhere, more bits are tried."""
+    while (likely := walked.smallest(max_drop)) is not None and _cross_fit(trials, walked, likely):
+        pass  # walks may have ended below what was cross-fitted
     best = walked.smallest_cross_fitted(max_drop) if trials.cross_fits else walked.smallest(max_drop)
     bits = max(each.trial.bits for each in walked.candidates)
     while best is None and trials.cross_fits:

@@ -49,7 +49,7 @@ def search_by_size(trials: Trials, max_bytes: float) -> CalibratedValues:
         best = _larger_fitting(best, candidate, max_bytes)
     if best is None:
         raise InvalidArgument(
-            f"calibrated as coarsely as {candidate.trial.bits:.2f} bits a weight, the file still takes "
+            f"calibrated as coarsely as {candidate.trial.bits:.2g} bits a weight, the file still takes "
             f"{candidate.trial.nbytes:,} bytes, more than {max_bytes:,.0f}: allow more, or retrain it (dcz retrain)"
         )
     return best

@@ -21,7 +21,7 @@ from .session import TuningSession
 from .split import HELD_OUT_SHARE, SampleSplit, other_turns
 
 UPPER_QUARTILE = 0.4  # of the way from a normal distribution's mean to its quantile of 95 %, the end of an interval
-MIN_BITS = 0.01  # a weight, as estimated: below, next to nothing is left
+MIN_BITS = 0.002  # a weight, as estimated: below, next to nothing is left
 MAX_BITS = 7.5  # a weight: beyond, 256 values are no nearer
 MAX_FINE_BITS = 12.0  # the same where codebooks may be fine: beyond, errors do not show
 

@@ -78,6 +78,15 @@ def test_a_drop_that_holds_by_no_cross_fitting_is_looked_for_above():
     assert trials.fitted[0] == drop_search.MIN_BITS and best.trial.drop == 0.01 and 0.2 <= best.trial.bits < 0.5
 
 
+def test_walks_that_end_below_what_was_cross_fitted_are_cross_fitted_too():
+    """Drops that grow slowly take many walks; the smallest that is likely to hold is judged, and taken."""
+    by_quarter = lambda bits: 0.0105 * bits**-0.18 if bits > 0.02 else 0.05  # noqa: E731
+    trials = KnownTrials(by_quarter, lambda bits: 0.58 * by_quarter(bits))
+    best = drop_search.search_by_drop(trials, 0.02)
+    assert len(trials.tried) == drop_search.MAX_WALKS and len(trials.fitted) == 2
+    assert best.trial.bits == trials.fitted[-1] == min(bits for bits in trials.tried if bits > 0.02) < trials.fitted[0]
+
+
 def test_a_drop_that_always_holds_ends_at_the_fewest_bits():
     trials = KnownTrials(lambda bits: 0.0)
     assert drop_search.search_by_drop(trials, 0.1).trial.bits == drop_search.MIN_BITS

@@ -135,7 +135,7 @@ def test_what_the_most_bits_leave_is_filled_with_exact_tensors(tmp_path):
 def test_an_impossible_budget_names_the_least_and_keeps_the_old_file(tmp_path):
     old, tried = tmp_path / "net.dcz", []
     old.write_bytes(b"old")
-    with pytest.raises(BadPlan, match="as coarsely as 0.01 bits a weight, the file still takes") as caught:
+    with pytest.raises(BadPlan, match="as coarsely as 0.002 bits a weight, the file still takes") as caught:
         tune(perceptron(), old, correlated(), max_bytes=600, trial=tried.append)
     assert f"{min(each.nbytes for each in tried):,} bytes" in str(caught.value)
     assert old.read_bytes() == b"old"
