@@ -76,7 +76,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
 
 def test_without_room_for_a_copy_large_arrays_are_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "COPIED_FROM", 1)
-    monkeypatch.setattr(files, "_copied", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(files, "copied", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert np.array_equal(data.open_samples(saved(tmp_path / "a.npz", x=X)).arrays["x"], X)
 
 

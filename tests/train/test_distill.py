@@ -206,7 +206,7 @@ def spoilt(monkeypatch):
 
     def off(*arguments, **options):
         found = calibrated(*arguments, **options)
-        return {name: array * (0.6 if array.ndim > 1 else 1.0) for name, array in found.items()}
+        return {name: array * (0.5 if array.ndim > 1 else 1.0) for name, array in found.items()}
 
     monkeypatch.setattr(calibrate, "quantize_layers", off)
     monkeypatch.setattr(drop_search, "MAX_WALKS", 3)
