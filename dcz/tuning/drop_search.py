@@ -27,6 +27,7 @@ MAX_CROSS_FITS = 3
 DECREASE, INCREASE = 2.0, 1.4  # of the bits from one trial to the next, until one drop is small enough and one is not
 MIN_INCREASE = 1.1  # the least step of the bits then
 NEAR_DROP = 0.8  # of the drop that is allowed: an expected drop of so much is near enough
+MUCH_SMALLER = 0.95  # of a file's bytes: for less, three more calibrations are not worth their time
 LEAST_DROP = 1e-4  # is told from none
 MIN_BITS_RATIO = 1.06  # of bits that hold the drop to bits that do not: dozens of samples do not tell closer ones apart
 
@@ -120,8 +121,11 @@ def _cross_fit(trials: Trials, walked: _Walked, best: CalibratedValues) -> bool:
 def _chosen(trials: Trials, walked: _Walked, max_drop: float) -> CalibratedValues:
     """Of what was walked the smallest that holds the drop, by cross-fitting where that may be, calibrated on all
     samples; where it holds nowhere, more bits are tried."""
-    while (likely := walked.smallest(max_drop)) is not None and _cross_fit(trials, walked, likely):
-        pass  # walks may have ended below what was cross-fitted
+    while (likely := walked.smallest(max_drop)) is not None:  # walks may have ended below what was cross-fitted
+        known = walked.smallest_cross_fitted(max_drop)
+        is_worth = known is None or likely.trial.nbytes < MUCH_SMALLER * known.trial.nbytes
+        if not is_worth or not _cross_fit(trials, walked, likely):
+            break
     best = walked.smallest_cross_fitted(max_drop) if trials.cross_fits else walked.smallest(max_drop)
     bits = max(each.trial.bits for each in walked.candidates)
     while best is None and trials.cross_fits:
