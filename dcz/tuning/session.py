@@ -126,8 +126,8 @@ class TuningSession:
             return None
         verb = "is" if len(self.left_out) == 1 else "are"
         return (
-            f"{self.predictor.samples.path}: {named_samples(self.left_out)} {verb} left out: {self.path} answers with "
-            "infinities or NaN"
+            f"{self.predictor.samples.path}: {named_samples(self.left_out)} {verb} left out: infinities go into "
+            f"{self.path}, or infinities or NaN come out"
         )
 
     def values(self, name: str) -> np.ndarray:

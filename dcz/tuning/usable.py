@@ -14,17 +14,17 @@ MAX_SHARE = 0.5  # of the samples: where more are without numbers, that is how t
 
 
 def find_unusable(predictor: Predictor, batches: SampleBatches) -> np.ndarray:
-    """The samples (numbers, int64) with an infinite input, or with NaN or +inf among the answers: one alone would
-    outweigh all others in what layers see. (-inf is the logarithm of 0, or what a mask leaves out.) None where more
-    than MAX_SHARE are so."""
+    """The samples (numbers, int64) with +inf among the inputs, or with NaN or +inf among the answers: one alone would
+    outweigh all others in what layers see. (-inf is the logarithm of 0, or what a mask leaves out, which may be an
+    input.) None where more than MAX_SHARE are so."""
     found: list[np.ndarray] = []
     for number in range(len(batches)):
         indices = batches.indices_of(number)
         inputs = batches[number]
         is_bad = np.zeros(len(indices), bool)
         for name, array in inputs.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                is_bad |= predictor.feed.samples_where(name, ~np.isfinite(array))[: len(indices)]
+            if array.dtype.kind == "f" and (is_infinite := array == math.inf).any():
+                is_bad |= predictor.feed.samples_where(name, is_infinite)[: len(indices)]
         is_bad |= _is_unanswered(predictor, indices)
         found.append(indices[is_bad])
     unusable = np.sort(np.concatenate(found))

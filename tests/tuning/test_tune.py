@@ -283,7 +283,9 @@ def test_samples_that_the_original_answers_with_infinities_are_left_out(number, 
     clean = tune(perceptron(), tmp_path / "clean.dcz", x, ratio=6)
     with_odd = np.insert(x, [5, 40], np.full(64, number, np.float32), axis=0)
     found = tune(perceptron(), tmp_path / "net.dcz", with_odd, ratio=6, warn=told.append)
-    assert told == ["the samples: samples 5, 41 are left out: the model answers with infinities or NaN"]
+    assert told == [
+        "the samples: samples 5, 41 are left out: infinities go into the model, or infinities or NaN come out"
+    ]
     assert (found.calibrated_on + found.held_out, found.data_free) == (len(x), None)
     files = (tmp_path / name for name in ("net.dcz", "clean.dcz"))
     assert len({file.read_bytes() for file in files}) == 1 and clean.held_out == found.held_out

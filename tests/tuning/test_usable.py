@@ -35,7 +35,11 @@ def test_nan_and_infinity_are_no_answers_and_the_logarithm_of_zero_is_one(value,
 
 
 def test_an_infinite_input_tells_nothing_though_its_answer_is_a_number():
-    assert unusable([helper.make_node("Sigmoid", ["x"], ["y"])], with_rows([7], -np.inf)) == [7]
+    assert unusable([helper.make_node("Sigmoid", ["x"], ["y"])], with_rows([7], np.inf)) == [7]
+
+
+def test_an_input_may_be_a_mask_of_minus_infinity():
+    assert unusable([helper.make_node("Softmax", ["x"], ["y"])], np.where(np.eye(20, 4) > 0, -np.inf, X)) == []
 
 
 def test_where_most_answers_are_infinite_that_is_how_the_network_answers():
