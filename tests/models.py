@@ -338,7 +338,7 @@ def save(proto: ModelProto, path: Path, **external) -> Path:
     if external:
         copy = ModelProto()
         copy.CopyFrom(proto)
-        onnx.save(copy, path, save_as_external_data=True, size_threshold=0, **external)
+        onnx.save(copy, path, save_as_external_data=True, **{"size_threshold": 0, **external})
     else:
         path.write_bytes(proto.SerializeToString())
     return path

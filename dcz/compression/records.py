@@ -83,12 +83,13 @@ class Packing:
 
         self._model, self._is_packed, self._encode = model, False, encode
         self._loaded = onnx_model.open_model(model, apart=True)
+        # Before tensors with data elsewhere are replaced by others, which have theirs here.
+        self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
         onnx_model.expand_codes(self._loaded)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
             if tensor.name in grids:
                 self._loaded.tensors[number] = replace(tensor, grid=grids[tensor.name])
-        self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
         self._stamps = self._stamped()
 
     @property
@@ -104,8 +105,7 @@ class Packing:
     @property
     def files(self) -> list[str]:
         """The files that are read: the model, and its external data."""
-        outside = [tensor.external[0] for tensor in self.tensors if tensor.external]
-        return [*([self._loaded.path] if self._loaded.path is not None else []), *outside]
+        return [*([self._loaded.path] if self._loaded.path is not None else []), *self._outside]
 
     def pack(
         self,
@@ -154,6 +154,7 @@ class Packing:
         packed = Packed(head, records, graph, size, tensor_bytes)
         if (
             not try_whole
+            or self._outside  # whose data the model's own bytes lack
             or any(job.prunes for job in pending)
             or hashlib.sha256(graph).hexdigest() == loaded.source_sha256
         ):

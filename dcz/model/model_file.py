@@ -121,11 +121,9 @@ def _model(source: Source, label: str, path: str | None) -> Model:
 def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], bool]) -> bytes | None:
     """The bytes that `loaded` was made from: those that it keeps, or those that are read from `model` again.
 
-    `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model has
-    external data or comes through a pipe, and where the file has changed or can no longer be read.
+    `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model
+    comes through a pipe, and where the file has changed or can no longer be read. External data is not among them.
     """
-    if any(tensor.external for tensor in loaded.tensors):
-        return None
     if not isinstance(model, (str, os.PathLike, ModelProto)):
         if (source := model.source()) is None:
             return None

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper
 import dcz
 from dcz import model as onnx_model
 from dcz.codec import found_scales
+from dcz.errors import FileAccess
 from tests import models
 from tests.networks import perceptron, separable
 
@@ -115,6 +116,16 @@ def test_a_file_with_its_codes_beside_it(tmp_path):
     packed = dcz.compress(perceptron(512), tmp_path / "net.dcz", bits=4).path
     dcz.decompress(packed, tmp_path / "small.onnx", form="gather", external_data="always")
     assert_same(packed, dcz.compress(tmp_path / "small.onnx", tmp_path / "again.dcz").path)
+
+
+def test_what_is_smaller_than_all_records_is_no_model_whose_codes_are_elsewhere(tmp_path):
+    packed = dcz.compress(models.dense(models.normal(20, 20)), tmp_path / "net.dcz").path
+    small = dcz.decompress(packed, tmp_path / "small.onnx", form="gather", external_data="always")
+    (beside,) = tmp_path.glob("*.data")
+    with pytest.raises(FileAccess, match="is the input"):
+        dcz.compress(small, beside, force=True)
+    second = dcz.compress(small, tmp_path / "again.dcz").path
+    assert np.array_equal(*(models.arrays(dcz.load(each))["w0"] for each in (packed, second)))
 
 
 def test_what_another_program_has_changed_stays_as_it_is(tmp_path):

@@ -86,6 +86,13 @@ def test_weights_in_external_data_are_put_on_their_grid_too(tmp_path):
     assert len(np.unique(models.arrays(dcz.load(packed))["w"])) <= 256
 
 
+def test_a_model_whose_only_external_data_is_put_on_a_grid_keeps_it(tmp_path):
+    """Deflated whole, without its weights, it would be the smallest."""
+    path = models.save(rounded(), tmp_path / "net.onnx", location="net.data", size_threshold=1024)
+    packed = dcz.compress(path, tmp_path / "net.dcz")
+    assert np.array_equal(*(models.run(each, x=models.normal(2, 96))[0] for each in (path, dcz.load(packed))))
+
+
 def test_calibration_leaves_them_on_their_grid(tmp_path):
     proto = rounded(weight=models.normal(96, 64))
     proto.graph.node.append(helper.make_node("MatMul", ["y", "v"], ["z"]))
