@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 import sys
+import types
 import typing
 from pathlib import Path
 
@@ -220,6 +221,39 @@ def test_every_result_is_a_line_and_a_small_page(name):
     assert page.startswith("<div><strong>") and page.count("<tr>") == page.count("</tr>") <= 20
 
 
+def test_many_models_are_a_line_and_a_table_with_what_failed():
+    Path("no<b>.onnx").write_bytes(b"nothing")
+    made = dcz.compress_all(["net.onnx", "no<b>.onnx"], "packed", bits=5)
+    assert made[0].error is None and made[0].model == Path("net.onnx") and len(made) == 2
+    before, after = (Path(path).stat().st_size for path in ("net.onnx", "packed/net.dcz"))
+    sizes = f"{before:,} bytes before, {after:,} after, {before / after:.2f} times smaller"
+    assert repr(made) == f"<1 of 2 models compressed: {sizes}>"
+    page = made._repr_html_()
+    assert f">{after:,}<" in page and "no&lt;b&gt;.onnx: not an ONNX model" in page and "<b>" not in page
+    Path("no<b>.onnx").unlink()
+    assert repr(dcz.compress_all([], "packed")) == "<0 of 0 models compressed>"
+
+
+def test_shares_have_no_more_digits_than_they_are_worth():
+    for name, figure in dcz.tune("net.onnx", "out.dcz", X[:24], ratio=4, force=True).measured.items():
+        assert re.fullmatch(r"top class|-?\d{1,3}(\.\d{1,2})?%", figure), (name, figure)
+
+
+def test_the_tensors_of_a_file_are_told_in_a_line():
+    dcz.compress("net.onnx", "net.dcz", force=True)
+    with dcz.open("net.dcz") as tensors:
+        count = len(dcz.inspect("net.dcz").rows)
+        assert repr(tensors) == f"<net.dcz: {count} tensors with a record>"
+    assert repr(tensors).startswith("<net.dcz")  # closed, too
+
+
+def test_why_a_budget_is_missed_is_told_under_its_name_once():
+    dcz.compress("net.onnx", "net.dcz", force=True)
+    page = dcz.check("net.dcz", max_size=10, max_tensor_size=10)._repr_html_()
+    assert page.count('left">max-size<') == 2 and page.count('left">max-tensor-size<') == 2  # above, in the table
+    assert "<table></table>" not in page + dcz.diff("net.onnx", "net.dcz")._repr_html_()
+
+
 def test_results_say_what_matters():
     dcz.compress("net.onnx", "net.dcz", force=True)
     size = Path("net.dcz").stat().st_size
@@ -387,6 +421,41 @@ def test_in_a_terminal_progress_is_a_bar_in_which_names_are_harmless(monkeypatch
         report("\x1b]0;title[red]" + "n" * 100, 1, 2)
     drawn = terminal.getvalue()
     assert "compressing" in drawn and "\x1b]0;title" not in drawn and "n" * 100 not in drawn
+
+
+class Notebook(types.ModuleType):
+    """IPython as a kernel has it, as far as progress needs that: what is displayed, and what it becomes."""
+
+    def __init__(self):
+        super().__init__("IPython")
+        self.shown: list[str] = []
+        self.display = types.ModuleType("IPython.display")
+        self.display.display = self._display
+        self.update = self._update
+
+    def get_ipython(self):
+        return types.SimpleNamespace(kernel=object())
+
+    def _display(self, data, *, raw, display_id):
+        assert raw and display_id
+        self.shown.append(data["text/plain"])
+        return self
+
+    def _update(self, data, *, raw):
+        assert raw
+        self.shown.append(data["text/plain"])
+
+
+def test_in_a_notebook_progress_is_a_line_that_needs_no_widgets(monkeypatch, capsys):
+    kernel = Notebook()
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setitem(sys.modules, "IPython.display", kernel.display)
+    monkeypatch.setattr(work_line, "REDRAWN_EVERY", 0.0)
+    with display.shown(True, "compressing") as report:
+        report("fc1.weight", 1, 2)
+    assert [line.split("%")[0][-4:] for line in kernel.shown[:-1]] == ["  0 ", " 50 "]
+    assert kernel.shown[1].startswith("compressing ") and kernel.shown[1].endswith("fc1.weight")
+    assert kernel.shown[-1] == "" and not capsys.readouterr().err
 
 
 @TRAINS

@@ -54,8 +54,10 @@ HOMES = {
     "tokenizers": "evaluation.text_samples",
     "click": "cli",
     "rich": "cli display",
+    "IPython": "display.notebook",
 }  # fmt: skip
-HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers"}
+HEAVY = {"numpy", "distributed", "onnx", "onnxruntime", "torch", "bitarray", "rich", "google", "PIL", "tokenizers",
+         "IPython"}  # fmt: skip
 # These print with rich or look into arrays, and are themselves imported only by commands at work.
 LAZY = {"cli.show", "cli.show_compress", "cli.show_inspect", "cli.show_paper", "cli.show_run", "cli.show_samples",
         "cli.terminal"}  # fmt: skip

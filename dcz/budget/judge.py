@@ -105,7 +105,7 @@ class Verdict:
         rows = [
             [each.name, words.status(each), words.figure(each), words.limit(each), each.note] for each in self.budgets
         ]
-        why = [(each.name, line) for each in self.missed for line in words.why(each)]
+        why = [("" if n else each.name, line) for each in self.missed for n, line in enumerate(words.why(each))]
         return html.page(words.title(self), why, ["budget", "", "figure", "limit", ""], rows)
 
     def to_dict(self) -> dict[str, Any]:

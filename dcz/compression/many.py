@@ -1,6 +1,7 @@
 """Many models, one after another; one that fails does not stop the rest.
 
     compress_all(["a/net.onnx", "b/net.onnx", "c.onnx"], "out")     out/a/net.dcz  out/b/net.dcz  out/c.dcz
+    <3 of 3 models compressed: 9,903,348 bytes before, 1,958,926 after, 5.06 times smaller>
 
 Each model is compressed on all threads, so that no more than one is in memory.
 """
@@ -10,13 +11,42 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Unpack
 
+from ..display import html
+from ..errors import message
 from ..files import folders, several
 from ..files.several import Outcome
 from ..format.container import Archive
+from ..text import counted, times
 from .compress import compress as compress_one
 from .options import PlanOptions
 
 SUFFIX = ".onnx"  # of the models in a folder
+
+
+class Outcomes(list[Outcome]):
+    """What became of each model, in their order."""
+
+    @property
+    def summary(self) -> str:
+        """How many there are, and their bytes before and after."""
+        made = [each for each in self if each.error is None]
+        before, after = sum(each.before or 0 for each in made), sum(each.after or 0 for each in made)
+        sizes = f": {before:,} bytes before, {after:,} after, {times(before, after)}" if made else ""
+        return f"{len(made)} of {counted(len(self), 'model')} compressed{sizes}"
+
+    def __repr__(self) -> str:
+        return f"<{self.summary}>"
+
+    def _repr_html_(self) -> str:
+        return html.page(self.summary, [], ["model", "before", "after", "ratio", ""], map(_row, self))
+
+
+def _row(outcome: Outcome) -> list[str]:
+    """The cells of one model: its sizes and file, or why there is none."""
+    if outcome.error is not None:
+        return [str(outcome.model), "", "", "", message(outcome.error)]
+    ratio = "" if outcome.ratio is None else f"{outcome.ratio:.2f}"
+    return [str(outcome.model), f"{outcome.before:,}", f"{outcome.after:,}", ratio, str(outcome.output)]
 
 
 def compress_all(
@@ -28,7 +58,7 @@ def compress_all(
     done: Callable[[Outcome], None] | None = None,
     force: bool = False,
     **options: Unpack[PlanOptions],
-) -> list[Outcome]:
+) -> Outcomes:
     """Compress each of the ONNX files `models` into `folder`, which is created where it does not exist.
 
     Of `models`, a folder stands for the ONNX files in it, and with `recursive` in its subfolders.
@@ -48,7 +78,7 @@ def compress_all(
 
     targets = outputs(models, folder, recursive)
     folders.make_parents(targets.values(), folder)
-    return several.each(targets, make, done)
+    return Outcomes(several.each(targets, make, done))
 
 
 def outputs(

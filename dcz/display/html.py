@@ -17,7 +17,7 @@ def page(
     if header:
         body = [tag("tr", _cells(row)) for row in rows]
         figures = tag("table", tag("thead", tag("tr", _cells(header, "th"))), tag("tbody", body))
-    return tag("div", tag("strong", title), tag("table", told), figures)
+    return tag("div", tag("strong", title), tag("table", told) if told else None, figures)
 
 
 def _cells(texts: Sequence[str], name: str = "td") -> list[Html]:

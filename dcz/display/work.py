@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..text import printable
+from . import notebook
 from .encoding import is_unicode, time_left
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 EVERY = 10.0  # seconds between two lines in a pipe
+REDRAWN_EVERY = 0.2  # seconds, in a notebook
+NOTEBOOK_WIDTH = 100  # columns
 MIN_ELAPSED = 2.0  # seconds, and
 MIN_SHARE = 0.02  # of the work, before which the rest is not estimated
 BAR = 20  # columns
@@ -140,7 +143,10 @@ def shown(work: Work, quiet: bool = False) -> Iterator[Work]:
     """Show `work` on stderr while it goes on, unless `quiet`: see the module."""
     if quiet:
         yield work
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:  # rich draws in notebooks too
+    elif notebook.is_notebook():
+        with _in_notebook(work):
+            yield work
+    elif sys.stderr.isatty():
         with _live(work):
             yield work
     else:
@@ -161,6 +167,24 @@ def _live(work: Work) -> Iterator[None]:
             yield
         finally:
             _said_by.pop()
+
+
+@contextlib.contextmanager
+def _in_notebook(work: Work) -> Iterator[None]:
+    """A line of text that is redrawn in its place, and gone in the end."""
+    draw, drawn = notebook.begin_line(work.line(NOTEBOOK_WIDTH).plain), work.clock()
+
+    def redraw() -> None:
+        nonlocal drawn
+        if (now := work.clock()) - drawn >= REDRAWN_EVERY:
+            drawn = now
+            draw(work.line(NOTEBOOK_WIDTH).plain)
+
+    work.changed = redraw
+    try:
+        yield
+    finally:
+        draw("")
 
 
 class _Lines:

@@ -15,6 +15,7 @@ from ..errors import CorruptFile, DczError, UnsuitableModel
 from ..format.container import Archive, Entry
 from ..format.sources import Source
 from ..tensor import Dtype, transpose, values
+from ..text import counted
 from .decompress import check_directory, decode_all, decode_tensor, skeleton_within
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ class Tensors(Mapping[str, np.ndarray]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._archive.path}: {counted(len(self._entries), 'tensor')} with a record>"
 
     def close(self) -> None:
         """Close the file, unless it was given open."""

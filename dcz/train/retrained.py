@@ -124,7 +124,7 @@ def _measured(before: tuple[float, float | None] | None, found: "Found | None") 
     for name, score in (("", found), (" before", before)):
         if score is not None:
             figures[f"loss{name}"] = score[0]
-            figures |= {} if score[1] is None else {f"error{name}": as_percent(score[1])}
+            figures |= {} if score[1] is None else {f"error{name}": as_percent(round(score[1], 4))}
     return figures
 
 

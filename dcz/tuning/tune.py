@@ -227,7 +227,7 @@ def _measured(trial: CalibratedTrial) -> dict[str, float | str]:
         "drop expected": trial.expected_drop,
         "drop at most (95%)": trial.drop_high,
     }
-    return {name: as_percent(share) for name, share in shares.items() if share is not None}
+    return {name: as_percent(round(share, 4)) for name, share in shares.items() if share is not None}
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
