@@ -1,6 +1,5 @@
 """Results for people: rich tables on stdout."""
 
-import math
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -40,7 +39,7 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
     text = f": intact; {counted(result.records, 'record')}, {result.decoded_bytes:,} bytes decoded with {engines}"
     screen.print(shorten(result.path, max(20, screen.width - len(text))) + text)
     if result.tensors and not quiet:
-        changed = [row for row in result.tensors if row.decibels != math.inf]
+        changed, worst = result.changed, result.worst_first
         if result.folded:
             folded = counted(result.folded, "BatchNormalization")
             screen.print(f"compared with the original, {folded} of it folded likewise:")
@@ -49,12 +48,15 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
             screen.print(f"compared with the original, {snapped} of it rounded by its QuantizeLinears:")
         exact = counted(len(result.tensors) - len(changed), "tensor is", "tensors are")
         differ = counted(len(changed), "differs", "differ")
-        screen.print(f"{exact} bit for bit the original's, {differ}{':' if changed else ''}")
-        if changed:
-            screen.print(_tensor_differences(result.worst_first, screen.width, verbose))
+        screen.print(f"{exact} bit for bit the original's, {differ}{':' if worst else ''}")
+        if worst:
+            screen.print(_tensor_differences(worst, screen.width, verbose))
             if dead := sum(row.dead_rows for row in changed):
                 rows = f"{counted(dead, 'dead row')}, of weights and errors below 1/100,000 of other rows'"
                 screen.print(f"worst rows are without {rows}")
+        if corrected := len(changed) - len(worst):
+            what = "a bias or the like, which" if corrected == 1 else "biases and the like, which"
+            screen.print(f"{counted(corrected, 'other is', 'others are')} {what} calibration corrects for that")
     if result.outputs and result.drawn:
         shapes = ", ".join(
             f"{name} {'x'.join(map(str, shape)) or 'scalar'}"

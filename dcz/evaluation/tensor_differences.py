@@ -4,7 +4,8 @@ compare_tensors(original, decoded, "net.dcz")[0].worst_row    ->   30.3 decibels
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ OUTLIERS = 0.005  # the share of a tensor's weights that is left out to look at 
 # tensor's median row: weights a hundred-thousandth as large. Even a normalization behind it, which divides by the
 # root of a variance plus some 1e-5, lifts it to no more than 0.003 of other rows.
 DEAD = 1e-10
+CORRECTED = ("calibrated", "distilled")  # settings of files in which what is no weight was fitted to the weights
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class TensorDifference:
     `typical`: the same without the half percent of the weights of largest magnitude, which may hide that the rest is
     lost. `worst_row`: of the row that comes off worst, where the layer's rows are known (tensor.Tensor.rows), of those
     that are not dead; `dead_rows`: how many are, with weights and errors below 1/100,000 of the median row's. `typical`
-    and `worst_row` are None for tensors that hold no real numbers.
+    and `worst_row` are None for tensors that hold no real numbers. `corrected`: whether it is no weight but a bias,
+    say, or a mean, to which calibration gave another value, so that it makes good what rounding the weights does.
     """
 
     name: str
@@ -41,10 +44,21 @@ class TensorDifference:
     typical: float | None = None
     worst_row: float | None = None
     dead_rows: int = 0
+    corrected: bool = False
 
 
-def compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike[str]) -> tuple[TensorDifference, ...]:
-    """The difference of each tensor; raises UnsuitableModel where the models have not the same tensors."""
+def is_corrected(metadata: Mapping[str, str]) -> bool:
+    """Whether the file of this metadata was calibrated or distilled, so that biases have new values as well."""
+    return metadata.get("settings") in CORRECTED
+
+
+def compare_tensors(
+    original: "Model", decoded: "Model", path: str | os.PathLike[str], corrected: bool = False
+) -> tuple[TensorDifference, ...]:
+    """The difference of each tensor; raises UnsuitableModel where the models have not the same tensors.
+
+    `corrected`: see is_corrected.
+    """
     decoded_tensors = {tensor.name: tensor for tensor in decoded.tensors}
     differences = []
     for tensor in original.tensors:
@@ -53,7 +67,9 @@ def compare_tensors(original: "Model", decoded: "Model", path: str | os.PathLike
             raise UnsuitableModel(
                 f"{path}: was not made from this model: tensor {tensor.name!r} is missing or has another shape"
             )
-        differences.append(_difference(tensor, other))
+        difference = _difference(tensor, other)
+        is_new = corrected and not tensor.is_weight and difference.decibels != float("inf")
+        differences.append(replace(difference, corrected=is_new))
     if extra := decoded_tensors.keys() - {tensor.name for tensor in original.tensors}:
         raise UnsuitableModel(f"{path}: was not made from this model, which has no tensor {min(extra)!r}")
     return tuple(differences)

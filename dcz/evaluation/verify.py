@@ -19,7 +19,7 @@ from .chosen_measures import AnyMeasure, ChosenMeasure, chosen
 from .differences import Comparison, OutputDifference
 from .given import BatchAxis, Data, as_samples
 from .samples import Samples
-from .tensor_differences import TensorDifference, compare_tensors
+from .tensor_differences import TensorDifference, compare_tensors, is_corrected
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -51,9 +51,14 @@ class Verification:
     constant_inputs: dict[str, float] = field(default_factory=dict)
 
     @property
+    def changed(self) -> list[TensorDifference]:
+        """The tensors that differ, in the model's order."""
+        return [row for row in self.tensors if row.decibels != float("inf")]
+
+    @property
     def worst_first(self) -> list[TensorDifference]:
-        """The tensors that differ: those whose typical weights, or all, are furthest off first."""
-        changed = [row for row in self.tensors if row.decibels != float("inf")]
+        """Those that differ and were not corrected: whose typical weights, or all, are furthest off, first."""
+        changed = [row for row in self.changed if not row.corrected]
         return sorted(changed, key=lambda row: min(row.decibels, row.decibels if row.typical is None else row.typical))
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +131,7 @@ def verify(
                 kinds = GraphKinds(original.proto)
                 folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0
-                tensors = compare_tensors(original, decoded, path)
+                tensors = compare_tensors(original, decoded, path, is_corrected(metadata))
                 samples = None if inputs is None else as_samples(inputs, batch_axis)
                 with shown(progress, "comparing") as report:
                     compared, note = _compare_outputs(

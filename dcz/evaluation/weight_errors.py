@@ -16,6 +16,7 @@ from ..format.container import Archive
 from ..reading.decompress import decode_all, skeleton
 from ..tensor import values
 from .metrics import sqnr
+from .tensor_differences import is_corrected
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     """Compare the weights of the `.dcz` file `path` with those of the ONNX file `model` that it was made from.
 
     BatchNormalizations are folded, and weights put on the grids that the model rounds them to, as in the file. Tensors
-    of other names or shapes than the model's are left out. Raises DczError.
+    of other names or shapes than the model's are left out, and of calibrated files biases and other tensors that are no
+    weights: they have new values that make good what rounding the weights does. Raises DczError.
     """
     from .. import model as onnx_model
 
@@ -42,6 +44,7 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     with Archive(path) as archive:
         metadata = archive.directory.metadata
         original = onnx_model.load(model, apart=True)
+        corrected = is_corrected(metadata)
         if "folded" in metadata:
             onnx_model.fold_batchnorms(original, folded_like=skeleton(archive)[0])
         if "snapped" in metadata:
@@ -50,6 +53,8 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
         for entry, data in decode_all(archive):
             tensor = found.get((entry.name, entry.dtype.code, entry.shape))
             if tensor is None or not entry.dtype.real or entry.info.encoding == 0:
+                continue
+            if corrected and not tensor.is_weight:
                 continue
             before, after = tensor.read().view(entry.dtype.pattern), data.view(entry.dtype.pattern)
             with np.errstate(over="ignore", invalid="ignore"):

@@ -87,7 +87,7 @@ def _verified(result: "Verification") -> list[tuple[str, str]]:
     """What was checked and compared, by name."""
     facts = [("file", f"intact, {counted(result.records, 'record')}, {result.decoded_bytes:,} bytes decoded")]
     if result.tensors:
-        facts.append(("tensors", f"{len(result.worst_first)} of {counted(len(result.tensors), 'tensor')} differ"))
+        facts.append(("tensors", f"{len(result.changed)} of {counted(len(result.tensors), 'tensor')} differ"))
     kind = "drawn" if result.drawn else ""
     return facts + [("output", f"{each.output}: {difference(each, kind)}") for each in result.outputs]
 

@@ -146,9 +146,14 @@ def errors(facts: Facts) -> Html | None:
     head = tag("tr", [tag("th", name, scope="col") if name else tag("td", "", class_="bar") for name in names])
     table = _wide(tag("table", tag("thead", head), tag("tbody", rows)), "Error by layer")
     more = f" The {WORST} worst are shown, the table below has all." if len(changed) > WORST else ""
-    others = counted(len(facts.differences) - len(changed), "is", "are")
+    equal = sum(each.decibels == math.inf for each in facts.differences.values())
+    corrected = len(facts.differences) - equal - len(changed)
+    others = counted(equal, "is", "are")
+    biases = (
+        f"; {counted(corrected, 'other', 'others')}, biases and the like, were corrected for that" if corrected else ""
+    )
     shown = counted(len(changed), "tensor")
-    intro = f"Signal to error of {shown}, the worst first; {others} bit for bit the same.{more}"
+    intro = f"Signal to error of {shown}, the worst first{biases}; {others} bit for bit the same.{more}"
     return section("Error by layer", tag("p", intro, class_="soft"), table)
 
 

@@ -9,8 +9,11 @@ from onnx import helper
 import dcz
 from dcz.cli import cli
 from dcz.errors import UnsuitableModel
+from dcz.evaluation.metrics import sqnr
+from dcz.evaluation.weight_errors import weight_error
 from tests import models
 from tests.models import normal, tensor
+from tests.networks import correlated, perceptron
 
 node = helper.make_node
 
@@ -207,3 +210,36 @@ def test_answers_that_the_original_does_not_give_are_told_apart(tmp_path):
     assert str(refused.exception) == (
         "--min-agreement: output 'y': the original's own answers are not finite on these samples: give others"
     )
+
+
+def test_biases_that_calibration_corrected_are_no_errors_of_weights(tmp_path):
+    """They are small here, and move by many times their size."""
+    proto, original, packed = perceptron(), tmp_path / "net.onnx", tmp_path / "net.dcz"
+    biases = {each.name for each in proto.graph.initializer if len(each.dims) == 1}
+    for each in proto.graph.initializer:
+        if each.name in biases:
+            each.CopyFrom(tensor(each.name, normal(*each.dims) * 1e-4))
+    onnx.save(proto, original)
+    dcz.tune(original, packed, {"x": correlated()}, ratio=8, threads=1)
+    found = dcz.verify(packed, against=original, inputs={"x": correlated()})
+    moved = {row.name: row.decibels for row in found.tensors if row.corrected}
+    assert moved and moved.keys() <= biases and min(moved.values()) < 0
+    assert {row.name for row in found.worst_first} == {each.name for each in proto.graph.initializer} - biases
+    assert len(found.changed) == len(found.worst_first) + len(moved) and f"{len(found.changed)} of" in repr(found)
+    signal = noise = 0.0
+    with dcz.open(packed) as tensors:
+        for each in proto.graph.initializer:
+            if each.name not in biases:
+                before = onnx.numpy_helper.to_array(each).astype(np.float64)
+                signal, noise = signal + np.sum(before**2), noise + np.sum((before - tensors[each.name]) ** 2)
+    assert weight_error(packed, original).decibels == pytest.approx(sqnr(signal, noise), abs=1e-6)
+    shown = CliRunner().invoke(cli, ["verify", str(packed), "--against", str(original)]).output
+    assert f"{len(moved)} others are biases and the like, which calibration corrects for that" in shown
+
+
+def test_biases_of_a_file_that_is_not_calibrated_are_compared_as_all_else(tmp_path):
+    proto = perceptron()
+    bias = next(each.name for each in proto.graph.initializer if len(each.dims) == 1)
+    original, packed = compressed(tmp_path, proto, bits=2, include=(bias,), min_weights=1)
+    found = dcz.verify(packed, against=original)
+    assert bias in {row.name for row in found.worst_first} and not any(row.corrected for row in found.tensors)
