@@ -70,7 +70,7 @@ def _grouped(words: list[str]) -> Iterator[str]:
     """The words, each option with what follows it."""
     group: list[str] = []
     for each in words:
-        if each.startswith("--") and group:
+        if (each.startswith("--") or each == "-o") and group:
             yield " ".join(group)
             group = []
         group.append(each)

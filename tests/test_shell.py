@@ -1,5 +1,6 @@
 """Command lines that are pasted give a program the words that were meant."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,10 @@ def test_a_broken_command_is_the_same_command(width):
     if width >= 40:
         assert all(len(line) <= width for line in lines)
     assert len(lines) == 1 or width < len(command)
+
+
+def test_long_commands_are_broken_before_the_output_too():
+    command = f"dcz compress -f {'m' * 40}.onnx -o {'n' * 40}.dcz --quality 30"
+    lines = list(shell.broken(command, 70))
+    assert len(lines) == 2 and max(map(len, lines)) <= 70 and lines[1].startswith("  -o n")
+    assert shlex.split(" ".join(line.removesuffix("\\") for line in lines)) == shlex.split(command)

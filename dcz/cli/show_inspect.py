@@ -15,6 +15,8 @@ from .terminal import Column, bar, console, labelled, print_commands, safe, shor
 
 LARGEST = 20  # tensors that are shown, unless all are asked for
 MOST_TOLD = 40  # metadata that are shown, unless all are asked for: dcz itself writes ten at most
+NARROW = frozenset(["int8", "uint8", "int4", "uint4", "int2", "uint2"])  # as quantized weights have them
+MOSTLY = 0.5  # of a file's bytes
 MIN_SHARE = 0.01  # of a file, below which a branch of the tree is one of the others
 BAR = 40  # columns of the longest bar
 MAX_BARS = 33  # of a histogram
@@ -172,6 +174,11 @@ def explained(limits: Sequence[Limit], report: Report, show_all: bool = False) -
             told = limit.options
     if others := limits[len(shown) :]:
         screen.print(f"{counted(len(others), 'other')}  {sum(limit.nbytes for limit in others):,} bytes")
+    narrow = [row for row in report.rows if row.dtype in NARROW]
+    if sum(map(_bytes, narrow)) > MOSTLY * report.file_bytes:
+        types = ", ".join(sorted({row.dtype for row in narrow}))
+        told = f"mostly {types}: weights that are quantized already shrink little; calibrated, their float model may"
+        screen.print(labelled("", f"{told} become smaller than this", screen.width, 0), soft_wrap=True)
 
 
 def energies(found: Energy) -> None:

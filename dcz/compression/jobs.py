@@ -17,7 +17,7 @@ from ..codec import quality
 from ..codec.encode import can_round
 from ..codec.stages import prune
 from ..errors import InvalidArgument
-from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, WORST_QUALITY, Plan, Settings
+from ..plan import ANY_SIZE, BEST_QUALITY, DEFAULT, LOSSLESS, NEGLIGIBLE, WORST_QUALITY, Plan, Settings
 from ..tensor import values
 from . import tied
 
@@ -30,8 +30,6 @@ SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
 MENTIONED = 0.05
 MAX_REASONS = 3  # that it names
 MAX_INCLUDED = 3  # tensors that it names
-# Of a model's bytes: where all weights that rounding would change have less, it is not made inexact for them.
-NEGLIGIBLE = 0.01
 
 
 class ExactNote(str):

@@ -57,11 +57,13 @@ from .model_file import (
     serialize,
 )
 from .nodes import opset_version
+from .operators import GATHERS
 from .opsets import raise_opset
 from .program import Input, Node, Program, read_program
 from .readers import operators_by_tensor
 from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
+from .signals import kind as signal_kind
 from .skeleton import (
     Awaited,
     Held,
@@ -80,11 +82,12 @@ from .uncompact import expand_codes
 from .wire import least_stored
 
 __all__ = [
-    "ALIGNMENT", "INLINE_BYTES", "PROTOBUF_LIMIT", "AnyModel", "Awaited", "CompactGraph", "Form", "Held", "Input",
-    "Linear", "Loadable", "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference", "WorkingCopy",
-    "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph",
+    "ALIGNMENT", "GATHERS", "INLINE_BYTES", "PROTOBUF_LIMIT", "AnyModel", "Awaited", "CompactGraph", "Form", "Held",
+    "Input", "Linear", "Loadable", "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference",
+    "WorkingCopy", "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph",
     "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors",
     "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
     "move_apart", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program",
-    "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "snap_to_grids", "with_values",
+    "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "signal_kind",
+    "snap_to_grids", "with_values",
 ]  # fmt: skip

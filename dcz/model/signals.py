@@ -31,7 +31,9 @@ def may_be(shape: tuple[int, ...]) -> bool:
 
 
 def kind(matrix: np.ndarray) -> str:
-    """What signal processing a matrix does, in words; "" for one that looks learned. See `may_be` for its shape."""
+    """What signal processing a matrix does, in words; "" for one that looks learned, or can be none by its shape."""
+    if not may_be(matrix.shape) or not matrix.size:
+        return ""
     dims = [dim for dim in matrix.shape if dim != 1]
     rows = matrix.reshape(dims[0], -1) if len(dims) > 1 else matrix.reshape(1, -1)
     for filters in (rows, rows.T) if len(dims) > 1 else (rows,):

@@ -9,7 +9,7 @@ sparsity = 0.9
 bits = 5
 """
 
-from .rules import ANY_SIZE, Plan, Rule
+from .rules import ANY_SIZE, NEGLIGIBLE, Plan, Rule
 from .settings import (
     BEST_QUALITY,
     CODEBOOKS,
@@ -29,7 +29,8 @@ from .settings import (
 from .toml import load, parse, quoted
 
 __all__ = [
-    "ANY_SIZE", "BEST_QUALITY", "CODEBOOKS", "DEFAULT", "DROPS", "LOSSLESS", "PRESETS", "PRUNING", "SAFE_QUALITY",
+    "ANY_SIZE", "BEST_QUALITY", "CODEBOOKS", "DEFAULT", "DROPS", "LOSSLESS",
+    "NEGLIGIBLE", "PRESETS", "PRUNING", "SAFE_QUALITY",
     "SHARED_QUALITY", "SHARING", "STARTS", "WORST_QUALITY", "Plan", "Rule", "Settings", "load", "overlay", "parse",
     "quoted",
 ]  # fmt: skip

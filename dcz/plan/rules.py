@@ -16,6 +16,8 @@ MAX_PATTERN = 10_000  # characters
 MAX_BRACKETS = 100  # of a pattern; each that is not closed is looked for to the pattern's end
 MAX_MIN_WEIGHTS = 2**62  # elements; no tensor has more
 ANY_SIZE = 1 << 62  # elements: for what a plan says of a tensor, were it large
+# Of a model's bytes: where all weights that rounding would change have less, the default makes it not inexact for them.
+NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
                                       "--quality 30")
 
 Who reads a tensor is in the graph, how it is coded in its record. Decoded is only what stays exact and might not:
-numbers that are not finite cannot be rounded, whatever the options.
+numbers that are not finite cannot be rounded, whatever the options, and those of signal processing are told by what
+they are.
 """
 
 import os
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import shell
 from ..format.container import Archive
-from ..plan import Plan, Settings
+from ..plan import NEGLIGIBLE, Plan, Settings
 from ..plan import load as load_plan
-from ..tensor import Tensor
+from ..tensor import Tensor, values
 from ..text import counted
 from .decompress import decode_tensor, skeleton
 from .inspect import Report, TensorReport, inspect
@@ -144,21 +145,34 @@ class Explained:
         is_weight = any(is_weight for _, is_weight in readers)
         if is_weight and self.is_lossless:
             return f"weights of {operators}, exact as everything is (--lossless)", SAFE
-        if not self._can_round(row):
+        tensor = self._decoded(row)
+        if not _can_round(tensor):
             return f"exact numbers for {operators}: {NOT_FINITE}", ""
         include = shell.include(row.name) if row.original >= INLINE else ""
         if not is_weight:
             return f"exact, being no weight of a layer: read by {operators}", include
         if row.elements < Plan().min_weights:
             return f"fewer than {Plan().min_weights} weights stay exact", include
-        why = "a plan or --exclude names it, or it is signal processing, or next to nothing of the model"
-        return f"weights of {operators}, exact: {why}", include
+        return f"weights of {operators}, exact: {self._kept_because(tensor)}", include
 
-    def _can_round(self, row: TensorReport) -> bool:
-        """Whether an exact tensor could be rounded."""
+    def _kept_because(self, tensor: Tensor) -> str:
+        """Why a big weight is exact in a file that is not lossless, as far as the file tells."""
+        from .. import model
+
+        if kind := model.signal_kind(values(tensor.patterns, tensor.dtype).reshape(tensor.shape)):
+            return f"{kind}, as of signal processing, whose small errors may become large ones"
+        causes = ["a plan or --exclude names it"]
+        if all(operator in model.GATHERS for operator, _ in self.readers[tensor.name]):
+            causes.append("what is looked up in it serves arithmetic, and no layer")
+        if len(tensor.data) < NEGLIGIBLE * sum(row.original for row in self.report.rows):
+            causes.append("it is next to nothing of the model")
+        return ", or ".join(causes)
+
+    def _decoded(self, row: TensorReport) -> Tensor:
+        """A tensor of the file with its values."""
         with Archive(self.report.path) as archive:
             entry = next(each for each in archive.directory.entries if each.name == row.name)
-            return _can_round(Tensor(entry.name, entry.dtype, entry.shape, decode_tensor(archive, entry)))
+            return Tensor(entry.name, entry.dtype, entry.shape, decode_tensor(archive, entry))
 
     def _coded(self, row: TensorReport) -> tuple[str, str]:
         """The limit of a tensor that is shared, pruned or both."""

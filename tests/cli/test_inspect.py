@@ -155,6 +155,42 @@ def test_why_names_what_limits_each_tensor_and_the_option_that_would_shrink_it(r
     assert "read by Mul; smaller by:\n    dcz compress -f net.onnx -o net.dcz --include scale\n" in out
 
 
+def test_why_tells_signal_processing_from_what_was_excluded(run, tmp_path, monkeypatch):
+    """The file says neither: what a matrix is its numbers tell, how much of the model a tensor is its size."""
+    monkeypatch.chdir(tmp_path)
+    angles = 2 * np.pi * np.outer(np.arange(64), np.arange(64)) / 64
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "dft"], ["s"]),
+        onnx.helper.make_node("Mul", ["s", "s"], ["p"]),
+        onnx.helper.make_node("MatMul", ["p", "w"], ["h"]),
+        onnx.helper.make_node("MatMul", ["h", "kept"], ["k"]),
+        onnx.helper.make_node("MatMul", ["k", "tiny"], ["y"]),
+    ]
+    shapes = {"w": (64, 512), "kept": (512, 128), "tiny": (128, 2)}
+    weights = {name: models.normal(*shape, seed=len(name)) for name, shape in shapes.items()}
+    weights["dft"] = np.cos(angles).astype(np.float32)
+    tensors = [models.tensor(name, weight) for name, weight in weights.items()]
+    onnx.save(models.model(nodes, {"x": [1, 64]}, {"y": [1, 2]}, tensors), "net.onnx")
+    run("compress", "net.onnx", "--exclude", "kept", "--exclude", "tiny")
+    found = {name: row["reason"] for name, row in why(run, "net.dcz").items()}
+    assert found["dft"].startswith("weights of MatMul, exact: a matrix of sinusoids, as of signal processing")
+    assert found["kept"] == "weights of MatMul, exact: a plan or --exclude names it"
+    named = "a plan or --exclude names it"
+    assert found["tiny"] == f"weights of MatMul, exact: {named}, or it is next to nothing of the model"
+
+
+@pytest.mark.parametrize("dtype, is_told", [(np.int8, True), (np.uint8, True), (np.int64, False)])
+def test_why_of_a_quantized_model_tells_what_gets_smaller(run, tmp_path, monkeypatch, dtype, is_told):
+    monkeypatch.chdir(tmp_path)
+    codes = models.tensor("codes", np.random.default_rng(0).integers(0, 100, (300, 300)).astype(dtype))
+    onnx.save(models.bag(codes, models.tensor("w", models.normal(90, 90))), "net.onnx")
+    run("compress", "net.onnx", "--include", "w")
+    for path in ("net.onnx", "net.dcz"):
+        shown = " ".join(run("inspect", path, "--why")[1].split())
+        assert "whole numbers stay exact" in shown
+        assert (f"mostly {np.dtype(dtype)}: weights that are quantized already shrink little" in shown) == is_told
+
+
 def test_the_same_is_the_command_that_was_shown_last(run, mixed):
     run("compress", "net.onnx")
     _, out, _ = run("inspect", "net.dcz", "--why")
