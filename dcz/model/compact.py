@@ -5,7 +5,8 @@
     Product:   codes -> Cast -> Mul with the scale, or one for each place along an axis [-> Cast] -> the tensor
 
 A Gather that reads such a tensor reads the codes instead, and only what it finds goes on: no table is ever expanded.
-Names of nodes begin with PREFIX, and `doc_string` of the codes is the tensor's name: see uncompact for the reverse.
+Names of nodes begin with a prefix that no others have, and `doc_string` of the codes is the tensor's name: see
+uncompact for the reverse.
 """
 
 import math
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
-PREFIX = "dcz:"
+PREFIX = "dcz:"  # of nodes' names, unless the model has such itself
 _CODES = {
     (8, False): TensorProto.UINT8, (8, True): TensorProto.INT8, (16, False): TensorProto.UINT16,
     (16, True): TensorProto.INT16, (4, False): TensorProto.UINT4, (4, True): TensorProto.INT4,
@@ -73,8 +74,8 @@ Form = Lookup | Linear | Product
 class Parts:
     """The constants of a form, by name, once they are in a graph, and the nodes that read them."""
 
-    def __init__(self, name: str, form: Form, new_name: NewName, add: AddConstant):
-        self._form, self._new_name = form, new_name
+    def __init__(self, name: str, form: Form, prefix: str, new_name: NewName, add: AddConstant):
+        self._form, self._prefix, self._new_name = form, prefix, new_name
         self.codes = add(codes_proto(new_name(f"{name}.codes"), name, form))
         if isinstance(form, Product):
             self._entries, self._scales = "", add(self._full_scales(name, form))
@@ -123,7 +124,7 @@ class Parts:
         has_scales = form.scales is not None if isinstance(form, Lookup) else form.scale.ndim > 0
         if not isinstance(form, Linear) and has_scales and form.axis == axis % form.codes.ndim:
             scales = self._new_name(f"{output}.scales")
-            more = [_node("Gather", [self._scales, indices], scales, axis=0)]
+            more = [self._node("Gather", [self._scales, indices], scales, axis=0)]
         return [first, *more, *self._restored(chosen, scales, output)]
 
     def _restored(self, codes: str, scales: str, output: str) -> list[NodeProto]:
@@ -133,22 +134,22 @@ class Parts:
             result_type = int(TensorProto.FLOAT)
             given = [codes, self._entries, *([self._scales] if self._scales else [])]
             options = {"axis": form.axis - form.codes.ndim} if form.scale.ndim else {}
-            nodes = [_node("DequantizeLinear", given, "", **options)]
+            nodes = [self._node("DequantizeLinear", given, "", **options)]
         elif isinstance(form, Product):
             result_type, numbers = int(TensorProto.FLOAT), self._new_name(f"{output}.numbers")
-            nodes = [_node("Cast", [codes], numbers, to=TensorProto.FLOAT), _node("Mul", [numbers, scales])]
+            nodes = [self._node("Cast", [codes], numbers, to=TensorProto.FLOAT), self._node("Mul", [numbers, scales])]
         else:
             result_type, numbers = form.entry_type, self._new_name(f"{output}.numbers")
             nodes = [
-                _node("Cast", [codes], numbers, to=TensorProto.INT32),
-                _node("Gather", [self._entries, numbers], ""),
+                self._node("Cast", [codes], numbers, to=TensorProto.INT32),
+                self._node("Gather", [self._entries, numbers], ""),
             ]
             if scales:
                 unscaled = self._new_name(f"{output}.unscaled")
                 nodes = [
                     nodes[0],
-                    _node("Gather", [self._entries, numbers], unscaled),
-                    _node("Mul", [unscaled, scales]),
+                    self._node("Gather", [self._entries, numbers], unscaled),
+                    self._node("Mul", [unscaled, scales]),
                 ]
         types = [form.dtype]
         if form.dtype == TensorProto.BFLOAT16 and result_type == TensorProto.DOUBLE:
@@ -156,21 +157,26 @@ class Parts:
         for kind in types if result_type != form.dtype else []:
             last = nodes[-1]
             last.output[0] = self._new_name(f"{output}.wide")
-            last.name = PREFIX + last.output[0]
-            nodes.append(_node("Cast", [last.output[0]], to=kind))
-        nodes[-1].output[0], nodes[-1].name = output, PREFIX + output
+            last.name = self._prefix + last.output[0]
+            nodes.append(self._node("Cast", [last.output[0]], to=kind))
+        nodes[-1].output[0], nodes[-1].name = output, self._prefix + output
         return nodes
 
+    def _node(self, kind: str, inputs: list[str], output: str = "", **attributes: int) -> NodeProto:
+        return _node(self._prefix, kind, inputs, output, **attributes)
 
-def _node(kind: str, inputs: list[str], output: str = "", **attributes: int | list[int]) -> NodeProto:
-    node = helper.make_node(kind, inputs, [output], name=PREFIX + output)
+
+def _node(prefix: str, kind: str, inputs: list[str], output: str = "", **attributes: int | list[int]) -> NodeProto:
+    node = helper.make_node(kind, inputs, [output], name=prefix + output)
     node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
     return node
 
 
-def copy_of(source: str, output: str, transposed: bool = False) -> NodeProto:
+def copy_of(prefix: str, source: str, output: str, transposed: bool = False) -> NodeProto:
     """A node that gives a value once more, or its transpose."""
-    return _node("Transpose", [source], output, perm=[1, 0]) if transposed else _node("Identity", [source], output)
+    if transposed:
+        return _node(prefix, "Transpose", [source], output, perm=[1, 0])
+    return _node(prefix, "Identity", [source], output)
 
 
 def codes_proto(name: str, tensor: str, form: Form) -> TensorProto:

@@ -10,7 +10,7 @@ tensors, constants are Constant nodes too.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
@@ -22,7 +22,7 @@ from .nodes import ONNX_DOMAINS, int_attributes, subgraphs
 from .skeleton import Reference
 from .uses import TensorUses
 
-FORM_KEY = "dcz.form"  # in the model's metadata: the form that was asked for
+FORM_KEY = "dcz.form"  # in the model's metadata: the form that was asked for, and the prefix, where it is another
 HALF_BYTE = 4  # bits
 OPTIONAL_INPUTS_IR = 4  # from which version of the IR on initializers need not be inputs
 
@@ -30,9 +30,10 @@ OPTIONAL_INPUTS_IR = 4  # from which version of the IR on initializers need not 
 @dataclass(eq=False)
 class _Holder:
     """A graph or a function, and what is to become of its nodes: those that come `first`, and by the id of a node those
-    that take its place."""
+    that take its place. `sees_main`: whether it is the main graph, or within that."""
 
     message: GraphProto | FunctionProto
+    sees_main: bool
     first: list[list[NodeProto]] = field(default_factory=list)
     instead: dict[int, list[NodeProto]] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)  # ids of initializers
@@ -78,16 +79,19 @@ class CompactGraph:
         self._kept: list[object] = []  # wrappers of messages, whose ids must not be given to others
         self._outputs: set[str] = set()  # of any graph
         self._taken: set[str] = set()  # names of values
+        self._node_names: set[str | bytes] = set()
         self._made: dict[int, _Made] = {}  # by record, in the main graph
         self._inputs = {info.name for info in proto.graph.input}
         self.lookups = 0  # Gathers that read codes
         self.inputs_gone = 0  # inputs that were there for the sake of initializers
-        self._walk(proto.graph, is_main=True)
+        self._walk(proto.graph, sees_main=True)
         for function in proto.functions:
-            self._walk(function)
+            self._walk(function, sees_main=False)
+        self._prefix = _free_prefix(self._node_names)
 
-    def _walk(self, message: GraphProto | FunctionProto, is_main: bool = False) -> None:
-        holder = _Holder(message)
+    def _walk(self, message: GraphProto | FunctionProto, sees_main: bool) -> None:
+        holder = _Holder(message, sees_main)
+        is_main = message is self._proto.graph
         self._holders.append(holder)
         if isinstance(message, GraphProto):
             self._taken.update(info.name for info in (*message.input, *message.output))
@@ -103,12 +107,13 @@ class CompactGraph:
             self._kept.append(node)
             self._holder_of[id(node)] = holder
             self._taken.update((*node.input, *node.output))
+            self._node_names.add(node.name)
             is_constant = node.op_type == "Constant" and node.domain in ONNX_DOMAINS and len(node.attribute) == 1
             for attribute in node.attribute:
                 if is_constant and attribute.HasField("t"):
                     self._add_place(attribute.t, holder, node, is_main)
                 for graph in subgraphs(attribute):
-                    self._walk(graph)
+                    self._walk(graph, sees_main)
 
     def _add_place(self, tensor: TensorProto, holder: _Holder, node: NodeProto | None, is_main: bool) -> None:
         value = self._values.get(id(tensor))
@@ -126,6 +131,8 @@ class CompactGraph:
         is_input = place.is_main and place.node is None and proto.name in self._inputs
         if is_input and self._proto.ir_version >= OPTIONAL_INPUTS_IR:
             return "it is the default of an input, which callers may give"
+        if place.value[1] not in self._outputs and not any(self._uses.next_of(place.value)):
+            return "nothing reads it"
         return ""
 
     def put(self, reference: Reference, form: Form) -> None:
@@ -141,15 +148,17 @@ class CompactGraph:
         if form.bits == HALF_BYTE and any(read.operator == "Gather" for read in self._uses.next_of(place.value)[0]):
             form = replace(form, bits=8)  # Gather takes no half bytes, and no table is to be expanded
         made = self._made.get(reference.record)
-        if made is not None and isinstance(place.holder.message, GraphProto):
+        if made is not None and place.holder.sees_main:
             made.expand()
-            nodes.append(compact.copy_of(made.name, name, reference.transposed))
+            nodes.append(compact.copy_of(self._prefix, made.name, name, reference.transposed))
             return
-        parts = Parts(name, form, self._new_name, lambda tensor: self._add_constant(place.holder, tensor, nodes))
+        parts = Parts(
+            name, form, self._prefix, self._new_name, lambda tensor: self._add_constant(place.holder, tensor, nodes)
+        )
         made = _Made(parts, self._new_name(f"{name}.record") if reference.transposed else name, nodes)
         if reference.transposed:
             made.expand()
-            nodes.append(compact.copy_of(made.name, name, True))
+            nodes.append(compact.copy_of(self._prefix, made.name, name, True))
         elif self._look_up(place.value, parts):
             made.expand()
         if place.is_main and place.node is None:  # what all graphs can read, from the beginning on
@@ -176,7 +185,7 @@ class CompactGraph:
             added = holder.message.initializer.add()
             added.CopyFrom(tensor)
         else:
-            node = helper.make_node("Constant", [], [tensor.name], name=compact.PREFIX + tensor.name)
+            node = helper.make_node("Constant", [], [tensor.name], name=self._prefix + tensor.name)
             attribute = node.attribute.add(name="value", type=AttributeProto.TENSOR)
             attribute.t.CopyFrom(tensor)
             nodes.append(node)
@@ -206,7 +215,8 @@ class CompactGraph:
         self._proto.ir_version = max(self._proto.ir_version, OPTIONAL_INPUTS_IR)
         for entry in [entry for entry in self._proto.metadata_props if entry.key == FORM_KEY]:
             self._proto.metadata_props.remove(entry)
-        self._proto.metadata_props.add(key=FORM_KEY, value=form)
+        more = "" if self._prefix == compact.PREFIX else f" {self._prefix}"
+        self._proto.metadata_props.add(key=FORM_KEY, value=form + more)
 
     def _replaced(self, holder: _Holder) -> Iterator[NodeProto]:
         for node in holder.message.node:
@@ -223,3 +233,11 @@ class CompactGraph:
             if graph is self._proto.graph and graph.input[number].name in names:
                 del graph.input[number]
                 self.inputs_gone += 1
+
+
+def _free_prefix(names: Collection[str | bytes]) -> str:
+    """A prefix for the names of nodes that none of the `names` has (bytes, where protobuf gives them, are no UTF-8)."""
+    prefix, number = compact.PREFIX, 2
+    while any(isinstance(name, str) and name.startswith(prefix) for name in names):
+        prefix, number = f"{compact.PREFIX.rstrip(':')}{number}:", number + 1
+    return prefix

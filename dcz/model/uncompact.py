@@ -24,11 +24,29 @@ _MISFITS = (KeyError, ValueError, IndexError, TypeError)
 
 @dataclass(eq=False)
 class _Scope:
-    """What is constant in a graph or a function: arrays of its own, made from `tensors` when they are asked for."""
+    """What is constant in a graph or a function: arrays of its own, made from `tensors` when they are asked for.
+
+    `made`: the tensors that are put back into it, by name; `parts`: the constants that only these were computed from.
+    Nodes of ours have names that begin with `prefix`.
+    """
 
     outer: "_Scope | None"
+    prefix: str
     tensors: dict[str, ModelTensor]
     arrays: dict[str, CodeArray] = field(default_factory=dict)
+    made: dict[str, CodeArray] = field(default_factory=dict)
+    parts: set[str] = field(default_factory=set)
+
+    def add_part(self, name: str) -> None:
+        """Change `parts` of the scope that has a constant."""
+        if name in self.tensors:
+            self.parts.add(name)
+        elif self.outer is not None:
+            self.outer.add_part(name)
+
+    def is_ours(self, node: NodeProto) -> bool:
+        """Whether dcz has put a node there."""
+        return isinstance(node.name, str) and node.name.startswith(self.prefix)
 
     def get(self, name: str) -> CodeArray:
         """A constant; raises KeyError where a name is none."""
@@ -40,24 +58,26 @@ class _Scope:
             return array_of(self.tensors[name])
         return self.arrays[name]
 
-    def table(self, name: str) -> str:
-        """The name of the tensor that a constant has the codes of; "" for others."""
+    def table(self, name: str) -> "tuple[str, _Scope]":
+        """The name of the tensor that a constant has the codes of, "" for others; and the scope that it is in."""
         if name in self.tensors:
             proto = self.tensors[name].proto
-            return proto.doc_string if isinstance(proto, TensorProto) and ".codes" in name else ""
-        return "" if self.outer is None else self.outer.table(name)
+            return proto.doc_string if isinstance(proto, TensorProto) and ".codes" in name else "", self
+        return ("", self) if self.outer is None else self.outer.table(name)
 
 
 def expand_codes(model: Model) -> int:
     """Change `model`: put the tensors back whose codes dcz has put into the graph, and return how many there are."""
     proto = model.proto
-    if not any(entry.key == FORM_KEY for entry in proto.metadata_props):
+    form = next((entry.value for entry in proto.metadata_props if entry.key == FORM_KEY), None)
+    if form is None:
         return 0
+    _, _, prefix = form.partition(" ")
     known = {id(tensor.proto): tensor for tensor in model.tensors}
     grids: dict[str, ValueGrid] = {}
-    count = _expand(proto.graph, None, known, grids)
+    count = _expand(proto.graph, None, prefix or PREFIX, known, grids)
     for function in proto.functions:
-        count += _expand(function, None, known, {})
+        count += _expand(function, None, prefix or PREFIX, known, {})
     for entry in [entry for entry in proto.metadata_props if entry.key == FORM_KEY]:
         proto.metadata_props.remove(entry)
     if count:
@@ -72,21 +92,22 @@ def expand_codes(model: Model) -> int:
 def _expand(
     message: GraphProto | FunctionProto,
     outer: _Scope | None,
+    prefix: str,
     known: Mapping[int, ModelTensor],
     grids: dict[str, ValueGrid],
 ) -> int:
     """Change a graph or function, and the graphs within it; how many tensors were put back. Change `grids`: add those
-    of its own tensors, by name."""
+    of its own tensors, by name; and `outer`, into which tables go back that lie there."""
     nodes = list(message.node)  # kept: the ids of messages that nobody holds are given to others
-    scope = _Scope(outer, dict(_constants(message, known)))
-    made: dict[str, CodeArray] = {}  # by the name of the tensor
+    scope = _Scope(outer, prefix, dict(_constants(message, known, prefix)))
+    made = scope.made
     gone: set[int] = set()  # ids of nodes
     tables: dict[str, NodeProto] = {}  # Gathers from codes, by what they give
     chains: dict[str, list[NodeProto]] = {}  # nodes of ours behind them, by what these give
     for node in nodes:
-        if node.op_type == "Gather" and not node.name.startswith(PREFIX) and scope.table(node.input[0]):
+        if node.op_type == "Gather" and not scope.is_ours(node) and scope.table(node.input[0])[0]:
             tables[node.output[0]] = node
-        elif node.name.startswith(PREFIX) and node.op_type != "Constant":
+        elif scope.is_ours(node) and node.op_type != "Constant":
             behind = [name for name in node.input if name in tables or name in chains]
             try:
                 if not behind and not _reads_scales(node, tables):
@@ -104,18 +125,22 @@ def _expand(
                 made[name] = scope.arrays[name]
             elif name in read:  # by what another program has put there: codes would become longer numbers
                 gone.discard(id(node))
+    looked_up = False
     for output, chain in chains.items():
         if not any(output in node.input for other in chains.values() for node in other):
-            _put_back(output, chain, tables, scope, made, gone, nodes)
-    count = len(made)
+            looked_up |= _put_back(output, chain, tables, scope, gone, nodes)
+    for node in nodes:
+        for name in node.input if id(node) in gone else ():
+            scope.add_part(name)
+    count = 0
     for node in nodes:
         for attribute in node.attribute:
             for graph in subgraphs(attribute):
-                count += _expand(graph, scope, known, {})
+                count += _expand(graph, scope, prefix, known, {})
     grids.update({name: array.grid for name, array in made.items() if array.grid is not None})
-    if made:
-        _rebuild(message, nodes, {name: tensor_of(name, array) for name, array in made.items()}, gone)
-    return count
+    if made or looked_up:
+        _rebuild(message, nodes, scope, gone)
+    return count + len(made)
 
 
 def _put_back(
@@ -123,18 +148,18 @@ def _put_back(
     chain: list[NodeProto],
     tables: Mapping[str, NodeProto],
     scope: _Scope,
-    made: dict[str, CodeArray],
     gone: set[int],
     nodes: list[NodeProto],
-) -> None:
-    """Change a Gather from codes back to one from the tensor, whose chain of nodes gave `output`."""
+) -> bool:
+    """Change a Gather from codes back to one from the tensor, whose chain of nodes gave `output`, and the scope that
+    has the codes: it is to have the tensor. Whether that fits."""
     start = next((tables[name] for node in chain for name in node.input if name in tables), None)
     if start is None:
-        return
-    name, indices = scope.table(start.input[0]), start.input[1]
+        return False
+    (name, owner), indices = scope.table(start.input[0]), start.input[1]
     whole: dict[str, CodeArray] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
     try:
-        scales = [node for node in nodes if node.name.startswith(PREFIX) and node.op_type == "Gather" and
+        scales = [node for node in nodes if scope.is_ours(node) and node.op_type == "Gather" and
                   node.input[1] == indices and any(node.output[0] in each.input for each in chain)]  # fmt: skip
         for node in scales:
             whole[node.output[0]] = scope.get(node.input[0])
@@ -142,10 +167,12 @@ def _put_back(
             if node not in scales:
                 whole[node.output[0]] = compute(node, [whole.get(each) or scope.get(each) for each in node.input])
     except _MISFITS:
-        return
-    made.setdefault(name, whole[output])
+        return False
+    owner.made.setdefault(name, whole[output])
     gone.update(id(node) for node in (*chain, *scales))
+    scope.add_part(start.input[0])
     start.input[0], start.output[0] = name, output
+    return True
 
 
 def _reads_scales(node: NodeProto, tables: Mapping[str, NodeProto]) -> bool:
@@ -155,7 +182,7 @@ def _reads_scales(node: NodeProto, tables: Mapping[str, NodeProto]) -> bool:
 
 
 def _constants(
-    message: GraphProto | FunctionProto, known: Mapping[int, ModelTensor]
+    message: GraphProto | FunctionProto, known: Mapping[int, ModelTensor], prefix: str
 ) -> Iterable[tuple[str, ModelTensor]]:
     for tensor in message.initializer if isinstance(message, GraphProto) else ():
         if id(tensor) in known:
@@ -163,7 +190,7 @@ def _constants(
         elif (small := tensor_from_proto(tensor.name, tensor, None, "the model")) is not None:
             yield tensor.name, small
     for node in message.node:
-        if node.op_type == "Constant" and node.name.startswith(PREFIX):
+        if node.op_type == "Constant" and node.name.startswith(prefix):
             for attribute in node.attribute:
                 found = known.get(id(attribute.t)) or tensor_from_proto(node.output[0], attribute.t, None, "the model")
                 if found is not None:
@@ -176,14 +203,13 @@ def _reads(message: GraphProto | FunctionProto, nodes: list[NodeProto], gone: se
     return {*outputs, *(name for node in nodes if id(node) not in gone for name in all_inputs(node))}
 
 
-def _rebuild(
-    message: GraphProto | FunctionProto, nodes: list[NodeProto], made: Mapping[str, TensorProto], gone: set[int]
-) -> None:
-    """Change a graph or function: its nodes without those that are gone, its constants without those that only these
-    read, and with what was made."""
+def _rebuild(message: GraphProto | FunctionProto, nodes: list[NodeProto], scope: _Scope, gone: set[int]) -> None:
+    """Change a graph or function: its nodes without those that are gone, its constants without those that only codes
+    and what belongs to them were, and with what was made."""
+    made = {name: tensor_of(name, array) for name, array in scope.made.items()}
     read = _reads(message, nodes, gone)
     kept = [node for node in nodes if id(node) not in gone]
-    kept = [node for node in kept if not (node.name.startswith(PREFIX) and node.op_type == "Constant" and
+    kept = [node for node in kept if not (scope.is_ours(node) and node.op_type == "Constant" and
                                           node.output[0] not in read)]  # fmt: skip
     copies = []
     if isinstance(message, FunctionProto):
@@ -199,7 +225,6 @@ def _rebuild(
     message.node.extend(copies)
     if isinstance(message, GraphProto):
         for number in reversed(range(len(message.initializer))):
-            tensor = message.initializer[number]
-            if tensor.name not in read and any(tensor.name.startswith(f"{each}.") for each in made):
+            if message.initializer[number].name in scope.parts - read:
                 del message.initializer[number]
         message.initializer.extend(made.values())

@@ -112,6 +112,50 @@ def test_tables_half_bytes_and_tensors_of_one_record(opset, form, tmp_path):
     assert [list(node.input) for node in after.graph.node] == [list(node.input) for node in model.graph.node]
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("reads_all", [False, True])
+def test_a_table_that_the_body_of_a_loop_reads(reads_all, form, tmp_path):
+    """Its codes are in the graph around that."""
+    body = [
+        helper.make_node("Identity", ["going"], ["goes"]),
+        helper.make_node("Gather", ["table", "turn"], ["row"]),
+        helper.make_node("Add", ["sum", "row"], ["more"]),
+    ]
+    infos = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in
+             (("turn", TensorProto.INT64, []), ("going", TensorProto.BOOL, []), ("sum", TensorProto.FLOAT, [1, 64]),
+              ("goes", TensorProto.BOOL, []), ("more", TensorProto.FLOAT, [1, 64]))]  # fmt: skip
+    loop = helper.make_node("Loop", ["turns", "", "x"], ["h"], body=helper.make_graph(body, "b", infos[:3], infos[3:]))
+    nodes = [loop, helper.make_node("MatMul", ["h", "table"] if reads_all else ["h", "m"], ["y"])]
+    tensors = {"turns": np.int64(3), "table": on_grid(64, 64), "m": on_grid(64, 64, levels=77)}
+    model = models.model(nodes, {"x": [1, 64]}, {"y": [1, 64]}, [models.tensor(*each) for each in tensors.items()])
+    packed = dcz.compress(model, tmp_path / "net.dcz", lossless=True).path
+    second = again(packed, form, tmp_path)
+    assert_same(packed, second)
+    after = dcz.load(second).graph
+    assert [node.op_type for node in after.node] == ["Loop", "MatMul"]
+    assert [list(node.input) for node in after.node[0].attribute[0].g.node] == [list(node.input) for node in body]
+    assert not after.node[0].attribute[0].g.initializer
+
+
+def test_what_the_model_has_of_names_like_ours_is_there_again(tmp_path):
+    """Nodes that look like ours, tensors that look like parts of a weight, and some of these that nothing reads."""
+    nodes = [
+        helper.make_node("Cast", ["k"], ["c"], to=TensorProto.FLOAT, name="dcz:c"),
+        helper.make_node("Mul", ["c", "w.scales"], ["bias"], name="dcz:bias"),
+        helper.make_node("MatMul", ["x", "w"], ["h"], name="dcz:w"),
+        helper.make_node("Add", ["h", "bias"], ["y"]),
+    ]
+    tensors = {"w": on_grid(64, 64), "k": np.arange(64), "w.scales": np.float32(0.5), "w.spare": np.ones(8),
+               "w.codes": np.ones((40, 40), np.float32)}  # fmt: skip
+    model = models.model(nodes, {"x": ["n", 64]}, {"y": ["n", 64]}, [models.tensor(*each) for each in tensors.items()])
+    packed = dcz.compress(model, tmp_path / "net.dcz", lossless=True).path
+    for form in FORMS:
+        after = dcz.load(again(packed, form, tmp_path)).graph
+        assert list(after.node) == list(model.graph.node)
+        found = {tensor.name: tensor for tensor in after.initializer}
+        assert found == {tensor.name: tensor for tensor in model.graph.initializer}
+
+
 def test_a_file_with_its_codes_beside_it(tmp_path):
     packed = dcz.compress(perceptron(512), tmp_path / "net.dcz", bits=4).path
     dcz.decompress(packed, tmp_path / "small.onnx", form="gather", external_data="always")

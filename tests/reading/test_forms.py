@@ -346,6 +346,45 @@ def test_names_that_are_taken_are_not_taken_twice(tmp_path):
     assert_alike(dense, proto, "gather", x=X)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_nodes_of_the_model_may_be_called_as_ours_are(form, tmp_path):
+    """onnxruntime refuses two nodes of one name."""
+    model = models.dense(on_grid(64, 48), on_grid(48, 16, seed=1))
+    model.graph.node[0].name, model.graph.node[1].name = "dcz:w0", "dcz2:w1"
+    dense, proto, _ = in_both(model, form, tmp_path, lossless=True)
+    names = [node.name for node in proto.graph.node]
+    assert {"dcz:w0", "dcz2:w1"} < set(names) and len(set(names)) == len(names)
+    assert_alike(dense, proto, form, x=X)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_function_does_not_read_what_the_main_graph_computes(form, tmp_path):
+    """A branch within a function has a weight that the main graph has, too."""
+    weight = on_grid(64, 64)
+    branches = [models.graph([models.matmul("w")], {}, {"y": ["n", 64]}, [models.tensor("w", weight)], name=name)
+                for name in ("then", "else")]  # fmt: skip
+    choice = helper.make_node("If", ["yes"], ["z"], then_branch=branches[0], else_branch=branches[1])
+    imports = [helper.make_opsetid("", models.OPSET)]
+    function = helper.make_function("local", "Choose", ["x", "yes"], ["z"], [choice], imports)
+    nodes = [
+        helper.make_node("MatMul", ["x", "m"], ["h"]),
+        helper.make_node("Choose", ["h", "yes"], ["z"], domain="local"),
+    ]
+    tensors = [models.tensor("m", weight), models.tensor("yes", np.array(True))]
+    model = models.model(nodes, {"x": ["n", 64]}, {"z": ["n", 64]}, tensors, [function], ["local"])
+    dense, proto, _ = in_both(model, form, tmp_path, lossless=True)
+    assert len(models.entries(tmp_path / "net.dcz")) == 1
+    assert_alike(dense, proto, form, x=X)
+
+
+def test_what_nothing_reads_stays_as_it_is(tmp_path):
+    model = models.dense(on_grid(64, 48))
+    model.graph.initializer.append(models.tensor("spare", on_grid(64, 48, seed=1)))
+    dense, proto, said = in_both(model, "gather", tmp_path, lossless=True)
+    assert any("nothing reads it: spare" in sentence for sentence in said)
+    assert initializers(proto)["spare"] == initializers(dense)["spare"]
+
+
 def test_whatever_is_no_weight_stays_as_it_was(tmp_path):
     packed = dcz.compress(models.everything(), tmp_path / "net.dcz", bits=4).path
     path = dcz.decompress(packed, tmp_path / "small.onnx", form="gather")
