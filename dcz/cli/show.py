@@ -32,8 +32,9 @@ def _trials(heads: list[str]) -> list[Column]:
     return [Column(head, priority=0 if number in (0, len(heads) - 1) else 2) for number, head in enumerate(heads)]
 
 
-def verified(result: Verification, quiet: bool = False, verbose: bool = False) -> None:
-    """`dcz verify`: the worst tensors, with `verbose` all; with `quiet`, the file and the outputs alone."""
+def verified(result: Verification, quiet: bool = False, verbose: bool = False, brief: bool = False) -> None:
+    """`dcz verify`: the worst tensors, with `verbose` all, with `brief` one; with `quiet`, the file and the outputs
+    alone."""
     screen = console()
     engines = " and ".join(result.engines)
     text = f": intact; {counted(result.records, 'record')}, {result.decoded_bytes:,} bytes decoded with {engines}"
@@ -48,8 +49,14 @@ def verified(result: Verification, quiet: bool = False, verbose: bool = False) -
             screen.print(f"compared with the original, {snapped} of it rounded by its QuantizeLinears:")
         exact = counted(len(result.tensors) - len(changed), "tensor is", "tensors are")
         differ = counted(len(changed), "differs", "differ")
-        screen.print(f"{exact} bit for bit the original's, {differ}{':' if worst else ''}")
-        if worst:
+        text = f"{exact} bit for bit the original's, {differ}"
+        if worst and brief and not verbose:
+            by = worst[0].decibels if worst[0].typical is None else min(worst[0].decibels, worst[0].typical)
+            text += f"; worst, {by:.1f} dB: "
+            screen.print(text + shorten(worst[0].name, max(20, screen.width - len(text))))
+        else:
+            screen.print(text + (":" if worst else ""))
+        if worst and (verbose or not brief):
             screen.print(_tensor_differences(worst, screen.width, verbose))
             if dead := sum(row.dead_rows for row in changed):
                 rows = f"{counted(dead, 'dead row')}, of weights and errors below 1/100,000 of other rows'"

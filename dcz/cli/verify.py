@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DczError
+from ..text import counted
 from .common import (
     FILE,
     as_json,
@@ -75,7 +76,8 @@ def command(
     """Check every checksum of the .dcz file FILE, or of each of several, and decode all of it.
 
     A folder stands for the .dcz files in it. With several, MODEL.ONNX may be a folder too, with a model of each file's
-    name in the same place; the exit code is that of the failures, or 8 where these differ.
+    name in the same place; of each file its worst tensor is shown (all with -v), and the exit code is that of the
+    failures, or 8 where these differ.
 
     \b
     Example:
@@ -106,6 +108,7 @@ def command(
         "measure": measure,
     }
     options["max_bytes"] = max_bytes
+    brief = is_many(files)
     results: list[dict[str, Any]] = []
     codes = []
     for number, (file, place) in enumerate(found(files, PACKED, recursive).items()):
@@ -113,12 +116,16 @@ def command(
         if number and not as_json and not is_quiet():
             click.echo()
         try:
-            codes.append(_verify(file, results, as_json, sha256, min_agreement, output, against=original, **options))
+            codes.append(
+                _verify(file, results, as_json, sha256, min_agreement, output, brief, against=original, **options)
+            )
         except DczError as error:
             if not is_many(files):
                 raise
             codes.append(tell_of_error(error, file))
             results.append({"path": file, "error": str(error)})
+    if is_many(files) and not as_json:
+        click.echo(f"{codes.count(0)} of {counted(len(codes), 'file')} verified")
     if as_json and results:
         print_json({"files": results} if is_many(files) else results[0])
     ctx.exit(common_code(codes))
@@ -138,9 +145,10 @@ def _verify(
     sha256: str | None,
     min_agreement: float | None,
     output: str | None,
+    brief: bool,
     **options: Any,
 ) -> int:
-    """Verify one file, tell of it, or add it to the results, and return the exit code."""
+    """Verify one file, tell of it (in `brief`), or add it to the results, and return the exit code."""
     from ..evaluation.verify import verify
     from . import show
 
@@ -156,7 +164,7 @@ def _verify(
     if as_json:
         results.append(result.to_dict())
     else:
-        show.verified(result, is_quiet(), is_verbose())
+        show.verified(result, is_quiet(), is_verbose(), brief)
     if result.note:
         warn(result.note)
     return 0 if min_agreement is None or _agrees(result, min_agreement, output) else 1

@@ -44,7 +44,15 @@ def test_check_looks_at_dcz_files_or_where_there_are_none_at_models(run):
 
 def test_verify(run):
     code, out, _ = run("verify", "packed", "-r")
-    assert code == 0 and out.count("intact") == 2
+    assert code == 0 and out.count("intact") == 2 and out.endswith("2 of 2 files verified\n")
+    code, out, _ = run("verify", "packed", "-r", "--against", "models")
+    assert code == 0 and "signal to error" not in out
+    worst = dcz.verify("packed/one.dcz", against="models/one.onnx").worst_first[0]
+    assert (
+        out.count("; worst, ") == 2 and f"; worst, {min(worst.decibels, worst.typical):.1f} dB: {worst.name}\n" in out
+    )
+    assert run("verify", "packed", "-r", "--against", "models", "-v")[1].count("signal to error") == 2
+    assert "signal to error" in run("verify", "packed/one.dcz", "--against", "models/one.onnx")[1]
     code, out, _ = run("verify", "packed", "-r", "--against", "models", "--json")
     files = json.loads(out)["files"]
     assert code == 0 and [each["path"] for each in files] == ["packed/one.dcz", "packed/deep/two.dcz"]
@@ -55,6 +63,7 @@ def test_verify_of_one_that_fails_looks_at_the_others(run):
     Path("packed/bad.dcz").write_bytes(Path("packed/one.dcz").read_bytes()[:-9])
     code, out, err = run("verify", "packed", "-r")
     assert code == 4 and out.count("intact") == 2 and "dcz: error: packed/bad.dcz" in err
+    assert "2 of 3 files verified" in out
     code, out, _ = run("verify", "packed", "-r", "--json")
     assert code == 4 and "error" in json.loads(out)["files"][0]
     np.savez("x.npz", x=np.zeros((20, 64), np.float32))
