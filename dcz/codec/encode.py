@@ -167,7 +167,11 @@ def _keep(tensor: Tensor, index_bits: int | None = None) -> list[Candidate]:
     found = [sharing.share_exactly(tensor.patterns, mask)]
     if found[0] is None or _has_scales(tensor):  # fewer entries, with scales
         found.append(scaled.share_grid(tensor, mask) or regrid.share_grid(tensor, mask))
-    if all(each is None for each in found) and tensor.is_finite and precision.squares_fit(tensor):
+    if (
+        (all(each is None for each in found) or _has_scales(tensor))
+        and tensor.is_finite
+        and precision.squares_fit(tensor)
+    ):
         found.append(regrid.share_in_rows(tensor, mask, None))
     by_code: list[Candidate] = []
     for coded in found:

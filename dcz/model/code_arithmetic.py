@@ -15,6 +15,7 @@ from .nodes import int_attributes
 from .tensors import ModelTensor
 
 REAL = {dtype.code: dtype for dtype in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16)}
+ROUNDING = 2.0**-22  # of two scales to float32
 _STEP_SCALES = step_scales(np.arange(256, dtype=np.uint8))
 
 
@@ -70,19 +71,35 @@ def compute(node: NodeProto, inputs: list[CodeArray]) -> CodeArray:
             shape[options.get("axis", 1)] = -1
         zero = inputs[2].data.astype(np.int32) if len(inputs) > 2 else np.zeros(scale.shape, np.int32)
         numbers = (first.data.astype(np.int32) - zero.reshape(shape)).astype(np.float32)
-        return CodeArray(TensorProto.FLOAT, numbers * scale.reshape(shape))
+        scale = scale.reshape(shape)
+        return CodeArray(TensorProto.FLOAT, numbers * scale, _grid(first.data.ndim, scale))
     raise KeyError(node.op_type)
 
 
 def _grid(rank: int, scales: np.ndarray) -> ValueGrid | None:
-    """The scales that a Mul has, where they are such as a `.dcz` has (encoded.step_scales), along one axis."""
+    """The scales that a Mul or a DequantizeLinear has, where they lie along one axis, and are such as a `.dcz` has
+    (encoded.step_scales), or these times one number: the step."""
     axes = [axis for axis, dim in enumerate(scales.shape) if dim != 1]
     if len(axes) != 1:
         return None
-    steps = np.minimum(np.searchsorted(_STEP_SCALES, scales.ravel()), len(_STEP_SCALES) - 1)
-    if not np.array_equal(_STEP_SCALES[steps], scales.ravel()):
+    steps = _steps(scales.ravel().astype(np.float64))
+    return None if steps is None else ValueGrid(rank - scales.ndim + axes[0], _STEP_SCALES[steps], steps, binds=False)
+
+
+def _steps(scales: np.ndarray) -> np.ndarray | None:
+    """The symbols (uint8) of scales (float64), to a common factor; None where they have none.
+
+    Of the factors that fit any is right: the ratios of scales are those of small whole numbers, and so are theirs.
+    """
+    if not (np.isfinite(scales) & (scales > 0)).all():
         return None
-    return ValueGrid(rank - scales.ndim + axes[0], scales.ravel(), steps.astype(np.uint8), binds=False)
+    for unit in (1.0, *(scales.min() / _STEP_SCALES[:8])):
+        wanted = scales / unit
+        steps = np.minimum(np.searchsorted(_STEP_SCALES, wanted * (1 - ROUNDING)), len(_STEP_SCALES) - 1)
+        if (np.abs(_STEP_SCALES[steps] - wanted) <= ROUNDING * wanted).all():
+            symbols: np.ndarray = steps.astype(np.uint8)
+            return symbols
+    return None
 
 
 def _cast(array: CodeArray, kind: int) -> CodeArray:

@@ -53,22 +53,35 @@ def test_the_file_is_as_it_was(make, options, form, tmp_path):
     assert {tensor.name for tensor in after.graph.initializer} == {tensor.name for tensor in before.graph.initializer}
 
 
-def uneven_convolution() -> onnx.ModelProto:
+def uneven_convolution(dtype=np.float32) -> onnx.ModelProto:
     """Rows whose sizes differ by up to 100 times."""
     sizes = 10.0 ** np.random.default_rng(1).uniform(-2, 0, (64, 1, 1, 1))
-    weights = models.tensor("w", (models.normal(64, 96, 3, 3) * sizes).astype(np.float32))
+    weights = models.tensor("w", (models.normal(64, 96, 3, 3) * sizes).astype(dtype))
     node = helper.make_node("Conv", ["x", "w"], ["y"])
-    shapes = {"x": (TensorProto.FLOAT, [1, 96, 4, 4])}, {"y": (TensorProto.FLOAT, [1, 64, 2, 2])}
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    shapes = {"x": (kind, [1, 96, 4, 4])}, {"y": (kind, [1, 64, 2, 2])}
     return models.model([node], *shapes, [weights])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("quality", [20, 26])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("options", [{}, {"lossless": True}])
-def test_scales_that_values_do_not_tell_are_read_from_the_graph(options, tmp_path, monkeypatch):
-    packed = dcz.compress(uneven_convolution(), tmp_path / "net.dcz", quality=26).path
+def test_scales_that_values_do_not_tell_are_read_from_the_graph(options, form, quality, dtype, tmp_path, monkeypatch):
+    packed = dcz.compress(uneven_convolution(dtype), tmp_path / "net.dcz", quality=quality).path
     assert dcz.inspect(packed).rows[0].scales == 64
     monkeypatch.setattr(found_scales, "find", lambda tensor, mask: [])
-    assert_same(packed, again(packed, "gather", tmp_path, **options))
+    assert_same(packed, again(packed, form, tmp_path, **options))
     assert dcz.inspect(tmp_path / "again.dcz").rows[0].scales == 64
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("make", [lambda: perceptron(256), uneven_convolution], ids=["perceptron", "with scales"])
+def test_what_is_finer_than_the_default_is_kept_where_that_is_asked_for(make, form, tmp_path):
+    packed = dcz.compress(make(), tmp_path / "net.dcz", quality=60).path
+    for options in ({"lossless": True}, {"quality": 60}):
+        assert_same(packed, again(packed, form, tmp_path, **options))
+    assert again(packed, form, tmp_path).stat().st_size < 0.9 * packed.stat().st_size
 
 
 def test_what_had_scales_is_still_rounded_anew_where_that_is_asked_for(tmp_path):
