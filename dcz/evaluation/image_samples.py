@@ -122,7 +122,9 @@ def _image_input(session: runtime.Session, path: str, layout: str | None) -> Ima
     found = [each for each in inputs if len(each.shape) == 4]
     if len(found) != 1 or len(inputs) > 1:
         shapes = ", ".join(f"{each.name!r} {each.shape}" for each in inputs)
-        raise InvalidArgument(f"{path}: takes {shapes}, and not just images; save an .npz of what it takes")
+        is_text = all(len(each.shape) == 2 and "int" in each.type for each in inputs)
+        way = "; if that is text, give a text and --tokenizer" if is_text else ""
+        raise InvalidArgument(f"{path}: takes {shapes}, and not just images{way}; or save an .npz of what it takes")
     (taken,) = found
     dims = [dim if isinstance(dim, int) and dim > 0 else None for dim in taken.shape]
     if layout is None:
@@ -136,7 +138,9 @@ def _image_input(session: runtime.Session, path: str, layout: str | None) -> Ima
         raise InvalidArgument(f"a layout is one of {', '.join(LAYOUTS)}, not {layout!r}")
     channels = dims[1 if layout == "nchw" else 3] or 3
     if channels not in MODES:
-        raise InvalidArgument(f"{path}: takes {channels} channels, and images have 1 or 3; save an .npz")
+        shape = ", ".join(map(str, taken.shape))
+        what = f"{path}: {taken.name!r} [{shape}] has {channels} channels as {layout}"
+        raise InvalidArgument(f"{what}, and images have 1 or 3; give another --layout, or save an .npz")
     size = (dims[2], dims[3]) if layout == "nchw" else (dims[1], dims[2])
     dtype = np.dtype(runtime.TYPES.get(taken.type, np.void))
     if dtype.kind not in "fiu":

@@ -64,7 +64,8 @@ def check_output(
 ) -> None:
     """Raise FileAccess, before any work is done, where `path` cannot be written.
 
-    It may not be one of the `inputs`, and, without `force`, not exist.
+    It may not be one of the `inputs` (of which those that are missing are told where they are read), and, without
+    `force`, not exist.
     """
     path = Path(path)
     try:
@@ -75,7 +76,9 @@ def check_output(
         folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
             raise FileAccess(f"{path}: the folder {folder} does not exist; create it first")
-        if path.exists() and any(path.samefile(source) for source in inputs if source is not None):
+        if path.exists() and any(
+            path.samefile(source) for source in inputs if source is not None and os.path.exists(source)
+        ):
             raise FileAccess(f"{path}: is the input itself; name another output")
         if path.exists() and not force:
             raise FileAccess(f"{path}: exists already; give --force (in Python force=True) to replace it")

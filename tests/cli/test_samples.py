@@ -1,6 +1,7 @@
 """`dcz samples`: what it writes, prints and warns of."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_an_input_of_whole_numbers_gets_pixels_whatever_their_size(run, folder):
     _, out, _ = run("samples", "images", "--for", "net.onnx", "--resize", "24", "--json")
     found = json.loads(out)
     assert (found["preprocessing"]["range"], found["dtype"]) == ("0..255", "uint8")
+
+
+@pytest.mark.parametrize("command", [["samples", "images", "--for", "none.onnx", "-o", "old.npz"],
+                                     ["run", "none.onnx", "--data", "x.npz", "-o", "old.npz"],
+                                     ["run", "net.onnx", "--data", "none.npz", "-o", "old.npz"]])  # fmt: skip
+def test_of_files_that_are_missing_the_input_is_told_and_not_the_output(command, run, folder):
+    for name in ("old.npz", "x.npz"):
+        np.savez(name, x=np.zeros((2, 3, 16, 16), np.float32))
+    code, _, err = run(*command, "--force")
+    assert code == 6 and re.search(r"none\.\w+: cannot be (read|opened): No such file", err) and "old.npz" not in err
 
 
 def test_an_older_file_stays_without_force(run, folder):

@@ -33,7 +33,7 @@ def _empty() -> None:
 
 
 def _images() -> None:
-    """A classifier of images, and images."""
+    """A classifier of images, and two folders of images."""
     random = np.random.default_rng(0)
     weights = {"conv.weight": (32, 3, 3, 3), "fc.weight": (10, 32), "fc.bias": (10,)}
     nodes = [
@@ -48,9 +48,10 @@ def _images() -> None:
     if importlib.util.find_spec("PIL") is not None:
         from PIL import Image
 
-        Path("images").mkdir()
-        for number in range(12):
-            Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).save(f"images/{number}.jpg")
+        for folder in ("images", "others"):
+            Path(folder).mkdir()
+            for number in range(12):
+                Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).save(f"{folder}/{number}.jpg")
 
 
 def _transformer() -> None:

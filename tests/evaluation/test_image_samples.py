@@ -192,7 +192,7 @@ def test_a_compressed_model_serves_as_well(images, tmp_path):
     [
         (["n", "c", "h", "w"], None, "is not known: give --layout nchw or nhwc"),
         (["n", 3, 16, 3], None, "is not known: give --layout"),
-        (["n", 4, 16, 16], "nchw", "takes 4 channels, and images have 1 or 3"),
+        (["n", 4, 16, 16], "nchw", "has 4 channels as nchw, and images have 1 or 3; give another --layout"),
         (["n", 3], None, "and not just images"),
     ],
 )
@@ -202,6 +202,14 @@ def test_models_that_take_no_images_are_refused(shape, layout, words, images, tm
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "n.onnx")
     with pytest.raises(InvalidArgument, match=words):
         image_samples(images, tmp_path / "n.onnx", PRESETS["0..1"], layout=layout)
+
+
+def test_of_a_model_that_takes_tokens_the_way_to_samples_is_told(images, tmp_path):
+    infos = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "tokens"]) for name in ("ids", "y")]
+    graph = helper.make_graph([helper.make_node("Abs", ["ids"], ["y"])], "net", infos[:1], infos[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "n.onnx")
+    with pytest.raises(InvalidArgument, match=r"takes 'ids' .*; if that is text, give a text and --tokenizer; or save"):
+        image_samples(images, tmp_path / "n.onnx", PRESETS["0..1"])
 
 
 def test_what_is_written_is_read_and_is_the_same_each_time(tmp_path):
