@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from ..evaluation.changed import Changes, changed_samples
-from ..evaluation.given import BatchAxis, as_samples
+from ..evaluation.given import BatchAxis, Data, as_samples
 from ..evaluation.samples import Samples
 from ..evaluation.tensor_differences import TensorDifference
 from ..evaluation.verify import Verification, verify
@@ -55,7 +55,7 @@ class Facts:
 def gather(
     path: str | os.PathLike[str],
     against: str | os.PathLike[str] | None,
-    data: str | os.PathLike[str] | None,
+    data: Data | None,
     threads: int | None,
     progress: Progress,
     max_bytes: float | str | None = None,
@@ -88,12 +88,19 @@ def gather(
         remedies,
         originals=_originals(against, found),
         against=os.fspath(against),
-        data=None if data is None else os.fspath(data),
+        data=None if data is None else _which(data),
         differences={difference.name: difference for difference in verified.tensors},
         weights=weight_error(path, against),
         verified=verified,
         changes=changes,
         pictures={} if samples is None or changes is None else _pictures(samples, changes),
+    )
+
+
+def _which(data: Data) -> str:
+    """What the page calls the samples."""
+    return (
+        f"the samples of {os.fspath(data)}" if isinstance(data, (str, os.PathLike)) else "the samples that were given"
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..display.progress import Progress, shown
 from ..evaluation import runtime
-from ..evaluation.given import BatchAxis
+from ..evaluation.given import BatchAxis, Data
 from ..evaluation.runtime import Ops
 from ..files import check_output, replacing
 from .gather import gather
@@ -17,7 +17,7 @@ def report(
     output: str | os.PathLike[str],
     *,
     against: str | os.PathLike[str] | None = None,
-    data: str | os.PathLike[str] | None = None,
+    data: Data | None = None,
     batch_axis: BatchAxis | None = None,
     ops: Ops = (),
     threads: int | None = None,
@@ -29,13 +29,11 @@ def report(
 
     It shows where the bytes are, how weights, codes and gaps are distributed, and with `against`, the model that the
     file was made from, the error of each tensor; with `data`, samples, also how much the answers changed, and which
-    (for these, `batch_axis` and `ops` see dcz.evaluate). The page stands alone: it fetches nothing, and can be read
-    without JavaScript. `progress` gets a tensor's name, how many are done, and how many there are; True shows a bar.
+    (for their forms, `batch_axis` and `ops` see dcz.evaluate). The page stands alone: it fetches nothing, and can be
+    read without JavaScript. `progress` gets a tensor's name, how many are done, and of how many; True shows a bar.
     `max_bytes`: what a `.dcz` may decode to, see dcz.load. `force` replaces an `output` that exists. Raises DczError.
     """
-    check_output(
-        output, force, inputs=[each for each in (path, against, data) if each is not None and os.path.exists(each)]
-    )
+    check_output(output, force, inputs=[each for each in (path, against, data) if isinstance(each, (str, os.PathLike))])
     with runtime.custom_ops(ops), shown(progress, "measuring") as callback:
         text = page(gather(path, against, data, threads, callback, max_bytes, batch_axis))
     with replacing(output) as file:

@@ -127,7 +127,7 @@ def answers(facts: Facts) -> Html | None:
     head = tag("tr", [tag("th", "Output", scope="col"), tag("th", "Answers", scope="col", class_="l"),
                       tag("th", "Signal to error", scope="col")])  # fmt: skip
     table = _wide(tag("table", tag("thead", head), tag("tbody", rows)), "Outputs")
-    intro = tag("p", f"On the samples of {facts.data}, against {facts.against}.", class_="soft")
+    intro = tag("p", f"On {facts.data}, against {facts.against}.", class_="soft")
     return section("What the answers are worth", intro, table, changed_list(facts))
 
 

@@ -97,6 +97,16 @@ def test_the_page_stands_alone(net):
     assert page.frame_bytes() < 20_000 and len(text) < 100_000  # of so small a model, with all its data
 
 
+@pytest.mark.parametrize("form", ["array", "dict", "batches"])
+def test_samples_may_be_arrays(net, form):
+    x = np.load("x.npz")["x"]
+    data = {"array": x, "dict": {"x": x}, "batches": ({"x": x[i : i + 16]} for i in range(0, 64, 16))}[form]
+    text = dcz.report("net.dcz", "r.html", against="net.onnx", data=data).read_text("utf-8")
+    from_file = dcz.report("net.dcz", "file.html", against="net.onnx", data="x.npz").read_text("utf-8")
+    assert "On the samples of x.npz, against net.onnx." in from_file
+    assert text.replace("samples that were given", "samples of x.npz") == from_file
+
+
 def test_every_tensor_is_in_the_table_with_its_figures(net):
     report = dcz.inspect("net.dcz")
     found = made("net.dcz", "r.html", against="net.onnx")
