@@ -135,7 +135,7 @@ def evaluate(
     """
     if labels is None and against is None:
         raise InvalidArgument(
-            "nothing to compare the answers with: give labels, a model to compare with (against), or both"
+            "nothing to compare the answers with: give --labels, --against, or both (in Python labels=, against=)"
         )
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         raise InvalidArgument(f"the batch size is a whole number, 1 or more, not {batch_size!r}")

@@ -355,7 +355,7 @@ def pair(tmp_path):
 
 
 def test_something_to_compare_with_is_asked_for(pair):
-    with pytest.raises(BadPlan, match="give labels, a model to compare with \\(against\\), or both"):
+    with pytest.raises(BadPlan, match="give --labels, --against, or both"):
         evaluate(*pair)
 
 

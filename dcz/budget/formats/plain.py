@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from ... import shell
 from ...text import cells, printable, shorten, wrapped
 from ..judge import Budget, Verdict
 from ..reasons import Reason
@@ -12,8 +13,8 @@ WIDE = 100  # columns where there is no window to fit
 
 
 def render(verdicts: Sequence[Verdict], width: int = WIDE, quiet: bool = False) -> str:
-    """A block for each file, in lines of at most `width` columns but for commands; `quiet`: only for those that miss
-    a budget."""
+    """A block for each file, in lines of at most `width` columns, but for words of commands that are wider; `quiet`:
+    only for those that miss a budget."""
     blocks = [list(_block(verdict, width)) for verdict in verdicts if not quiet or verdict.missed]
     lines = [line for block in blocks for line in block]
     if len(verdicts) > 1:
@@ -44,7 +45,7 @@ def _why(budget: Budget, width: int) -> Iterator[str]:
         yield from wrapped(f"to mend it: {first}" + (":" if remedy.command and not plan else ""), width, 4)
         yield from (f"      {line}" for line in plan)
         if remedy.command:
-            yield f"      {printable(remedy.command)}"
+            yield from (f"      {printable(line)}" for line in shell.broken(remedy.command, width - 6))
 
 
 def _table(reasons: Sequence[Reason], width: int) -> Iterator[str]:
