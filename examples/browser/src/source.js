@@ -55,15 +55,16 @@ export class Local {
  * A file on a server. Its first bytes come by a request of their own, what is read in order after them by another one.
  * Where that breaks, the next one begins where the reading did, at a record. A server without ranges sends all anew.
  *
- * The versions that answers name (ETag, or Last-Modified) are compared here, rather than by the server with If-Range:
- * that would go past the browser's cache, and from another origin ask for a request beforehand.
+ * The versions that answers name (ETag and Last-Modified) are compared here, rather than by the server with If-Range:
+ * that would go past the browser's cache, and from another origin ask for a request beforehand. A weak ETag (W/) is that
+ * of the same bytes, packed on the way.
  * @implements {Source}
  */
 export class Remote {
   ranges = true;
   at = 0;
   /** @type {number | undefined} */ size;
-  /** @type {string | null} */ #version = null;
+  /** @type {Record<string, string>} */ #versions = {}; // by the header that named them
   #head = EMPTY;
   /** @type {ReadableStreamDefaultReader<Bytes> | undefined} */ #body;
   #rest = EMPTY; // of the last chunk of the body
@@ -80,7 +81,7 @@ export class Remote {
   /** The same file, to be read elsewhere. */
   fork() {
     const other = new Remote(this.url, this.options);
-    [other.ranges, other.size, other.#version] = [this.ranges, this.size, this.#version];
+    [other.ranges, other.size, other.#versions] = [this.ranges, this.size, this.#versions];
     return other;
   }
 
@@ -120,9 +121,12 @@ export class Remote {
   /** @param {number} length @param {number} [end] */
   async #collect(length, end) {
     const chunks = [this.#head.subarray(this.at, this.at + length)];
-    let at = this.at + chunks[0].length;
+    let [at, wasEmpty] = [this.at + chunks[0].length, false];
     for (const to = this.at + length; at < to && !(at >= (this.size ?? Infinity));) {
       const chunk = await this.#chunk(at, to - at, end);
+      const isEmpty = !chunk.length && !(at >= (this.size ?? Infinity)); // as once, where an answer is at its end
+      if (isEmpty && wasEmpty) throw this.#broken("no bytes came");
+      wasEmpty = isEmpty;
       chunks.push(chunk);
       at += chunk.length;
       this.options.onProgress?.(at, this.size);
@@ -170,17 +174,15 @@ export class Remote {
     const answer = await this.#tried(get(this.url, { headers, signal }));
     const { status } = answer;
     if (status === 429 || status >= 500) throw new Broken("http", `${this.url}: the server answers ${status}`);
-    const version = answer.headers.get("etag") ?? answer.headers.get("last-modified");
+    for (const header of ["etag", "last-modified"]) {
+      const version = answer.headers.get(header)?.replace(/^W\//, "");
+      const isSame = !version || version === (this.#versions[header] ??= version);
+      check(isSame, "changed", `${this.url}: another version than at first`);
+    }
     const [, first, last, all] =
       /^bytes (?:(\d+)-(\d+)|\*)\/(\d+|\*)$/.exec(answer.headers.get("content-range") ?? "") ?? [];
     const length = parseInt(answer.headers.get("content-length") ?? "");
     const isWhole = status === 200;
-    check(
-      !version || !this.#version || version === this.#version,
-      "changed",
-      `${this.url}: another version than at first`,
-    );
-    this.#version ??= version;
     check(isWhole || status === 206 || status === 416, "http", `${this.url}: the server answers ${status}`);
     check(!isWhole || at === 0 || !this.ranges, "http", `${this.url}: the server sends no byte ranges any more`);
     check(!first || Number(first) === at, "http", `${this.url}: the server sends byte ${first} in place of ${at}`);

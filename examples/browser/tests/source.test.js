@@ -15,6 +15,7 @@ const sound = new Uint8Array(readFileSync(FILE));
 const model = await load(sound);
 const HEAD = 16384;
 const QUICK = { wait: 1 };
+const LONGER_THAN_HEAD = { skip: sound.length > HEAD ? false : `DCZ_FILE names no file of ${HEAD} bytes` };
 const LARGE = { skip: sound.length > 350_000 ? false : "DCZ_FILE names no file of 350 kB" };
 /** @type {{close: () => unknown}[]} */ const servers = [];
 after(() => servers.map((server) => server.close()));
@@ -114,6 +115,43 @@ test("a file that changes is an error, at once and after a break", async () => {
     load((await serving({ versions: ["one", "two"], noRanges: true, drop: [9] })).file, QUICK),
     changed,
   );
+});
+
+test("a version is known by the header that names it, a weak one or not", LONGER_THAN_HEAD, async () => {
+  const { file, requests } = await serving();
+  /** @param {Record<string, string>[]} named by the first answer, and by others */
+  const loaded = (...named) => {
+    requests.length = 0;
+    /** @param {any} url @param {any} [asked] */
+    const naming = async (url, asked) => {
+      const answer = await fetch(url, asked);
+      const headers = new Headers({
+        ...Object.fromEntries(answer.headers),
+        etag: "",
+        ...named[requests.length > 1 ? 1 : 0],
+      });
+      return new Response(answer.body, { status: answer.status, headers });
+    };
+    return load(file, { ...QUICK, fetch: naming });
+  };
+  const modified = { "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT" };
+  assert.deepEqual(await loaded({ etag: '"a"', ...modified }, modified), model);
+  assert.deepEqual(await loaded({ etag: 'W/"a"' }, { etag: '"a"' }), model);
+  const later = { "last-modified": "Tue, 02 Jan 2024 00:00:00 GMT" };
+  await assert.rejects(loaded(modified, later), { reason: "changed" });
+  await assert.rejects(loaded({ etag: '"a"', ...modified }, { etag: '"a"', ...later }), { reason: "changed" });
+  await assert.rejects(loaded({ etag: 'W/"a"' }, { etag: '"b"' }), { reason: "changed" });
+});
+
+test("a server that answers without any bytes is not asked for ever", LONGER_THAN_HEAD, async () => {
+  let asked = 0;
+  const head = { status: 206, headers: { "content-range": `bytes 0-${HEAD - 1}/${sound.length}` } };
+  const stops = async () => {
+    assert.ok(++asked <= 10, "it is asked for ever");
+    return asked === 1 ? new Response(sound.slice(0, HEAD), head) : new Response("", { status: 206 });
+  };
+  const refused = load("http://local/x.dcz", { ...QUICK, retries: 2, fetch: stops });
+  await assert.rejects(refused, { reason: "network", message: /no bytes came/ });
 });
 
 test("a wrong length is an error", async () => {
