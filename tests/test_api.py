@@ -17,6 +17,7 @@ import onnx
 import pytest
 
 import dcz
+from dcz.display import html
 from dcz.display import progress as display
 from dcz.display import work as work_line
 from dcz.errors import FileAccess, InvalidArgument
@@ -232,6 +233,12 @@ def test_many_models_are_a_line_and_a_table_with_what_failed():
     assert f">{after:,}<" in page and "no&lt;b&gt;.onnx: not an ONNX model" in page and "<b>" not in page
     Path("no<b>.onnx").unlink()
     assert repr(dcz.compress_all([], "packed")) == "<0 of 0 models compressed>"
+
+
+def test_figures_in_a_notebook_are_not_broken_and_sentences_are():
+    page = html.page("net.dcz", [], ["tensor", "bits", ""], [["fc 1", "32.00 > 4.16", "a sentence " * 9]])
+    unbroken = re.findall(r"nowrap\">([^<]+)<", page)
+    assert unbroken == ["bits", "32.00 > 4.16".replace(">", "&gt;")] and "a sentence " * 9 in page
 
 
 def test_shares_have_no_more_digits_than_they_are_worth():

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from .elements import Html, tag
 
+UNBROKEN = 40  # characters of a figure, at most, that stays on one line
+
 
 def page(
     title: str, facts: Iterable[tuple[str, str]], header: Sequence[str] = (), rows: Iterable[Sequence[str]] = ()
@@ -25,4 +27,5 @@ def _cells(texts: Sequence[str], name: str = "td") -> list[Html]:
 
 
 def _cell(text: str, is_text: bool, name: str = "td") -> Html:
-    return tag(name, text, style=f"text-align: {'left' if is_text else 'right'}")
+    unbroken = "" if is_text or len(text) > UNBROKEN else "; white-space: nowrap"
+    return tag(name, text, style=f"text-align: {'left' if is_text else 'right'}{unbroken}")
