@@ -12,7 +12,10 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
 # With the files that every reader of the format must decode or refuse, and without what reproduces the paper's tables.
-SHARED = ("spec/FORMAT.md", "spec/decoder.py", "spec/vectors/**/*", "examples/0*", "CHANGELOG.md")
+SHARED = (
+    "spec/FORMAT.md", "spec/decoder.py", "spec/vectors/**/*", "examples/0*", "examples/ci/*", "examples/browser/dcz.js",
+    "CHANGELOG.md",
+)  # fmt: skip
 
 
 class BuildWithShare(build_py):

@@ -49,6 +49,10 @@ def test_the_source_distribution_is_complete(built):
     tracked = [path for path in ROOT.glob("spec/**/*") if path.is_file() and "__pycache__" not in path.parts]
     assert {str(path.relative_to(ROOT)) for path in tracked} <= names
     assert not [name for name in names if name.endswith(".pyc")]
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        tracked = {name for name in listed.split("\0") if name and Path(ROOT, name).is_file()}
+        assert tracked - names <= {".gitattributes", ".gitignore"}
 
 
 def test_the_wheel_holds_the_package_the_specification_and_the_examples(built):
@@ -59,6 +63,8 @@ def test_the_wheel_holds_the_package_the_specification_and_the_examples(built):
     for folder in ("spec/vectors", "examples"):
         files = [path for path in (ROOT / folder).rglob("*" if folder == "spec/vectors" else "0*") if path.is_file()]
         assert files and {f"dcz/share/{path.relative_to(ROOT)}" for path in files} <= names
+    files = [*(ROOT / "examples" / "ci").iterdir(), ROOT / "examples" / "browser" / "dcz.js"]
+    assert len(files) > 3 and {f"dcz/share/{path.relative_to(ROOT)}" for path in files} <= names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "dcz").rglob("*.py")}
     assert modules <= names and not [name for name in names if name.startswith(("tests/", "examples/", "docs/"))]
     assert (metadata["Name"], metadata["Version"], metadata["Author"]) == ("dcz", dcz.__version__, "dcz developers")
