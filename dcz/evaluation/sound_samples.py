@@ -54,21 +54,22 @@ def sound_samples(
 ) -> SoundSamples:
     """Windows of the .wav files below `path` (or of the one that it is) as samples of a `.dcz` or `.onnx` model.
 
-    The model takes waves: [n, window] or [n, 1, window]. `rate`: numbers a second that it takes; by default all files
-    must have one, and with it they are resampled (linearly, after a mean over what one number stands for). `seconds`:
-    the length of a window, by default what the model fixes. What is left at a file's end is filled up with silence
-    where it is the file's only window, else left out. `limit`: so many windows at most, evenly out of all. Raises
-    FileAccess, or InvalidArgument for files that are no PCM, and models that take something else.
+    The model takes waves: [n, window], [n, 1, window] or [n, window, 1]. `rate`: numbers a second that it takes; by
+    default all files must have one, and with it they are resampled (linearly, after a mean over what one number stands
+    for). `seconds`: the length of a window, by default what the model fixes. What is left at a file's end is filled up
+    with silence where it is the file's only window, else left out. `limit`: so many windows at most, evenly out of all.
+    Raises FileAccess, or InvalidArgument for files that are no PCM, and models that take something else.
     """
     files = _files(Path(path))
     with open_session(model, threads) as (session, _):
-        name, shape, dtype = _input(session, os.fspath(model))
+        name, dims, axis, dtype = _input(session, os.fspath(model))
     loaded = [_read(file) for file in files]
     rates = {each for _, each in loaded}
     if rate is None and len(rates) > 1:
         raise InvalidArgument(f"{path}: files of {', '.join(map(str, sorted(rates)))} numbers a second: give --rate")
     rate = rate or rates.pop()
-    fixed = shape[-1] if isinstance(shape[-1], int) and shape[-1] > 0 else None
+    length = dims[axis]
+    fixed = length if isinstance(length, int) and length > 0 else None
     window = fixed if seconds is None else round(seconds * rate)
     if window is None or window < 1:
         raise InvalidArgument(f"{model}: takes sounds of any length: give --seconds")
@@ -84,7 +85,7 @@ def sound_samples(
     peaks = np.abs(array).max(1)
     silent = float((peaks < SILENT).mean())
     doubts = [f"{silent:.0%} of the windows are silence, which tells a model nothing"] if silent > 0.5 else []
-    array = array.reshape(len(array), *([1] * (len(shape) - 2)), window)
+    array = array.reshape(len(array), *(window if number == axis else 1 for number in range(1, len(dims))))
     return SoundSamples(
         Samples(os.fspath(path), {name: array}), rate, window, float(peaks.max()), silent,
         tuple(origins[number] for number in chosen), tuple(doubts),
@@ -101,15 +102,18 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _input(session: runtime.Session, model: str) -> tuple[str, list[int | str | None], np.dtype]:
-    """The name, shape and dtype of the only input; raises InvalidArgument where it takes no waves."""
+def _input(session: runtime.Session, model: str) -> tuple[str, list[int | str | None], int, np.dtype]:
+    """The name and shape of the only input, the axis of its window, and its dtype; raises InvalidArgument where it
+    takes no waves."""
     inputs = session.get_inputs()
-    fits = len(inputs) == 1 and len(inputs[0].shape) in (2, 3) and inputs[0].shape[1:-1] in ([], [1])
+    dims = inputs[0].shape if len(inputs) == 1 else []
+    axis = len(dims) - 1 if dims[1:-1] in ([], [1]) else 1  # after the channel, or before it
+    fits = len(dims) in (2, 3) and all(dim == 1 for number, dim in enumerate(dims) if number not in (0, axis))
     dtype = np.dtype(runtime.TYPES.get(inputs[0].type, np.void)) if inputs else np.dtype(np.void)
     if not fits or dtype.kind != "f":
         shapes = ", ".join(f"{each.name!r} {each.shape} of {each.type}" for each in inputs)
         raise InvalidArgument(f"{model}: takes {shapes}, and not just waves [n, window]; save an .npz of what it takes")
-    return inputs[0].name, inputs[0].shape, dtype
+    return inputs[0].name, dims, axis, dtype
 
 
 def _read(file: Path) -> tuple[np.ndarray, int]:

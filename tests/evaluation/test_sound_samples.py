@@ -46,6 +46,20 @@ def test_windows_are_the_sounds_numbers(width, tmp_path):
     assert made.peak == pytest.approx(1, abs=0.02) and made.silent == 0 and made.doubts == ()
 
 
+@pytest.mark.parametrize("shape, expected", [(("n", 100, 1), (2, 100, 1)), (("n", "t", 1), (2, 100, 1)),
+                                             (("n", 1, "t"), (2, 1, 100)), ((1, 1, 1), None)])  # fmt: skip
+def test_the_channel_may_come_before_or_after_the_window(shape, expected, tmp_path):
+    write(tmp_path / "s" / "a.wav", TONE)
+    net = model(tmp_path / "net.onnx", shape)
+    if expected is None:
+        with pytest.raises(InvalidArgument, match="takes windows of 1 numbers"):
+            sound_samples(tmp_path / "s", net, seconds=100 / 8000)
+        return
+    array = sound_samples(tmp_path / "s", net, seconds=100 / 8000).samples.arrays["x"]
+    assert array.shape == expected
+    np.testing.assert_allclose(array.ravel(), TONE[:200], atol=1e-4)
+
+
 def test_channels_are_averaged_short_files_filled_up_and_silence_doubted(tmp_path):
     write(tmp_path / "s" / "a.wav", np.stack([TONE[:60], np.zeros(60)], 1))
     write(tmp_path / "s" / "b.WAV", np.zeros(300))
