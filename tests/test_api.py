@@ -241,6 +241,22 @@ def test_figures_in_a_notebook_are_not_broken_and_sentences_are():
     assert unbroken == ["bits", "32.00 > 4.16".replace(">", "&gt;")] and "a sentence " * 9 in page
 
 
+def test_many_models_have_one_progress(monkeypatch, capsys):
+    seen = []
+    dcz.compress_all(["net.onnx"], "packed", force=True, progress=lambda *state: seen.append(state))
+    assert seen[-1][1] == seen[-1][2] and all(0 <= done <= total for _, done, total in seen)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(work_line, "EVERY", 0.0)
+    Path("other.onnx").write_bytes(Path("net.onnx").read_bytes())
+    made = dcz.compress_all(["net.onnx", "none.onnx", "other.onnx"], "packed", force=True, progress=True)
+    assert [each.error is None for each in made] == [True, False, True]
+    told = [int(share) for share in re.findall(r"^compressing (\d+) %", capsys.readouterr().err, flags=re.M)]
+    assert told == sorted(told) and 40 <= told[len(told) // 2 - 1] <= 60 and told[-1] == 100
+    dcz.compress_all(["net.onnx"], "packed", lambda model, output: dcz.compress(model, output, force=True))
+    with pytest.raises(InvalidArgument, match="progress is True, False or a function"):
+        dcz.compress_all(["net.onnx"], "packed", progress="bar")
+
+
 def test_shares_have_no_more_digits_than_they_are_worth():
     for name, figure in dcz.tune("net.onnx", "out.dcz", X[:24], ratio=4, force=True).measured.items():
         assert re.fullmatch(r"top class|-?\d{1,3}(\.\d{1,2})?%", figure), (name, figure)

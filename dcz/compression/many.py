@@ -6,12 +6,14 @@
 Each model is compressed on all threads, so that no more than one is in memory.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Unpack
 
-from ..display import html
+from ..display import html, work
+from ..display.progress import Progress, Report, shown
 from ..errors import message
 from ..files import folders, several
 from ..files.several import Outcome
@@ -56,6 +58,7 @@ def compress_all(
     *,
     recursive: bool = False,
     done: Callable[[Outcome], None] | None = None,
+    progress: Progress = None,
     force: bool = False,
     **options: Unpack[PlanOptions],
 ) -> Outcomes:
@@ -64,21 +67,41 @@ def compress_all(
     Of `models`, a folder stands for the ONNX files in it, and with `recursive` in its subfolders.
     `compress(model, output)` does the work, such as a functools.partial of dcz.compress, dcz.compress_to_size or
     dcz.tune; `force=True` and settings such as `quality=30` are passed on to it. An error that it raises becomes the
-    model's outcome; `done` is called with it before the next model begins. Models of one name keep as much of their
-    folders as tells them apart. Raises InvalidArgument where two models would become one file or a folder holds none,
-    FileAccess where the folder cannot be made; nothing has been written then.
+    model's outcome; `done` is called with it before the next model begins. `progress` gets a tensor's name, the bytes
+    of its model that are done, and those in all, of one model after another; True shows a bar for all of them. Models
+    of one name keep as much of their folders as tells them apart. Raises InvalidArgument where two models would become
+    one file or a folder holds none, FileAccess where the folder cannot be made; nothing has been written then.
     """
-
     given = dict(options) | ({"force": True} if force else {})
-
-    def make(model: Path, output: Path) -> tuple[int, int]:
-        compress(model, output, **given)
-        with Archive(output) as archive:
-            return int(archive.directory.metadata["source-bytes"]), archive.directory.file_size
-
     targets = outputs(models, folder, recursive)
     folders.make_parents(targets.values(), folder)
-    return Outcomes(several.each(targets, make, done))
+    with _reports(progress, list(targets)) as report_of:
+
+        def make(model: Path, output: Path) -> tuple[int, int]:
+            report = report_of(model)
+            compress(model, output, **given, **({} if report is None else {"progress": report}))
+            with Archive(output) as archive:
+                return int(archive.directory.metadata["source-bytes"]), archive.directory.file_size
+
+        return Outcomes(several.each(targets, make, done))
+
+
+@contextlib.contextmanager
+def _reports(progress: Progress, models: list[Path]) -> Iterator[Callable[[Path], Report | None]]:
+    """What gives each model, when it begins, the function that its progress is told to. Raises InvalidArgument."""
+    if progress is not True:
+        with shown(progress, "compressing") as report:
+            yield lambda model: report if progress else None
+        return
+    with work.shown(work.Work("compressing")) as line:
+        line.set_parts([model.stat().st_size if model.is_file() else 0 for model in models])
+        numbers = {model: number for number, model in enumerate(models)}
+
+        def begin(model: Path) -> Report:
+            line.begin_part(numbers[model], passes=1)
+            return line.report
+
+        yield begin
 
 
 def outputs(
