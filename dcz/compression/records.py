@@ -83,13 +83,12 @@ class Packing:
 
         self._model, self._is_packed, self._encode = model, False, encode
         self._loaded = onnx_model.open_model(model, apart=True)
-        # Before tensors with data elsewhere are replaced by others, which have theirs here.
-        self._outside = sorted({tensor.external[0] for tensor in self._loaded.tensors if tensor.external})
         onnx_model.expand_codes(self._loaded)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
             if tensor.name in grids:
                 self._loaded.tensors[number] = replace(tensor, grid=grids[tensor.name])
+        self._outside = self._loaded.outside
         self._stamps = self._stamped()
 
     @property

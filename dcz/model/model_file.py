@@ -28,7 +28,8 @@ class Model:
     """A model in memory (without its external data), its tensors in a fixed order, and what it was read from.
 
     `apart`, where large tensors are kept so: their data by the tokens that `proto` has in its place (see raw_data),
-    which `tensors` know. `source`: all bytes, if they are known in pieces then.
+    which `tensors` know. `source`: all bytes, if they are known in pieces then. `outside`: the files that its external
+    data was found in, whatever has taken the place of its tensors since.
     """
 
     proto: ModelProto
@@ -38,6 +39,7 @@ class Model:
     path: str | None  # None where it was given in memory
     source: Source | None = None
     apart: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    outside: tuple[str, ...] = ()
 
     @functools.cached_property
     def source_sha256(self) -> str:
@@ -111,11 +113,12 @@ def _model(source: Source, label: str, path: str | None) -> Model:
         proto = _parse(source.whole(), label)
         tensors = list(find_tensors(proto, folders, label))
         source = replace(source, apart={})
+    outside = tuple(sorted({tensor.external[0] for tensor in tensors if tensor.external}))
     external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
     if source.apart:
-        return Model(proto, tensors, length + external_bytes, source.sha256, path, source, source.apart)
+        return Model(proto, tensors, length + external_bytes, source.sha256, path, source, source.apart, outside)
     known = digest()
-    return Model(proto, tensors, length + external_bytes, lambda: known, path)
+    return Model(proto, tensors, length + external_bytes, lambda: known, path, outside=outside)
 
 
 def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], bool]) -> bytes | None:

@@ -95,7 +95,7 @@ class WorkingCopy:
         """The path of the file that the model was read from, or all of it; None where values were put into the copy."""
         if self._changed:
             return None
-        is_one_file = self._path is not None and not any(tensor.external for tensor in self._tensors.values())
+        is_one_file = self._path is not None and not self._model.outside
         return self._path if is_one_file else self.whole()
 
     def loadable(self, label: str) -> Loadable:

@@ -122,7 +122,9 @@ def _originals(against: str | os.PathLike[str], drawn: Mapping[str, Distribution
     from .. import model
 
     found = {}
-    for tensor in model.load(against, apart=True).tensors:
+    original = model.load(against, apart=True)
+    model.expand_codes(original)
+    for tensor in original.tensors:
         if tensor.name in drawn and tensor.dtype.real:
             found[tensor.name] = histogram(tensor.values())
     return found

@@ -73,7 +73,7 @@ def find_better(
     runtime.give_back_memory()
     try:
         with open_pool(session.threads) as pool:
-            source = model if any(tensor.external for tensor in session.source.tensors) else session.original
+            source = model if session.source.outside else session.original
             plan, size = plan_for_size(source, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
     except InvalidArgument:  # no quality makes so small a file
         return None

@@ -139,7 +139,7 @@ def _tuned(
 ) -> Tuned:
     """See tune."""
     check_sample_count(session)
-    check_output(output, force, inputs=[tensor.external[0] for tensor in session.source.tensors if tensor.external])
+    check_output(output, force, inputs=session.source.outside)
     if goal.distill:
         from .distill import check_trainable
 

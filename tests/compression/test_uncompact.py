@@ -9,6 +9,7 @@ import dcz
 from dcz import model as onnx_model
 from dcz.codec import found_scales
 from dcz.errors import FileAccess
+from dcz.evaluation.weight_errors import weight_error
 from tests import models
 from tests.networks import perceptron, separable
 
@@ -183,6 +184,23 @@ def test_what_is_smaller_than_all_records_is_no_model_whose_codes_are_elsewhere(
         dcz.compress(small, beside, force=True)
     second = dcz.compress(small, tmp_path / "again.dcz").path
     assert np.array_equal(*(models.arrays(dcz.load(each))["w0"] for each in (packed, second)))
+
+
+@pytest.mark.parametrize("external_data", ["never", "always"])
+@pytest.mark.parametrize("form", FORMS)
+def test_files_are_calibrated_from_a_small_one_and_held_against_it(form, external_data, tmp_path):
+    packed = dcz.compress(perceptron(512), tmp_path / "net.dcz", step=0.1).path
+    small = dcz.decompress(packed, tmp_path / "small.onnx", form=form, external_data=external_data)
+    samples = models.normal(64, 64)
+    second = dcz.compress(small, tmp_path / "again.dcz").path
+    calibrated = tmp_path / "calibrated.dcz"
+    dcz.tune(small, calibrated, samples, ratio=4)
+    for file, is_same in ((second, True), (calibrated, False)):
+        compared = dcz.verify(file, against=small, inputs=samples)
+        assert {each.name for each in compared.tensors} == {tensor.name for tensor in perceptron(512).graph.initializer}
+        found = weight_error(file, small)
+        assert found.tensors and (found.equal == found.tensors) == is_same
+    assert calibrated.stat().st_size < 0.7 * second.stat().st_size
 
 
 def test_what_another_program_has_changed_stays_as_it_is(tmp_path):
