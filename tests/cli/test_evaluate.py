@@ -67,7 +67,7 @@ def test_a_missed_minimum_is_exit_code_1(run):
 
 @pytest.mark.parametrize("arguments, code, words", [
     (["net.onnx", "--labels", "y"], 2, "--data"),
-    (["net.onnx", "--data", "test.npz"], 2, "give labels"),
+    (["net.onnx", "--data", "test.npz"], 2, "give --labels, --against, or both"),
     (["net.onnx", "--data", "test.npz", "--labels", "z"], 2, "'x', 'y'"),
     (["net.onnx", "--data", "test.npz", "--labels", "x"], 2, "whole numbers, not float32"),
     (["net.onnx", "--data", "test.npz", "--labels", "y", "--output", "z"], 2, "no output 'z'"),
