@@ -82,8 +82,7 @@ class Packing:
         from .. import model as onnx_model
 
         self._model, self._is_packed, self._encode = model, False, encode
-        self._loaded = onnx_model.open_model(model, apart=True)
-        onnx_model.expand_codes(self._loaded)
+        self._loaded = onnx_model.open_dense(model, apart=True)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
             if tensor.name in grids:

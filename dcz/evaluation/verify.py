@@ -127,9 +127,7 @@ def verify(
             if deep:
                 checker = _check(restored, path, against)
             if against is not None:
-                original, decoded = onnx_model.load(against), onnx_model.load(restored)
-                for each in (original, decoded):  # the one from codes, or, deflated whole, both
-                    onnx_model.expand_codes(each)
+                original, decoded = onnx_model.open_dense(against), onnx_model.open_dense(restored)
                 kinds = GraphKinds(original.proto)
                 folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0

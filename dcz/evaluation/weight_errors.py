@@ -43,8 +43,7 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     count = equal = 0
     with Archive(path) as archive:
         metadata = archive.directory.metadata
-        original = onnx_model.load(model, apart=True)
-        onnx_model.expand_codes(original)
+        original = onnx_model.open_dense(model, apart=True)
         corrected = is_corrected(metadata)
         if "folded" in metadata:
             onnx_model.fold_batchnorms(original, folded_like=skeleton(archive)[0])

@@ -78,7 +78,7 @@ from .skeleton import (
 )
 from .source import PROTOBUF_LIMIT
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
-from .uncompact import expand_codes
+from .uncompact import expand_codes, open_dense
 from .wire import least_stored
 
 __all__ = [
@@ -87,7 +87,7 @@ __all__ = [
     "WorkingCopy", "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph",
     "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors",
     "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
-    "move_apart", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset", "read_program",
-    "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "signal_kind",
+    "move_apart", "open_dense", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset",
+    "read_program", "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "signal_kind",
     "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from ..tensor import ValueGrid
 from .code_arithmetic import REAL, CodeArray, array_of, compute, tensor_of
 from .compact import PREFIX
 from .compact_graph import FORM_KEY
-from .model_file import Model
+from .model_file import AnyModel, Model, open_model
 from .nodes import all_inputs, subgraphs
 from .tensors import ModelTensor, tensor_from_proto
 
@@ -64,6 +64,13 @@ class _Scope:
             proto = self.tensors[name].proto
             return proto.doc_string if isinstance(proto, TensorProto) and ".codes" in name else "", self
         return ("", self) if self.outer is None else self.outer.table(name)
+
+
+def open_dense(model: AnyModel, apart: bool = False) -> Model:
+    """model_file.open_model, with tensors in the place of codes that dcz has put into the graph."""
+    opened = open_model(model, apart)
+    expand_codes(opened)
+    return opened
 
 
 def expand_codes(model: Model) -> int:

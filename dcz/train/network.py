@@ -56,7 +56,7 @@ class Network(torch.nn.Module):
     def replace_model(self, model: "str | os.PathLike[str] | ModelProto") -> None:
         """Become the network of another model, with the same tensors frozen. Optimizers must be made anew."""
         frozen = self._frozen
-        self.source = onnx_model.open_model(model)
+        self.source = onnx_model.open_dense(model)
         self.program = onnx_model.read_program(self.source, self.place)
         self.graph = Graph(self.program)
         tensors, looked_up = {tensor.name: tensor for tensor in self.source.tensors}, tables.find(self.program)

@@ -100,8 +100,7 @@ def retrain(
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
     with torch_threads(recipe.threads), _shown(progress) as report:
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
-        external = [tensor.external[0] for tensor in task.source.tensors if tensor.external]
-        _check_outputs(output, checkpoint, force, external)
+        _check_outputs(output, checkpoint, force, task.source.outside)
         training = _training(task, checkpoint, report, warn)
         training.run()
     metadata = {

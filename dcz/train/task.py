@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
-from ..model import Model, by_name, is_selector, open_model
+from ..model import Model, by_name, is_selector, open_dense
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
 from .batches import Batches, BatchStream, Labels
@@ -56,7 +56,7 @@ class TrainingTask:
         self.recipe = recipe
         self.plan = _plan(plan, recipe)
         if any(map(is_selector, self.plan.patterns)):
-            self.plan = by_name(self.plan, open_model(model).tensors)
+            self.plan = by_name(self.plan, open_dense(model).tensors)
         device = find_device(recipe.device)
         self.normalizations = Normalizations(self.plan, self._is_frozen)
         self.network, self.source = self._open(model)
@@ -100,7 +100,7 @@ class TrainingTask:
         """The network, normalized for the time of training where the recipe wants that, and its source."""
         prunes = any(settings.sparsity for settings in (self.plan.default, *(r.settings for r in self.plan.rules)))
         if self.recipe.normalizes and (prunes if self.recipe.epochs is None else self.recipe.epochs):
-            source = open_model(model)
+            source = open_dense(model)
             if (proto := self.normalizations.add(source)) is not None:
                 place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else "the model"
                 return Network(proto, self._is_frozen, place), source

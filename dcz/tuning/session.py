@@ -65,8 +65,7 @@ class TuningSession:
         threads: int,
         batch_axis: BatchAxis | None = None,
     ):
-        self.source = onnx_model.open_model(model, apart=True)
-        onnx_model.expand_codes(self.source)
+        self.source = onnx_model.open_dense(model, apart=True)
         onnx_model.move_apart(self.source)
         self.plan, self.threads = onnx_model.by_name(as_plan(plan), self.source.tensors), threads
         self.path = self.source.path or "the model"

@@ -261,3 +261,13 @@ def _run(path, x):
 
     session = onnxruntime.InferenceSession(dcz.load(path).SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("form", ["gather", "qdq"])
+def test_a_small_onnx_file_is_trained_as_the_model_that_it_stands_for(form, tmp_path):
+    packed = dcz.compress(perceptron(), tmp_path / "net.dcz", step=0.2).path
+    small = dcz.decompress(packed, tmp_path / "small.onnx", form=form)
+    found, expected = Network(small), Network(dcz.load(packed))
+    assert {weight.name for weight in found} == {weight.name for weight in expected}
+    dcz.train.retrain(small, tmp_path / "again.dcz", *clusters(100)[:1], recipe=dcz.Recipe(sparsity=0.5, epochs=1))
+    assert {row.name for row in dcz.inspect(tmp_path / "again.dcz").rows} <= set(arrays(perceptron()))
