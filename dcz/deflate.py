@@ -127,7 +127,19 @@ def inflate(data: bytes | memoryview, nbytes: int) -> bytes:
 
     Raises CorruptFile `deflate`.
     """
-    return b"".join(inflate_chunks(data, nbytes))
+    return joined(inflate_chunks(data, nbytes))
+
+
+def joined(chunks: Iterator[bytes]) -> bytes:
+    """What an iterator gives as one, which takes less memory than a list of it would."""
+    first, second = next(chunks, b""), next(chunks, None)
+    if second is None:
+        return first
+    found = io.BytesIO(first)
+    found.seek(len(first))
+    found.write(second)
+    found.writelines(chunks)
+    return found.getvalue()  # no copy, as in deflate_chunks
 
 
 def inflate_chunks(data: bytes | memoryview, nbytes: int) -> Iterator[bytes]:

@@ -333,6 +333,24 @@ def everything() -> ModelProto:
 # -- looking at results ------------------------------------------------------------------------------------------------
 
 
+def trees(count: int) -> ModelProto:
+    """A TreeEnsembleRegressor of `count` nodes in all, in trees of 2,047 or fewer: the model is in its attributes."""
+    numbers = np.arange(count)
+    nodes, draws = numbers % 2047, np.random.default_rng(0)
+    is_leaf = nodes >= 1023
+    inner, leaves = np.where(is_leaf, 0, nodes), int(is_leaf.sum())
+    node = helper.make_node(
+        "TreeEnsembleRegressor", ["x"], ["y"], domain="ai.onnx.ml", n_targets=1,
+        nodes_treeids=(numbers // 2047).tolist(), nodes_nodeids=nodes.tolist(),
+        nodes_featureids=draws.integers(0, 50, count).tolist(), nodes_values=normal(count).tolist(),
+        nodes_modes=["LEAF" if leaf else "BRANCH_LEQ" for leaf in is_leaf],
+        nodes_truenodeids=(2 * inner + 1).tolist(), nodes_falsenodeids=(2 * inner + 2).tolist(),
+        nodes_missing_value_tracks_true=[0] * count, target_ids=[0] * leaves, target_weights=normal(leaves).tolist(),
+        target_nodeids=nodes[is_leaf].tolist(), target_treeids=(numbers // 2047)[is_leaf].tolist(),
+    )  # fmt: skip
+    return model([node], {"x": ["n", 50]}, {"y": ["n", 1]}, domains=["ai.onnx.ml"])
+
+
 def save(proto: ModelProto, path: Path, **external) -> Path:
     """Write a model; with keyword arguments, its big tensors as external data (`location=` ...)."""
     if external:

@@ -139,7 +139,7 @@ def open_model(
 def _open_onnx(path: str) -> Opened:
     from .. import model
 
-    loaded = model.load(path, apart=True)
+    loaded = model.load(path, apart=True, lists=True)
     rows = tuple(
         Row(t.name, t.dtype, t.shape, EXTERNAL if t.external else PLAIN, t.nbytes, t.nbytes) for t in loaded.tensors
     )
@@ -153,7 +153,7 @@ def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> 
     from .. import model
 
     directory = archive.directory
-    graph, references, _ = skeleton_within(archive, max_bytes)
+    graph, references, _ = skeleton_within(archive, max_bytes, model.Held())
     rows, readers, crcs = [], {}, {}
     used = 0
     for number, entry in enumerate(directory.entries):

@@ -82,7 +82,7 @@ class Packing:
         from .. import model as onnx_model
 
         self._model, self._is_packed, self._encode = model, False, encode
-        self._loaded = onnx_model.open_dense(model, apart=True)
+        self._loaded = onnx_model.open_dense(model, apart=True, lists=True)
         self.plan = onnx_model.by_name(plan, self._loaded.tensors)
         for number, tensor in enumerate(self._loaded.tensors):
             if tensor.name in grids:
@@ -213,7 +213,7 @@ class Packing:
         for tensor in self.tensors:
             if id(tensor) not in referring:
                 tensor.inline_external_data()
-        return onnx_model.serialize(self._loaded.proto, place)
+        return onnx_model.serialized_whole(self._loaded, place)
 
 
 def _encoded(

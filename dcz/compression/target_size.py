@@ -166,7 +166,7 @@ def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: float | Non
     check_ratio(ratio)
     from ..model import open_model
 
-    return size_at_ratio(open_model(model, apart=True).source_bytes, ratio)
+    return size_at_ratio(open_model(model, apart=True, lists=True).source_bytes, ratio)
 
 
 def _searchable(plan: Plan) -> Plan:

@@ -133,7 +133,7 @@ def graph_kinds(path: str | os.PathLike[str]) -> "GraphKinds":
     from .. import model as onnx_model
     from .kinds import GraphKinds
 
-    return GraphKinds(onnx_model.load(path).proto)
+    return GraphKinds(onnx_model.load(path, lists=True).proto)
 
 
 def batches(

@@ -111,7 +111,7 @@ def verify(
     engines = [inflate_engine.__name__]
     with Archive(path) as archive:
         entries, metadata = archive.directory.entries, archive.directory.metadata
-        skeleton_within(archive, max_bytes)
+        skeleton_within(archive, max_bytes, onnx_model.Held())
         for _ in decode_all(archive, threads):
             pass
         if deep:
@@ -127,7 +127,7 @@ def verify(
             if deep:
                 checker = _check(restored, path, against)
             if against is not None:
-                original, decoded = onnx_model.open_dense(against), onnx_model.open_dense(restored)
+                original, decoded = (onnx_model.open_dense(each, lists=True) for each in (against, restored))
                 kinds = GraphKinds(original.proto)
                 folded = onnx_model.fold_batchnorms(original, folded_like=decoded.proto) if "folded" in metadata else 0
                 snapped = _snap_likewise(original, decoded) if "snapped" in metadata else 0

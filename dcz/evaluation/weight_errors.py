@@ -43,10 +43,10 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     count = equal = 0
     with Archive(path) as archive:
         metadata = archive.directory.metadata
-        original = onnx_model.open_dense(model, apart=True)
+        original = onnx_model.open_dense(model, apart=True, lists=True)
         corrected = is_corrected(metadata)
         if "folded" in metadata:
-            onnx_model.fold_batchnorms(original, folded_like=skeleton(archive)[0])
+            onnx_model.fold_batchnorms(original, folded_like=skeleton(archive, onnx_model.Held())[0])
         if "snapped" in metadata:
             onnx_model.snap_to_grids(original)
         found = {(tensor.name, tensor.dtype.code, tensor.shape): tensor for tensor in original.tensors}

@@ -5,12 +5,12 @@
 
 import os
 import threading
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from .. import file_kinds
-from ..deflate import crc32, deflate, inflate
+from ..deflate import crc32, deflate, inflate, inflate_chunks, joined
 from ..encoded import ENCODINGS, Encoded, RecordInfo, may_expand
 from ..errors import CorruptFile, FileAccess, UnsupportedFile
 from ..files import mapped
@@ -168,14 +168,19 @@ class Archive:
 
     def graph(self) -> bytes:
         """The serialized ModelProto, without the tensors that have records. Raises CorruptFile, FileAccess."""
+        return joined(self.graph_chunks())
+
+    def graph_chunks(self) -> Iterator[bytes]:
+        """The same in chunks, one after another."""
         directory = self.directory
         stored = self._read(directory.graph_offset, directory.graph_stored)
         try:
             if crc32(stored) != directory.graph_crc:
                 raise CorruptFile("graph-crc", "the graph does not have its checksum")
             if directory.graph_stored == directory.graph_plain:
-                return stored
-            return inflate(stored, directory.graph_plain)
+                yield stored
+            else:
+                yield from inflate_chunks(stored, directory.graph_plain)
         except CorruptFile as error:
             raise error.within(self.path) from error.__cause__
 

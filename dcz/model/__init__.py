@@ -29,7 +29,8 @@ moments         means and variances, by channel         moment_rules      the sa
 compact         tensors that nodes compute from codes  compact_graph         a graph in which they do
 opsets          a later operator set, where that changes nothing
 source          the bytes of a file, read once          raw_data            large data that protobuf does not get
-apart           large data that memory does not have
+apart           large data that memory does not have   attribute_lists   long lists in attributes, on the wire
+held            data that protobuf does not get, on its way into a file
 uncompact       tensors from codes that dcz has put into a graph, computed by code_arithmetic
 """
 
@@ -41,6 +42,7 @@ from .external_data import ALIGNMENT
 from .extract import extract_subgraph
 from .fold_batchnorm import fold_batchnorms
 from .grids import snap_to_grids
+from .held import Awaited, Held, serialized, serialized_later, serialized_whole
 from .input_means import expected_inputs
 from .insert_batchnorm import insert_batchnorms
 from .model_file import (
@@ -65,16 +67,12 @@ from .replace import WorkingCopy, with_values
 from .selectors import by_name, is_selector
 from .signals import kind as signal_kind
 from .skeleton import (
-    Awaited,
-    Held,
     Reference,
     find_references,
     inline_tensors,
     make_external,
     parse_graph,
     restore_data,
-    serialized,
-    serialized_later,
 )
 from .source import PROTOBUF_LIMIT
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
@@ -88,6 +86,6 @@ __all__ = [
     "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors",
     "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
     "move_apart", "open_dense", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset",
-    "read_program", "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "signal_kind",
-    "snap_to_grids", "with_values",
+    "read_program", "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "serialized_whole",
+    "signal_kind", "snap_to_grids", "with_values",
 ]  # fmt: skip

@@ -16,7 +16,7 @@ from .. import file_kinds
 from ..errors import UnsuitableModel
 from ..files import Content, Sliced
 from ..parallel import beside
-from . import external_data
+from . import attribute_lists, external_data
 from . import source as sources
 from .source import Source
 from .tensors import ModelTensor, find_tensors, found_apart
@@ -28,8 +28,8 @@ class Model:
     """A model in memory (without its external data), its tensors in a fixed order, and what it was read from.
 
     `apart`, where large tensors are kept so: their data by the tokens that `proto` has in its place (see raw_data),
-    which `tensors` know. `source`: all bytes, if they are known in pieces then. `outside`: the files that its external
-    data was found in, whatever has taken the place of its tensors since.
+    which `tensors` know; and long lists of attributes, where they are. `source`: all bytes, if they are known in pieces
+    then. `outside`: the files that its external data was found in, whatever has taken the place of its tensors since.
     """
 
     proto: ModelProto
@@ -68,23 +68,25 @@ class Copied(Protocol):
 AnyModel = str | os.PathLike[str] | ModelProto | Copied  # what callers give
 
 
-def open_model(model: AnyModel, apart: bool = False) -> Model:
+def open_model(model: AnyModel, apart: bool = False, lists: bool = False) -> Model:
     """The model that a caller gives: the path of an ONNX file, a ModelProto, or a copy of a model that is open. For
-    `apart` and what is raised, see `load` and `from_proto`."""
+    `apart`, `lists` and what is raised, see `load` and `from_proto`."""
     if not isinstance(model, (str, os.PathLike, ModelProto)):
         return model.model()
-    return load(model, apart) if isinstance(model, (str, os.PathLike)) else from_proto(model, apart)
+    return load(model, apart, lists) if isinstance(model, (str, os.PathLike)) else from_proto(model, apart, lists)
 
 
-def load(path: str | os.PathLike[str], apart: bool = False) -> Model:
+def load(path: str | os.PathLike[str], apart: bool = False, lists: bool = False) -> Model:
     """Read an ONNX file. External data stays where it is until a tensor is read.
 
     With `apart`, protobuf does not get the data of large tensors, which it would copy: for callers that ask the tensors
-    for it, and never `proto`. Raises FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is
-    missing, misshapen, or outside the model's folder.
+    for it, and never `proto`. With `lists`, it does not get the long lists of attributes (see attribute_lists), which
+    take several times their bytes there: for callers that serialize `proto` by held.serialized_whole, if at all. Raises
+    FileAccess; UnsuitableModel where it is no ONNX model, or a tensor's data is missing, misshapen, or outside the
+    model's folder.
     """
     label = os.fspath(path)
-    return _model(sources.read(path, apart), label, label)
+    return _model(sources.read(path, apart, lists), label, label)
 
 
 def from_bytes(data: bytes, label: str) -> Model:
@@ -94,11 +96,11 @@ def from_bytes(data: bytes, label: str) -> Model:
     return _model(sources.of_bytes(data), label, None)
 
 
-def from_proto(proto: ModelProto, apart: bool = False) -> Model:
+def from_proto(proto: ModelProto, apart: bool = False, lists: bool = False) -> Model:
     """A model from memory, which is copied; it may not have external data. Raises UnsuitableModel as `load` does."""
     if not isinstance(proto, ModelProto):
         raise UnsuitableModel(f"a model is a path or an onnx.ModelProto, not {type(proto).__name__}")
-    return _model(sources.of_bytes(serialize(proto, "the model"), apart), "the model", None)
+    return _model(sources.of_bytes(serialize(proto, "the model"), apart, lists), "the model", None)
 
 
 def _model(source: Source, label: str, path: str | None) -> Model:
@@ -107,9 +109,7 @@ def _model(source: Source, label: str, path: str | None) -> Model:
     folders = None if path is None else external_data.folders(path)
     proto = _parse(source.message, label)
     tensors = list(find_tensors(proto, folders, label, source.apart))
-    if (
-        source.apart and found_apart(tensors) != source.apart.keys()
-    ):  # some of it is no tensor's data, but stays in the graph
+    if source.apart and not _has_all(proto, tensors, source.apart):  # some of it is none of a tensor or a node
         proto = _parse(source.whole(), label)
         tensors = list(find_tensors(proto, folders, label))
         source = replace(source, apart={})
@@ -119,6 +119,14 @@ def _model(source: Source, label: str, path: str | None) -> Model:
         return Model(proto, tensors, length + external_bytes, source.sha256, path, source, source.apart, outside)
     known = digest()
     return Model(proto, tensors, length + external_bytes, lambda: known, path, outside=outside)
+
+
+def _has_all(proto: ModelProto, tensors: list[ModelTensor], apart: Mapping[bytes, np.ndarray]) -> bool:
+    """Whether all that is apart of a model is data of its tensors, or lists of its nodes that dcz does not look at."""
+    tokens = found_apart(tensors)
+    if tokens != apart.keys():
+        tokens = tokens | {token for token, _ in attribute_lists.find(proto, apart)}
+    return tokens == apart.keys()
 
 
 def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], bool]) -> bytes | None:
@@ -169,7 +177,7 @@ def data_locations(path: str | os.PathLike[str]) -> set[str]:
 def linked_data(path: str | os.PathLike[str]) -> dict[str, str]:
     """The real paths of an ONNX file's external data, by the location that the model has, where it or one of them is
     reached by a link; empty where runtimes find them by themselves. Raises as `load`."""
-    tensors = [tensor for tensor in load(path).tensors if tensor.external]
+    tensors = [tensor for tensor in load(path, lists=True).tensors if tensor.external]
     found = {external_data.location_of(tensor.proto): tensor.external[0] for tensor in tensors if tensor.external}
     folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
     is_linked = os.path.islink(path) or any(os.path.join(folder, name) != real for name, real in found.items())

@@ -1,20 +1,18 @@
 """The graph of a `.dcz` file: a model whose tensors refer to records (spec, section 4)."""
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, TensorProto
 
-from ..errors import CorruptFile, UnsuitableModel
+from ..errors import CorruptFile
 from ..tensor import DTYPES, is_valid_shape, transpose
-from . import external_data, raw_data, wire
+from . import attribute_lists, external_data, raw_data, wire
+from . import source as sources
 from .data_fields import DATA_FIELDS, FLOATS, TYPED_FIELDS, append_to_field
-from .model_file import serialize
-from .source import PROTOBUF_LIMIT
+from .held import Held
 from .tensors import MAX_DIMS, ModelTensor, tensor_from_proto
 from .uses import TensorSlot, TensorUses
 
@@ -41,13 +39,24 @@ class Reference:
         return transpose(data, DTYPES[proto.data_type], tuple(proto.dims)[::-1])
 
 
-def parse_graph(graph: bytes, stored: int, label: str) -> ModelProto:
-    """The ModelProto in the `.dcz` file `label`, where it takes `stored` bytes.
+def parse_graph(graph: bytes, stored: int, label: str, held: Held | None = None) -> ModelProto:
+    """The ModelProto in the `.dcz` file `label`, where it takes `stored` bytes. Long lists of attributes are `held`, if
+    given, and not there.
 
     Refuses `graph-reference` where its graph is none, or holds more messages than it may.
     """
     if not wire.is_within_bounds(graph, stored):
         raise CorruptFile("graph-reference", f"{label}: the graph of {stored} bytes holds too many messages")
+    if held is not None and (source := sources.of_bytes(graph, lists=True)).apart:
+        proto = _parse(source.message, label)
+        found = attribute_lists.find(proto, source.apart)
+        if {token for token, _ in found} == source.apart.keys():
+            held.hold_lists(found, source.apart)
+            return proto
+    return _parse(graph, label)
+
+
+def _parse(graph: bytes, label: str) -> ModelProto:
     proto = ModelProto()
     try:
         proto.ParseFromString(graph)
@@ -106,68 +115,6 @@ def _data_fields(slot: TensorSlot, tensor: TensorProto) -> set[str]:
     if slot.owner is not None and tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 1:
         fields.add(FLOATS)
     return fields
-
-
-@dataclass(frozen=True, eq=False)
-class Awaited:
-    """The data of a tensor that is not there yet, of `nbytes` bytes."""
-
-    reference: Reference
-    nbytes: int
-
-    def __len__(self) -> int:
-        return self.nbytes
-
-
-class Held:
-    """Bytes of tensors that are on their way into a file, and that protobuf, which would copy them, does not get: they
-    have tokens there (see raw_data)."""
-
-    def __init__(self) -> None:
-        self._secret = os.urandom(raw_data.TOKEN - 8)
-        self._protos: list[TensorProto] = []
-        self.apart: dict[bytes, np.ndarray | Awaited] = {}
-
-    def await_data(self, reference: Reference, nbytes: int) -> None:
-        """Change the graph: the raw_data of a tensor is a token of data that comes later (see serialized_later)."""
-        external_data.clear(reference.slot.proto)
-        self.hold(reference.slot.proto, Awaited(reference, nbytes))
-
-    def hold(self, proto: TensorProto, data: np.ndarray | Awaited) -> None:
-        """Change `proto`: its raw_data is a token of `data` (uint8, flat)."""
-        token = raw_data.token(self._secret, len(self._protos))
-        proto.raw_data, self.apart[token] = token, data
-        self._protos.append(proto)
-
-    def give_back(self) -> None:
-        """Change what was held: it is in its protobuf messages now."""
-        for proto, data in zip(self._protos, self.apart.values(), strict=True):
-            assert isinstance(data, np.ndarray), "what is awaited goes into no message"
-            proto.raw_data = data.tobytes()
-        self._protos, self.apart = [], {}
-
-
-def serialized(proto: ModelProto, held: Held, label: str) -> Iterable[bytes | memoryview]:
-    """The bytes of a model, one piece after another, what is `held` among them.
-
-    Raises UnsuitableModel, which calls the model `label`, for 2 GB or more.
-    """
-    pieces = raw_data.filled(serialize(proto, label), held.apart)
-    if pieces is None:
-        held.give_back()
-        return [serialize(proto, label)]
-    if sum(map(len, pieces)) > PROTOBUF_LIMIT:
-        raise UnsuitableModel(f"{label}: a model of 2 GB or more needs external data")
-    return [piece.data if isinstance(piece, np.ndarray) else cast(bytes, piece) for piece in pieces]
-
-
-def serialized_later(proto: ModelProto, held: Held, label: str) -> list[bytes | memoryview | Awaited] | None:
-    """The same with what is awaited as it is, in the order in which it will be needed; None for 2 GB or more, and where
-    that cannot be told from the message."""
-    pieces = raw_data.filled(serialize(proto, label), held.apart)
-    if pieces is None or sum(map(len, pieces)) > PROTOBUF_LIMIT:
-        return None
-    return [piece.data if isinstance(piece, np.ndarray) else piece for piece in pieces]
 
 
 def restore_data(reference: Reference, data: np.ndarray, held: Held | None = None) -> None:

@@ -1,7 +1,8 @@
 """The bytes that a model is made from, read once.
 
-    source = read("net.onnx", apart=True)
-    source.message    what protobuf parses: the model, with a token in the place of each large raw_data (see raw_data)
+    source = read("net.onnx", apart=True, lists=True)
+    source.message    what protobuf parses: the model, with a token in the place of each large raw_data and each long
+                      list (see raw_data)
     source.apart      the bytes that each token stands for
 
 A file is read, or copied and the copy mapped: one that is cut off meanwhile must not end the process.
@@ -18,6 +19,7 @@ import stat
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 
@@ -70,18 +72,20 @@ class Source:
         return b"".join(self.pieces) if self.apart else self.message
 
 
-def of_bytes(data: bytes, apart: bool = False) -> Source:
-    """The source of a model in memory; with `apart`, large raw_data is kept so, as views of `data`."""
-    layout = raw_data.find(data, len(data)) if apart else None
+def of_bytes(data: bytes, apart: bool = False, lists: bool = False) -> Source:
+    """The source of a model in memory; with `apart`, large raw_data is kept so, as views of `data`, and with `lists`
+    long lists of attributes are."""
+    layout = raw_data.find(data, len(data), apart, lists) if apart or lists else None
     if layout is None:
         return Source(data, [memoryview(data)])
     bounds = [0, *itertools.chain.from_iterable(layout.spans), len(data)]
     return _with_layout(layout, [memoryview(data)[start:end] for start, end in itertools.pairwise(bounds)])
 
 
-def read(path: str | os.PathLike[str], apart: bool = False) -> Source:
-    """Read an ONNX file, with `apart` its large raw_data into arrays of its own. A file of another kind, however large,
-    is refused by its first bytes. Raises FileAccess, UnsuitableModel."""
+def read(path: str | os.PathLike[str], apart: bool = False, lists: bool = False) -> Source:
+    """Read an ONNX file, with `apart` its large raw_data into arrays of its own, and with `lists` long lists of
+    attributes. A file of another kind, however large, is refused by its first bytes. Raises FileAccess,
+    UnsuitableModel."""
     try:
         with open(path, "rb", buffering=0) as file:  # a buffer would be joined to the rest: the model twice in memory
             head = file.read(file_kinds.HEAD)
@@ -92,10 +96,10 @@ def read(path: str | os.PathLike[str], apart: bool = False) -> Source:
             if not file.seekable():  # a pipe
                 data = head + _rest(file, _PART)
                 _check_size(path, "more than 2 GB", len(data))
-                return of_bytes(data, apart)
+                return of_bytes(data, apart, lists)
             if stat.S_ISCHR(before.st_mode):
                 raise OSError(errno.EINVAL, "it is a device without an end")
-            source = _read(file, before.st_size, apart)
+            source = _read(file, before.st_size, apart, lists)
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise OSError(errno.EAGAIN, "it changed while it was read; try again")
@@ -122,8 +126,8 @@ def _rest(file: io.FileIO, expected: int) -> bytes:
     return b"".join(parts)
 
 
-def _read(file: io.FileIO, size: int, apart: bool) -> Source:
-    layout = raw_data.find(_Window(file), size) if apart else None
+def _read(file: io.FileIO, size: int, apart: bool, lists: bool = False) -> Source:
+    layout = raw_data.find(_Window(file), size, apart, lists) if apart or lists else None
     file.seek(0)
     if layout is None:
         data = _rest(file, size + 1)
@@ -181,7 +185,17 @@ class _Window:
     def __init__(self, file: io.FileIO):
         self._file, self._start, self._block = file, 0, b""
 
-    def __getitem__(self, at: int) -> int:
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+
+    def __getitem__(self, place: int | slice, /) -> int | bytes:
+        if isinstance(place, slice):
+            self._file.seek(place.start)
+            return self._file.read(place.stop - place.start)
+        at = place
         if not self._start <= at < self._start + len(self._block):
             self._file.seek(at)
             self._start, self._block = at, self._file.read(_WINDOW)

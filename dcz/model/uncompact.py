@@ -66,9 +66,9 @@ class _Scope:
         return ("", self) if self.outer is None else self.outer.table(name)
 
 
-def open_dense(model: AnyModel, apart: bool = False) -> Model:
+def open_dense(model: AnyModel, apart: bool = False, lists: bool = False) -> Model:
     """model_file.open_model, with tensors in the place of codes that dcz has put into the graph."""
-    opened = open_model(model, apart)
+    opened = open_model(model, apart, lists)
     expand_codes(opened)
     return opened
 

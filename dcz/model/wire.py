@@ -9,14 +9,17 @@ count before it parses (spec, section 4).
 import functools
 from typing import Any, NamedTuple
 
-from onnx import ModelProto
+from onnx import AttributeProto, ModelProto
+
+from . import attribute_lists
 
 MAX_DEPTH = 100  # messages within one another: what protobuf itself allows
 MAX_MESSAGES = 1 << 15, 4  # of any graph, and for each byte that it takes in its file
 MAX_FIELDS = 1 << 19, 16
 _SMALL = 2 * MAX_MESSAGES[0]  # bytes that hold no more messages than any graph may have: one takes two bytes or more
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
-MODEL = ModelProto.DESCRIPTOR.full_name
+MODEL, ATTRIBUTE = ModelProto.DESCRIPTOR.full_name, AttributeProto.DESCRIPTOR.full_name
+_LONG = 1 << 12, 1 << 8  # bytes of an attribute whose lists are counted as such, and elements of one that is worth it
 
 Table = dict[int, Any]  # of a message: the numbers of its fields that are messages, and their tables
 
@@ -52,14 +55,21 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
     most_messages = unlimited if most_messages is None else most_messages
     most_fields = unlimited if most_fields is None else most_fields
     messages, fields, at, end, table = 1, 0, 0, len(data), tables()[MODEL]
+    attribute, may_be_list = tables()[ATTRIBUTE], False
     around: list[tuple[int, Table]] = []  # the ends and tables of the messages that are not at an end yet
     try:
         while messages <= most_messages and fields <= most_fields:
             while at >= end:
                 if not around:
                     return Counts(messages, fields)
-                end, table = around.pop()
+                (end, table), may_be_list = around.pop(), False
             fields += 1
+            if may_be_list and data[at] in attribute_lists.KEYS:
+                number, at = attribute_lists.count(data, at, end, most_fields - fields)
+                may_be_list = number >= _LONG[1]
+                if number:
+                    fields += number - 1
+                    continue
             key, at = (data[at], at + 1) if data[at] < 0x80 else _varint(data, at)
             kind = key & 7
             if kind == BYTES:
@@ -72,7 +82,7 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
                 if len(around) >= MAX_DEPTH:
                     return Counts(most_messages + 1, fields)
                 around.append((end, table))
-                end, table = at + size, inner
+                end, table, may_be_list = at + size, inner, inner is attribute and size >= _LONG[0]
             elif kind == VARINT:
                 while data[at] >= 0x80:
                     at += 1
@@ -83,7 +93,7 @@ def count(data: bytes, most_messages: int | None = None, most_fields: int | None
                 return Counts(most_messages + 1, fields)
     except IndexError:  # cut within a field
         pass
-    return Counts(messages, fields)
+    return Counts(messages, min(fields, most_fields + 1))
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from .target import Target, write_at, write_whole
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ..model import Reference
+    from ..model import Held, Reference
 
 Engine = Callable[..., np.ndarray]  # decodes a stream: huffman.decode, or decode_slowly to check it
 EXTERNAL_DATA = ("auto", "never", "always")
@@ -57,11 +57,12 @@ def decode_all(
         yield from in_order(pool, decode_tensor, jobs, threads)
 
 
-def skeleton(archive: Archive) -> "tuple[ModelProto, Mapping[int, list[Reference]]]":
-    """The graph of a file as a ModelProto, and the references to each of its records, by number."""
+def skeleton(archive: Archive, held: "Held | None" = None) -> "tuple[ModelProto, Mapping[int, list[Reference]]]":
+    """The graph of a file as a ModelProto, and the references to each of its records, by number. Long lists of
+    attributes are `held`, if given: for callers that do not look at them, or serialize the graph with these."""
     from .. import model
 
-    proto = model.parse_graph(archive.graph(), archive.directory.graph_stored, archive.path)
+    proto = model.parse_graph(archive.graph(), archive.directory.graph_stored, archive.path, held)
     records = [(entry.dtype.code, entry.shape) for entry in archive.directory.entries]
     references: dict[int, list[model.Reference]] = defaultdict(list)
     for reference in model.find_references(proto, records, archive.path):
@@ -124,6 +125,7 @@ def decompress(
     that exist, and removes those that held the data of an older `output` and that the new one has no use for. Raises
     DczError; older files stay as they were.
     """
+    from .. import model
     from . import forms
 
     parse_limit(max_bytes)  # raises where it is none
@@ -135,13 +137,14 @@ def decompress(
         external_data = "always"
     beside = DataFiles.of(output, data_name, part_size)
     with Archive(path) as archive, shown(progress, "decoding") as report:
-        proto, references, nbytes = skeleton_within(archive, max_bytes)
+        held = model.Held() if form == forms.DENSE else None
+        proto, references, nbytes = skeleton_within(archive, max_bytes, held)
         if data_name is None:
             beside.name = content_name(archive, beside.output.name, form)
         inputs = [archive.path] if os.path.exists(archive.path) else []
         target = Target(beside, external_data, data_name is None, force, inputs)
-        if form == forms.DENSE:
-            _write_dense(archive, proto, references, nbytes, target, threads, report)
+        if held is not None:
+            _write_dense(archive, proto, held, references, nbytes, target, threads, report)
             return Path(output)
         check_output(output, force, inputs=target.inputs)  # before the work
         outcome = forms.rewrite(archive, proto, references, form, strict, thread_count(threads), report)
@@ -155,13 +158,15 @@ def decompress(
 def _write_dense(
     archive: Archive,
     proto: "ModelProto",
+    held: "Held",
     references: "Mapping[int, list[Reference]]",
     nbytes: int,
     target: Target,
     threads: int | None,
     report: Callable[[str, int, int], None],
 ) -> None:
-    """Decode all tensors into the model, of `nbytes` in all, and into the files beside it, one after another."""
+    """Decode all tensors into the model, of `nbytes` in all, whose lists are `held`, and into the files beside it, one
+    after another."""
     from .. import model
 
     beside = target.beside
@@ -169,7 +174,6 @@ def _write_dense(
     _check_message(archive, references, outside)
     if outside:
         beside.place(_outside(archive.directory.entries, references), model.ALIGNMENT)
-    held = model.Held()
     with target.files() as files:
         total, done, number = sum(entry.nbytes for entry in archive.directory.entries), 0, 0
         for entry, data in decode_all(archive, threads):  # enumerate would hold on to the tensor
@@ -191,11 +195,11 @@ def _write_dense(
 
 
 def skeleton_within(
-    archive: Archive, max_bytes: float | str | None
+    archive: Archive, max_bytes: float | str | None, held: "Held | None" = None
 ) -> "tuple[ModelProto, Mapping[int, list[Reference]], int]":
     """`skeleton`, and the bytes of the whole model; raises UnsuitableModel where these are more than `max_bytes`."""
     limit = check_directory(archive, max_bytes)  # before the graph is parsed
-    proto, references = skeleton(archive)
+    proto, references = skeleton(archive, held)
     directory = archive.directory
     inside = sum(directory.entries[number].nbytes * len(uses) for number, uses in references.items())
     return proto, references, limit.check(directory.graph_plain + inside)

@@ -218,7 +218,7 @@ def _inspect_onnx(file: Source) -> Report:
 
     label = sources.label(file)
     is_path = isinstance(file, (str, os.PathLike))
-    loaded = model.load(label, apart=True) if is_path else model.from_bytes(sources.content(file), label)
+    loaded = model.load(label, apart=True, lists=True) if is_path else model.from_bytes(sources.content(file), label)
     rows = []
     for tensor in loaded.tensors:
         elements = tensor.nbytes * 8 // tensor.dtype.bits

@@ -32,7 +32,7 @@ def decoded(path: str | os.PathLike[str]) -> Decoded:
     from .. import model
 
     with Archive(path) as archive:
-        graph, references = skeleton(archive)
+        graph, references = skeleton(archive, model.Held())
         entries = archive.directory.entries
         used = sum(entries[number].nbytes * len(uses) for number, uses in references.items())
         try:

@@ -27,10 +27,11 @@ def stream(archive: Archive, threads: int | None = None, max_bytes: float | str 
     """
     from .. import model
 
-    proto, references, nbytes = skeleton_within(archive, max_bytes)
+    held = model.Held()
+    proto, references, nbytes = skeleton_within(archive, max_bytes, held)
     if nbytes > model.PROTOBUF_LIMIT:
         return None
-    entries, held = archive.directory.entries, model.Held()
+    entries = archive.directory.entries
     for number, entry in enumerate(entries):
         uses = references[number]
         if entry.nbytes >= AWAITED_BYTES and all(reference.field == "raw_data" for reference in uses):

@@ -105,7 +105,7 @@ class Tensors(Mapping[str, np.ndarray]):
         if self._in_graph is None:
             from .. import model
 
-            proto, references, _ = skeleton_within(self._archive, self._max_bytes)
+            proto, references, _ = skeleton_within(self._archive, self._max_bytes, model.Held())
             try:
                 tensors = model.inline_tensors(proto, self._archive.path)
             except UnsuitableModel as error:

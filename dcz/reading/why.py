@@ -107,7 +107,9 @@ class Explained:
         if self._tensors is None:
             from .. import model
 
-            self._tensors = {tensor.name: tensor for tensor in model.load(self.report.path, apart=True).tensors}
+            self._tensors = {
+                tensor.name: tensor for tensor in model.load(self.report.path, apart=True, lists=True).tensors
+            }
         tensor = self._tensors[row.name]
         operators = _names({operator for operator, _ in tensor.uses})
         if row.dtype not in REAL:
@@ -133,7 +135,7 @@ class Explained:
             from .. import model
 
             with Archive(self.report.path) as archive:
-                self._readers = model.operators_by_tensor(skeleton(archive)[0])
+                self._readers = model.operators_by_tensor(skeleton(archive, model.Held())[0])
         return self._readers
 
     def _exact(self, row: TensorReport) -> tuple[str, str]:

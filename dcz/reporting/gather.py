@@ -122,7 +122,7 @@ def _originals(against: str | os.PathLike[str], drawn: Mapping[str, Distribution
     from .. import model
 
     found = {}
-    for tensor in model.open_dense(against, apart=True).tensors:
+    for tensor in model.open_dense(against, apart=True, lists=True).tensors:
         if tensor.name in drawn and tensor.dtype.real:
             found[tensor.name] = histogram(tensor.values())
     return found
