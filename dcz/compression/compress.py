@@ -120,10 +120,10 @@ def write(
     with records(output, resume) as store:
         with open_pool(threads, executor, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
             packed = packing.pack(store, place=place, pool=pool, progress=progress, warn=warn, metadata=metadata)
-        _write_and_check(place, packed, threads, packing.check_unchanged)
+        write_checked(place, packed, threads, packing.check_unchanged)
 
 
-def _write_and_check(output: str, packed: Packed, threads: int, check_source: Callable[[], None]) -> None:
+def write_checked(output: str, packed: Packed, threads: int, check_source: Callable[[], None]) -> None:
     """Write the file beside `output`, and put it in its place once it gives back the graph and every tensor, and the
     source is found to be the one that was read."""
     from .. import model as onnx_model

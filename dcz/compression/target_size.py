@@ -21,13 +21,14 @@ from ..file_kinds import check_onnx
 from ..files import check_output
 from ..parallel import thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, Plan
-from ..reading.written import OfFile, WrittenFile
-from .compress import compress
+from ..reading.written import Compressed, OfFile, WrittenFile
+from .compress import compress, write_checked
 from .exact_tensors import fill
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
+from .journal import records
 from .measured_file import MeasuredFile, measured
-from .options import AnyPlan, PlanOptions, as_plan
+from .options import AnyPlan, Notes, PlanOptions, as_plan
 from .records import Packing
 from .size_search import TOLERANCE, SizeTrial, at_quality, seek
 
@@ -81,14 +82,34 @@ def compress_to_size(
     budget = _budget(model, parse_limit(max_bytes), ratio)
     searchable = _searchable(as_plan(plan, options))
     threads = thread_count(threads)
+    written: list[Compressed] = []
+
+    def write_exact(plan: Plan) -> int:
+        """Write the file of a plan, if it is within the budget; its bytes."""
+        packing, notes, place = Packing(model, plan), Notes(None), os.fspath(output)
+        check_output(output, force, inputs=packing.files)
+        with records(output, resume) as store:
+            packed = packing.pack(store, place=place, pool=pool, progress=report, warn=notes)
+            if packed.nbytes <= budget:
+                write_checked(place, packed, threads, packing.check_unchanged)
+                written.append(Compressed.of(output, tuple(notes.told)))
+        return packed.nbytes
+
     with shown(progress, "searching") as report:
         with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
-            chosen, best = plan_for_size(model, budget, searchable, pool, report, trial or (lambda trial: None))
-        made = compress(
-            model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=report, warn=warn,
-            force=force, resume=resume,
-        )  # fmt: skip
-    file = replace(made.file, measured={"quality (dB)": best.quality if math.isfinite(best.quality) else "exact"})
+            chosen, best = plan_for_size(
+                model, budget, searchable, pool, report, trial or (lambda trial: None), write_exact=write_exact
+            )
+        if not written:
+            made = compress(
+                model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=report, warn=warn,
+                force=force, resume=resume,
+            )  # fmt: skip
+            written.append(made)
+        elif warn is not None:
+            for note in written[0].notes:
+                warn(note)
+    file = replace(written[0].file, measured={"quality (dB)": best.quality if math.isfinite(best.quality) else "exact"})
     return CompressedToSize(best.quality, best.nbytes, file)
 
 
@@ -100,14 +121,23 @@ def plan_for_size(
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     trial: Callable[[SizeTrial], None] = lambda trial: None,
     metadata: Mapping[str, str] | None = None,
+    write_exact: Callable[[Plan], int] | None = None,
 ) -> tuple[Plan, SizeTrial]:
     """The plan that makes the file of the best quality within `max_bytes`, and that file's figures; for `metadata` see
-    compress, for the rest compress_to_size."""
+    compress, for the rest compress_to_size. `write_exact`: what writes the file of a plan, where that fits, and returns
+    its bytes; it is asked where a model takes no quality, so that its file is made once."""
 
     def measure(quality: float, plan: Plan) -> MeasuredFile:
         file = measured(model, plan, pool, progress, metadata)
         trial(SizeTrial(quality, file.nbytes))
         return file
+
+    def measure_exact(plan: Plan) -> int:
+        if write_exact is None:
+            return measure(math.inf, plan).nbytes
+        nbytes = write_exact(plan)
+        trial(SizeTrial(math.inf, nbytes))
+        return nbytes
 
     def measure_quality(quality: float) -> SizeTrial:
         return SizeTrial(quality, measure(quality, at_quality(plan, quality)).nbytes)
@@ -116,7 +146,7 @@ def plan_for_size(
     tensors, plan, source_bytes = packing.tensors, packing.plan, packing.source_bytes
     del packing  # what is in memory is one model at a time
     if _takes_no_quality(tensors, plan):
-        return _exact(measure, plan, max_bytes)
+        return _exact(measure_exact, plan, max_bytes)
     prunes = plan.default.sparsity is not None or plan.default.threshold is not None
     if not prunes and max_bytes >= MAY_BE_EXACT * source_bytes:
         exact = replace(plan, default=LOSSLESS)
@@ -135,12 +165,12 @@ def _takes_no_quality(tensors: "Sequence[ModelTensor]", plan: Plan) -> bool:
     return not (prunes or has_float_weights(tensors) or any(plan.names(tensor.name) for tensor in tensors))
 
 
-def _exact(measure: Callable[[float, Plan], MeasuredFile], plan: Plan, max_bytes: float) -> tuple[Plan, SizeTrial]:
+def _exact(measure: Callable[[Plan], int], plan: Plan, max_bytes: float) -> tuple[Plan, SizeTrial]:
     """The model kept exactly, or else but for weights that it rounds itself, where that fits the budget; raises
     InvalidArgument."""
     smallest = math.inf
     for chosen in (replace(plan, default=LOSSLESS), replace(plan, default=DEFAULT)):
-        nbytes = measure(math.inf, chosen).nbytes
+        nbytes = measure(chosen)
         if nbytes <= max_bytes:
             return chosen, SizeTrial(math.inf, nbytes)
         smallest = min(smallest, nbytes)

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 import dcz
 from dcz.compression import measured_file
 from dcz.compression.executors import open_pool
+from dcz.compression.records import Packing
 from dcz.compression.size_search import SizeTrial, seek
 from dcz.errors import BadPlan
 from dcz.plan import BEST_QUALITY, WORST_QUALITY, Plan, Rule, Settings
@@ -74,6 +75,23 @@ def test_a_budget_for_everything_is_answered_by_one_trial(tmp_path):
     best = dcz.compress_to_size(path, tmp_path / "net.dcz", exact + 100, trial=trials.append)
     assert [(each.quality, each.nbytes) for each in trials] == [(math.inf, best.nbytes)] and best.quality == math.inf
     assert abs((tmp_path / "net.dcz").stat().st_size - exact) < 100
+
+
+def test_a_model_without_weights_is_packed_once(tmp_path, monkeypatch):
+    """Of trees, say: the file that is measured is the one that is written, if it fits."""
+    path = models.save(models.trees(20_000), tmp_path / "net.onnx")
+    exact = dcz.compress(path, tmp_path / "exact.dcz", dcz.PRESETS["lossless"])
+    packed, trials, warned, pack = [], [], [], Packing.pack
+    monkeypatch.setattr(Packing, "pack", lambda *args, **named: packed.append(pack(*args, **named)) or packed[-1])
+    best = dcz.compress_to_size(path, tmp_path / "net.dcz", exact.file_bytes, trial=trials.append, warn=warned.append)
+    assert best.file.path.read_bytes() == exact.read_bytes() and len(packed) == 1
+    assert (
+        [(each.quality, each.nbytes) for each in trials] == [(math.inf, best.nbytes)] == [(math.inf, exact.file_bytes)]
+    )
+    assert tuple(warned) == best.file.notes == exact.notes and best.file.measured == {"quality (dB)": "exact"}
+    with pytest.raises(dcz.InvalidArgument, match="and exactly it takes [0-9,]+; allow so many"):
+        dcz.compress_to_size(path, tmp_path / "net.dcz", exact.file_bytes // 2, force=True)
+    assert best.file.path.read_bytes() == exact.read_bytes() and not list(tmp_path.glob("*.partial"))
 
 
 def test_pruning_and_rules_stay_what_the_plan_says(tmp_path):
