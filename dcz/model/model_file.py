@@ -134,13 +134,14 @@ def reread_source(model: AnyModel, loaded: Model, is_useful: Callable[[Sliced], 
 
     `is_useful` looks at the bytes, for a file before it is read as a whole. None where it says no, where the model
     comes through a pipe, and where the file has changed or can no longer be read. External data is not among them.
+    Change `loaded`: bytes that it kept, and that are given, it has no longer.
     """
     if not isinstance(model, (str, os.PathLike, ModelProto)):
         if (source := model.source()) is None:
             return None
         model = source
     if (kept := loaded.source) is not None:
-        return kept.whole() if is_useful(kept) else None
+        return kept.taken() if is_useful(kept) else None
     if isinstance(model, ModelProto):
         data = serialize(model, "the model")
         return data if is_useful(data) else None

@@ -17,7 +17,7 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -45,7 +45,7 @@ class Source:
 
     message: bytes
     pieces: list[memoryview]
-    apart: Mapping[bytes, np.ndarray] = field(default_factory=dict)
+    apart: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return sum(map(len, self.pieces))
@@ -70,6 +70,18 @@ class Source:
     def whole(self) -> bytes:
         """All bytes as one: a copy, where some are kept apart."""
         return b"".join(self.pieces) if self.apart else self.message
+
+    def taken(self) -> bytes:
+        """Change this: the same, and neither the source nor what is apart has the pieces any more, so that most are not
+        there twice."""
+        if not self.apart:
+            return self.message
+        self.apart.clear()
+        self.pieces.reverse()
+        found = io.BytesIO()
+        while self.pieces:
+            found.write(self.pieces.pop())
+        return found.getvalue()
 
 
 def of_bytes(data: bytes, apart: bool = False, lists: bool = False) -> Source:
