@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 
 MAX_SURVEYED = 128  # samples whose statistics serve all trials
+ENOUGH_SURVEYED = 96  # those beyond may judge the trials instead
 KNOWN_SHARE = 4  # of the model's bytes: records that trials share, about those of the latest trial
 MAX_BATCH = 16  # samples that are in memory together: what a network makes of them may take a hundred times the room
 
@@ -189,7 +190,7 @@ class TuningSession:
         self.predictor.close()
         count = calibrate.trial_samples(answers.positions / batches.size_of(0), len(self.weight_names))
         chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
-        tried = evenly_spaced(chosen, max(1, min(count, len(chosen) // 4)))
+        tried = evenly_spaced(chosen, max(1, min(count, max(len(chosen) // 3, len(chosen) - ENOUGH_SURVEYED))))
         others = np.setdiff1d(chosen, tried)
         statistics, trials = (
             SampleBatches(self.predictor, indices, MAX_BATCH) for indices in (others if len(others) else tried, tried)
