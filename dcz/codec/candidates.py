@@ -5,7 +5,6 @@
 Encodings that symbol counts or probes show to be far from the smallest are not made; of the others bytes decide.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -16,21 +15,18 @@ import numpy as np
 from .. import arrays
 from ..encoded import (
     MAX_ENTRIES,
-    Codebook,
     Encoded,
     Index,
     Pruned,
-    Scales,
     Shared,
     Sparse,
     Stored,
-    codebook_patterns,
-    entry_values,
     may_expand,
 )
-from ..tensor import FLOAT32, Dtype, Tensor, matrix_shape, round_to, values
-from . import pairs
-from .stages import block, entropy, huffman, index, recode, scale
+from ..tensor import Dtype, Tensor, matrix_shape
+from .codebooks import scaled_codebook_of
+from .coded import Coded
+from .stages import block, entropy, huffman, index, recode
 
 MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may differ
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
@@ -39,95 +35,6 @@ WIDTHS = tuple(range(2, 9))  # bits of a gap
 
 # The parts of the record of an encoding, each with its purpose: see format.record.parts.
 Serialize = Callable[[Encoded], Sequence[tuple[str, bytes | memoryview]]]
-
-
-@dataclass(frozen=True, eq=False)
-class Coded:
-    """A tensor after pruning and sharing.
-
-    The mask of kept positions (bool, flat), a code (uint8) for each of them, and the codebook that the codes index (bit
-    patterns of the tensor's type). With `row_scales`, entries are float32 patterns, and elements their products with
-    the scales. Codes are uint16 where they index the entries of a `fine` codebook.
-
-    `numbers` are these codes; or, with `zero`, codes of all positions, among which `zero` is that of the zeros, and
-    larger ones are one more than the code: where few weights are zero, an index of the others is rarely wanted.
-    `counted`: how often each of the numbers occurs (int64[256]), where that is known.
-    """
-
-    mask: np.ndarray
-    numbers: np.ndarray
-    entries: np.ndarray
-    row_scales: scale.RowScales | None = None
-    fine: Codebook | None = None
-    zero: int | None = None
-    counted: np.ndarray | None = None
-
-    @functools.cached_property
-    def codes(self) -> np.ndarray:
-        """The codes of the kept positions."""
-        if self.zero is None:
-            return self.numbers
-        table = np.insert(np.arange(MAX_ENTRIES - 1, dtype=np.uint8), self.zero, 0)
-        return arrays.gather(
-            lambda block: table.take(self.numbers[block][self.mask[block]]), len(self.mask), self.kept, np.uint8
-        )
-
-    @functools.cached_property
-    def counts(self) -> np.ndarray:
-        """How often each code (uint8) occurs (int64[256])."""
-        counts = huffman.count_symbols(self.numbers) if self.counted is None else self.counted
-        return counts if self.zero is None else np.append(np.delete(counts, self.zero), 0)
-
-    @property
-    def kept(self) -> int:
-        """The number of kept positions."""
-        return len(self.numbers) if self.zero is None else int(self.counts.sum())
-
-    @functools.cached_property
-    def positions(self) -> arrays.KeptPositions:
-        """The kept positions."""
-        return arrays.KeptPositions(self.mask)
-
-    def look_up(self, table: np.ndarray, block: slice, other: int = 0) -> np.ndarray:
-        """table[code] for the kept ones of a block of all positions, `other` for the rest."""
-        if len(self.numbers) == len(self.mask):  # a number for each position: no place is looked for
-            whole, numbers = table if self.zero is None else np.insert(table, self.zero, other), self.numbers[block]
-            is_same = table.dtype == numbers.dtype and np.array_equal(whole, np.arange(len(whole)))
-            return numbers if is_same else whole.take(numbers, mode="clip")
-        kept_places = arrays.true_places(self.mask[block])
-        first = self.positions.rank(block.start)
-        codes = self.numbers[first : first + len(kept_places)]
-        kept = table.take(codes, mode="clip")  # codes were checked by of_distinct: "raise" would check them again
-        length = len(self.mask[block])
-        if len(kept) == length:
-            return kept
-        dense = np.full(length, other, table.dtype)
-        dense[kept_places] = kept
-        return dense
-
-    @functools.cached_property
-    def _pairs(self) -> pairs.Pairs | None:
-        """A table of the entries of all positions, where these have codes and their zeros too; None elsewhere."""
-        if self.entries.dtype.itemsize > pairs.MAX_ITEM or len(self.numbers) < len(self.mask) or self.fine is not None:
-            return None
-        entries = self.entries if self.zero is None else np.insert(self.entries, self.zero, 0)
-        return pairs.Pairs(entries) if len(entries) <= MAX_ENTRIES else None
-
-    def _entries(self, block: slice) -> np.ndarray:
-        """The entries of a block of all positions, 0 for those that are not kept."""
-        numbers = self.numbers[block]
-        if len(numbers) < pairs.MIN_CODES or self._pairs is None:
-            return self.look_up(self.entries, block)
-        found = np.empty(len(numbers), self.entries.dtype)
-        self._pairs.fill(numbers, found)
-        return found
-
-    def elements(self, block: slice, dtype: Dtype) -> np.ndarray:
-        """The elements (bit patterns of `dtype`) of a block of all positions."""
-        entries = self._entries(block)
-        if self.row_scales is None:
-            return entries
-        return round_to(values(entries, FLOAT32).astype(np.float64) * self.row_scales.at(block), dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +149,7 @@ def _shared(tensor: Tensor, coded: Coded) -> Shared:
     entries, zeros = coded.entries, len(coded.mask) - coded.kept
     if zeros:
         entries = np.append(entries, entries.dtype.type(0))
-    codebook, table = _codebook(entries, tensor.dtype, coded.row_scales)
+    codebook, table = scaled_codebook_of(entries, tensor.dtype, coded.row_scales)
     counts = np.zeros(256, np.int64)
     counts[table] = coded.counts[: len(table)]
     zero = int(table[-1])
@@ -257,7 +164,7 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
     positions = index_of(mask, index_bits)
     if not positions.kept:
         return Sparse(positions, None, None)
-    codebook, table = _codebook(coded.entries, tensor.dtype, coded.row_scales)
+    codebook, table = scaled_codebook_of(coded.entries, tensor.dtype, coded.row_scales)
     codes = recode.remap(table, coded.codes)
     if positions.column_major:
         dense = np.empty(mask.shape, np.uint8)
@@ -291,67 +198,3 @@ def stream_bytes(encoded: Encoded) -> int:
     if isinstance(encoded, (Shared, Sparse)) and encoded.codes is not None:
         streams += [encoded.codes] if encoded.low is None else [encoded.codes, encoded.low]
     return sum(len(segment) for stream in streams for segment in stream.segments)
-
-
-def _codebook(entries: np.ndarray, dtype: Dtype, row_scales: scale.RowScales | None) -> tuple[Codebook, np.ndarray]:
-    """The codebook of these entries and scales, and the code (uint8) of each entry in it."""
-    if row_scales is None:
-        return codebook_of(entries, dtype)
-    numbers = values(entries, FLOAT32).astype(np.float64)
-    codebook, table = codebook_of(entries, FLOAT32)
-    if not np.array_equal(entry_values(codebook, FLOAT32)[table], numbers) or (
-        codebook.form == "native" and dtype != FLOAT32
-    ):  # rounded on the way, or elements of another type
-        order = np.argsort(numbers, kind="stable")
-        codebook = Codebook("native", len(entries), round_to(numbers[order], dtype).tobytes())
-        table = np.argsort(order).astype(np.uint8)
-    return with_scales(codebook, row_scales), table
-
-
-def with_scales(codebook: Codebook, row_scales: scale.RowScales | None) -> Codebook:
-    """A codebook with these scales, if there are any."""
-    if row_scales is None:
-        return codebook
-    if row_scales.steps is None:
-        scales = Scales(row_scales.axis, exact=row_scales.scales.astype("<f4").tobytes())
-    else:
-        scales = Scales(row_scales.axis, steps=huffman.encode(row_scales.steps))
-    return dataclasses.replace(codebook, scales=scales)
-
-
-def codebook_of(entries: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray]:
-    """The shortest codebook of exactly these distinct entries (bit patterns), and the code (uint8) of each in it."""
-    numbers = values(entries, dtype)
-    if not np.isfinite(numbers).all():
-        return Codebook("native", len(entries), entries.tobytes()), np.arange(len(entries), dtype=np.uint8)
-    order = np.lexsort((entries, numbers))
-    rank = np.argsort(order).astype(np.uint8)
-    entries, numbers = entries[order], numbers[order].astype(np.float64)
-    if dtype.bits >= 32 and (ramp := _ramp(entries, numbers, dtype)):
-        return ramp[0], ramp[1][rank]
-    if dtype.bits >= 32 and np.abs(numbers).max() < np.finfo(np.float16).max:
-        half = Codebook("half", len(entries), numbers.astype("<f2").tobytes())
-        if np.array_equal(codebook_patterns(half, dtype), entries):
-            return half, rank
-    return Codebook("native", len(entries), entries.tobytes()), rank
-
-
-def is_ramp(coded: Coded) -> bool:
-    """Whether the entries of a tensor in units of scales (float32) make a ramp, fine or not."""
-    return coded.fine is not None or codebook_of(coded.entries, FLOAT32)[0].form == "ramp"
-
-
-def _ramp(entries: np.ndarray, numbers: np.ndarray, dtype: Dtype) -> tuple[Codebook, np.ndarray] | None:
-    """A ramp through all of the entries (sorted, with their values), and the code (uint8) of each on it."""
-    if len(numbers) < 3:
-        return None
-    with np.errstate(over="ignore"):
-        first, step = np.array([numbers[0], np.diff(numbers).min()]).astype(np.float32).tolist()
-    if not math.isfinite(step) or not 0 < step <= numbers[-1] - first <= step * (
-        MAX_ENTRIES - 0.5
-    ):  # nor where `first` became infinite
-        return None
-    codes = np.rint((numbers - first) / step).astype(np.uint8)
-    if not np.array_equal(round_to(first + codes.astype(np.float64) * step, dtype), entries):
-        return None
-    return Codebook("ramp", int(codes[-1]) + 1, first=first, step=step), codes

@@ -14,7 +14,8 @@ from ..encoded import ENCODINGS, Record, RecordInfo, encoding_name, minor_versio
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor
 from . import candidates, fine, fine_candidates, precision, regrid, scaled, sharing
-from .candidates import Candidate, Coded
+from .candidates import Candidate
+from .coded import Coded
 from .stages import prune
 
 MIN_ZEROS = 0.1  # of a tensor's weights, from which leaving zeros out exactly is tried

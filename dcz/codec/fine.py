@@ -17,9 +17,11 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
 from ..plan import SHARED_QUALITY, Settings
 from ..tensor import FLOAT32, PRECISION, Dtype, Tensor, largest, round_to, values
-from . import candidates, fine_candidates, precision, scaled, sharing
+from . import fine_candidates, precision, scaled, sharing
 from .cancellation import cancel
-from .candidates import Candidate, Coded
+from .candidates import Candidate, store
+from .codebooks import codebook_of
+from .coded import Coded
 from .quality import DECIBELS_PER_BIT
 from .stages import balance, grid, huffman, prune, share
 
@@ -80,7 +82,7 @@ def _bits(coded: Coded, dtype: Dtype) -> float:
     scales = 0 if coded.row_scales is None else coded.row_scales.bits
     if coded.fine is not None:
         return scales + fine_candidates.bits(coded)
-    codebook, table = candidates.codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)
+    codebook, table = codebook_of(coded.entries, dtype if coded.row_scales is None else FLOAT32)
     entries = 64 if codebook.form == "ramp" else 8 * len(codebook.entries)
     counts = np.zeros(MAX_ENTRIES, np.int64)
     counts[table] = coded.counts[: len(table)]  # in the order of the codebook, which a table of lengths depends on
@@ -127,7 +129,7 @@ def share_shortly(tensor: Tensor, mask: np.ndarray, settings: Settings, dtype: D
     bits = PRECISION[dtype.name] - math.frexp(max(-low, high) / step)[1]
     step = grid.round_step(step, bits) if bits > 1 else _power_of_two(step)
     coded = on_grid(tensor, mask, kept, step, sharing.row_index(tensor, kept))
-    return coded if coded is None or candidates.is_ramp(coded) else None
+    return coded if coded is None or coded.is_ramp else None
 
 
 def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | None:
@@ -151,7 +153,7 @@ def round_and_store(tensor: Tensor, settings: Settings) -> list[Candidate] | Non
         numbers_of_steps = np.rint(weights[block].astype(np.float64) / powers)
         within = np.clip(numbers_of_steps * powers, -largest(tensor.dtype), largest(tensor.dtype))
         rounded[block] = round_to(within, tensor.dtype)
-    return [candidates.store(data, tensor.dtype) for data in (rounded.view(np.uint8), tensor.data)]
+    return [store(data, tensor.dtype) for data in (rounded.view(np.uint8), tensor.data)]
 
 
 def _power_of_two(step: Any) -> Any:

@@ -11,7 +11,9 @@ from .. import arrays
 from ..encoded import Codebook, Shared, Sparse
 from ..tensor import Tensor, matrix_shape
 from . import candidates
-from .candidates import Candidate, Coded
+from .candidates import Candidate
+from .codebooks import with_scales
+from .coded import Coded
 from .stages import huffman, index, recode
 
 MAX_KEPT = 0.75  # of a tensor's weights: from where an index of them is not worth trying
@@ -26,7 +28,7 @@ def bits(coded: Coded) -> int:
 def encodings(tensor: Tensor, coded: Coded, index_bits: int | None) -> list[Candidate]:
     """The encodings of a tensor of the dtype and shape of `tensor` by codes and low bits."""
     assert coded.fine is not None, "codes of a fine grid"
-    codebook = candidates.with_scales(coded.fine, coded.row_scales)
+    codebook = with_scales(coded.fine, coded.row_scales)
     size, itemsize = len(coded.mask), tensor.dtype.bits // 8
     zero = round(-codebook.first / codebook.step)
     counts = _counts(coded)

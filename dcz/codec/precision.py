@@ -11,7 +11,7 @@ from ..deflate import crc32
 from ..parallel import each_ahead
 from ..plan import Settings
 from ..tensor import Tensor, values
-from .candidates import Coded
+from .coded import Coded
 from .stages import prune
 
 MAX_QUALITY_LOSS = 10**0.4  # 4 dB: how far rows with scales may miss their quality

@@ -14,8 +14,8 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor
-from . import candidates, fine, found_scales, scaled, sharing
-from .candidates import Coded
+from . import fine, found_scales, scaled, sharing
+from .coded import Coded
 from .stages import grid, prune, scale
 
 FLOAT_BITS = 24  # significant bits of float32
@@ -83,7 +83,7 @@ def share_in_rows(tensor: Tensor, mask: np.ndarray, settings: Settings | None) -
     for found in [*_known_scales(tensor), *found_scales.find(tensor, mask)]:
         unscaled = scaled.unscaled(tensor, LazyValues(tensor.patterns, tensor.dtype), found.row_scales)
         coded = _in_units(unscaled, mask, found.step, settings)
-        if coded is None or (tensor.dtype.bits < 32 and not candidates.is_ramp(coded)):
+        if coded is None or (tensor.dtype.bits < 32 and not coded.is_ramp):
             continue
         coded = replace(coded, row_scales=found.row_scales)
         if all(_is_exact(coded, tensor, mask, block) for block in arrays.blocks(len(mask), arrays.BLOCK)):

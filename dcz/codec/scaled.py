@@ -10,8 +10,7 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES
 from ..plan import Settings
 from ..tensor import FLOAT32, Tensor, round_to, values
-from . import candidates
-from .candidates import Coded
+from .coded import Coded
 from .stages import grid, prune, scale, share
 
 SHARED_INPUT_EXPONENT, SHARED_INPUT_SPREAD = 0.75, 10.0  # see row_scales_of
@@ -91,7 +90,7 @@ def unscaled(tensor: Tensor, weights: LazyValues, row_scales: scale.RowScales | 
 
 def short_entries(coded: Coded) -> Coded:
     """`coded`, which is to have scales, with the entries (float32) of its codebook as grid.round_entries has them."""
-    if candidates.is_ramp(coded):
+    if coded.is_ramp:
         return coded
     entries = grid.round_entries(values(coded.entries, FLOAT32).astype(np.float64))
     return replace(coded, entries=round_to(entries, FLOAT32))

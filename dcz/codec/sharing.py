@@ -13,9 +13,9 @@ from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES
 from ..plan import Settings
 from ..tensor import Dtype, Tensor, largest, round_to, values
-from . import candidates
 from .cancellation import cancel
-from .candidates import Coded
+from .codebooks import codebook_of
+from .coded import Coded
 from .stages import balance, distinct, grid, prune, recode, share
 
 # Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
@@ -131,7 +131,7 @@ def round_centroids(shared: share.SharedWeights, codebook: str, mask: np.ndarray
     half = np.finfo(np.float16)
     # Outside of float16's normal range, centroids would be clipped or rounded to zero.
     if codebook == "float16" and half.tiny <= np.abs(centroids).max() <= half.max:
-        unrounded = candidates.codebook_of(round_to(centroids, dtype), dtype)[0]
+        unrounded = codebook_of(round_to(centroids, dtype), dtype)[0]
         if unrounded.form != "ramp":  # a ramp is shorter still
             centroids = centroids.astype(np.float16).astype(np.float64)
     # A level may lie half a step beyond the largest weight, and must not become infinite.

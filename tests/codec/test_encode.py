@@ -7,6 +7,7 @@ import pytest
 
 from dcz import arrays
 from dcz.codec import candidates, decode, encode
+from dcz.codec.coded import Coded
 from dcz.codec.stages import huffman, index, packed, prune
 from dcz.encoded import (
     ENCODINGS,
@@ -374,7 +375,7 @@ def test_the_density_decides_between_shared_and_sparse():
 def test_a_code_without_an_entry_is_refused(entries):
     given = gaussian((10, 30))
     codes = np.append(np.zeros(299, np.uint8), np.uint8(entries))
-    coded = candidates.Coded(np.ones(300, bool), codes, given.patterns[:entries])
+    coded = Coded(np.ones(300, bool), codes, given.patterns[:entries])
     with pytest.raises(ValueError, match="beyond"):
         candidates.of_distinct(given, coded)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dcz.codec import pairs
-from dcz.codec.candidates import Coded
+from dcz.codec.coded import Coded
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 65537])
