@@ -174,7 +174,7 @@ def _agrees(result: "Verification", minimum: float, output: str | None) -> bool:
     """Whether the answers agree as often as they must; tells where they do not. Raises InvalidArgument."""
     from ..arguments import as_percent
     from ..errors import InvalidArgument
-    from ..evaluation.differences import judged
+    from ..evaluation.output_difference import judged
 
     compared = judged([row for row in result.outputs if output in (None, row.output)])
     if not compared:

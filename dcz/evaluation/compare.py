@@ -16,9 +16,10 @@ from . import drawn, runtime
 from .assembled import samples_first
 from .batch_axes import batch_symbol
 from .chosen_measures import Answers, ChosenMeasure, OfAll
-from .differences import Comparison, DifferenceSums, OutputDifference, first_samples
+from .differences import DifferenceSums, first_samples
 from .feed import Feed
 from .metrics import answer_output
+from .output_difference import Comparison, OutputDifference
 from .samples import Samples
 from .suited_measures import suited
 

@@ -40,9 +40,9 @@ class Evaluation:
     whose label is not among the five largest, None for up to five classes. `loss`: mean cross-entropy, in nats.
     `disagreements`: of so many `answers` (the samples, or the places of sequences) the two models' differ, by
     `measure`: their top classes, or what fits the output; None where it counts no answers. `score` and
-    `worst_channels`: as differences.OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s
+    `worst_channels`: as OutputDifference's. `divergence`: mean Kullback-Leibler divergence of `path`'s
     probabilities from those of `against`, in nats; None where there are no `classes`. `decibels`: as
-    differences.OutputDifference's. `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf
+    OutputDifference's. `unanswered`: samples for which the model's outputs hold NaN or +inf, or -inf
     alone: they count as errors and as disagreements, and the means are NaN.
     """
 

@@ -16,8 +16,8 @@ from ..format.container import Archive
 from ..reading.decompress import decode_all, decompress, skeleton_within
 from . import words
 from .chosen_measures import AnyMeasure, ChosenMeasure, chosen
-from .differences import Comparison, OutputDifference
 from .given import BatchAxis, Data, as_samples
+from .output_difference import Comparison, OutputDifference
 from .samples import Samples
 from .tensor_differences import TensorDifference, compare_tensors, is_corrected
 

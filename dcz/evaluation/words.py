@@ -11,8 +11,8 @@ from ..text import counted
 from .metrics import distance
 
 if TYPE_CHECKING:
-    from .differences import OutputDifference
     from .evaluate import Evaluation
+    from .output_difference import OutputDifference
     from .verify import Verification
 
 SHOWN = 10  # tensors in a notebook

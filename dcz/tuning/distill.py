@@ -20,7 +20,8 @@ from ..encoded import MAX_ENTRIES
 from ..errors import UnsuitableModel
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
-from ..evaluation.differences import DifferenceSums, judged
+from ..evaluation.differences import DifferenceSums
+from ..evaluation.output_difference import judged
 from .session import TuningSession
 
 HELD_OUT_PARTS = 8  # of the held-out samples: a gain must exceed the spread of their differences

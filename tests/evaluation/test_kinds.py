@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import dcz
-from dcz.evaluation import compare, differences, integer_inputs, kinds, main_graph, metrics, output_meanings
+from dcz.evaluation import compare, integer_inputs, kinds, main_graph, metrics, output_meanings
 from dcz.evaluation.kinds import GraphKinds
+from dcz.evaluation.output_difference import judged
 from tests import models
 from tests.models import normal, tensor
 
@@ -150,7 +151,7 @@ def test_a_copy_of_an_input_is_no_answer(tmp_path):
     packed = dcz.compress(path, tmp_path / "net.dcz", dcz.Settings(bits=1))
     np.savez(tmp_path / "x.npz", **x)
     result = dcz.verify(packed, against=path, inputs=tmp_path / "x.npz")
-    assert [each.output for each in differences.judged(result.outputs)] == ["memory"]
+    assert [each.output for each in judged(result.outputs)] == ["memory"]
     assert "tells nothing" in result.outputs[0].describe()
 
 

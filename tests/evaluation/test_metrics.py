@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dcz.evaluation import differences, metrics
+from dcz.evaluation.output_difference import OutputDifference, judged
 
 ROWS = np.array([[1.0, 3, 2], [2, 2, 0], [np.nan, 1, 0], [np.inf, 1, 0], [-np.inf] * 3, [0, -np.inf, 1]])
 
@@ -161,9 +162,9 @@ def test_drawn_inputs_give_no_share_where_the_original_hardly_varies():
 
 
 def test_a_limit_on_agreement_is_for_the_outputs_that_count_answers():
-    classes = differences.OutputDifference("a", 20, 1, 0.9, 5, "top class", 0.9)
-    features = differences.OutputDifference("b", 20, 1, None, 5, "cosine", 0.5)
-    assert differences.judged([features, classes]) == [classes] and differences.judged([features]) == [features]
+    classes = OutputDifference("a", 20, 1, 0.9, 5, "top class", 0.9)
+    features = OutputDifference("b", 20, 1, None, 5, "cosine", 0.5)
+    assert judged([features, classes]) == [classes] and judged([features]) == [features]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64])
