@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, SparseTensorProto, TensorProto, helper, numpy_helper, parser
 
-from dcz.format.container import Archive, Entry
+from dcz.format.container import Archive
+from dcz.format.directory import Entry
 from dcz.tensor import Dtype
 
 OPSET = 19

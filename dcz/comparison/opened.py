@@ -19,7 +19,8 @@ from ..deflate import crc32
 from ..encoded import ENCODINGS
 from ..errors import CorruptFile, FileAccess, UnsuitableModel
 from ..files import FileRange
-from ..format.container import Archive, Entry, is_dcz
+from ..format.container import Archive, is_dcz
+from ..format.directory import Entry
 from ..reading.decompress import decode_tensor, skeleton_within
 from ..tensor import Dtype
 

@@ -24,8 +24,8 @@ from ..deflate import ZLIB, deflate_below, may_deflate_below
 from ..encoded import Record, RecordInfo
 from ..errors import FileAccess
 from ..files import FileRange, scratch, stamp, sync, writing
-from ..format import container
-from ..format.container import Entry
+from ..format import directory
+from ..format.directory import Entry
 from ..parallel import beside, in_order
 from ..plan import Plan, Settings
 from ..tensor import Tensor, ValueGrid
@@ -146,7 +146,7 @@ class Packing:
         }
         minor = int(any(job.transposed for job in pending))
         min_graph = onnx_model.least_stored(graph)
-        head = container.write_head(graph, noted(metadata, folded, snapped), entries, minor, min_graph)
+        head = directory.write_head(graph, noted(metadata, folded, snapped), entries, minor, min_graph)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
         packed = Packed(head, records, graph, size, tensor_bytes)
@@ -163,7 +163,7 @@ class Packing:
         deflated = None if original is None else deflate_below(original, size)
         if original is not None and deflated is not None:  # tensors that repeat each other come to that
             min_graph = onnx_model.least_stored(original)
-            whole = container.write_head(original, metadata, [], min_graph=min_graph, deflated=deflated)
+            whole = directory.write_head(original, metadata, [], min_graph=min_graph, deflated=deflated)
             if len(whole) < size:
                 warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")
                 return Packed(whole, None, original, len(whole), tensor_bytes)
@@ -198,7 +198,7 @@ class Packing:
              repr(job.settings), repr(job.first.grid))
             for job in pending
         ]  # fmt: skip
-        versions = (__version__, container.MAJOR, container.MINOR, np.__version__, ZLIB)
+        versions = (__version__, directory.MAJOR, directory.MINOR, np.__version__, ZLIB)
         return hashlib.sha256(repr((versions, sha256, self.plan, stats, asked)).encode()).digest()
 
     def _graph(self, pending: Sequence[Job], place: str) -> bytes:

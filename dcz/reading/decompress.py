@@ -18,7 +18,8 @@ from ..deflate import crc32
 from ..display.progress import Progress, shown
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
-from ..format.container import Archive, Entry
+from ..format.container import Archive
+from ..format.directory import Entry
 from ..format.sources import Source
 from ..parallel import helped, in_order, thread_count, thread_pool
 from .data_files import DataFiles, content_name

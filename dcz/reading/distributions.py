@@ -10,7 +10,8 @@ import numpy as np
 
 from ..codec.stages import huffman
 from ..encoded import Pruned, Shared, Sparse, Stored, Stream, entry_values
-from ..format.container import Archive, Entry
+from ..format.container import Archive
+from ..format.directory import Entry
 from ..tensor import values
 from .decompress import decode_tensor
 

@@ -18,7 +18,8 @@ from ..codec.levels import is_ramp, levels
 from ..deflate import crc32
 from ..encoded import Codebook, Encoded, Shared, Sparse
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
-from ..format.container import Archive, Entry
+from ..format.container import Archive
+from ..format.directory import Entry
 from ..parallel import helped, in_order, thread_pool
 from ..text import counted
 from .decompress import decode_tensor

@@ -18,7 +18,8 @@ import numpy as np
 from ..display import html
 from ..encoded import ENCODINGS, Codebook, Pruned, Shared, Sparse, Stored, entry_values
 from ..format import record, sources
-from ..format.container import Archive, Entry, is_dcz
+from ..format.container import Archive, is_dcz
+from ..format.directory import Entry
 from ..format.sources import Source
 from ..text import counted, times
 

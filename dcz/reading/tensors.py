@@ -12,7 +12,8 @@ import numpy as np
 
 from ..arguments import parse_limit
 from ..errors import CorruptFile, DczError, UnsuitableModel
-from ..format.container import Archive, Entry
+from ..format.container import Archive
+from ..format.directory import Entry
 from ..format.sources import Source
 from ..tensor import Dtype, transpose, values
 from ..text import counted

@@ -21,7 +21,7 @@ from dcz.encoded import (
     Stream,
     encoding_name,
 )
-from dcz.format import container, record
+from dcz.format import directory, record
 from dcz.tensor import DTYPES
 
 from .parts import (
@@ -538,7 +538,7 @@ def writers() -> Iterator[Valid]:
         written, encoding = record.write(value), ENCODINGS.index(encoding_name(value))
         tensors.append(Tensor(name, dtype, dims, encoding, written, data))
         crcs = zlib.crc32(written), zlib.crc32(data)
-        entries.append(container.Entry(name, DTYPES[dtype], dims, RecordInfo(encoding, len(written), *crcs)))
-    head = container.write_head(b"", {"writer": "dcz"}, entries)
+        entries.append(directory.Entry(name, DTYPES[dtype], dims, RecordInfo(encoding, len(written), *crcs)))
+    head = directory.write_head(b"", {"writer": "dcz"}, entries)
     assert head[12:16] == head[16:20], "zlib has had a hand in these bytes"
     yield "writer", head + b"".join(tensor.record for tensor in tensors), tensors

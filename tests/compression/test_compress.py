@@ -25,8 +25,8 @@ from dcz import deflate, files, parallel
 from dcz import model as onnx_model
 from dcz.compression import task
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
-from dcz.format import container
 from dcz.format.container import Archive
+from dcz.format.directory import write_head
 from dcz.plan import LOSSLESS, Plan, Rule, Settings
 from dcz.tensor import DTYPES, round_to
 from tests import ROOT, models, networks
@@ -738,7 +738,7 @@ def test_a_file_that_would_decode_to_more_than_allowed_is_refused(packed, tmp_pa
 
 def test_a_graph_whose_own_tensors_do_not_fit_is_corrupt(tmp_path):
     bad = models.bag(TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], raw_data=bytes(3)))
-    (tmp_path / "bad.dcz").write_bytes(container.write_head(bad.SerializeToString(), {}, []))
+    (tmp_path / "bad.dcz").write_bytes(write_head(bad.SerializeToString(), {}, []))
     with dcz.open(tmp_path / "bad.dcz") as tensors, pytest.raises(CorruptFile, match="graph-reference"):
         tensors["w"]
 
@@ -776,7 +776,7 @@ def test_many_tensors_of_one_name_are_named_in_linear_time(tmp_path):
     """20,000 took a minute and a half when each name was looked for from ~2 on."""
     twin = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], float_data=[1])
     twins = models.bag(*[twin] * 20_000)
-    (tmp_path / "net.dcz").write_bytes(container.write_head(twins.SerializeToString(), {}, []))
+    (tmp_path / "net.dcz").write_bytes(write_head(twins.SerializeToString(), {}, []))
     with dcz.open(tmp_path / "net.dcz") as tensors:
         assert len(tensors) == 20_000 and "w~20000" in tensors
 

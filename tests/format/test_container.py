@@ -11,7 +11,8 @@ import pytest
 from dcz.encoded import MAX_RECORD_EXPANSION, RecordInfo, may_expand
 from dcz.errors import CorruptFile, FileAccess, UnsupportedFile
 from dcz.format import container
-from dcz.format.container import Archive, Entry, read_directory, write_head
+from dcz.format.container import Archive
+from dcz.format.directory import Entry, read_directory, write_head
 from dcz.tensor import DTYPES, FLOAT32
 
 # spec/FORMAT.md, section 12, up to the record, and the record.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dcz.deflate import crc32, deflate
-from dcz.format.container import MAGIC
+from dcz.format.directory import MAGIC
 from dcz.format.fields import string, u32, varint
 
 EMPTY_GRAPH = b"\x3a\x00"

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import dcz
-from dcz.format.container import Archive, write_head
+from dcz.format.container import Archive
+from dcz.format.directory import write_head
 from dcz.model import wire
 from dcz.reading.limits import FACTOR, FLOOR, Limit
 from tests import models

@@ -11,7 +11,8 @@ import dcz
 from dcz import parallel
 from dcz.codec.stages import huffman
 from dcz.format import sources
-from dcz.format.container import HEADER, Archive
+from dcz.format.container import Archive
+from dcz.format.directory import HEADER
 from dcz.reading import decompress
 from tests import models
 
