@@ -23,6 +23,7 @@ from dcz.plan import toml
 from dcz.reading.decompress import decode_all
 from dcz.tensor import DTYPES, is_valid_shape
 from tests.conformance import VECTORS, decoder
+from tests.fuzz import long_lists
 from tests.fuzz.sealing import sealed
 
 # What a record's structure holds may be looked at in any order (spec, section 9): of two such faults either is right.
@@ -222,7 +223,7 @@ def plans(data: bytes) -> None:
 
 HARNESSES: dict[str, Callable[[bytes], None]] = {
     "container": container, "decoders": decoders, "records": records, "tables": tables, "models": models,
-    "samples": samples, "plans": plans,
+    "lists": long_lists.lists, "samples": samples, "plans": plans,
 }  # fmt: skip
 
 
@@ -242,6 +243,8 @@ def seeds(name: str) -> list[bytes]:
         ][:40]
     if name == "models":
         return _model_seeds()
+    if name == "lists":
+        return long_lists.seeds()
     if name == "samples":
         return _sample_seeds()
     return _plan_seeds()

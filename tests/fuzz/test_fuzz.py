@@ -13,7 +13,16 @@ from tests.fuzz.harnesses import HARNESSES, seeds
 from tests.fuzz.mutations import mutated
 from tests.fuzz.sealing import sealed
 
-RUNS = {"container": 40, "decoders": 250, "records": 300, "tables": 400, "models": 4, "samples": 60, "plans": 80}
+RUNS = {
+    "container": 40,
+    "decoders": 250,
+    "records": 300,
+    "tables": 400,
+    "models": 4,
+    "lists": 200,
+    "samples": 60,
+    "plans": 80,
+}
 
 
 @pytest.mark.filterwarnings("error")

@@ -20,6 +20,7 @@ from dcz.model import source as sources
 from dcz.model.source import of_bytes, read
 from dcz.parallel import BIG, helped
 from tests import models
+from tests.messages import field, varint
 
 LARGE = 40  # bytes, for these tests
 GROUP = 3  # a wire type
@@ -28,23 +29,6 @@ GROUP = 3  # a wire type
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(raw_data, "LARGE", LARGE)
-
-
-def varint(value: int, padding: int = 0) -> bytes:
-    """A varint, which `padding` makes longer than it need be."""
-    found = bytearray()
-    while value >= 0x80:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    for _ in range(padding):
-        found[-1] |= 0x80
-        found.append(0)
-    return bytes(found)
-
-
-def field(number: int, content: bytes, padding: int = 0) -> bytes:
-    return varint(number << 3 | 2, padding) + varint(len(content), padding) + content
 
 
 ODD = [
