@@ -14,7 +14,7 @@ other list. Nothing is looked at but large messages, and what protobuf might tak
 
 import bisect
 import os
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast, overload
 
@@ -209,7 +209,9 @@ class _Fill(_Walk, Generic[Data]):
     def __init__(self, data: bytes, apart: Mapping[bytes, Data]):
         super().__init__(data, len(data))
         self.message_bytes, self.waiting = data, dict(apart)
-        self.places = sorted(place for token in apart if (place := data.find(token)) >= 0)
+        self.places = sorted(
+            place for secret in {token[: TOKEN - 8] for token in apart} for place in _places(data, secret)
+        )
 
     def _inside(self, at: int, size: int, number: int, table: wire.Table, depth: int) -> list[Piece] | None:
         first = bisect.bisect_left(self.places, at)
@@ -227,6 +229,14 @@ class _Fill(_Walk, Generic[Data]):
 def token(secret: bytes, number: int) -> bytes:
     """What stands in the place of the data of this number."""
     return secret + number.to_bytes(8, "little")
+
+
+def _places(data: bytes, secret: bytes) -> Iterator[int]:
+    """Where the tokens of a secret begin: found in one go, as a message may have thousands of them."""
+    at = data.find(secret)
+    while at >= 0:
+        yield at
+        at = data.find(secret, at + TOKEN)
 
 
 def _as_varint(value: int) -> bytes:

@@ -339,6 +339,29 @@ def test_data_comes_back_into_the_places_of_its_tokens(data):
         assert raw_data.filled(message, live | {bytes(raw_data.TOKEN): source.pieces[0]}) is None
 
 
+class Watched(bytes):
+    """Bytes that know how many of them were searched."""
+
+    searched = 0
+
+    def find(self, part, start=0):
+        found = super().find(part, start)
+        self.searched += (len(self) if found < 0 else found + len(part)) - start
+        return found
+
+
+def test_all_tokens_of_a_message_are_looked_for_in_one_go():
+    """A few kilobytes of a file may be a hundred megabytes of graph before thousands of tokens."""
+    data = {
+        raw_data.token(secret * 16, number): b"data %d" % number for secret in (b"a", b"b") for number in range(100)
+    }
+    graph = field(10, bytes(50_000)) + b"".join(field(5, field(9, token)) for token in data)
+    message = Watched(field(7, graph))
+    pieces = raw_data.filled(message, data)
+    assert [piece for piece in pieces if bytes(piece).startswith(b"data")] == list(data.values())
+    assert message.searched <= 2 * len(message)  # once for each secret
+
+
 @pytest.mark.parametrize("name", [*models.PLACES, "everything"])
 @pytest.mark.parametrize("limit", [LARGE, 1 << 30, None])
 def test_a_file_is_the_same_whether_protobuf_has_its_data(name, limit, tmp_path, monkeypatch):
