@@ -145,7 +145,7 @@ class Packing:
             **(metadata or {}),
         }
         minor = int(any(job.transposed for job in pending))
-        min_graph = onnx_model.least_stored(graph)
+        min_graph = onnx_model.least_stored(graph, loaded.path or "the model")
         head = directory.write_head(graph, noted(metadata, folded, snapped), entries, minor, min_graph)
         size = len(head) + sum(entry.info.length for entry in entries)
         tensor_bytes = {entry.name: entry.info.length for entry in entries}
@@ -162,7 +162,7 @@ class Packing:
         self._forget()
         deflated = None if original is None else deflate_below(original, size)
         if original is not None and deflated is not None:  # tensors that repeat each other come to that
-            min_graph = onnx_model.least_stored(original)
+            min_graph = onnx_model.least_stored(original, loaded.path or "the model")
             whole = directory.write_head(original, metadata, [], min_graph=min_graph, deflated=deflated)
             if len(whole) < size:
                 warn("the model is smallest deflated whole, exactly as it is: its tensors repeat, or are few")

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from onnx import AttributeProto, ModelProto
 
+from ..errors import UnsuitableModel
 from . import attribute_lists
 
 MAX_DEPTH = 100  # messages within one another: what protobuf itself allows
 MAX_MESSAGES = 1 << 15, 4  # of any graph, and for each byte that it takes in its file
 MAX_FIELDS = 1 << 19, 16
-_SMALL = 2 * MAX_MESSAGES[0]  # bytes that hold no more messages than any graph may have: one takes two bytes or more
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 MODEL, ATTRIBUTE = ModelProto.DESCRIPTOR.full_name, AttributeProto.DESCRIPTOR.full_name
 _LONG = 1 << 12, 1 << 8  # bytes of an attribute whose lists are counted as such, and elements of one that is worth it
@@ -40,11 +40,19 @@ def is_within_bounds(graph: bytes, stored: int) -> bool:
     return all(map(int.__le__, count(graph, *most), most))
 
 
-def least_stored(graph: bytes) -> int:
-    """The bytes that a graph has to take in its file, for readers to parse it: an eighth of its own at most."""
-    if len(graph) <= _SMALL:
-        return 0
-    found = zip(count(graph), (MAX_MESSAGES, MAX_FIELDS), strict=True)
+def least_stored(graph: bytes, label: str) -> int:
+    """The bytes that a graph has to take in its file, for readers to parse it: an eighth of its own at most.
+
+    Raises UnsuitableModel, which calls the model `label`, where they would not: protobuf keeps groups that it does not
+    know.
+    """
+    counts = count(graph)
+    if counts.messages > len(graph):
+        raise UnsuitableModel(
+            f"{label}: the model holds a group, a kind of field that ONNX does not have: save it without, by "
+            "`model.DiscardUnknownFields()` of onnx.load's model"
+        )
+    found = zip(counts, (MAX_MESSAGES, MAX_FIELDS), strict=True)
     return min(len(graph) // 8, max(0, *(-(-(number - floor) // factor) for number, (floor, factor) in found)))
 
 

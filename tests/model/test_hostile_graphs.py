@@ -60,3 +60,18 @@ def test_a_constant_without_output_is_no_crash(tmp_path):
         dcz.verify(packed, against=path)
     except dcz.DczError as error:
         assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("place", ["model", "graph", "node", "tensor"])
+def test_a_group_that_no_reader_takes_goes_into_no_file(place, tmp_path):
+    """protobuf keeps groups that it does not know; readers of a .dcz refuse graphs that hold any."""
+    proto = behind([helper.make_node("Identity", ["w"], ["h"])])
+    places = {"model": proto, "graph": proto.graph, "node": proto.graph.node[0], "tensor": proto.graph.initializer[0]}
+    places[place].MergeFromString(b"\xf3\x01\x08\x05\xf4\x01")  # field 30
+    path = models.save(proto, tmp_path / "net.onnx")
+    for lossless in (True, False):
+        with pytest.raises(dcz.UnsuitableModel, match=r"net.onnx: the model holds a group.*DiscardUnknownFields"):
+            dcz.compress(path, tmp_path / "net.dcz", lossless=lossless)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+    proto.DiscardUnknownFields()
+    assert dcz.load(dcz.compress(proto, tmp_path / "net.dcz", LOSSLESS)) == proto
