@@ -10,19 +10,25 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 T = TypeVar("T")
 
-_writing: set[int] = set()  # ends of pipes that are open for writing
+_open: set[int] = set()  # ends of pipes
 
 
 def _close_in_child() -> None:
-    """Close the ends that a child process has got by a fork: as long as it had them, a reader would wait for more."""
-    for end in list(_writing):
+    """Close the ends that a child process has got by a fork: as long as it had them, a reader would wait for more, and
+    a writer for somebody to read."""
+    for end in list(_open):
         os.close(end)
-    _writing.clear()
+    _open.clear()
+
+
+def _close(end: int) -> None:
+    _open.discard(end)
+    os.close(end)
 
 
 if hasattr(os, "register_at_fork"):
@@ -35,50 +41,46 @@ def read_through_pipe(pieces: Generator[bytes | memoryview, None, None], read: C
     Raises what `pieces` raises, whatever came of `read`; else what that raises.
     """
     reading, writing = os.pipe()
-    _writing.add(writing)
+    _open.update((reading, writing))
     failures: list[BaseException] = []
     writer = threading.Thread(target=_write, args=(pieces, writing, failures), name="dcz-pipe", daemon=True)
     try:
         writer.start()
         result = read(f"/dev/fd/{reading}")
     except BaseException as error:
-        _finish(reading, writer)
+        _finish(reading, writing, writer)
         if failures:
             raise failures[0] from error
         raise
-    _finish(reading, writer)
+    _finish(reading, writing, writer)
     if failures:  # and `read` took what there was for all
         raise failures[0]
     return result
 
 
-def _finish(reading: int, writer: threading.Thread) -> None:
+def _finish(reading: int, writing: int, writer: threading.Thread) -> None:
     """Close our end, with which a writer that nobody reads from ends, and wait for it."""
-    os.close(reading)
+    _close(reading)
     if writer.ident is not None:
         writer.join()
+    else:  # it could not be started
+        _close(writing)
 
 
 def _write(pieces: Generator[bytes | memoryview, None, None], writing: int, failures: list[BaseException]) -> None:
     """Change `failures`: add what `pieces` raises. A reader that has enough is none."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})  # else it may end the program
     try:
-        with contextlib.closing(pieces), _closing(writing):
-            for piece in pieces:
-                left = memoryview(piece)
-                while left:
-                    left = left[os.write(writing, left) :]
-                del piece, left  # before the next one is made
+        try:
+            with contextlib.closing(pieces):
+                for piece in pieces:
+                    left = memoryview(piece)
+                    while left:
+                        left = left[os.write(writing, left) :]
+                    del piece, left  # before the next one is made
+        finally:
+            _close(writing)
     except BrokenPipeError:
         return
     except BaseException as error:  # noqa: BLE001 (raised in the thread that reads)
         failures.append(error)
-
-
-@contextlib.contextmanager
-def _closing(writing: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _writing.discard(writing)
-        os.close(writing)

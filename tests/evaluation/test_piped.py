@@ -74,8 +74,10 @@ def test_a_reader_that_stops_early_ends_the_writer_and_its_pieces():
     assert closed == [True, True]
 
 
-def test_a_process_that_is_forked_meanwhile_keeps_nobody_waiting():
-    children = []
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_process_that_is_forked_meanwhile_keeps_nobody_waiting(opens):
+    """Neither a reader that takes all, nor the writer behind one that takes nothing."""
+    children, forked = [], threading.Event()
 
     def forking():
         yield b"before"
@@ -84,15 +86,28 @@ def test_a_process_that_is_forked_meanwhile_keeps_nobody_waiting():
             time.sleep(30)
             os._exit(0)
         children.append(child)
-        yield b"after"
+        forked.set()
+        yield bytes(MUCH)
+
+    def read(path):
+        return Path(path).read_bytes() if opens else forked.wait()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
         began = time.monotonic()
-        assert read_through_pipe(forking(), lambda path: Path(path).read_bytes()) == b"beforeafter"
+        assert read_through_pipe(forking(), read) == (b"before" + bytes(MUCH) if opens else True)
     assert time.monotonic() - began < 20
     os.kill(children[0], signal.SIGKILL)
     os.waitpid(children[0], 0)
+
+
+def test_a_thread_that_cannot_be_started_leaves_nothing_open(monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        read_through_pipe(pieces(3), lambda path: Path(path).read_bytes())
 
 
 def test_no_signal_ends_a_program_whose_reader_stops_early():
