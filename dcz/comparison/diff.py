@@ -56,7 +56,7 @@ def diff(
             changes.append(_change(first, second, *each))
             done += _bytes(each)
             report(changes[-1].name, done, total)
-        rest = _rest(first, second)
+        rest = _rest(first, second, all(each.kind == "same" for each in changes))
     answers = None if data is None else evaluate(new, data, against=old, threads=threads, max_bytes=max_bytes)
     tensors = tuple(sorted(changes, key=by_change))
     return Diff(_file(first), _file(second), tensors, rest, folded, snapped, answers)
@@ -122,11 +122,14 @@ def _side(row: Row, zeros: int | None) -> Side:
     return Side(row.dtype.name, row.shape, row.encoding, row.file_bytes, row.memory_bytes, bits, sparsity)
 
 
-def _rest(first: Opened, second: Opened) -> TensorChange:
+def _rest(first: Opened, second: Opened, are_tensors_same: bool) -> TensorChange:
+    """What became of the rest: told by its size, and by its content where nothing else differs."""
     sides = []
     for opened in (first, second):
         in_file = opened.file_bytes - sum(row.file_bytes for row in opened.rows)
         in_memory = opened.memory_bytes - sum(row.memory_bytes for row in opened.rows)
         sides.append(Side("", (), "", in_file, max(0, in_memory), None, None))
     is_same = sides[0] == sides[1]
+    if is_same and are_tensors_same and first.kind == second.kind:
+        is_same = first.other_crc() == second.other_crc()
     return TensorChange(REST, "same" if is_same else "changed", sides[0], sides[1])

@@ -6,8 +6,9 @@ with open_model("net.dcz") as old:
 """
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..model import Model, ModelTensor
 
+CHUNK = 1 << 20  # bytes of a file that are read at once
 MAX_HELD = 64 << 20  # bytes of tensors that a model may keep in memory while another one is opened
 IN_GRAPH, REPEATS, PLAIN, EXTERNAL = "in graph", "repeated", "plain", "external"
 
@@ -58,8 +60,8 @@ Read = Callable[[], np.ndarray]
 class Opened:
     """A model that is open. `memory_bytes` is that of the whole model once decoded.
 
-    `crcs` are the CRC-32 of tensors' bytes, where the file says them; `archive` and `graph` are those of a `.dcz`,
-    `model` that of an `.onnx`.
+    `crcs` are the CRC-32 of tensors' bytes, where the file says them; `graph` is that of a `.dcz`, `model` that of an
+    `.onnx`. `other_crc` computes a CRC-32: files of one kind whose tensors are the same differ in it where they differ.
     """
 
     path: str
@@ -71,6 +73,7 @@ class Opened:
     crcs: dict[str, int] = field(default_factory=dict)
     graph: "ModelProto | None" = None
     model: "Model | None" = None
+    other_crc: Callable[[], int] = lambda: 0
     _readers: dict[str, Read] = field(default_factory=dict)
 
     def has(self, row: Row) -> bool:
@@ -145,7 +148,7 @@ def _open_onnx(path: str) -> Opened:
         Row(t.name, t.dtype, t.shape, EXTERNAL if t.external else PLAIN, t.nbytes, t.nbytes) for t in loaded.tensors
     )
     size = loaded.source_bytes
-    opened = Opened(path, "onnx", size, size, rows, model=loaded)
+    opened = Opened(path, "onnx", size, size, rows, model=loaded, other_crc=lambda: _crc_of(_chunks(path)))
     opened.use_values_of(loaded.tensors)
     return opened
 
@@ -156,7 +159,7 @@ def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> 
     directory = archive.directory
     graph, references, _ = skeleton_within(archive, max_bytes, model.Held())
     rows, readers, crcs = [], {}, {}
-    used = 0
+    used, metadata = 0, repr(directory.metadata).encode()
     for number, entry in enumerate(directory.entries):
         uses = [reference.name for reference in references[number]]
         used += entry.nbytes * len(uses)
@@ -176,8 +179,25 @@ def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> 
             readers[tensor.name] = tensor.read
     return Opened(
         archive.path, "dcz", directory.file_size, directory.graph_plain + used, tuple(rows), directory.metadata, crcs,
-        graph, None, readers,
+        graph, None, lambda: _crc_of(itertools.chain([metadata], archive.graph_chunks())), readers,
     )  # fmt: skip
+
+
+def _chunks(path: str) -> Iterator[bytes]:
+    """The bytes of a file; its external data are tensors."""
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+    except OSError as error:
+        raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _crc_of(chunks: Iterable[bytes]) -> int:
+    crc = 0
+    for chunk in chunks:
+        crc = crc32(chunk, crc)
+    return crc
 
 
 def _decoder(archive: Archive, entry: Entry, threads: int) -> Read:

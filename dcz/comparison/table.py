@@ -138,6 +138,8 @@ def notes(diff: Diff) -> list[str]:
         found.append(f"values are compared with {counted(diff.snapped, 'weight')} on the grids of their QuantizeLinear")
     if not diff.differs:
         found.append("nothing differs")
+    elif diff.old.kind == diff.new.kind and all(row.kind == "same" for row in diff.tensors):
+        found.append("all tensors are the same; nodes, attributes, names or metadata differ")
     if diff.answers is not None:
         found.append(answers(diff.answers))
     return found

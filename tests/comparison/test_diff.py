@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import dcz
-from dcz.comparison import opened
+from dcz.comparison import opened, table
 from dcz.comparison.changes import REST
 from dcz.errors import DczError
 from tests import ROOT, models
@@ -84,6 +85,18 @@ def test_the_same_file_does_not_differ(folder):
         found = dcz.diff(path, path)
         assert not found.differs and {row.kind for row in found.rows} == {"same"}
         assert found.file_change == found.memory_change == 0
+
+
+@pytest.mark.parametrize("end", ["onnx", "dcz"])
+def test_another_operator_is_a_difference_though_all_sizes_are_the_same(folder, end):
+    for name, operator in (("a", "Relu"), ("b", "Tanh"), ("c", "Relu")):
+        proto = models.model([helper.make_node(operator, ["x"], ["y"])], {"x": [1, 4]}, {"y": [1, 4]}, [])
+        onnx.save(proto, f"{name}.onnx")
+        dcz.compress(proto, f"{name}.dcz", dcz.PRESETS["lossless"])
+    found = dcz.diff(f"a.{end}", f"b.{end}")
+    assert found.differs and found.rest.kind == "changed" and not found.tensors
+    assert "all tensors are the same; nodes, attributes, names or metadata differ" in table.text(found, 100)
+    assert not dcz.diff(f"a.{end}", f"c.{end}").differs
 
 
 def test_records_with_one_checksum_are_equal_without_decoding(folder, monkeypatch):
