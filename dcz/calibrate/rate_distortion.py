@@ -16,7 +16,7 @@ from .padding import Padding
 from .schedule import ActivationCache, layer_groups, prefetch
 
 # Samples on which each tensor is tried alone. A few of them make most of a mean divergence: of a ResNet-32, allocation
-# by 96 leaves three quarters of the divergence that it leaves by 24, in as many bytes. Fewer will do where each sample
+# by 64 leaves five sixths of the divergence that it leaves by 15, in as many bytes. Fewer will do where each sample
 # has many answers; and of networks of many tensors, each is tried on fewer, so that all trials together take no more
 # than MAX_RUNS: as long for each layer, however many there are.
 TRIAL_SAMPLES, FEWER_TRIAL_SAMPLES, MANY_ANSWERS = 96, 12, 16

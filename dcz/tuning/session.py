@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 
 MAX_SURVEYED = 128  # samples whose statistics serve all trials
-ENOUGH_SURVEYED = 96  # those beyond may judge the trials instead
 KNOWN_SHARE = 4  # of the model's bytes: records that trials share, about those of the latest trial
 MAX_BATCH = 16  # samples that are in memory together: what a network makes of them may take a hundred times the room
 
@@ -181,7 +180,8 @@ class TuningSession:
 
         The samples on which tensors are tried alone are not among those whose statistics round them: of a layer that
         sees fewer positions than it has inputs, as of a classifier behind a pooling, errors fit those samples by heart,
-        and others tell a divergence many times as large.
+        and others tell a divergence many times as large. They are a third, or what is beyond MAX_SURVEYED: fewer leave
+        the divergences to chance, and more the statistics of such layers.
         """
         answers = calibrate.Divergence()
         names = [output.name for output in self.predictor.session.get_outputs()]
@@ -190,7 +190,7 @@ class TuningSession:
         self.predictor.close()
         count = calibrate.trial_samples(answers.positions / batches.size_of(0), len(self.weight_names))
         chosen = evenly_spaced(batches.indices, MAX_SURVEYED + count)
-        tried = evenly_spaced(chosen, max(1, min(count, max(len(chosen) // 3, len(chosen) - ENOUGH_SURVEYED))))
+        tried = evenly_spaced(chosen, max(1, min(count, max(len(chosen) // 3, len(chosen) - MAX_SURVEYED))))
         others = np.setdiff1d(chosen, tried)
         statistics, trials = (
             SampleBatches(self.predictor, indices, MAX_BATCH) for indices in (others if len(others) else tried, tried)
