@@ -69,11 +69,11 @@ class Opened:
     file_bytes: int
     memory_bytes: int
     rows: tuple[Row, ...]
+    other_crc: Callable[[], int]
     metadata: Mapping[str, str] = field(default_factory=dict)
     crcs: dict[str, int] = field(default_factory=dict)
     graph: "ModelProto | None" = None
     model: "Model | None" = None
-    other_crc: Callable[[], int] = lambda: 0
     _readers: dict[str, Read] = field(default_factory=dict)
 
     def has(self, row: Row) -> bool:
@@ -148,7 +148,7 @@ def _open_onnx(path: str) -> Opened:
         Row(t.name, t.dtype, t.shape, EXTERNAL if t.external else PLAIN, t.nbytes, t.nbytes) for t in loaded.tensors
     )
     size = loaded.source_bytes
-    opened = Opened(path, "onnx", size, size, rows, model=loaded, other_crc=lambda: _crc_of(_chunks(path)))
+    opened = Opened(path, "onnx", size, size, rows, lambda: _crc_of(_chunks(path)), model=loaded)
     opened.use_values_of(loaded.tensors)
     return opened
 
@@ -178,8 +178,9 @@ def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> 
             rows.append(Row(tensor.name, tensor.dtype, tensor.shape, IN_GRAPH, 0, tensor.nbytes))
             readers[tensor.name] = tensor.read
     return Opened(
-        archive.path, "dcz", directory.file_size, directory.graph_plain + used, tuple(rows), directory.metadata, crcs,
-        graph, None, lambda: _crc_of(itertools.chain([metadata], archive.graph_chunks())), readers,
+        archive.path, "dcz", directory.file_size, directory.graph_plain + used, tuple(rows),
+        lambda: _crc_of(itertools.chain([metadata], archive.graph_chunks())), directory.metadata, crcs, graph, None,
+        readers,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ sys.path.append(str(HERE))  # agreement and rendered are scripts there
 Arrays = dict[str, np.ndarray]
 # One after another in a run, and what they do, which may be in several of them: (module, class or "", function).
 PHASES = {
+    "the original's answers": ("dcz.tuning.usable", "", "find_unusable"),
     "one walk for all trials": ("dcz.tuning.session", "TuningSession", "survey"),
     "quick trials": ("dcz.tuning.size_search", "", "_near_size"),
     "walks that round": ("dcz.calibrate", "", "quantize_layers"),
@@ -236,7 +237,8 @@ def page(known: dict[str, Any]) -> str:
         "What `make bench-calibration` measures: `--max-size` with samples, on one core, in processor seconds of one",
         "run, with the share of each phase and of each kind of work (a kind is part of several phases; some work is of",
         "no kind). Decibels are those of each output on samples that did not calibrate (SqueezeNet with 250 images: of",
-        "some that did), and memory is the peak of the process, and before that what it had without dcz.",
+        "some that did), and memory is the peak of the process, and before that what it had without dcz. A dash: not",
+        "measured apart, and in the rest.",
         "",
         "| | bytes | seconds | goal | MB before, at most | dB of the outputs | same top class |",
         "|---|---|---|---|---|---|---|",
@@ -251,8 +253,9 @@ def page(known: dict[str, Any]) -> str:
     for title, labels in (("Phases", PHASES), ("Work", WORK)):
         lines += ["", f"## {title}", "", "| | " + " | ".join(labels) + " | rest |", "|---" * (len(labels) + 2) + "|"]
         for name, found in known["rows"].items():
-            shares = [found["spent"].get(label, 0) / found["seconds"] for label in labels]
-            cells = " | ".join(f"{share:.0%}" for share in [*shares, max(0.0, 1 - sum(shares))])
+            shares = {label: found["spent"][label] / found["seconds"] for label in labels if label in found["spent"]}
+            told = [f"{shares[label]:.0%}" if label in shares else "-" for label in labels]
+            cells = " | ".join([*told, f"{max(0.0, 1 - sum(shares.values())):.0%}"])
             lines.append(f"| {name} | {cells} |")
     machine = ", ".join(f"{name} {value}" for name, value in known["machine"].items())
     return "\n".join([*lines, "", f"The latest of these rows: {machine}."]) + "\n"
