@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from ..model import Model, ModelTensor
 
-CHUNK = 1 << 20  # bytes of a file that are read at once
 MAX_HELD = 64 << 20  # bytes of tensors that a model may keep in memory while another one is opened
 IN_GRAPH, REPEATS, PLAIN, EXTERNAL = "in graph", "repeated", "plain", "external"
 
@@ -61,7 +60,8 @@ class Opened:
     """A model that is open. `memory_bytes` is that of the whole model once decoded.
 
     `crcs` are the CRC-32 of tensors' bytes, where the file says them; `graph` is that of a `.dcz`, `model` that of an
-    `.onnx`. `other_crc` computes a CRC-32: files of one kind whose tensors are the same differ in it where they differ.
+    `.onnx`. `other_crc` computes a CRC-32: files of one kind whose tensors are the same differ in it where they differ,
+    but for where external data lies.
     """
 
     path: str
@@ -143,12 +143,17 @@ def open_model(
 def _open_onnx(path: str) -> Opened:
     from .. import model
 
+    try:
+        whole = FileRange(path, 0, os.stat(path).st_size, files.stamp(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
     loaded = model.load(path, apart=True, lists=True)
     rows = tuple(
         Row(t.name, t.dtype, t.shape, EXTERNAL if t.external else PLAIN, t.nbytes, t.nbytes) for t in loaded.tensors
     )
     size = loaded.source_bytes
-    opened = Opened(path, "onnx", size, size, rows, lambda: _crc_of(_chunks(path)), model=loaded)
+    rest = _without_places if loaded.outside else _chunks
+    opened = Opened(path, "onnx", size, size, rows, lambda: _crc_of(rest(whole)), model=loaded)
     opened.use_values_of(loaded.tensors)
     return opened
 
@@ -184,17 +189,26 @@ def _open_dcz(archive: Archive, threads: int, max_bytes: float | str | None) -> 
     )  # fmt: skip
 
 
-def _chunks(path: str) -> Iterator[bytes]:
-    """The bytes of a file; its external data are tensors."""
+def _chunks(whole: FileRange) -> Iterator[bytes | memoryview]:
+    """The bytes of a file, which is to be the one that was opened. Raises FileAccess."""
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except OSError as error:
-        raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
+        yield from whole.chunks()
+    except (OSError, ValueError) as error:
+        raise _unreadable(whole.path, error) from error
 
 
-def _crc_of(chunks: Iterable[bytes]) -> int:
+def _without_places(whole: FileRange) -> Iterator[bytes]:
+    """The model in a file, as bytes that are the same wherever its external data, which are tensors, may lie."""
+    from .. import model
+
+    yield model.without_places(b"".join(_chunks(whole)), whole.path)
+
+
+def _unreadable(path: str, error: OSError | ValueError) -> FileAccess:
+    return FileAccess(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _crc_of(chunks: Iterable[bytes | memoryview]) -> int:
     crc = 0
     for chunk in chunks:
         crc = crc32(chunk, crc)

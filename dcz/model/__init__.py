@@ -57,6 +57,7 @@ from .model_file import (
     open_model,
     reread_source,
     serialize,
+    without_places,
 )
 from .nodes import opset_version
 from .operators import GATHERS
@@ -87,5 +88,5 @@ __all__ = [
     "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
     "move_apart", "open_dense", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset",
     "read_program", "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "serialized_whole",
-    "signal_kind", "snap_to_grids", "with_values",
+    "signal_kind", "snap_to_grids", "with_values", "without_places",
 ]  # fmt: skip

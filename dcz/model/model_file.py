@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from google.protobuf.message import DecodeError, EncodeError
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from .. import file_kinds
 from ..errors import UnsuitableModel
@@ -173,6 +173,16 @@ def data_locations(path: str | os.PathLike[str]) -> set[str]:
     UnsuitableModel."""
     proto = _parse(Path(path).read_bytes(), os.fspath(path))
     return {location for slot in TensorUses(proto).slots if (location := external_data.location_of(slot.proto))}
+
+
+def without_places(data: bytes, label: str) -> bytes:
+    """The bytes of a model, which messages call `label`, without the places of its external data. Raises
+    UnsuitableModel."""
+    proto = _parse(data, label)
+    for slot in TensorUses(proto, slots_only=True).slots:
+        if external_data.location_of(slot.proto):
+            external_data.clear(cast(TensorProto, slot.proto))
+    return serialize(proto, label)
 
 
 def linked_data(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 import dcz
+from dcz.comparison import diff as diff_module
 from dcz.comparison import opened, table
 from dcz.comparison.changes import REST
-from dcz.errors import DczError
+from dcz.errors import DczError, FileAccess
 from tests import ROOT, models
 from tests.networks import perceptron
 
@@ -97,6 +98,25 @@ def test_another_operator_is_a_difference_though_all_sizes_are_the_same(folder, 
     assert found.differs and found.rest.kind == "changed" and not found.tensors
     assert "all tensors are the same; nodes, attributes, names or metadata differ" in table.text(found, 100)
     assert not dcz.diff(f"a.{end}", f"c.{end}").differs
+
+
+def test_the_same_external_data_in_another_file_is_no_difference(folder):
+    for name, operator in (("a", "Relu"), ("b", "Relu"), ("c", "Tanh")):
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node(operator, ["h"], ["y"])]
+        proto = models.model(nodes, {"x": [1, 4]}, {"y": [1, 4]}, [numpy_helper.from_array(np.eye(4, dtype="f4"), "w")])
+        onnx.save(proto, f"{name}.onnx", save_as_external_data=True, location=f"{name}.data", size_threshold=0)
+    assert not dcz.diff("a.onnx", "b.onnx").differs
+    assert dcz.diff("a.onnx", "c.onnx").rest.kind == "changed"
+
+
+@pytest.mark.parametrize("change", [lambda: os.truncate("b.onnx", 9), lambda: os.remove("b.onnx")])
+def test_a_file_that_changes_before_the_rest_is_compared_is_an_error(folder, monkeypatch, change):
+    save("a.onnx", ("w", W))
+    save("b.onnx", ("w", W))
+    plain = diff_module._rest
+    monkeypatch.setattr(diff_module, "_rest", lambda *given: change() or plain(*given))
+    with pytest.raises(FileAccess, match=r"b\.onnx: cannot be read"):
+        dcz.diff("a.onnx", "b.onnx")
 
 
 def test_records_with_one_checksum_are_equal_without_decoding(folder, monkeypatch):
