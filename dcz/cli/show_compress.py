@@ -9,6 +9,7 @@ from ..files.several import Outcome
 from ..reading.inspect import Report
 from ..text import counted, size, times
 from . import show_inspect
+from .common import beside
 from .sample_options import given
 from .terminal import Column, console, labelled, print_commands, safe, shorten, table
 
@@ -113,8 +114,13 @@ def _next(report: Report, model: str, made: "Made") -> list[tuple[str, list[str]
     limit, against = _rounded_up(report.file_bytes), shell.option("--against", _near(model))
     return [
         ("verify", [f"dcz verify {path} {against} {shell.option('--data', data)}{given()}"]),
-        ("then", [f"dcz check {path} --max-size {limit}", f"dcz decompress {path}"]),
+        ("then", [f"dcz check {path} --max-size {limit}", f"dcz decompress {path}{_restored(report.path)}"]),
     ]
+
+
+def _restored(path: str) -> str:
+    """What to decompress a file into, where the name that is taken without that is mostly the original's."""
+    return " -o restored.onnx" if os.path.exists(beside(path, ".onnx")) else ""
 
 
 def _near(path: str) -> str:
