@@ -220,6 +220,17 @@ def graphs() -> Invalid:
             stored = deflate_pairs(head, two, count)
         return seal(listing([], graph=stored, graph_size=len(head) + 2 * count), stored)
 
+    def of_integers(most: int, each: int) -> bytes:
+        """A graph of more than most + each * G bytes of integers, packed into one attribute of a node."""
+        stored, head, count = b"", b"", 0
+        while 2 * count <= most + each * len(stored):
+            count = (most + each * len(stored)) // 2 + 1
+            size, head = 2 * count, b""
+            for key in (b"\x42", b"\x2a", b"\x0a", b"\x3a"):
+                head = key + varint(size + len(head)) + head
+            stored = deflate_pairs(head, b"\0\0", count)
+        return seal(listing([], graph=stored, graph_size=len(head) + 2 * count), stored)
+
     def nested(depth: int) -> bytes:
         body = b""
         for level in range(depth - 1, 0, -1):  # node, attribute, graph, node ...
@@ -260,6 +271,7 @@ def graphs() -> Invalid:
         (reason, crowded(2**15 - 2, 4, b"\x2a\0", b"\x3a"), "more than 2^15 + 4 G messages"),
         (reason, crowded(2**19 - 2, 16, b"\x08\1", b"\x3a", b"\x2a"), "more than 2^19 + 16 G fields"),
         (reason, nested(101), "messages nested 101 deep"),
+        (reason, of_integers(2**22, 8), "more than 2^22 + 8 G bytes of packed integers"),
     ]
 
 

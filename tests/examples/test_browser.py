@@ -14,6 +14,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import dcz
+from dcz.model import wire
 from tests import ROOT
 from tests.conformance import VALID, reasons_of_page
 from tests.hostile.bombs import BOMBS
@@ -109,7 +110,8 @@ def test_varints_of_a_fixed_length_are_the_numbers(tmp_path):
 @needs_node
 def test_it_counts_the_messages_that_the_schema_has():
     """Its tables of messages are those of protobuf's own description of ONNX."""
-    schema = json.loads(node("-p", "import('./src/schema.js').then((m) => console.log(JSON.stringify(m.SCHEMA))), ''"))
+    script = "import('./src/schema.js').then((m) => console.log(JSON.stringify([m.SCHEMA, m.PACKED]))), ''"
+    schema, packed = json.loads(node("-p", script))
     seen: set[tuple[str, str]] = set()
 
     def compare(message, name: str) -> None:
@@ -118,6 +120,7 @@ def test_it_counts_the_messages_that_the_schema_has():
         seen.add((message.full_name, name))
         inner = {str(field.number): field.message_type for field in message.fields if field.message_type}
         assert inner.keys() == schema[name].keys(), (message.full_name, name)
+        assert wire.tables()[message.full_name].packed == set(packed.get(name, ())), (message.full_name, name)
         for number, kind in inner.items():
             compare(kind, schema[name][number])
 

@@ -82,6 +82,12 @@ def fields(nbytes: int = 20_000_000) -> bytes:
     return of_graph(message(7, message(5, b"\x08\0" * (nbytes // 2))))
 
 
+def packed_integers(nbytes: int = 30_000_000) -> bytes:
+    """A tensor of millions of int64, each a byte of one field, and eight in memory."""
+    data = b"\x10\7" + message(7, bytes(nbytes))
+    return of_graph(message(7, message(5, b"\x08" + varint(nbytes) + data)))
+
+
 def allowed(nbytes: int = 65_000) -> bytes:
     """As many tensors as any graph may hold."""
     return of_graph(message(7, message(5, b"") * (nbytes // 2)))
@@ -171,8 +177,8 @@ def constant_codes(elements: int = 600_000_000) -> bytes:
 BOMBS: dict[str, Callable[[], bytes]] = {
     make.__name__: make
     for make in (
-        references, initializers, nodes, attributes, tensors_of_an_attribute, functions, fields, allowed, zeros,
-        hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata, allowed_metadata, long_text,
-        record_of_zeros, constant_codes,
+        references, initializers, nodes, attributes, tensors_of_an_attribute, functions, fields, packed_integers,
+        allowed, zeros, hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata, allowed_metadata,
+        long_text, record_of_zeros, constant_codes,
     )
 }  # fmt: skip

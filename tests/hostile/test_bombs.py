@@ -16,10 +16,10 @@ from tests.hostile.probe import WAYS
 REFUSED = {
     "references": "UnsuitableModel", "initializers": "graph-reference", "nodes": "graph-reference",
     "attributes": "graph-reference", "tensors_of_an_attribute": "graph-reference", "functions": "graph-reference",
-    "fields": "graph-reference", "allowed": "handled", "zeros": "graph-size", "hidden_in_a_group": "graph-reference",
-    "ranks": "directory-size", "long_dims": "directory-size", "entries": "directory-size",
-    "allowed_entries": "truncated", "metadata": "directory-size", "allowed_metadata": "handled",
-    "long_text": "directory-size", "record_of_zeros": "UnsuitableModel",
+    "fields": "graph-reference", "packed_integers": "graph-reference", "allowed": "handled", "zeros": "graph-size",
+    "hidden_in_a_group": "graph-reference", "ranks": "directory-size", "long_dims": "directory-size",
+    "entries": "directory-size", "allowed_entries": "truncated", "metadata": "directory-size",
+    "allowed_metadata": "handled", "long_text": "directory-size", "record_of_zeros": "UnsuitableModel",
     "constant_codes": "UnsuitableModel",
 }  # fmt: skip
 IN_DIRECTORY = (
@@ -139,6 +139,9 @@ def test_counts_are_those_of_protobuf():
                     yield from walk(inner)
 
     found = wire.count(data)
+    assert found.packed == 0 == wire.count(data[:-1]).packed
+    packed = models.helper.make_tensor("t", models.onnx.TensorProto.INT64, [3], [1, 300, -1])
+    assert packed.int64_data and wire.count(message(7, message(5, packed.SerializeToString()))).packed == 1 + 2 + 10
     assert found.messages == sum(1 for _ in walk(proto))
     assert found.fields > found.messages
     assert wire.count(data, found.messages, found.fields) == found

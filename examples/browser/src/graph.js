@@ -64,7 +64,7 @@ export class Skeleton {
    * @returns {{growth: number, floats?: Hole}}
    */
   #walk(kind, start, end, depth, around) {
-    const fields = this.wire.message(start, end, depth);
+    const fields = this.wire.message(kind, start, end, depth);
     const seen = new Set();
     const isConstant = kind === "Node" && this.wire.text(fields, 4) === "Constant";
     const owner = around.isConstant && this.wire.text(fields, 1) === "value_floats" ? fields : undefined;

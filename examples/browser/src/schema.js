@@ -20,10 +20,13 @@ export const SCHEMA = {
   Training: { 1: "Graph", 2: "Graph", 3: "Leaf", 4: "Leaf" },
   Function: { 7: "Node", 9: "Leaf", 11: "Attribute", 12: "Value", 14: "Leaf" },
   Devices: { 2: "Sharding" },
-  Sharding: { 3: "Leaf", 4: "Dim" },
+  Sharding: { 3: "Pair", 4: "Dim" },
+  Pair: {},
   Dim: { 2: "Leaf" },
   Leaf: {},
 };
+/** By message, the fields of integers that may be packed into one. @type {Record<string, number[]>} */
+export const PACKED = { Attribute: [8], Tensor: [1, 5, 7, 11], Sparse: [3], Sharding: [2], Pair: [2] };
 /** Fields that a message has once: protobuf would make one of several, which a writer has no use for. */
 export const ONCE = /Model 7|Training [12]|Attribute ([56]|22)|Sparse [12]/;
 /** Fields of a TensorProto: those that hold data, and by name of a reference's key, number and bytes of a varint. */

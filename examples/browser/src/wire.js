@@ -13,6 +13,7 @@
  */
 
 import { DczError, check } from "./part.js";
+import { PACKED } from "./schema.js";
 
 const TEXT = 64; // bytes of the texts that are looked at: none that is known is longer
 
@@ -25,6 +26,7 @@ export function need(holds, detail) {
 export class Wire {
   #messages = 0;
   #fields = 0;
+  #packed = 0;
 
   /** @param {Bytes} graph @param {number} stored */
   constructor(graph, stored) {
@@ -34,11 +36,15 @@ export class Wire {
 
   /**
    * The fields of a message, `depth` others being around it.
-   * @param {number} from @param {number} to @param {number} depth
+   * @param {string} kind @param {number} from @param {number} to @param {number} depth
    */
-  message(from, to, depth) {
+  message(kind, from, to, depth) {
     need(++this.#messages <= 2 ** 15 + 4 * this.stored && depth <= 100, "the graph holds too many messages");
-    return this.fields(from, to, 1);
+    const fields = this.fields(from, to, 1);
+    for (const each of fields)
+      if (each.wire === 2 && PACKED[kind]?.includes(each.number)) this.#packed += each.to - each.from;
+    need(this.#packed <= 2 ** 22 + 8 * this.stored, "the graph holds too many packed integers");
+    return fields;
   }
 
   /** @param {number} at @param {number} end @param {number} each what it counts: 0, where it has been counted */
