@@ -13,20 +13,22 @@ Paths, wildcards among them, are those from the file's folder on.
 import difflib
 import glob
 import os
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileAccess, InvalidArgument
-from . import limits
+from ..plan import bounded_toml
+from . import config_lines, limits
 from .limits import FAIL, LEVELS, WARN, Limit
 
 if TYPE_CHECKING:
     from ..evaluation.given import Data, Labels
 
 NAMES = ("dcz.toml", "pyproject.toml")
+MAX_BUDGETS = 10_000  # of a file
+_MOST_PARTS = 12  # of a dotted key: other tools' tables of a pyproject.toml have seven
 _FILES = ("baseline", "against", "data")  # keys whose values are paths
 _TOP = ("baseline", "check")
 _KEYS = ("path", "level", *_FILES, "labels", *limits.KINDS)
@@ -121,13 +123,16 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
+    kind = "a file of budgets"
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-        return tomllib.loads(text), text
+        text = bounded_toml.content(path, kind).decode("utf-8-sig").replace("\r\n", "\n")
+        return bounded_toml.tables(text, kind, _MOST_PARTS, MAX_BUDGETS + 100), text
     except OSError as error:
         raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, a NUL in the name
+    except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError, a NUL in the name
         raise InvalidArgument(f"{path}: not valid TOML: {error}") from error
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error}") from error
 
 
 def _tool_table(table: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -141,10 +146,12 @@ def _parse(table: Mapping[str, Any], place: str, text: str) -> Config:
     entries = table.get("check", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InvalidArgument("write each budget under [[check]]")
+    if len(entries) > MAX_BUDGETS:
+        raise InvalidArgument(f"a file of budgets has at most {MAX_BUDGETS:,} of them, not {len(entries):,}")
     folder = os.path.dirname(place)
     baseline = _path(table, "baseline", folder)
     found = tuple(_entry(entry, folder, baseline, number) for number, entry in enumerate(entries, 1))
-    lines = _lines([entry["path"] for entry in entries], text)
+    lines = config_lines.find([entry["path"] for entry in entries], text)
     placed = tuple(replace(entry, config=place, line=line) for entry, line in zip(found, lines, strict=True))
     return Config(place, placed, baseline)
 
@@ -222,16 +229,6 @@ def check_complete(entry: Budgeted) -> None:
         if getattr(entry, key) is not None and not any(key in needs.get(name, ()) for name in names):
             users = [name for name, keys in needs.items() if key in keys]
             raise InvalidArgument(f"{key} is for {' and '.join(users)}, and no such limit is given")
-
-
-def _lines(paths: Iterable[str], text: str) -> list[int]:
-    """The line, from 1 on, on which each path is written; that after the last one where it is not found."""
-    lines, found, start = text.split("\n"), [], 0
-    for path in paths:
-        at = next((n for n in range(start, len(lines)) if f'"{path}"' in lines[n] or f"'{path}'" in lines[n]), None)
-        found.append((start if at is None else at) + 1)
-        start = start if at is None else at + 1
-    return [min(line, len(lines)) for line in found]
 
 
 def matching(entries: Iterable[Budgeted], file: str) -> list[Budgeted]:

@@ -6,6 +6,7 @@
 Everything here raises InvalidArgument, with the limit's name.
 """
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,7 @@ def parse(name: str, value: Any, level: str = FAIL) -> Limit:
     if unit == BYTES:
         return Limit(name, parse_size(value), unit, level)
     if unit == RATIO:
-        if not is_number(value, 0) or value == float("inf"):
+        if not is_number(value, 0, sys.float_info.max):
             raise InvalidArgument(f"{name} is a number, 0 or more, not {value}")
         return Limit(name, float(value), unit, level)
     return Limit(name, _share(name, value), unit, level)

@@ -94,7 +94,7 @@ def test_rules_are_counted_before_they_are_parsed(tmp_path):
     (tmp_path / "plan.toml").write_text(rules)
     assert len(load(tmp_path / "plan.toml").rules) == 10_000
     (tmp_path / "plan.toml").write_text(rules + "[[rule]]\n")
-    with pytest.raises(dcz.InvalidArgument, match="at most 10,000 rules, not 10,002"):
+    with pytest.raises(dcz.InvalidArgument, match="at most 10,001 tables, not 10,002"):
         load(tmp_path / "plan.toml")
 
 
