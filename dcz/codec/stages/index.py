@@ -114,8 +114,17 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
     return ordered
 
 
+def in_memory(gaps: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Blocks of gaps (int64), of two bytes each (uint16) where they are short."""
+    return list(each_ahead(_shortened, gaps))
+
+
+def _shortened(gaps: np.ndarray) -> np.ndarray:
+    return gaps.astype(np.uint16) if not len(gaps) or gaps.max() < LONG_GAP else gaps
+
+
 def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` (int64) encode to."""
+    """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` encode to."""
     by_length, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
     for count, block_long in each_ahead(_count_lengths, gaps):
         if len(count) < len(by_length):
@@ -151,10 +160,11 @@ def _count_symbols(by_length: np.ndarray, long: np.ndarray, widths: tuple[int, .
 
 
 def encode(gaps: np.ndarray, width: int) -> np.ndarray:
-    """Gaps (int64) as gap symbols (uint8) of `width` bits, each preceded by the skips that it needs."""
+    """Gaps as gap symbols (uint8) of `width` bits, each preceded by the skips that it needs."""
     skip = (1 << width) - 1
     if not len(gaps) or gaps.max() < skip:
         return gaps.astype(np.uint8)
+    gaps = gaps.astype(np.int64, copy=False)
     skips = gaps // skip
     ends = np.cumsum(skips + 1) - 1
     symbols = np.full(int(ends[-1]) + 1, skip, np.uint8)
