@@ -17,11 +17,14 @@ from ..errors import InvalidArgument
 from ..files import temporary
 from .samples import Samples
 
+MOST_NAMES = 500  # of arrays, each of which has a file that is open meanwhile: no model has as many inputs
+
 
 def gather(path: str, parts: Iterable[tuple[str, Mapping[str, np.ndarray]]]) -> Samples:
     """The samples of all parts, each with the name that messages call it.
 
-    Raises InvalidArgument where the parts are none, or have arrays of other names or kinds than the first one.
+    Raises InvalidArgument where the parts are none, or have arrays of other names or kinds than the first one, or of
+    too many names.
     """
     columns: dict[str, _Column] = {}
     labels: list[str] = []
@@ -29,6 +32,8 @@ def gather(path: str, parts: Iterable[tuple[str, Mapping[str, np.ndarray]]]) -> 
         for label, arrays in parts:
             if labels and arrays.keys() != columns.keys():
                 raise InvalidArgument(f"{label} has {_listing(arrays)}, the first {_listing(columns)}")
+            if len(arrays) > MOST_NAMES:
+                raise InvalidArgument(f"{label} has {len(arrays):,} arrays: give one for each input of the model")
             with temporary(nbytes=sum(array.nbytes for array in arrays.values())):
                 for name, array in arrays.items():
                     if array.dtype.hasobject:

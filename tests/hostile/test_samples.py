@@ -87,3 +87,14 @@ def test_a_folder_of_bombs_is_refused(tmp_path):
     (used,) = run_commands_limited([command], tmp_path)
     assert used.code == 2 and "folder: its compressed arrays take more than" in used.err
     assert used.seconds < QUICK and used.megabytes < SMALL
+
+
+def test_a_folder_of_files_of_many_arrays_is_refused(tmp_path):
+    """Each array would be gathered in a file that is open meanwhile."""
+    models.save(perceptron(), tmp_path / "net.onnx")
+    (tmp_path / "folder").mkdir()
+    bomb = zipped(*[(f"x{number}", npy("<f4", (1,), bytes(4))) for number in range(3000)])
+    for number in range(2):
+        (tmp_path / "folder" / f"{number}.npz").write_bytes(bomb)
+    (used,) = run_commands_limited([["evaluate", "net.onnx", "--data", "folder", "--against", "net.onnx"]], tmp_path)
+    assert used.code == 2 and "3,000 arrays: give one for each input of the model" in used.err
