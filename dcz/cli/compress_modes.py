@@ -11,7 +11,7 @@ import click
 from ..display.work import Work, say, shown
 from ..text import counted, size
 from .common import is_quiet, is_verbose, print_json, warn
-from .several import tell_of_failure
+from .several import MODELS, tell_of_failure, tell_of_subfolders
 
 if TYPE_CHECKING:
     from ..compression.size_search import SizeTrial
@@ -255,6 +255,7 @@ def compress_several(
     if output is not None:
         raise InvalidArgument("--output names one file: give several models, or a folder, with --output-dir alone")
     targets = list(outputs(models, output_dir, recursive))
+    tell_of_subfolders(models, MODELS, recursive)
     finished: list[Outcome] = []
     doubts: list[Path] = []
 

@@ -24,7 +24,7 @@ from .common import (
 )
 from .sample_options import ops_option
 from .sections import sectioned
-from .several import PACKED, is_many, output_dir_option, recursive_option, tell_of_failure
+from .several import PACKED, is_many, output_dir_option, recursive_option, tell_of_failure, tell_of_subfolders
 from .streams import FILE_OR_STREAM
 
 SECTIONS = {
@@ -184,6 +184,7 @@ def _decode_several(
             raise InvalidArgument(f"{option} names one file: give several, or a folder, with --output-dir alone")
     targets = folders.outputs(files, output_dir, PACKED, ".onnx", recursive)
     folders.make_parents(targets.values(), output_dir)
+    tell_of_subfolders(files, PACKED, recursive)
     with shown(Work("decoding"), is_quiet()) as work:
         work.set_parts([os.path.getsize(file) if file.is_file() else 0 for file in targets])
         finished: list[several.Outcome] = []

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..display.work import say
-from .common import is_verbose, printable
+from .common import is_verbose, printable, warn
 
 if TYPE_CHECKING:
+    from ..files.folders import AnyPath
     from ..files.several import Outcome
 
 PACKED, MODELS = (".dcz",), (".onnx",)
@@ -27,7 +28,7 @@ def is_many(paths: Sequence[str], output_dir: str | None = None) -> bool:
     return len(paths) != 1 or output_dir is not None or os.path.isdir(paths[0])
 
 
-def found(paths: Iterable[str], suffixes: Sequence[str], recursive: bool) -> dict[str, Path]:
+def found(paths: Sequence[str], suffixes: Sequence[str], recursive: bool) -> dict[str, Path]:
     """The files that paths name, folders standing for theirs: see files.folders.files. Paths stay as they are given."""
     from ..files import folders
 
@@ -37,7 +38,17 @@ def found(paths: Iterable[str], suffixes: Sequence[str], recursive: bool) -> dic
             files |= {str(file): place for file, place in folders.files([path], suffixes, recursive).items()}
         else:
             files[path] = Path()
+    tell_of_subfolders(paths, suffixes, recursive)
     return files
+
+
+def tell_of_subfolders(paths: "Iterable[AnyPath]", suffixes: Sequence[str], recursive: bool) -> None:
+    """Say on stderr which folders have files of these kinds further down, that are left out."""
+    from ..files import folders
+
+    for path in paths if not recursive else ():
+        if os.path.isdir(path) and folders.has_below(path, suffixes):
+            warn(f"{path}: its subfolders hold {' or '.join(suffixes)} files, too, which -r includes")
 
 
 def tell_of_failure(outcome: "Outcome") -> None:

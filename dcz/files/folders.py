@@ -4,6 +4,7 @@ models(["nets"], (".onnx",), recursive=True)      nets/a/net.onnx (a/net.onnx be
 outputs(["nets"], "out", (".onnx",), ".dcz")      out/a/net.dcz  out/b.dcz
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from ..errors import FileAccess, InvalidArgument
 
+MOST_FOLDERS = 1000  # that are looked into for a hint alone
 AnyPath = str | os.PathLike[str]
 
 
@@ -36,20 +38,26 @@ def in_folder(folder: Path, suffixes: Sequence[str], recursive: bool = False) ->
     def fail(error: OSError) -> None:
         raise FileAccess(f"{error.filename}: this folder cannot be read: {error.strerror}") from error
 
-    found, below = [], 0
-    for place, folders, names in os.walk(folder, onerror=fail):
-        folders.sort()
-        here = [Path(place, name) for name in sorted(names) if name.lower().endswith(tuple(suffixes))]
-        if recursive or Path(place) == folder:
-            found += here
-        else:
-            below += len(here)
-        if not recursive and below:
+    found = []
+    for place, subfolders, names in os.walk(folder, onerror=fail):
+        subfolders.sort()
+        found += [Path(place, name) for name in sorted(names) if _has_suffix(name, suffixes)]
+        if not recursive:
             break
     if not found:
-        hint = "; -r looks into its subfolders, too" if below else ""
+        hint = "; -r looks into its subfolders, too" if not recursive and has_below(folder, suffixes) else ""
         raise InvalidArgument(f"{folder}: this folder holds no {' or '.join(suffixes)} file{hint}")
     return found
+
+
+def has_below(folder: AnyPath, suffixes: Sequence[str]) -> bool:
+    """Whether subfolders of a folder, the first thousand that can be read, hold files with one of the suffixes."""
+    below = itertools.islice(os.walk(folder), 1, 1 + MOST_FOLDERS)  # the first is the folder itself
+    return any(_has_suffix(name, suffixes) for _, _, names in below for name in names)
+
+
+def _has_suffix(name: str, suffixes: Sequence[str]) -> bool:
+    return name.lower().endswith(tuple(suffixes))
 
 
 def outputs(

@@ -33,10 +33,14 @@ def opened(source: Source) -> tuple[BinaryIO, bool]:
     """
     if isinstance(source, (str, os.PathLike)):
         try:
-            return cast(BinaryIO, open(source, "rb", buffering=0)), True  # a buffer would read more
+            file = open(source, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 (the caller's to close)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             told = getattr(error, "strerror", None) or error
             raise FileAccess(f"{label(source)}: cannot be opened: {told}") from error
+        if not file.seekable():
+            file.close()
+            raise FileAccess(f"{label(source)}: is a pipe, and it is read from several places: save it as a file first")
+        return cast(BinaryIO, file), True
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source), True
     if not _is_binary_file(source):
@@ -45,6 +49,11 @@ def opened(source: Source) -> tuple[BinaryIO, bool]:
             f"not {type(source).__name__}; read the bytes of what cannot"
         )
     return source, False
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """os.open, which does not wait for somebody to write into a pipe: that is none of our sources."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def starts(source: Source, nbytes: int) -> bytes:

@@ -88,6 +88,21 @@ def test_decompress_of_one_that_fails_decodes_the_others(run):
     assert Path("out/deep/two.onnx").exists() and not Path("out/bad.onnx").exists()
 
 
+@pytest.mark.parametrize("command, folder", [
+    ("compress", "models"), ("inspect", "models"), ("verify", "packed"), ("decompress", "packed"), ("check", "packed"),
+])  # fmt: skip
+def test_subfolders_that_are_left_out_are_told(run, command, folder):
+    more = {"check": ["--max-size", "1MB"], "compress": ["--output-dir", "out"], "decompress": ["--output-dir", "out"]}
+    told = f"dcz: warning: {folder}: its subfolders hold "
+    code, _, err = run(command, folder, *more.get(command, []))
+    assert code == 0 and err.count(told) == 1 and "files, too, which -r includes" in err
+    more = more | {name: ["--output-dir", "all"] for name in ("compress", "decompress")}
+    code, _, err = run(command, folder, "-r", *more.get(command, []))
+    assert code == 0 and told not in err
+    code, _, err = run(command, f"{folder}/deep", *more.get(command, []), *(["-f"] if command in more else []))
+    assert told not in err
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["decompress", "packed", "-o", "x.onnx"], "--output names one file"),
     (["decompress", "packed", "--data-name", "x.data"], "--data-name names one file"),

@@ -134,3 +134,21 @@ def test_what_a_checked_name_comes_to_mean_is_not_read(model, tmp_path):
     data.unlink()
     kept.rename(data)
     assert tensor.read().any()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("command", ["inspect", "verify", "decompress", "report"])
+def test_a_pipe_is_refused_at_once_where_a_file_is_read_from_several_places(command, tmp_path):
+    """Also one that nobody writes into."""
+    os.mkfifo(tmp_path / "net.dcz")
+    used = run_limited(["-m", "dcz", command, "net.dcz"], cwd=tmp_path)
+    assert used.code == 6 and "net.dcz: is a pipe" in used.err
+    assert os.listdir(tmp_path) == ["net.dcz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_diff_refuses_a_pipe_on_either_side(model, tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for pair in (["net.onnx", "pipe.onnx"], ["pipe.onnx", "net.onnx"]):
+        used = run_limited(["-m", "dcz", "diff", *pair], cwd=tmp_path)
+        assert used.code == 6 and "pipe.onnx: is a pipe" in used.err

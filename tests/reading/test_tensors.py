@@ -37,7 +37,7 @@ def reads(monkeypatch) -> list[tuple[int, int]]:
             found.append((at, len(data)))
             return data
 
-    monkeypatch.setattr(sources, "open", lambda path, mode, buffering: Counting(path, mode), raising=False)
+    monkeypatch.setattr(sources, "open", lambda path, mode, **_: Counting(path, mode), raising=False)
     return found
 
 
