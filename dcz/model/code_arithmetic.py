@@ -1,15 +1,18 @@
 """What nodes that dcz has put into a graph compute, as numpy does it: codes to tensors again (see uncompact).
 
-array = compute(node, [codes, entries])     Cast, Gather, Mul, DequantizeLinear, Transpose, Identity
+array = compute(node, [codes, entries], room)     Cast, Gather, Mul, DequantizeLinear, Transpose, Identity
 tensor("fc1.weight", array)                 ->   the TensorProto
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto
 
 from ..encoded import step_scales
+from ..errors import UnsuitableModel
 from ..tensor import BFLOAT16, DTYPES, FLOAT16, FLOAT32, FLOAT64, ValueGrid, round_to, values
 from .nodes import int_attributes
 from .tensors import ModelTensor
@@ -17,6 +20,26 @@ from .tensors import ModelTensor
 REAL = {dtype.code: dtype for dtype in (FLOAT32, FLOAT16, FLOAT64, BFLOAT16)}
 ROUNDING = 2.0**-22  # of two scales to float32
 _STEP_SCALES = step_scales(np.arange(256, dtype=np.uint8))
+# Bytes that may be computed for a model of so many: for each code a few numbers of four bytes, one after another.
+FLOOR, FACTOR = 1 << 26, 64
+_READING = 16  # bytes of a constant that are read in the time in which one is computed
+
+
+class Room:
+    """What may still be computed for the model `label` of `nbytes`: nodes of ours in a small file may ask for any
+    number of bytes."""
+
+    def __init__(self, label: str, nbytes: int):
+        self._label, self._left = label, max(FLOOR, FACTOR * nbytes)
+
+    def take(self, shape: Sequence[int], itemsize: int) -> None:
+        """Note that an array is computed; raises UnsuitableModel where there is no room for it."""
+        self._left -= math.prod(shape) * itemsize
+        if self._left < 0:
+            raise UnsuitableModel(
+                f"{self._label}: its weights, computed from codes, take far more than dcz would have made codes of: "
+                "compress the model that it was made from"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +56,12 @@ class CodeArray:
         return values(self.data, BFLOAT16) if self.kind == TensorProto.BFLOAT16 else self.data
 
 
-def array_of(tensor: ModelTensor) -> CodeArray:
-    """The elements of a constant."""
+def array_of(tensor: ModelTensor, room: Room) -> CodeArray:
+    """The elements of a constant; raises UnsuitableModel where constants are read too often."""
     data, dtype = tensor.read(), tensor.dtype
+    room.take([data.size // _READING], 1)
     if dtype.bits == 4:
+        room.take(tensor.shape, 1)
         halves = np.stack([data & 15, data >> 4], axis=1).ravel()[: int(np.prod(tensor.shape))].astype(np.int8)
         signed = dtype.name.startswith("int")
         data = np.where(halves > 7, halves - 16, halves).astype(np.int8) if signed else halves.astype(np.uint8)
@@ -51,8 +76,14 @@ def tensor_of(name: str, array: CodeArray) -> TensorProto:
     return TensorProto(name=name, data_type=array.kind, dims=data.shape, raw_data=data.tobytes())
 
 
-def compute(node: NodeProto, inputs: list[CodeArray]) -> CodeArray:
-    """What a node of ours gives; raises KeyError, ValueError ... for what is none."""
+def compute(node: NodeProto, inputs: list[CodeArray], room: Room) -> CodeArray:
+    """What a node of ours gives; raises KeyError, ValueError ... for what is none, UnsuitableModel where there is no
+    room for it."""
+    with np.errstate(all="ignore"):  # numbers of others' may be any
+        return _compute(node, inputs, room)
+
+
+def _compute(node: NodeProto, inputs: list[CodeArray], room: Room) -> CodeArray:
     first, options = inputs[0], int_attributes(node)
     if node.op_type == "Identity":
         return first
@@ -60,18 +91,26 @@ def compute(node: NodeProto, inputs: list[CodeArray]) -> CodeArray:
         flipped = None if first.grid is None else replace(first.grid, axis=first.data.ndim - 1 - (first.grid.axis or 0))
         return CodeArray(first.kind, first.data.T, flipped)
     if node.op_type == "Cast":
+        room.take(first.data.shape, 4)
         return replace(_cast(first, options["to"]), grid=first.grid)
     if node.op_type == "Gather":
-        return CodeArray(first.kind, first.data[inputs[1].data])
+        places = inputs[1].data
+        if places.dtype.kind not in "iu":
+            raise ValueError("places are whole numbers")
+        room.take([*places.shape, *first.data.shape[1:]], first.data.itemsize)
+        return CodeArray(first.kind, first.data[places])
     if node.op_type == "Mul":
-        return CodeArray(first.kind, first.data * inputs[1].data, _grid(first.data.ndim, inputs[1].data))
+        scale = inputs[1].data
+        room.take(np.broadcast_shapes(first.data.shape, scale.shape), first.data.itemsize)
+        return CodeArray(first.kind, first.data * scale, _grid(first.data.ndim, scale))
     if node.op_type == "DequantizeLinear":
         scale, shape = inputs[1].data, [1] * first.data.ndim
         if scale.ndim:
             shape[options.get("axis", 1)] = -1
         zero = inputs[2].data.astype(np.int32) if len(inputs) > 2 else np.zeros(scale.shape, np.int32)
-        numbers = (first.data.astype(np.int32) - zero.reshape(shape)).astype(np.float32)
-        scale = scale.reshape(shape)
+        zero, scale = zero.reshape(shape), scale.reshape(shape)
+        room.take(np.broadcast_shapes(first.data.shape, scale.shape, zero.shape), 4)
+        numbers = (first.data.astype(np.int32) - zero).astype(np.float32)
         return CodeArray(TensorProto.FLOAT, numbers * scale, _grid(first.data.ndim, scale))
     raise KeyError(node.op_type)
 

@@ -6,13 +6,14 @@ Only what CompactGraph has made is taken back, by the names of its nodes: in qua
 more than the values, and stay. What another program has changed meanwhile, so that it does not fit, stays as well.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper
 
 from ..tensor import ValueGrid
-from .code_arithmetic import REAL, CodeArray, array_of, compute, tensor_of
+from .code_arithmetic import REAL, CodeArray, Room, array_of, compute, tensor_of
 from .compact import PREFIX
 from .compact_graph import FORM_KEY
 from .model_file import AnyModel, Model, open_model
@@ -20,6 +21,7 @@ from .nodes import all_inputs, subgraphs
 from .tensors import ModelTensor, tensor_from_proto
 
 _MISFITS = (KeyError, ValueError, IndexError, TypeError)
+_MOST_IN_CHAIN = 8  # nodes of ours behind a Gather: dcz puts fewer there
 
 
 @dataclass(eq=False)
@@ -32,6 +34,7 @@ class _Scope:
 
     outer: "_Scope | None"
     prefix: str
+    room: Room
     tensors: dict[str, ModelTensor]
     arrays: dict[str, CodeArray] = field(default_factory=dict)
     made: dict[str, CodeArray] = field(default_factory=dict)
@@ -46,7 +49,7 @@ class _Scope:
 
     def is_ours(self, node: NodeProto) -> bool:
         """Whether dcz has put a node there."""
-        return isinstance(node.name, str) and node.name.startswith(self.prefix)
+        return isinstance(node.name, str) and node.name.startswith(self.prefix) and len(node.output) == 1
 
     def get(self, name: str) -> CodeArray:
         """A constant; raises KeyError where a name is none."""
@@ -55,14 +58,15 @@ class _Scope:
                 if self.outer is None:
                     raise KeyError(name)
                 return self.outer.get(name)
-            return array_of(self.tensors[name])
+            return array_of(self.tensors[name], self.room)
         return self.arrays[name]
 
     def table(self, name: str) -> "tuple[str, _Scope]":
         """The name of the tensor that a constant has the codes of, "" for others; and the scope that it is in."""
         if name in self.tensors:
             proto = self.tensors[name].proto
-            return proto.doc_string if isinstance(proto, TensorProto) and ".codes" in name else "", self
+            told = proto.doc_string if isinstance(proto, TensorProto) and ".codes" in str(name) else ""
+            return told if isinstance(told, str) else "", self  # protobuf has bytes where it is no UTF-8
         return ("", self) if self.outer is None else self.outer.table(name)
 
 
@@ -77,14 +81,15 @@ def expand_codes(model: Model) -> int:
     """Change `model`: put the tensors back whose codes dcz has put into the graph, and return how many there are."""
     proto = model.proto
     form = next((entry.value for entry in proto.metadata_props if entry.key == FORM_KEY), None)
-    if form is None:
+    if not isinstance(form, str):  # protobuf has bytes where it is no UTF-8
         return 0
     _, _, prefix = form.partition(" ")
     known = {id(tensor.proto): tensor for tensor in model.tensors}
     grids: dict[str, ValueGrid] = {}
-    count = _expand(proto.graph, None, prefix or PREFIX, known, grids)
+    start = _Scope(None, prefix or PREFIX, Room(model.path or "the model", model.source_bytes), {})
+    count = _expand(proto.graph, start, known, grids)
     for function in proto.functions:
-        count += _expand(function, None, prefix or PREFIX, known, {})
+        count += _expand(function, start, known, {})
     for entry in [entry for entry in proto.metadata_props if entry.key == FORM_KEY]:
         proto.metadata_props.remove(entry)
     if count:
@@ -98,31 +103,33 @@ def expand_codes(model: Model) -> int:
 
 def _expand(
     message: GraphProto | FunctionProto,
-    outer: _Scope | None,
-    prefix: str,
+    outer: _Scope,
     known: Mapping[int, ModelTensor],
     grids: dict[str, ValueGrid],
 ) -> int:
     """Change a graph or function, and the graphs within it; how many tensors were put back. Change `grids`: add those
     of its own tensors, by name; and `outer`, into which tables go back that lie there."""
     nodes = list(message.node)  # kept: the ids of messages that nobody holds are given to others
-    scope = _Scope(outer, prefix, dict(_constants(message, known, prefix)))
+    scope = _Scope(outer, outer.prefix, outer.room, dict(_constants(message, known, outer.prefix)))
     made = scope.made
     gone: set[int] = set()  # ids of nodes
     tables: dict[str, NodeProto] = {}  # Gathers from codes, by what they give
     chains: dict[str, list[NodeProto]] = {}  # nodes of ours behind them, by what these give
+    places: set[str] = set()  # what these Gathers choose by
     for node in nodes:
-        if node.op_type == "Gather" and not scope.is_ours(node) and scope.table(node.input[0])[0]:
+        if _is_lookup(node) and not scope.is_ours(node) and scope.table(node.input[0])[0]:
             tables[node.output[0]] = node
+            places.add(node.input[1])
         elif scope.is_ours(node) and node.op_type != "Constant":
             behind = [name for name in node.input if name in tables or name in chains]
             try:
-                if not behind and not _reads_scales(node, tables):
-                    scope.arrays[node.output[0]] = compute(node, [scope.get(name) for name in node.input])
+                if not behind and not (_is_lookup(node) and node.input[1] in places):
+                    scope.arrays[node.output[0]] = compute(node, [scope.get(name) for name in node.input], scope.room)
                     gone.add(id(node))
                 else:
-                    before = [each for name in behind for each in chains.get(name, [])]
-                    chains[node.output[0]] = [*before, node]
+                    before = {id(each): each for name in behind for each in chains.get(name, [])}
+                    if len(before) < _MOST_IN_CHAIN:
+                        chains[node.output[0]] = [*before.values(), node]
             except _MISFITS:
                 continue
     read = _reads(message, nodes, gone)
@@ -133,9 +140,14 @@ def _expand(
             elif name in read:  # by what another program has put there: codes would become longer numbers
                 gone.discard(id(node))
     looked_up = False
+    within = {name for chain in chains.values() for node in chain for name in node.input}
+    lookups = defaultdict(list)  # nodes of ours that choose scales, by what they choose by
+    for node in nodes:
+        if _is_lookup(node) and scope.is_ours(node):
+            lookups[node.input[1]].append(node)
     for output, chain in chains.items():
-        if not any(output in node.input for other in chains.values() for node in other):
-            looked_up |= _put_back(output, chain, tables, scope, gone, nodes)
+        if output not in within:
+            looked_up |= _put_back(output, chain, tables, scope, gone, lookups)
     for node in nodes:
         for name in node.input if id(node) in gone else ():
             scope.add_part(name)
@@ -143,7 +155,7 @@ def _expand(
     for node in nodes:
         for attribute in node.attribute:
             for graph in subgraphs(attribute):
-                count += _expand(graph, scope, prefix, known, {})
+                count += _expand(graph, scope, known, {})
     grids.update({name: array.grid for name, array in made.items() if array.grid is not None})
     if made or looked_up:
         _rebuild(message, nodes, scope, gone)
@@ -156,7 +168,7 @@ def _put_back(
     tables: Mapping[str, NodeProto],
     scope: _Scope,
     gone: set[int],
-    nodes: list[NodeProto],
+    lookups: Mapping[str, list[NodeProto]],
 ) -> bool:
     """Change a Gather from codes back to one from the tensor, whose chain of nodes gave `output`, and the scope that
     has the codes: it is to have the tensor. Whether that fits."""
@@ -164,28 +176,27 @@ def _put_back(
     if start is None:
         return False
     (name, owner), indices = scope.table(start.input[0]), start.input[1]
-    whole: dict[str, CodeArray] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
-    try:
-        scales = [node for node in nodes if scope.is_ours(node) and node.op_type == "Gather" and
-                  node.input[1] == indices and any(node.output[0] in each.input for each in chain)]  # fmt: skip
-        for node in scales:
-            whole[node.output[0]] = scope.get(node.input[0])
-        for node in chain:
-            if node not in scales:
-                whole[node.output[0]] = compute(node, [whole.get(each) or scope.get(each) for each in node.input])
-    except _MISFITS:
-        return False
-    owner.made.setdefault(name, whole[output])
+    read = {name for node in chain for name in node.input}
+    scales = [node for node in lookups.get(indices, ()) if node.output[0] in read]
+    if name not in owner.made:  # several may look up one table
+        whole: dict[str, CodeArray] = {start.output[0]: scope.get(start.input[0])}  # as if all places were chosen
+        try:
+            whole |= {node.output[0]: scope.get(node.input[0]) for node in scales}
+            for node in chain:
+                if node not in scales:
+                    inputs = [whole.get(each) or scope.get(each) for each in node.input]
+                    whole[node.output[0]] = compute(node, inputs, scope.room)
+        except _MISFITS:
+            return False
+        owner.made[name] = whole[output]
     gone.update(id(node) for node in (*chain, *scales))
     scope.add_part(start.input[0])
     start.input[0], start.output[0] = name, output
     return True
 
 
-def _reads_scales(node: NodeProto, tables: Mapping[str, NodeProto]) -> bool:
-    """Whether a node chooses scales for the places that a lookup chooses."""
-    indices = {table.input[1] for table in tables.values()}
-    return node.op_type == "Gather" and len(node.input) > 1 and node.input[1] in indices
+def _is_lookup(node: NodeProto) -> bool:
+    return node.op_type == "Gather" and len(node.input) == 2 and len(node.output) == 1
 
 
 def _constants(
@@ -197,7 +208,7 @@ def _constants(
         elif (small := tensor_from_proto(tensor.name, tensor, None, "the model")) is not None:
             yield tensor.name, small
     for node in message.node:
-        if node.op_type == "Constant" and node.name.startswith(prefix):
+        if node.op_type == "Constant" and isinstance(node.name, str) and node.name.startswith(prefix) and node.output:
             for attribute in node.attribute:
                 found = known.get(id(attribute.t)) or tensor_from_proto(node.output[0], attribute.t, None, "the model")
                 if found is not None:

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from dcz.encoded import step_scales
-from dcz.model.code_arithmetic import CodeArray, compute
+from dcz.model.code_arithmetic import CodeArray, Room, compute
 
 STEPS = np.array([3, 17, 80, 3, 9], np.uint8)
 
@@ -13,7 +13,7 @@ STEPS = np.array([3, 17, 80, 3, 9], np.uint8)
 def grid_of(scales: np.ndarray):
     codes = CodeArray(TensorProto.INT8, np.ones((5, 7), np.int8))
     node = helper.make_node("DequantizeLinear", ["codes", "scale"], ["w"], axis=0)
-    return compute(node, [codes, CodeArray(TensorProto.FLOAT, scales)]).grid
+    return compute(node, [codes, CodeArray(TensorProto.FLOAT, scales)], Room("net", 1)).grid
 
 
 @pytest.mark.parametrize("steps", [STEPS, STEPS * 0, STEPS // 8 * 8 + 5], ids=["uneven", "equal", "powers of two"])
