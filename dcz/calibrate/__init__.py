@@ -11,6 +11,7 @@ statistics of the layers whose inputs become known together, and what of the mod
 
 from .divergence import Divergence
 from .layerwise import Steering, quantize_layers
+from .lookups import count_lookups, find_tables, scales_by_use, tells_use
 from .padding import Padding, find_mask, find_padding
 from .rate_distortion import measure_divergences, trial_samples
 from .rounding import Options
@@ -18,6 +19,7 @@ from .rows import fine_rows
 from .survey import Survey, measure_curves, survey
 
 __all__ = [
-    "Divergence", "Options", "Padding", "Steering", "Survey", "find_mask", "find_padding", "fine_rows",
-    "measure_curves", "measure_divergences", "quantize_layers", "survey", "trial_samples",
+    "Divergence", "Options", "Padding", "Steering", "Survey", "count_lookups", "find_mask", "find_padding",
+    "find_tables", "fine_rows", "measure_curves", "measure_divergences", "quantize_layers", "scales_by_use", "survey",
+    "tells_use", "trial_samples",
 ]  # fmt: skip

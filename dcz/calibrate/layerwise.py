@@ -49,7 +49,7 @@ def quantize_layers(
 
     A step is the distance between two values, in the tensor's own unit. The layers that `fine` names have as many
     values as their step takes, up to those of a fine codebook; where it gives scales of their rows, the step is in
-    units of these (see rows.fine_rows). Tensors that are no layer's weights
+    units of these (see rows.fine_rows; of a table, lookups.scales_by_use). Tensors that are no layer's weights
     (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.
     `steering` may change the steps on the way. `padding`: where the places lie that a mask leaves out, which do not
     count in what layers see.
@@ -63,7 +63,7 @@ def quantize_layers(
     others = [name for name in steps if name not in calibrated]
     new, wide = StoredValues(), wide_tensors(model)
     for name, step in steering.steps(others).items():
-        new.add({name: round_data_free(tensors[name].values(), step)}, wide)
+        new.add({name: round_data_free(tensors[name].values(), step, fine.get(name))}, wide)
     steering.measure(new, False)
     done = len(new)
 

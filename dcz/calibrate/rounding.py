@@ -14,7 +14,7 @@ from . import gptq
 from .hessian import InputStatistics, join_features, split_features
 from .layers import Layer
 from .levels import FLOAT_BITS, SCALED_BITS
-from .rows import row_sizes
+from .rows import along_axis, row_sizes
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
 MIN_CURVATURE = 1e-6  # of the largest among a layer's groups, below which a bias is as good as rounded finely enough
@@ -93,11 +93,15 @@ def round_layer(
     return new
 
 
-def round_data_free(weights: np.ndarray, step: float) -> np.ndarray:
-    """The weights of no layer, rounded without regard to inputs."""
-    shared = share.entropy_constrained(weights.ravel(), grid.round_step(step))
+def round_data_free(weights: np.ndarray, step: float, row_scales: RowScales | None = None) -> np.ndarray:
+    """The weights of no layer, rounded without regard to inputs; the step is in units of the scales of their rows."""
+    sizes = None if row_scales is None else along_axis(row_scales).astype(weights.dtype)
+    scaled = weights if sizes is None else weights / sizes
+    shared = share.entropy_constrained(scaled.ravel(), grid.round_step(step))
     values = np.empty(weights.shape, weights.dtype)
     take_in_chunks(shared.centroids.astype(weights.dtype), shared.codes, values.reshape(-1))
+    if sizes is not None:
+        values *= sizes
     return values
 
 

@@ -37,8 +37,13 @@ def fine_rows(model: Model, names: Iterable[str]) -> dict[str, scale.RowScales |
 
 def in_shape(row_scales: scale.RowScales) -> np.ndarray:
     """The scale of each element (float64), in the shape of the tensor."""
+    return np.broadcast_to(along_axis(row_scales), row_scales.shape)
+
+
+def along_axis(row_scales: scale.RowScales) -> np.ndarray:
+    """The scales (float64) in as many dimensions as the tensor has, of which all but one are 1."""
     column = [len(row_scales.scales) if axis == row_scales.axis else 1 for axis in range(len(row_scales.shape))]
-    return np.broadcast_to(row_scales.scales.reshape(column), row_scales.shape)
+    return row_scales.scales.reshape(column)
 
 
 def row_sizes(layer: Layer, row_scales: scale.RowScales | None) -> np.ndarray:

@@ -82,7 +82,7 @@ class Survey:
         """The same of one tensor, and of its layer's bias, of which there may be new values `known` already."""
         layer = self.layers.get(name)
         if layer is None:
-            return {name: round_data_free(self.tensors[name].values(), step)}
+            return {name: round_data_free(self.tensors[name].values(), step, self.fine.get(name))}
         bias = None
         if layer.bias is not None:
             bias = known[layer.bias] if layer.bias in known else self.tensors[layer.bias].values()
@@ -145,8 +145,11 @@ def survey(
     """
     tensors = {tensor.name: tensor for tensor in model.tensors}
     program = read_program(model, model.path or "the model", opaque=True)
-    curves = {name: _first_curve(tensors[name].values(), name, fine) for name in names}
-    layers = {layer.tensor: layer for layer in find_layers(program) if layer.tensor in curves}
+    names = list(names)
+    layers = {layer.tensor: layer for layer in find_layers(program) if layer.tensor in set(names)}
+    curves = {
+        name: _first_curve(tensors[name].values(), fine.get(name), name in fine and name in layers) for name in names
+    }
     steps = allocate.steps_for_bits(curves, TRIAL_BITS * sum(curve.elements for curve in curves.values()))
     plain, changed, moved = WorkingCopy(model), WorkingCopy(model), dict[str, float]()
     kept = KeptStatistics()
@@ -202,10 +205,9 @@ def measure_curves(
         return found.curves
 
 
-def _first_curve(weights: np.ndarray, name: str, fine: Mapping[str, RowScales | None]) -> allocate.Curve:
+def _first_curve(weights: np.ndarray, row_scales: RowScales | None, may_be_fine: bool) -> allocate.Curve:
     """As if a relative error of the weights did the same harm in every tensor."""
-    row_scales = fine.get(name)
     flat = (weights if row_scales is None else weights / in_shape(row_scales)).ravel()
-    finest = (finest_step if name in fine else min_step)(flat)
+    finest = (finest_step if may_be_fine else min_step)(flat)
     deviation = float(np.sqrt(prune.typical_square(flat)))
     return allocate.estimate_curve(flat, deviation * FIRST_STEP, FIRST_STEP**2, finest)

@@ -96,6 +96,7 @@ class TuningSession:
         self.indices = np.setdiff1d(every, self.left_out)
         self.sample_count = len(self.indices)
         self.calibration_model = self._calibration_model()
+        self._tables: dict[str, tuple[str, ...]] = {}
 
     def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
         """Whether the plan's default applies to a tensor, and there is something to choose."""
@@ -152,8 +153,22 @@ class TuningSession:
 
     @functools.cached_property
     def fine(self) -> dict[str, RowScales | None]:
-        """The tensors that may lie on fine grids, and the scales of their rows: see calibrate.fine_rows."""
+        """The tensors that may lie on fine grids, and the scales of their rows: see calibrate.fine_rows. Once lookups
+        were counted, tables too."""
         return calibrate.fine_rows(self.calibration_model, self.weight_names)
+
+    def count_lookups(self, batches: SampleBatches) -> None:
+        """From now on, tables lie on grids that are finer where these samples read their rows (calibrate.lookups)."""
+        tables = calibrate.find_tables(self.calibration_model, self.weight_names)
+        counts = calibrate.count_lookups(self.calibration_model, batches, tables, self.threads)
+        self._tables = {name: tables[name] for name, count in counts.items() if calibrate.tells_use(count)}
+        self.fine.update(self.fine_for(batches))
+
+    def fine_for(self, batches: SampleBatches) -> dict[str, RowScales | None]:
+        """`fine`, with the scales of tables by how often these samples read their rows."""
+        counts = calibrate.count_lookups(self.calibration_model, batches, self._tables, self.threads)
+        by_use = {name: calibrate.scales_by_use(count, self.tensors[name].shape) for name, count in counts.items()}
+        return self.fine | by_use
 
     def grids(self, names: Iterable[str]) -> dict[str, ValueGrid]:
         """The grids of calibrated values for the tensors of these names, where they may be fine or have scales."""
@@ -181,7 +196,8 @@ class TuningSession:
         The samples on which tensors are tried alone are not among those whose statistics round them: of a layer that
         sees fewer positions than it has inputs, as of a classifier behind a pooling, errors fit those samples by heart,
         and others tell a divergence many times as large. They are a third, or what is beyond MAX_SURVEYED: fewer leave
-        the divergences to chance, and more the statistics of such layers.
+        the divergences to chance, and more the statistics of such layers. The same holds of tables, of which those
+        samples read rows that are finer, where they count.
         """
         answers = calibrate.Divergence()
         names = [output.name for output in self.predictor.session.get_outputs()]
@@ -195,11 +211,14 @@ class TuningSession:
         statistics, trials = (
             SampleBatches(self.predictor, indices, MAX_BATCH) for indices in (others if len(others) else tried, tried)
         )
+        rest = np.setdiff1d(batches.indices, tried)
+        judged = self.fine_for(SampleBatches(self.predictor, rest, MAX_BATCH)) if len(rest) and self._tables else fine
         with self.numerics_guard():
-            return calibrate.survey(
-                self.calibration_model, statistics, self.weight_names, fine, self.threads, progress, trials,
+            found = calibrate.survey(
+                self.calibration_model, statistics, self.weight_names, judged, self.threads, progress, trials,
                 self.padding,
             )  # fmt: skip
+        return dataclasses.replace(found, fine=fine)
 
     @contextlib.contextmanager
     def numerics_guard(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import calibrate
 from ..calibrate import allocate
+from ..codec.stages.scale import RowScales
 from ..compression.measured_file import MeasuredFile
 from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches
@@ -166,7 +167,8 @@ class Trials:
         yield self.split.held_out, self.session.run_with(candidate.values)
         steps = self.steps(candidate.trial.bits)
         for split in other_turns(self.session, HELD_OUT_SHARE):
-            yield split.held_out, self.session.run_with(self._rounded(steps, split.calibration))
+            fine = self.session.fine_for(split.calibration)
+            yield split.held_out, self.session.run_with(self._rounded(steps, split.calibration, fine=fine))
 
     def refit(self, trial: CalibratedTrial) -> CalibratedValues:
         """Calibrate at the bits of a trial by all samples, those that were held out too; its figures stay."""
@@ -176,14 +178,18 @@ class Trials:
         return CalibratedValues(replace(trial, nbytes=file.nbytes), values, CALIBRATED, file, told)
 
     def _rounded(
-        self, steps: Mapping[str, float], batches: SampleBatches, steering: calibrate.Steering | None = None
+        self,
+        steps: Mapping[str, float],
+        batches: SampleBatches,
+        steering: calibrate.Steering | None = None,
+        fine: Mapping[str, RowScales | None] | None = None,
     ) -> Mapping[str, np.ndarray]:
         session, options = self.session, calibrate.Options(threads=self.session.threads)
         session.predictor.close()
         with session.numerics_guard():
             values = calibrate.quantize_layers(
-                session.calibration_model, batches, dict(steps), options, self.progress, session.fine, steering,
-                session.padding,
+                session.calibration_model, batches, dict(steps), options, self.progress,
+                session.fine if fine is None else fine, steering, session.padding,
             )  # fmt: skip
         return self._finite(values)
 

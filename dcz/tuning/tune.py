@@ -149,6 +149,7 @@ def _tuned(
     criterion = make_criterion(session, split, goal.labels, goal.measure) if goal.max_drop is not None else None
     if criterion is not None and goal.max_drop is not None:
         check_telling(criterion, goal.max_drop)
+    session.count_lookups(split.calibration)
     with session.survey(split.calibration, session.fine, progress) as survey:
         trials = Trials(session, split, criterion, survey, progress, trial, cross_fits=not goal.distill)
         found = _compared(trials, model, goal, _searched(trials, model, goal))

@@ -1,0 +1,91 @@
+"""Tables of which a network reads rows by their numbers, such as embeddings, and how finely to round each row.
+
+    tables = find_tables(model, ["words"])                       {"words": ("input_ids",)}: values that number its rows
+    counts = count_lookups(model, batches, tables)               {"words": int64 [rows]}
+    scales_by_use(counts["words"], (rows, 384))                  finer, where samples read a row
+
+An error in a row moves the answers as often as the row is read. So a bit buys as much in every row where steps are in
+proportion to 1 / sqrt(how often that is): see allocate, of which each row is a source of its own. Rows that no sample
+reads are together read as often as those that were read once (Good, "The population frequencies of species and the
+estimation of population parameters", 1953).
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..codec.stages import scale
+from ..evaluation import runtime
+from ..model import Model, Node, WorkingCopy, read_program
+from ..tensor import FLOAT32
+from .layers import find_layers
+from .operands import Operands, Use, find_operands
+from .schedule import ActivationCache, layer_groups
+
+MIN_SHARE = 1 / 20  # of all weights: smaller tables, as of positions, are worth their bits in every row
+MIN_SINGLETONS = 1 / 4  # of the rows that are read: where fewer are read once, the others may be there for a reason
+HALVED_AT = (2.0, 8.0)  # times as often as an unseen row: a row that is read so often has half the step, or a quarter
+UNSEEN = 32  # the scale of a row that no sample reads: scales are integers, 8 at least
+
+
+def find_tables(model: Model, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The float32 matrices among `names`, MIN_SHARE of all their weights or more, that are nothing but tables, and the
+    values that number the rows that are read: what can be computed from the inputs without the weights of a layer."""
+    program = read_program(model, model.path or "the model", opaque=True)
+    tensors = {tensor.name: tensor for tensor in model.tensors if tensor.name in set(names)}
+    least = MIN_SHARE * sum(np.prod(tensor.shape) for tensor in tensors.values())
+    operands = find_operands(program)
+    groups = layer_groups(program, [layer for layer in find_layers(program) if layer.tensor in tensors])
+    found = {}
+    for name, tensor in tensors.items():
+        uses = operands.uses.get(name, ())
+        is_matrix = tensor.dtype == FLOAT32 and len(tensor.shape) == 2 and np.prod(tensor.shape) >= least
+        if not uses or not is_matrix or name in operands.output_tensors:
+            continue
+        numbers = [_numbers_of_rows(use, operands) for use in uses]
+        known = groups[0].known if groups else {number for number in numbers if number}
+        if all(number in known for number in numbers):
+            found[name] = tuple(dict.fromkeys(number for number in numbers if number))
+    return found
+
+
+def _numbers_of_rows(use: Use, operands: Operands) -> str | None:
+    """The value that says which rows of a matrix a node reads; None where it does something else, or always reads the
+    same."""
+    node: Node = use.node
+    is_lookup = node.op == "Gather" and not node.domain and use.index == 0 and not node.attributes.get("axis", 0)
+    if not is_lookup or operands.aliases[use.value].view.rearrangements or node.inputs[1] in operands.foldable:
+        return None
+    return node.inputs[1]
+
+
+def count_lookups(
+    model: Model, batches: Iterable[runtime.Inputs], tables: Mapping[str, tuple[str, ...]], threads: int = 0
+) -> dict[str, np.ndarray]:
+    """How often each row of the tables is read by these samples: int64 [rows]."""
+    rows = {tensor.name: tensor.shape[0] for tensor in model.tensors if tensor.name in tables}
+    counts = {name: np.zeros(rows[name], np.int64) for name in tables}
+    if not tables:
+        return counts
+    values = tuple(dict.fromkeys(value for each in tables.values() for value in each))
+    with ActivationCache(batches, threads=threads) as cache:
+        for batch in cache.compute(WorkingCopy(model), values):
+            for name, numbers in tables.items():
+                for value in numbers:
+                    read = np.where(batch[value] < 0, batch[value] + rows[name], batch[value])  # -1 is the last row
+                    counts[name] += np.bincount(read.ravel(), minlength=rows[name])
+    return counts
+
+
+def tells_use(counts: np.ndarray) -> bool:
+    """Whether rows that samples do not read are seldom read, as of a vocabulary: many of the others are read once."""
+    return bool((counts == 0).any() and np.count_nonzero(counts == 1) >= MIN_SINGLETONS * np.count_nonzero(counts) > 0)
+
+
+def scales_by_use(counts: np.ndarray, shape: tuple[int, ...]) -> scale.RowScales:
+    """Scales for the rows of a table, by how often they were read: UNSEEN, or a half or a quarter of it."""
+    once, never = int(np.count_nonzero(counts == 1)), int(np.count_nonzero(counts == 0))
+    unseen = max(1, once) / max(1, never)  # times that each of these is read
+    often = np.where(counts > 0, counts - 0.5, unseen)  # what was read once is on the whole read less often than that
+    halvings = np.searchsorted(HALVED_AT, often / unseen, side="right")
+    return scale.of_steps(scale.nearest_steps(UNSEEN / 2.0**halvings), 0, shape)
