@@ -14,6 +14,11 @@ from ..files import FileRange, as_stamp
 ALIGNMENT = 4096  # bytes; the offset of each tensor that dcz writes is a multiple, so that runtimes can map it
 
 
+# Bytes of tensors for each byte of external data that there is, as some may share it, and for a model in any case: ten
+# thousand tensors may name the same hundred megabytes.
+MOST_SHARED, FLOOR = 16, 1 << 28
+
+
 def folders(path: str) -> tuple[str, ...]:
     """The folders in which a model's external data may lie: its own, and, where it is a link, that of what it leads to.
 
@@ -94,6 +99,21 @@ def _check_kind(file: os.stat_result, path: str, location: str, label: str) -> N
             f"{label}: external data {location!r} is a hard link, and may be a file from outside the model's folder: "
             f"make it one of its own, `cp {quoted} {copy} && mv {copy} {quoted}`"
         )
+
+
+def total(places: Sequence[FileRange], label: str) -> int:
+    """The bytes of a model's external data, tensor by tensor; raises UnsuitableModel, which calls the model `label`,
+    where they are many times those that there are."""
+    nbytes = sum(place.length for place in places)
+    ends: dict[str, int] = {}
+    for place in places:
+        ends[place.path] = max(ends.get(place.path, 0), place.offset + place.length)
+    if nbytes > max(FLOOR, MOST_SHARED * sum(ends.values())):
+        raise UnsuitableModel(
+            f"{label}: its tensors take {nbytes:,} bytes of external data, of which there are {sum(ends.values()):,}: "
+            "they share these, and each is read and written by itself; export the model with its data once"
+        )
+    return nbytes
 
 
 def _is_below(path: str, folder: str) -> bool:

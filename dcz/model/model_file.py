@@ -113,8 +113,9 @@ def _model(source: Source, label: str, path: str | None) -> Model:
         proto = _parse(source.whole(), label)
         tensors = list(find_tensors(proto, folders, label))
         source = replace(source, apart={})
-    outside = tuple(sorted({tensor.external[0] for tensor in tensors if tensor.external}))
-    external_bytes = sum(tensor.external[2] for tensor in tensors if tensor.external)
+    places = [tensor.external for tensor in tensors if tensor.external]
+    outside = tuple(sorted({place.path for place in places}))
+    external_bytes = external_data.total(places, label)
     if source.apart:
         return Model(proto, tensors, length + external_bytes, source.sha256, path, source, source.apart, outside)
     known = digest()

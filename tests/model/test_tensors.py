@@ -306,6 +306,19 @@ def test_source_bytes_count_the_external_data(tmp_path):
         assert int(tensors.metadata["source-bytes"]) == path.stat().st_size + models.WEIGHT.nbytes
 
 
+def test_external_data_that_thousands_of_tensors_share_is_refused(tmp_path):
+    """A terabyte, of a hundred megabytes that take no room on the disk; a few may share it."""
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[25_000_000], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="zeros.bin")
+    with open(tmp_path / "zeros.bin", "wb") as file:
+        file.truncate(100_000_000)
+    models.save(models.bag(*[tensor] * 10_000), tmp_path / "many.onnx")
+    with pytest.raises(dcz.UnsuitableModel, match="1,000,000,000,000 bytes of external data, of which there are 100,0"):
+        onnx_model.load(tmp_path / "many.onnx")
+    models.save(models.bag(*[tensor] * 3), tmp_path / "few.onnx")
+    assert onnx_model.load(tmp_path / "few.onnx").source_bytes > 300_000_000
+
+
 @pytest.mark.parametrize(
     "location",
     ["../out.bin", "sub/../../out.bin", "/etc/passwd", "WITHIN", "link.bin", "linked/out.bin", "\0.bin", ""],
