@@ -9,6 +9,7 @@ Images are decoded once, into a temporary file that is mapped into memory. Needs
 import contextlib
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .samples import Samples
 
 PIXELS, CLASS = "pixels", "class"  # the arrays' names
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+MOST_PIXELS = 1 << 24, 64  # of any image, and for each byte of its file: a photograph has ten or twenty for one
+MOST_ASPECT = 64  # times as long as wide: what covers a square would take memory for as many
 GREY = 114  # of what pads an image, as YOLO has it
 MODES = {1: "L", 3: "RGB"}  # Pillow's, by the number of channels
 
@@ -97,9 +100,15 @@ def _decoded(file: Path, channels: int) -> Iterator[Any]:
     """An image as Pillow has it, upright, in the mode for so many channels."""
     image_module, ops = _pillow()
     try:
-        with image_module.open(file) as image:
+        with warnings.catch_warnings():  # Pillow's own, from ninety million pixels on
+            warnings.simplefilter("ignore", image_module.DecompressionBombWarning)
+            image = image_module.open(file)
+        with image:
+            _check_size(file, *image.size)
             mode = image.mode
             upright = ops.exif_transpose(image).convert(MODES[channels])
+    except InvalidArgument:
+        raise
     except Exception as error:  # Pillow raises its own, and those of many decoders
         raise InvalidArgument(f"{file}: not a whole image: {error}; remove it from the folder") from error
     if mode[0] in "IF":  # which Pillow would cut off at 255
@@ -107,6 +116,18 @@ def _decoded(file: Path, channels: int) -> Iterator[Any]:
             f"{file}: its pixels have more than 8 bits ({mode}); save an .npz of what the network takes"
         )
     yield upright
+
+
+def _check_size(file: Path, width: int, height: int) -> None:
+    """Raise InvalidArgument for an image that takes far more memory than its file, or whose shape is none."""
+    floor, factor = MOST_PIXELS
+    if width * height > max(floor, factor * os.path.getsize(file)):
+        told = f"{width:,} x {height:,} pixels in {os.path.getsize(file):,} bytes, which is no photograph"
+    elif max(width, height) > MOST_ASPECT * min(width, height):
+        told = f"{width:,} x {height:,} pixels, which no network takes for a square"
+    else:
+        return
+    raise InvalidArgument(f"{file}: has {told}; remove it from the folder, or save an .npz")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from .samples import Samples
 
 SUFFIX = ".wav"
 SILENT = 1e-4  # of the full range: windows that are nowhere louder say nothing
+MOST_RESAMPLED = 1000  # times more or fewer numbers a second than a file has
 FULL = {1: 1 << 7, 2: 1 << 15, 3: 1 << 23, 4: 1 << 31}  # by bytes a number
 
 
@@ -77,6 +78,8 @@ def sound_samples(
         raise InvalidArgument(f"{model}: takes windows of {fixed} numbers, and {seconds:g} s of {rate} are {window}")
     windows, origins = [], []
     for file, (wave_, own) in zip(files, loaded, strict=True):
+        if max(own, rate) > MOST_RESAMPLED * min(own, rate):
+            raise InvalidArgument(f"{file}: says that it has {own} numbers a second, and {rate} are wanted; remove it")
         parts = _windows(_resampled(wave_, own, rate), window)
         windows += parts
         origins += [file] * len(parts)
@@ -126,6 +129,8 @@ def _read(file: Path) -> tuple[np.ndarray, int]:
         raise FileAccess(f"{file}: cannot be read: {error.strerror or error}") from error
     except (wave.Error, EOFError) as error:
         raise InvalidArgument(f"{file}: no .wav file of plain PCM: {error}; convert it to that") from error
+    if rate < 1 or channels < 1:
+        raise InvalidArgument(f"{file}: says that it has {rate} numbers a second and {channels} channels; remove it")
     if width == 3:  # the three bytes are the upper ones of four
         padded = np.zeros((len(data) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(data[: len(data) // 3 * 3], np.uint8).reshape(-1, 3)

@@ -6,7 +6,8 @@ A tokenizer.json is what the library `tokenizers` writes, and what models come w
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from .predictor import open_session
 from .samples import Samples
 
 MAX_LENGTH = 128  # places, where a model leaves them open
+MOST_CHARACTERS = 1 << 18  # of a line: what comes after is no part of any sample
+MOST_PADDING = 1 << 16  # places that a tokenizer.json may fill up to
+TOGETHER = 1 << 12  # lines that are encoded together, as each takes some kilobytes meanwhile
 UNKNOWN = 0.1  # of the tokens, from which the tokenizer may be another model's
 # What an input takes, by the words of its name; the first that fits.
 KINDS = {"type": "types", "segment": "types", "mask": "mask", "position": "positions", "id": "ids", "token": "ids"}
@@ -54,25 +58,23 @@ def text_samples(
     InvalidArgument for inputs that are none of these, or a tokenizer of more words than the model has.
     """
     lines = _lines(path)
-    chosen = evenly_spaced(np.arange(len(lines)), limit or len(lines))
+    chosen = [lines[number] for number in evenly_spaced(np.arange(len(lines)), limit or len(lines))]
     engine = _tokenizer(tokenizer)
     with open_session(model, threads) as (session, kinds):
         inputs = {each.name: _kind(each.name, os.fspath(model)) for each in session.get_inputs()}
         fixed = {dim for each in session.get_inputs() for dim in each.shape[1:] if isinstance(dim, int) and dim > 1}
         dtypes = {each.name: np.dtype(runtime.TYPES.get(each.type, np.int64)) for each in session.get_inputs()}
         limits = kinds.index_limits
-    encoded = engine.encode_batch([lines[number] for number in chosen])
-    counts = [len(each.ids) for each in encoded]
+    counts = [len(each.ids) for part in _encoded(engine, chosen) for each in part]
     length = length or (fixed.pop() if len(fixed) == 1 else min(MAX_LENGTH, max(counts)))
     engine.enable_truncation(length)
     engine.enable_padding(length=length, **_padding(engine))
-    encoded = engine.encode_batch([lines[number] for number in chosen])
-    columns = {
-        "ids": np.array([each.ids for each in encoded]),
-        "mask": np.array([each.attention_mask for each in encoded]),
-        "types": np.array([each.type_ids for each in encoded]),
-        "positions": np.tile(np.arange(length), (len(encoded), 1)),
-    }
+    parts = [
+        [np.array([getattr(each, field) for each in part]) for field in ("ids", "attention_mask", "type_ids")]
+        for part in _encoded(engine, chosen)
+    ]
+    columns = dict(zip(("ids", "mask", "types"), map(np.concatenate, zip(*parts, strict=True)), strict=True))
+    columns["positions"] = np.tile(np.arange(length), (len(chosen), 1))
     arrays = {name: columns[kind].astype(dtypes[name]) for name, kind in inputs.items()}
     _check_ids(arrays, inputs, limits, tokenizer, model)
     unknown = _unknown_share(engine, columns)
@@ -86,7 +88,9 @@ def text_samples(
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     try:
         with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip() for line in file if line.strip()]
+            if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+                raise FileAccess(f"{path}: cannot be read: it is a device without an end")
+            lines = [line.strip()[:MOST_CHARACTERS] for line in file if line.strip()]
     except OSError as error:
         raise FileAccess(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -94,6 +98,12 @@ def _lines(path: str | os.PathLike[str]) -> list[str]:
     if not lines:
         raise InvalidArgument(f"{path}: holds no lines of text")
     return lines
+
+
+def _encoded(engine: Any, lines: Sequence[str]) -> Iterator[Sequence[Any]]:
+    """What the tokenizer makes of lines, some of them together."""
+    for start in range(0, len(lines), TOGETHER):
+        yield engine.encode_batch(lines[start : start + TOGETHER])
 
 
 def _kind(name: str, model: str) -> str:
@@ -147,6 +157,10 @@ def _tokenizer(path: str | os.PathLike[str]) -> Any:
     if not os.path.isfile(path):
         raise FileAccess(f"{path}: cannot be read: there is no such file")
     try:
-        return Tokenizer.from_file(os.fspath(path))
+        engine = Tokenizer.from_file(os.fspath(path))
     except Exception as error:  # the library raises bare exceptions
         raise InvalidArgument(f"{path}: no tokenizer.json: {error}") from error
+    most = max((engine.padding or {}).get(name) or 0 for name in ("length", "pad_to_multiple_of"))
+    if most > MOST_PADDING:
+        raise InvalidArgument(f"{path}: fills lines up to {most:,} places; take that out, or give another")
+    return engine
