@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import shell
+from .. import arrays, shell
 from ..codec import quality
 from ..codec.encode import can_round
 from ..codec.stages import prune
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..model import ModelTensor
 
 SAMPLED = 1 << 16  # weights of a tensor by which its scale is estimated
+READ = 1 << 22  # bytes of a tensor at a time: all of a large one would lie in memory, or in a copy
 # Of a model's bytes: tensors that stay exact and have more, all together, are worth a sentence; and of these tensors'
 # bytes, those that stay exact for one reason are.
 MENTIONED = 0.05
@@ -70,13 +71,20 @@ def jobs(tensors: Sequence["ModelTensor"], plan: Plan, warn: Callable[[str], Non
     for (_, _, settings), group in alike.items():
         same: dict[bytes, list[tuple[int, ModelTensor]]] = defaultdict(list)
         for number, tensor in group:  # most tensors differ from all others in shape: only the rest is worth a digest
-            same[hashlib.sha256(tensor.read().data).digest() if len(group) > 1 else b""].append((number, tensor))
+            same[_digest(tensor) if len(group) > 1 else b""].append((number, tensor))
         numbered += [
             (members[0][0], Job(tuple(tensor for _, tensor in members), settings)) for members in same.values()
         ]
     ordered = tied.join([job for _, job in sorted(numbered, key=lambda pair: pair[0])], plan)
     _warn_of_exact(ordered, plan, warn)
     return ordered
+
+
+def _digest(tensor: "ModelTensor") -> bytes:
+    digest = hashlib.sha256()
+    for part in arrays.blocks(tensor.nbytes, READ):
+        digest.update(tensor.read_part(part).data)
+    return digest.digest()
 
 
 def settings_of(tensors: Sequence["ModelTensor"], plan: Plan) -> list[Settings]:
@@ -133,10 +141,14 @@ def mean_square(tensor: "ModelTensor") -> float:
 
     0 where float64 does not hold it: such a tensor stays exact.
     """
-    patterns = tensor.read().view(tensor.dtype.pattern)
-    every = max(1, len(patterns) // SAMPLED)
+    itemsize = np.dtype(tensor.dtype.pattern).itemsize
+    every = max(1, tensor.nbytes // itemsize // SAMPLED)
+    parts = [
+        tensor.read_part(part).view(tensor.dtype.pattern)[-(part.start // itemsize) % every :: every]
+        for part in arrays.blocks(tensor.nbytes, READ)
+    ]
     with np.errstate(over="ignore", invalid="ignore"):
-        sample = values(patterns[::every], tensor.dtype).astype(np.float64)
+        sample = values(np.concatenate(parts), tensor.dtype).astype(np.float64)
         square = prune.typical_square(sample[np.isfinite(sample)])
     return square if math.isfinite(square) else 0.0
 

@@ -32,11 +32,11 @@ def join(jobs: Sequence["Job"], plan: Plan) -> list["Job"]:
         if not _may_be_tied(job.first):
             joined.append(job)
             continue
-        matrix, dtype = _matrix(job.first), job.first.dtype.code
-        key = (dtype, matrix.shape[::-1], matrix[:CORNER, 0].tobytes())
+        corner, shape, dtype = _matrix(job.first, CORNER), job.first.shape, job.first.dtype.code
+        key = (dtype, shape[::-1], corner[:, 0].tobytes())
         twin = next((place for place in known.get(key, ()) if _is_tied(joined[place], job, plan)), None)
         if twin is None:
-            known.setdefault((dtype, matrix.shape, matrix[0, :CORNER].tobytes()), []).append(len(joined))
+            known.setdefault((dtype, shape, corner[0, :CORNER].tobytes()), []).append(len(joined))
             joined.append(job)
             continue
         other = joined[twin]
@@ -52,9 +52,11 @@ def _may_be_tied(tensor: "ModelTensor") -> bool:
     )
 
 
-def _matrix(tensor: "ModelTensor") -> np.ndarray:
-    """The bit patterns of a matrix."""
-    matrix: np.ndarray = tensor.read().view(f"<u{tensor.dtype.bits // 8}").reshape(tensor.shape)
+def _matrix(tensor: "ModelTensor", most: int | None = None) -> np.ndarray:
+    """The bit patterns of a matrix, or of so many rows at most."""
+    (rows, columns), itemsize = tensor.shape, tensor.dtype.bits // 8
+    data = tensor.read() if most is None or most >= rows else tensor.read_part(slice(0, most * columns * itemsize))
+    matrix: np.ndarray = data.view(f"<u{itemsize}").reshape(-1, columns)
     return matrix
 
 

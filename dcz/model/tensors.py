@@ -94,6 +94,14 @@ class ModelTensor:
             _check_length(f"tensor {self.name!r}", self.dtype, self.shape, len(data))
         return data
 
+    def read_part(self, part: slice) -> np.ndarray:
+        """A slice of those bytes; of external data, no more than that is read. Raises as `read` does."""
+        if self.external is None:
+            return self.read()[part]
+        start, stop, _ = part.indices(self.nbytes)
+        place = self.external._replace(offset=self.external.offset + start, length=max(0, stop - start))
+        return external_data.read_bytes(self.name, place)
+
     def values(self) -> np.ndarray:
         """The numbers of a tensor of a real type, in its shape: see tensor.values."""
         return values(self.read().view(self.dtype.pattern), self.dtype).reshape(self.shape)

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 import dcz
-from dcz import InvalidArgument
+from dcz import InvalidArgument, files
 from dcz.codec import quality
 from dcz.compression import jobs
 from dcz.model import load
@@ -162,3 +162,19 @@ def test_a_lossy_option_is_refused_where_a_model_has_no_tensors(settings, tmp_pa
     with pytest.raises(InvalidArgument, match="acts on floating-point weights"):
         dcz.compress(net, tmp_path / "net.dcz", settings)
     assert dcz.load(dcz.compress(net, tmp_path / "net.dcz")) == net
+
+
+def test_external_data_is_looked_at_in_parts_before_it_is_compressed(tmp_path, monkeypatch):
+    """A whole look at a tensor of gigabytes would be a copy in a temporary file. What is found is the same."""
+    weights = [models.normal(300, 300, seed=seed) for seed in (0, 1, 0)]  # two are equal
+    inside = models.save(models.dense(*weights), tmp_path / "inside.onnx")
+    outside = models.save(models.dense(*weights), tmp_path / "outside.onnx", location="net.data")
+    tensors = [load(inside).tensors, load(outside).tensors]
+    lengths, read_open = [], files.read_open
+    monkeypatch.setattr(jobs, "READ", 1000)
+    monkeypatch.setattr(files, "read_open", lambda file, *part: lengths.append(part[1]) or read_open(file, *part))
+    found = [
+        [(len(job.tensors), job.settings) for job in jobs.jobs(each, Plan(), lambda warning: None)] for each in tensors
+    ]
+    assert found[0] == found[1] and [count for count, _ in found[0]] == [2, 1]
+    assert lengths and max(lengths) < weights[0].nbytes / 3
