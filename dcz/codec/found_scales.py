@@ -76,6 +76,8 @@ def find(tensor: Tensor, mask: np.ndarray) -> list[Found]:
     parts = [_divisors(_numbers(tensor, mask, axis, start, start + size), tensor) for start in range(0, rows, size)]
     names = [field.name for field in fields(_Divisors)]
     divisors = _Divisors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    if not divisors.count.any():  # nothing is kept but zeros
+        return []
     found = [_of_multiples(tensor, mask, axis, divisors)]
     if tensor.dtype.bits >= 32:  # shorter types have grids alone
         found.append(_of_entries(tensor, mask, axis, divisors))

@@ -13,6 +13,7 @@ import contextlib
 import io
 import math
 import os
+import stat
 import struct
 import tokenize
 import zipfile
@@ -110,6 +111,8 @@ def open_samples(path: str | os.PathLike[str]) -> Samples:
     """
     path = os.fspath(path)
     with _reading(path), open(path, "rb", buffering=0) as file:
+        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+            raise FileAccess(f"{path}: cannot be read: it is a device without an end")
         before = stamp(file.fileno())
         arrays = _arrays(file, os.fstat(file.fileno()).st_size)
         if stamp(file.fileno()) != before:

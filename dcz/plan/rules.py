@@ -107,8 +107,13 @@ def _check_patterns(field: str, patterns: object) -> None:
     if not isinstance(patterns, tuple) or not is_texts(patterns):
         raise InvalidArgument(f'{field} is a tuple of patterns, such as ("fc1.*",), not {patterns!r}')
     for pattern in patterns:
-        is_short = len(pattern) <= MAX_PATTERN and pattern.count("[") <= MAX_BRACKETS
-        expect(is_short, f"{field}: a pattern has at most {MAX_PATTERN:,} characters and {MAX_BRACKETS} brackets")
+        check_pattern(field, pattern)
+
+
+def check_pattern(field: str, pattern: str) -> None:
+    """Raise InvalidArgument for a pattern that takes long to match."""
+    is_short = len(pattern) <= MAX_PATTERN and pattern.count("[") <= MAX_BRACKETS
+    expect(is_short, f"{field}: a pattern has at most {MAX_PATTERN:,} characters and {MAX_BRACKETS} brackets")
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

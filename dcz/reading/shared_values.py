@@ -11,6 +11,7 @@ import numpy as np
 from ..encoded import Codebook, Shared, Sparse, Stream, codebook_patterns, entry_values
 from ..errors import InvalidArgument
 from ..format.container import Archive
+from ..plan.rules import check_pattern
 from ..tensor import Dtype, values
 
 
@@ -19,8 +20,9 @@ def shared_values(path: str | os.PathLike[str], pattern: str) -> dict[str, list[
 
     Of a fine codebook, the mean of the entries of each code. Fractions are those that the lengths of the Huffman words
     imply, 2^-length: estimates that need no decoding. Tensors without a codebook are left out; where there are scales,
-    values are those before they are scaled. Raises InvalidArgument where no name matches.
+    values are those before they are scaled. Raises InvalidArgument where no name matches, or the pattern is too long.
     """
+    check_pattern("histogram", pattern)
     found = {}
     with Archive(path) as archive:
         entries = [entry for entry in archive.directory.entries if fnmatchcase(entry.name, pattern)]

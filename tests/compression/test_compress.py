@@ -818,3 +818,11 @@ def test_paths_with_a_nul_are_refused(net, tmp_path):
     ):
         with pytest.raises(FileAccess):
             call()
+
+
+@pytest.mark.parametrize("settings", [{}, {"bits": 2}, {"quality": 10.0}, {"share": False}], ids=str)
+def test_pruning_may_leave_nothing(settings, tmp_path):
+    """Of layers whose rows may have scales, too."""
+    packed = dcz.compress(networks.perceptron(), tmp_path / "net.dcz", threshold=10.0, **settings)
+    found = models.arrays(dcz.load(packed))
+    assert not found["fc1.weight"].any() and not found["fc2.weight"].any() and found["fc1.bias"].any()

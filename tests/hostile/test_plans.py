@@ -109,3 +109,11 @@ def test_names_of_many_parts_are_no_keys(tmp_path):
 def test_a_device_is_no_plan(tmp_path):
     with pytest.raises(dcz.BadPlan, match="at most 1,048,576 bytes"):
         dcz.compress(perceptron(), tmp_path / "net.dcz", "/dev/zero")
+
+
+@pytest.mark.parametrize("pattern", ["[" * 50_000, "[a-" * 9000, "*a" * 6000])
+def test_patterns_of_inspect_have_the_same_bound(pattern, tmp_path):
+    dcz.compress(perceptron(), tmp_path / "net.dcz")
+    (used,) = run_commands_limited([["inspect", "net.dcz", "--histogram", pattern]], tmp_path)
+    assert used.code == 2 and "at most 10,000 characters and 100 brackets" in used.err
+    assert used.seconds < QUICK and used.megabytes < SMALL

@@ -98,3 +98,12 @@ def test_a_folder_of_files_of_many_arrays_is_refused(tmp_path):
         (tmp_path / "folder" / f"{number}.npz").write_bytes(bomb)
     (used,) = run_commands_limited([["evaluate", "net.onnx", "--data", "folder", "--against", "net.onnx"]], tmp_path)
     assert used.code == 2 and "3,000 arrays: give one for each input of the model" in used.err
+
+
+@pytest.mark.parametrize("arguments", [["--data", "/dev/zero"], ["--data", "x.npy", "--labels", "/dev/zero"]])
+def test_a_device_without_an_end_holds_no_samples(arguments, tmp_path):
+    models.save(perceptron(), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", np.zeros((4, 64), np.float32))
+    (used,) = run_commands_limited([["evaluate", "net.onnx", *arguments, "--against", "net.onnx"]], tmp_path)
+    assert used.code == 6 and "/dev/zero: cannot be read: it is a device without an end" in used.err
+    assert used.seconds < QUICK and used.megabytes < SMALL
