@@ -4,6 +4,7 @@ section 1).
     deflate(b"weights" * 100) -> 17 bytes    inflate(those, 700) -> the 700 bytes, or a refusal
 """
 
+import functools
 import io
 import itertools
 import math
@@ -13,12 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .arrays import scattered_sample
+from .arrays import blocks, scattered_sample
 from .errors import CorruptFile
 from .files import Sliced
-from .parallel import each_ahead
+from .parallel import each, each_ahead
 
 if TYPE_CHECKING:
+    import numpy as np
     from _typeshed import ReadableBuffer
 
 
@@ -42,10 +44,12 @@ crc32: Callable[..., int] = inflate_engine.crc32
 ZLIB = zlib.ZLIB_RUNTIME_VERSION  # another version may compress to other bytes
 MAX_EXPANSION = 1032  # bytes that DEFLATE can make of one: two bits for a match of 258
 _CHUNK = 1 << 20  # bytes
+_SUMMED = 1 << 23  # bytes for one thread at a time
 _PROBE, _PROBES, _MORE_PROBES = 1 << 16, 24, 48  # bytes of a probe, and about how many are taken
 _MIN_PROBED = 1 << 22  # bytes of data: less is deflated whole, without probes
 _TIE = 1e-3  # of a size, which probes do not tell
 _WINDOW = 1 << 15  # bytes that DEFLATE looks back
+_POLYNOMIAL = 0xEDB88320  # of CRC-32, its highest power lowest
 _PROBE_MARGIN = 1.6  # the estimate of the quick probes may be too high by this factor
 _PROBE_DEVIATIONS = 2.5  # that of the thorough ones, by so many standard errors of their mean
 
@@ -56,6 +60,53 @@ def crc_of(pieces: Iterable["ReadableBuffer"]) -> int:
     for piece in pieces:
         crc = crc32(piece, crc)
     return crc
+
+
+def crc_of_blocks(data: "np.ndarray | memoryview") -> int:
+    """The CRC-32 of bytes (flat), by all threads that may help."""
+    return joined_crc(each(lambda block: (crc32(data[block]), block.stop - block.start), blocks(len(data), _SUMMED)))
+
+
+def joined_crc(parts: Iterable[tuple[int, int]]) -> int:
+    """The CRC-32 of pieces one behind the other, from that of each and its bytes.
+
+    A CRC is linear: that of what comes before changes as zero bytes in the place of the piece would change it.
+    """
+    joined = 0
+    for crc, length in parts:
+        for power in range(length.bit_length() if joined else 0):
+            if length >> power & 1:
+                joined = _times(_zeros(power), joined)
+        joined ^= crc
+    return joined
+
+
+@functools.cache
+def _zeros(power: int) -> tuple[int, ...]:
+    """How 2^power zero bytes change a CRC-32: what becomes of each of its bits, from the lowest on."""
+    if power:
+        half = _zeros(power - 1)
+        return tuple(_times(half, bits) for bits in half)
+    changed = [1 << bit for bit in range(32)]
+    for _ in range(8):
+        changed = [bits >> 1 ^ (_POLYNOMIAL if bits & 1 else 0) for bits in changed]
+    return tuple(changed)
+
+
+def _times(changed: tuple[int, ...], crc: int) -> int:
+    """What becomes of a CRC-32 of whose bits it is known."""
+    found = 0
+    for bit, bits in enumerate(changed):
+        if crc >> bit & 1:
+            found ^= bits
+    return found
+
+
+def quickly_deflated(data: "ReadableBuffer") -> int:
+    """The bytes that `data` takes where the search for repeats ends early: a tenth more than `deflate` as a rule, and
+    five to ten times as fast where few bytes repeat in many places."""
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return len(compressor.compress(data)) + len(compressor.flush())
 
 
 def deflate(data: "ReadableBuffer", search: bool = True) -> bytes:

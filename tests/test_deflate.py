@@ -1,11 +1,13 @@
-"""Whether data is worth deflating whole: the estimate from probes, and the truth."""
+"""Whether data is worth deflating whole: the estimate from probes, and the truth; checksums of parts, joined."""
 
 import zlib
 
 import numpy as np
 import pytest
 
-from dcz.deflate import deflate, deflate_below, may_deflate_below
+from dcz import deflate as home
+from dcz import parallel
+from dcz.deflate import crc_of_blocks, deflate, deflate_below, joined_crc, may_deflate_below
 
 SIZE = 40 << 20  # bytes: more than are deflated without probes
 NOISE = np.random.default_rng(0).integers(0, 256, SIZE, np.uint8).tobytes()
@@ -49,3 +51,21 @@ def test_the_engine_says_what_is_left_behind_a_stream(monkeypatch):
     assert says_what_is_left(zlib) and says_what_is_left(inflate_engine)
     silent = SimpleNamespace(decompress=lambda *_: b"", unused_data=b"")
     assert not says_what_is_left(SimpleNamespace(decompressobj=lambda _: silent))
+
+
+@pytest.mark.parametrize(
+    "lengths", [[], [0], [1], [5, 0, 7], [1, 2, 4, 8, 4095, 4096, 4097], [100_003] * 3, [0, 0, 9, 0]]
+)
+def test_the_checksums_of_parts_make_that_of_the_whole(lengths):
+    ends = np.cumsum([0, *lengths]).tolist()
+    parts = [NOISE[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    assert joined_crc((zlib.crc32(part), len(part)) for part in parts) == zlib.crc32(NOISE[: ends[-1]])
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 1000, 1001, 12_345])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_that_share_a_checksum_come_to_the_same(nbytes, threads, monkeypatch):
+    monkeypatch.setattr(home, "_SUMMED", 1000)
+    data = np.frombuffer(NOISE[:nbytes], np.uint8)
+    with parallel.thread_pool(threads):
+        assert crc_of_blocks(data) == zlib.crc32(data) == crc_of_blocks(memoryview(data))

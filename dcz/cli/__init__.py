@@ -15,12 +15,36 @@ from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
 from ..text import printable
 from .sections import CommandGroup
 
+# What each command does: the first sentence of its help, here so that `dcz --help` need not import them all.
 GROUPS = {
-    "Make": ("compress", "retrain", "decompress"),
-    "Look": ("inspect", "run", "diff", "report"),
-    "Prove": ("verify", "evaluate", "check"),
-    "Tune": ("samples", "sensitivity"),
-    "Help": ("help", "completion"),
+    "Make": {
+        "compress": "Compress the ONNX file MODEL into a .dcz file, or each of several.",
+        "retrain": "Prune the ONNX file MODEL while training it, share its weights, train the shared values, and write "
+        "a .dcz file.",
+        "decompress": "Decode the .dcz file FILE, or each of several, back into an ONNX model.",
+    },
+    "Look": {
+        "inspect": "Show where the bytes of FILE (.dcz or .onnx; or a folder of them) go.",
+        "run": "Run FILE (.dcz or .onnx) on samples, and show what it answers.",
+        "diff": "Show what changed from the model OLD to NEW (.dcz or .onnx), tensor by tensor, the largest changes "
+        "first.",
+        "report": "Write one page that shows where the bytes of FILE (.dcz or .onnx) are, and what they are worth.",
+    },
+    "Prove": {
+        "verify": "Check every checksum of the .dcz file FILE, or of each of several, and decode all of it.",
+        "evaluate": "Count how often FILE (.dcz or .onnx) is right on labelled samples, or agrees with another model.",
+        "check": "Hold FILEs (.dcz or .onnx, wildcards too) against budgets: exit code 0 where all hold, 1 where one "
+        "is missed.",
+    },
+    "Tune": {
+        "samples": "Prepare images, text or sounds as samples for a model, to calibrate, verify and evaluate with.",
+        "sensitivity": "Compress each tensor of MODEL alone, and show how far the answers move, in nats (0: not at "
+        "all).",
+    },
+    "Help": {
+        "help": "Show the help of a command, or what the exit codes mean.",
+        "completion": "Print a script that completes dcz's commands and options in SHELL.",
+    },
 }
 COMMANDS = tuple(name for names in GROUPS.values() for name in names)
 BAD_USAGE = 2

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..display.encoding import pipe_width
 from .common import finite, printable
 
 if TYPE_CHECKING:
@@ -99,8 +100,6 @@ def _rendered(name: str, verdicts: Sequence["Verdict"], quiet: bool, single: boo
 def width() -> int:
     """Columns of text: those of the window; in a pipe MAX_WIDTH, or what COLUMNS asks for."""
     if not sys.stdout.isatty():
-        from ..display.screen import pipe_width
-
         return max(MIN_WIDTH, pipe_width())
     return max(MIN_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
 

@@ -1,6 +1,5 @@
 """Help in sections: of a command with many options, and of the commands themselves."""
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -48,9 +47,9 @@ def sectioned(sections: Sections) -> type[SectionedCommand]:
 
 
 class CommandGroup(click.Group):
-    """Commands in `groups`, each a module of `package` that is imported when it is used."""
+    """Commands in `groups`, with what they do, each a module of `package` that is imported when it is used."""
 
-    groups: ClassVar[Sections] = {}
+    groups: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     package: ClassVar[str] = ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -71,6 +70,8 @@ class CommandGroup(click.Group):
         name = args[0]
         if name.startswith("-") or name in self.list_commands(ctx):
             return super().resolve_command(ctx, args)
+        import difflib
+
         near = difflib.get_close_matches(name.lower(), self.list_commands(ctx), n=2, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
@@ -89,16 +90,6 @@ class CommandGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what each command does, group by group, and cut nothing off."""
         longest = max(map(len, self.list_commands(ctx)))
-        for title, names in self.groups.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
+        for title, commands in self.groups.items():
             with formatter.section(title):
-                formatter.write_dl(
-                    [(name.ljust(longest), _first_sentence(command)) for name, command in commands if command]
-                )
-
-
-def _first_sentence(command: click.Command) -> str:
-    """What a command does: the first sentence of its help, whole."""
-    paragraph = " ".join((command.help or "").split("\n\n")[0].split())
-    end = paragraph.find(". ")
-    return paragraph if end < 0 else paragraph[: end + 1]
+                formatter.write_dl([(name.ljust(longest), does) for name, does in commands.items()])

@@ -32,6 +32,7 @@ MAX_OVERHEAD = 2048  # bytes by which codebooks and tables of two encodings may 
 PROBE_MARGIN = 1.1  # a tensor is deflated only if its probes are below this times the coded symbols
 MAX_JOINED = 1 << 20  # bytes of a record up to which its parts are joined, in another place in memory
 WIDTHS = tuple(range(2, 9))  # bits of a gap
+MIN_SPARSE = 8  # elements of a mask for each that is kept, from which its gaps stay in memory, two bytes each
 
 # The parts of the record of an encoding, each with its purpose: see format.record.parts.
 Serialize = Callable[[Encoded], Sequence[tuple[str, bytes | memoryview]]]
@@ -176,18 +177,20 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
 def index_of(mask: np.ndarray, index_bits: int | None) -> Index:
     """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, in bits."""
     widths = WIDTHS if index_bits is None else (index_bits,)
-    best, best_bytes = None, math.inf
+    best, best_bytes, kept = None, math.inf, int(np.count_nonzero(mask))
     for layout in index.layouts(mask):
-        for width, count in index.count_symbols(layout.gaps(), widths).items():
+        # Finding gaps again takes as long as all else; but of dense masks they take more memory than there should be.
+        gaps = index.in_memory(layout.gaps()) if kept * MIN_SPARSE <= mask.size else None
+        for width, count in index.count_symbols(layout.gaps() if gaps is None else gaps, widths).items():
             if entropy.entropy_bits(count) / 8 + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
                 continue
             nbytes = huffman.stream_bits(count) / 8 + layout.bitmap_bytes
             if nbytes < best_bytes:
-                best, best_bytes = (layout, width, count), nbytes
+                best, best_bytes = (layout, gaps, width, count), nbytes
     assert best is not None, "there is a layout for every mask"
-    layout, width, count = best
-    gaps = huffman.encode(index.encode_all(layout.gaps(), width, int(count.sum())), count)
-    return Index(width, layout.column_major, layout.rows, layout.columns, int(np.count_nonzero(mask)), gaps)
+    layout, gaps, width, count = best
+    symbols = index.encode_all(layout.gaps() if gaps is None else gaps, width, int(count.sum()))
+    return Index(width, layout.column_major, layout.rows, layout.columns, kept, huffman.encode(symbols, count))
 
 
 def stream_bytes(encoded: Encoded) -> int:

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from .. import arrays
+from ..deflate import crc32, crc_of_blocks, joined_crc
 from ..encoded import (
     MAX_ENTRIES,
     Codebook,
@@ -34,10 +35,10 @@ from .stages import block, huffman, index
 
 CHUNK = 1 << 15  # elements at a time: they stay in cache
 PART = 1 << 20  # codes for one thread at a time
-AHEAD = 8  # blocks of kept positions that wait for threads: they take two megabytes
 
 Engine = Callable[[Stream], np.ndarray]
 Run = Callable[[Stream, int], np.ndarray]  # decodes a stream whose symbols are below a number
+Checked = tuple[np.ndarray, int]  # bytes (uint8, flat), and their CRC-32
 
 
 def decode(
@@ -51,9 +52,14 @@ def decode(
     `engine` decodes streams: `huffman.decode`, or `huffman.decode_slowly` to check it. Raises CorruptFile where codes,
     gaps, codebook and shape do not fit together.
     """
+    return decode_checked(encoded, dtype, shape, engine)[0]
+
+
+def decode_checked(encoded: Encoded, dtype: Dtype, shape: tuple[int, ...], engine: Engine = huffman.decode) -> Checked:
+    """`decode`, and the CRC-32 of the bytes: that of a block takes little while the block is in cache."""
     nbytes, itemsize = dtype.nbytes(shape), max(1, dtype.bits // 8)
     if isinstance(encoded, Stored):
-        return block.decode(encoded.block, nbytes, itemsize)
+        return _checked(block.decode(encoded.block, nbytes, itemsize))
     run = partial(symbols_of, engine=engine)
     if isinstance(encoded, Shared) and encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
@@ -68,7 +74,7 @@ def decode(
         exact = block.decode(encoded.block, kept * itemsize, itemsize).view(dtype.pattern)
         return _scatter(encoded.index, shape, dtype, run, lambda ranks, _: exact[ranks])
     if not kept:
-        return np.zeros(nbytes, np.uint8)
+        return _checked(np.zeros(nbytes, np.uint8))
     assert encoded.codebook is not None and encoded.codes is not None, "kept positions have codes"
     if encoded.codebook.scales is not None:
         scaled = _Scaled(encoded.codebook, encoded.codebook.scales, dtype, shape, run)
@@ -100,13 +106,26 @@ def symbols_of(stream: Stream, alphabet: int, engine: Engine) -> np.ndarray:
     return symbols
 
 
-def _decode_segments(entries: np.ndarray, codes: Stream) -> np.ndarray:
+def _checked(data: np.ndarray) -> Checked:
+    """Bytes (uint8, flat) with their CRC-32."""
+    return data, crc_of_blocks(data)
+
+
+def _crc_part(part: np.ndarray) -> tuple[int, int]:
+    """The CRC-32 of a part of the elements, and its bytes: see deflate.joined_crc."""
+    return crc32(part), part.nbytes
+
+
+def _decode_segments(entries: np.ndarray, codes: Stream) -> Checked:
     """`_decode_shared` of the codes (uint8) in a Huffman stream, of which a segment is in memory at a time."""
     result = np.empty(codes.count, entries.dtype)
     fill = _filler(entries, codes.count)
-    huffman.decode_segments(codes, lambda block, found: fill(found, result[block]))
-    data: np.ndarray = result.view(np.uint8)
-    return data
+
+    def take(block: slice, found: np.ndarray) -> tuple[int, int]:
+        fill(found, result[block])
+        return _crc_part(result[block])
+
+    return result.view(np.uint8), joined_crc(huffman.decode_segments(codes, take))
 
 
 def _filler(entries: np.ndarray, count: int) -> Callable[[np.ndarray, np.ndarray], None]:
@@ -118,14 +137,17 @@ def _filler(entries: np.ndarray, count: int) -> Callable[[np.ndarray, np.ndarray
     return partial(pairs.take_in_chunks, table)
 
 
-def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The bytes (uint8, flat) of entries[codes], two codes (uint8) at a time by a table of all pairs."""
+def _decode_shared(entries: np.ndarray, codes: np.ndarray) -> Checked:
+    """The bytes of entries[codes], two codes (uint8) at a time by a table of all pairs."""
     result = np.empty(len(codes), entries.dtype)
     is_fine = codes.dtype != np.uint8
     fill = partial(pairs.take_in_chunks, entries) if is_fine else _filler(entries, len(codes))
-    each(lambda part: fill(codes[part], result[part]), arrays.blocks(len(codes), PART))
-    data: np.ndarray = result.view(np.uint8)
-    return data
+
+    def look_up(part: slice) -> tuple[int, int]:
+        fill(codes[part], result[part])
+        return _crc_part(result[part])
+
+    return result.view(np.uint8), joined_crc(each(look_up, arrays.blocks(len(codes), PART)))
 
 
 class _Scaled:
@@ -158,19 +180,16 @@ class _Scaled:
         return round_to(self._entries[codes] * scales, self._dtype)
 
 
-def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype) -> np.ndarray:
-    """The bytes (uint8, flat) of all elements of a tensor with scales."""
+def _decode_scaled(scaled: _Scaled, codes: np.ndarray, dtype: Dtype) -> Checked:
+    """The bytes of all elements of a tensor with scales."""
     result = np.empty(len(codes), dtype.pattern)
 
-    def fill(first: int) -> None:
-        last = min(first + PART, len(codes))
-        for start in range(first, last, CHUNK):
-            block = slice(start, min(start + CHUNK, last))
-            result[block] = scaled.block(codes[block], block)
+    def fill(part: slice) -> tuple[int, int]:
+        for chunk in arrays.blocks_of(part, CHUNK):
+            result[chunk] = scaled.block(codes[chunk], chunk)
+        return _crc_part(result[part])
 
-    each(fill, range(0, len(codes), PART))
-    data: np.ndarray = result.view(np.uint8)
-    return data
+    return result.view(np.uint8), joined_crc(each(fill, arrays.blocks(len(codes), PART)))
 
 
 def _scatter(
@@ -179,8 +198,8 @@ def _scatter(
     dtype: Dtype,
     run: Run,
     elements: Callable[[slice, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """The bytes (uint8, flat) of a tensor with its elements at the kept positions, else zero.
+) -> Checked:
+    """The bytes of a tensor with its elements at the kept positions, else zero.
 
     `elements` gives the bit patterns of those of some ranks (a slice), which are at some positions (int64).
     """
@@ -193,9 +212,9 @@ def _scatter(
         where = unfold(compact)
         result[where] = elements(slice(first, first + len(compact)), where)
 
-    for _ in each_ahead(fill, _ranked(index.decode(symbols, width, positions.kept, unfold.size)), AHEAD):
+    for _ in each_ahead(fill, _ranked(index.decode(symbols, width, positions.kept, unfold.size)), index.AHEAD):
         pass
-    return result.view(np.uint8)
+    return _checked(result.view(np.uint8))
 
 
 def _ranked(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:

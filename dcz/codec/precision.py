@@ -7,8 +7,8 @@ import numpy as np
 
 from .. import arrays
 from ..arrays import LazyValues
-from ..deflate import crc32
-from ..parallel import each_ahead
+from ..deflate import crc32, joined_crc
+from ..parallel import each
 from ..plan import Settings
 from ..tensor import Tensor, values
 from .coded import Coded
@@ -20,7 +20,7 @@ MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
-COMPARED = 1 << 19  # bytes at a time: a few dozen of such wait for their checksum
+COMPARED = 1 << 19  # bytes at a time: they stay in cache
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
 
 
@@ -50,14 +50,13 @@ def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
     is at most one half, as no more than half of all are zero now."""
     pattern = tensor.dtype.pattern if tensor.dtype.real else None
 
-    def look_at(block: slice) -> tuple[np.ndarray, int]:
-        """The decoded bytes of a block, and the weights there that are not zero."""
+    def look_at(block: slice) -> tuple[int, int, int]:
+        """The CRC-32 of the decoded bytes of a block, their number, and the weights there that are not zero."""
         data = decoded[block]  # of whole elements
-        return data, 0 if pattern is None else int(np.count_nonzero(data.view(pattern)))
+        return crc32(data), len(data), 0 if pattern is None else int(np.count_nonzero(data.view(pattern)))
 
-    crc = after = 0
-    for data, block_after in each_ahead(look_at, arrays.blocks(len(decoded), COMPARED)):
-        crc, after = crc32(data, crc), after + block_after
+    found = each(look_at, arrays.blocks(len(decoded), COMPARED))
+    crc, after = joined_crc((crc, length) for crc, length, _ in found), sum(count for _, _, count in found)
     if pattern is None or 2 * after * pattern.itemsize >= len(decoded):
         return crc, 0.0
     before = sum(arrays.over_blocks(lambda block: np.count_nonzero(tensor.patterns[block]), len(tensor.patterns)))

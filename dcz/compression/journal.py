@@ -8,7 +8,6 @@ checksums; what follows is cut off. It is removed once the output is in its plac
 
 import contextlib
 import os
-import shutil
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from typing import BinaryIO
 from ..deflate import crc32
 from ..encoded import Record, RecordInfo
 from ..errors import FileAccess, LostWorkers
-from ..files import spooled, writing
+from ..files import Spool, writing
 
 try:
     import fcntl
@@ -45,7 +44,8 @@ class Records:
         self.path = Path(f"{os.path.realpath(output)}.partial")
         self.resumable = 0  # records that a journal holds
         self._stack = contextlib.ExitStack()
-        self._open: BinaryIO | None = None
+        self._open: BinaryIO | None = None  # the journal
+        self._spool: Spool | None = None  # where there is none
         self._ranges: list[tuple[int, int]] | None = None  # in a journal: offset and length of each record
 
     @property
@@ -68,7 +68,8 @@ class Records:
                     "resume"
                 )
         if file is None:  # not asked for, or the name is taken
-            self._open = self._stack.enter_context(spooled(self.output))
+            self._spool = Spool(self.output)
+            self._stack.callback(self._spool.close)
             return []
         self._open = file
         self._stack.callback(_close, file)
@@ -87,34 +88,34 @@ class Records:
 
     @property
     def _file(self) -> BinaryIO:
-        """The open file; `begin` comes first."""
+        """The open journal; `begin` comes first."""
         assert self._open is not None
         return self._open
 
     def add(self, record: Record) -> None:
         """Append a record. Raises FileAccess where it cannot be written."""
         with writing(self.output):
-            if self._ranges is not None:
-                warning, info = record.warning.encode()[:MAX_WARNING], record.info
-                head = _HEAD.pack(
-                    info.encoding, info.minor, info.length, info.record_crc, info.tensor_crc, len(warning), 0
-                )[:-4]
-                self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
-                self._ranges.append((self._file.tell(), record.info.length))
+            if self._spool is not None:
+                self._spool.add(record.pieces)
+                return
+            assert self._ranges is not None, "begin comes first"
+            warning, info = record.warning.encode()[:MAX_WARNING], record.info
+            head = _HEAD.pack(
+                info.encoding, info.minor, info.length, info.record_crc, info.tensor_crc, len(warning), 0
+            )[:-4]
+            self._file.write(head + struct.pack("<I", crc32(warning, crc32(head))) + warning)
+            self._ranges.append((self._file.tell(), record.info.length))
             for piece in record.pieces:
-                view = memoryview(piece)
-                for start in range(0, len(view), CHUNK):  # after each, what is spooled in memory may go to the disk
-                    self._file.write(view[start : start + CHUNK])
-            if self._ranges is not None:
-                self._file.flush()
-                self.resumable += 1
+                self._file.write(piece)
+            self._file.flush()
+            self.resumable += 1
 
     def copy(self, target: BinaryIO) -> None:
         """Write all records to `target`."""
-        if self._ranges is None:
-            self._file.seek(0)
-            shutil.copyfileobj(self._file, target, CHUNK)
+        if self._spool is not None:
+            self._spool.copy(target)
             return
+        assert self._ranges is not None, "begin comes first"
         for offset, length in self._ranges:
             self._file.seek(offset)
             for start in range(0, length, CHUNK):

@@ -1,10 +1,12 @@
-"""What stdout can show, and times for people; names and sizes are those of dcz.text.
+"""What stdout can show, how wide a pipe is, and times for people; names and sizes are those of dcz.text.
 
 is_unicode()   ->   True        time_left(95)   ->   '2 min'
 """
 
+import os
 import sys
 
+PIPE_WIDTH = 100  # columns, at most, of what goes into a file or a pipe
 MANY_SECONDS, MANY_MINUTES, MANY_HOURS = 90, 90, 36  # beyond which the next unit says it better
 
 
@@ -20,6 +22,12 @@ def encodable(text: str) -> str:
 def is_unicode() -> bool:
     """Whether stdout takes what no ASCII has: bars, and the one character that stands for what was left out."""
     return encodable("█…") == "█…"
+
+
+def pipe_width() -> int:
+    """Columns of what goes into a pipe: PIPE_WIDTH, or fewer where COLUMNS asks for that."""
+    asked = os.environ.get("COLUMNS", "")
+    return min(PIPE_WIDTH, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) > 0 else PIPE_WIDTH
 
 
 def time_left(seconds: float) -> str:

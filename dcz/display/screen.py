@@ -1,15 +1,12 @@
 """A console that prints names as they are: without markup, emoji or control characters, no wider than there is room."""
 
-import os
 import sys
 
 from rich.console import Console
 
 from ..text import printable
 from ..text import shorten as shorten_text
-from .encoding import encodable
-
-PIPE_WIDTH = 100  # columns, at most, of what goes into a file or a pipe
+from .encoding import encodable, pipe_width
 
 
 class _Console(Console):
@@ -23,12 +20,6 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else pipe_width()
     return _Console(stderr=stderr, soft_wrap=False, highlight=False, markup=False, emoji=False, width=width)
-
-
-def pipe_width() -> int:
-    """Columns of what goes into a pipe: PIPE_WIDTH, or fewer where COLUMNS asks for that."""
-    asked = os.environ.get("COLUMNS", "")
-    return min(PIPE_WIDTH, int(asked)) if asked.isascii() and asked.isdigit() and int(asked) > 0 else PIPE_WIDTH
 
 
 def safe(text: object) -> str:

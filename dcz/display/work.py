@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..text import printable
 from . import notebook
-from .encoding import is_unicode, time_left
+from .encoding import is_unicode, pipe_width, time_left
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -90,7 +90,7 @@ class Work:
 
     def plain(self) -> str:
         """The line for a pipe."""
-        from .screen import pipe_width, shorten
+        from .screen import shorten
 
         parts = [f"{self.verb} {100 * self.done:.0f} %", self.left, self.which]
         line = ", ".join(part for part in parts if part)

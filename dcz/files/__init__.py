@@ -10,16 +10,17 @@ import hashlib
 import io
 import mmap
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from typing import IO, BinaryIO, NamedTuple, Protocol
 
 from ..errors import FileAccess
 from ..parts import Part
 
 _READ = 1 << 30  # bytes at a time: the system takes no more than 2 GB
-IN_MEMORY = 64 << 20  # bytes up to which a spooled file stays in memory
+IN_MEMORY = 64 << 20  # bytes up to which a spool stays in memory
 COPIED_FROM = 64 << 20  # bytes from which what is read of a file lies in a copy, where the disk has room for one
 _COPY = 1 << 20  # bytes copied at a time
 _ALIGNED = 64  # bytes: more than any element has
@@ -105,12 +106,41 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             part.discard()
 
 
-@contextlib.contextmanager
-def spooled(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A file for what `path` will be made of: in memory, or, where it grows, without a name in the same folder."""
-    folder = os.path.dirname(os.path.realpath(path))
-    with writing(path), tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder) as file:
-        yield cast(BinaryIO, file)
+class Spool:
+    """What `path` will be made of, in pieces: in memory as they are, or, where these grow, in a file without a name in
+    the same folder. Raises OSError."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self._folder = os.path.dirname(os.path.realpath(path))
+        self._pieces: list[bytes | memoryview] = []
+        self._file: IO[bytes] | None = None
+
+    def add(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Append pieces, which nobody changes afterwards."""
+        self._pieces += pieces
+        if self._file is None and sum(map(len, self._pieces)) > IN_MEMORY:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 (closed by close)
+        if self._file is not None:
+            _write_all(self._file, self._pieces)
+            self._pieces = []
+
+    def copy(self, target: BinaryIO) -> None:
+        """Write all of them to `target`."""
+        if self._file is not None:
+            self._file.seek(0)
+            shutil.copyfileobj(self._file, target, _COPY)
+        _write_all(target, self._pieces)
+
+    def close(self) -> None:
+        """Forget them."""
+        self._pieces = []
+        if self._file is not None:
+            self._file.close()
+
+
+def _write_all(file: IO[bytes], pieces: Iterable[bytes | memoryview]) -> None:
+    for piece in pieces:
+        file.write(piece)
 
 
 @contextlib.contextmanager

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arguments import expect, parse_limit
-from ..codec.decode import decode
+from ..codec.decode import decode_checked
 from ..codec.stages import huffman
-from ..deflate import crc32
 from ..display.progress import Progress, shown
 from ..errors import CorruptFile, InvalidArgument, UnsuitableModel
 from ..files import check_output
@@ -40,8 +39,8 @@ def decode_tensor(archive: Archive, entry: Entry, threads: int = 1, engine: Engi
     encoded = archive.encoded(entry)
     try:
         with helped(entry.nbytes * 8 // entry.dtype.bits, threads):
-            data = decode(encoded, entry.dtype, entry.shape, engine)
-        if crc32(data) != entry.info.tensor_crc:
+            data, crc = decode_checked(encoded, entry.dtype, entry.shape, engine)
+        if crc != entry.info.tensor_crc:
             raise CorruptFile("tensor-crc", "the decoded tensor does not have its checksum")
     except CorruptFile as error:
         raise error.within(archive.describe(entry)) from error.__cause__

@@ -47,7 +47,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(run, model, monkeypatch):
 
 
 def test_the_papers_tables_have_its_columns_and_real_bytes(run, model, monkeypatch):
-    monkeypatch.setattr("dcz.display.screen.PIPE_WIDTH", 160)
+    monkeypatch.setattr("dcz.display.encoding.PIPE_WIDTH", 160)
     assert run("compress", model, "--sparsity", "0.7", "--bits", "4")[0] == 0
     _, out, _ = run("inspect", model.with_suffix(".dcz"), "--paper")
     for word in (
@@ -472,10 +472,11 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path, stop):
     old = tmp_path / "net.dcz"
     old.write_bytes(b"old")
     code = (
-        "import shutil, sys, time\n"
-        "def copy(source, target, length):\n"
+        "import sys, time\n"
+        "from dcz.files import Spool\n"
+        "def copy(spool, target):\n"
         "    target.write(b'half'); target.flush(); print('READY', flush=True); time.sleep(60)\n"
-        "shutil.copyfileobj = copy\n"
+        "Spool.copy = copy\n"
         "from dcz import cli; sys.argv = ['dcz', 'compress', 'net.onnx', '--force']; cli.main()"
     )
     process = subprocess.Popen(
@@ -564,7 +565,7 @@ def test_a_stale_data_file_is_not_listed_as_written(run, model):
 def test_tables_never_cut_a_figure(run, model, monkeypatch, columns):
     monkeypatch.chdir(model.parent)
     run("compress", "net.onnx", "--sparsity", "0.9", "--bits", "4")
-    monkeypatch.setattr("dcz.display.screen.PIPE_WIDTH", columns)
+    monkeypatch.setattr("dcz.display.encoding.PIPE_WIDTH", columns)
     _, out, _ = run("inspect", "net.dcz", "--paper")
     tables = out.split("by tensor")[1]
     assert "..." not in tables and "8,192" in out and "10.00 %" in out

@@ -1,5 +1,6 @@
 """What a terminal gets: as wide as it is, names as they are, one line of progress."""
 
+import importlib
 import io
 import os
 import pty
@@ -17,7 +18,7 @@ from rich.console import Console
 
 import dcz
 from dcz.cli import terminal
-from dcz.display import encoding, screen, work
+from dcz.display import encoding, work
 from tests import ROOT, models
 from tests.networks import correlated, perceptron
 
@@ -302,7 +303,7 @@ def test_in_a_pipe_a_line_every_ten_seconds_at_most(capsys, monkeypatch):
             shown.report("fc1.weight", second, 120)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6 and lines[0].startswith("compressing 8 %, about 2 min left")
-    assert all(len(line) <= screen.PIPE_WIDTH for line in lines)
+    assert all(len(line) <= encoding.PIPE_WIDTH for line in lines)
 
 
 @pytest.mark.parametrize("seconds, words", [
@@ -323,13 +324,14 @@ def test_the_help_has_all_commands_in_groups_and_cuts_nothing_off(run):
     assert all(f"{group}:" in out for group in GROUPS) and all(f"\n  {name} " in out for name in COMMANDS)
     assert out.count("...") == 1 and "dcz help exit-codes" in out
     assert run("help")[1] == out
+    for command, does in ((name, does) for commands in GROUPS.values() for name, does in commands.items()):
+        first = " ".join(importlib.import_module(f"dcz.cli.{command}").command.help.split("\n\n")[0].split())
+        assert f"{first} ".startswith(f"{does} ") and does.endswith(".") and ". " not in does, command
     assert run("help", "inspect")[1] == run("inspect", "--help")[1]
 
 
 @pytest.mark.parametrize("command", ["compress", "inspect", "retrain"])
 def test_all_options_are_under_headings(run, command):
-    import importlib
-
     module = importlib.import_module(f"dcz.cli.{command}")
     named = [name for names in module.SECTIONS.values() for name in names]
     options = {param.name for param in module.command.params if param.param_type_name == "option"}

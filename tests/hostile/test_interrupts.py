@@ -14,8 +14,8 @@ from tests.networks import perceptron
 # Each has its threads, or its processes, at work on something that takes a minute, and then says so.
 PATCHES = {
     "compress": "import dcz.compression.task as room; name = 'encode'",
-    "decompress": "import dcz.reading.decompress as room; name = 'decode'",
-    "verify": "import dcz.reading.decompress as room; name = 'decode'",
+    "decompress": "import dcz.reading.decompress as room; name = 'decode_checked'",
+    "verify": "import dcz.reading.decompress as room; name = 'decode_checked'",
 }
 CODE = """if True:
     import os, sys, time

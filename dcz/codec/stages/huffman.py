@@ -11,6 +11,7 @@ only the engine: the code, the table and the stream are ours, and bitarray decod
 
 from collections.abc import Callable, Iterable
 from itertools import islice, pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from ...encoded import END, MAX_WORD_BITS, SEGMENT, Stream, table_nibbles
 from ...errors import CorruptFile
 from ...parallel import each, each_ahead
 from . import packed, recode
+
+R = TypeVar("R")
 
 AHEAD = 128  # segments that wait to be joined: they take about 20 MB
 MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
@@ -190,20 +193,21 @@ def decode(stream: Stream) -> np.ndarray:
     return symbols
 
 
-def decode_segments(stream: Stream, take: Callable[[slice, np.ndarray], None]) -> None:
-    """Have all threads call `take` with the symbols (uint8) of each segment of a Huffman stream, and their places.
+def decode_segments(stream: Stream, take: Callable[[slice, np.ndarray], R]) -> list[R]:
+    """What `take` gives for each segment of a Huffman stream, called by all threads with the places of its symbols, and
+    these (uint8).
 
     Raises CorruptFile as `decode` does.
     """
     assert stream.lengths is not None, "a Huffman stream has lengths"
     header = deflate_header(stream.lengths)
 
-    def decode_one(number: int) -> None:
+    def decode_one(number: int) -> R:
         block = slice(number * SEGMENT, min((number + 1) * SEGMENT, stream.count))
         segment = _inflate(header, stream.segments[number], block.stop - block.start)
-        take(block, np.frombuffer(segment, np.uint8))
+        return take(block, np.frombuffer(segment, np.uint8))
 
-    each(decode_one, range(len(stream.segments)))
+    return each(decode_one, range(len(stream.segments)))
 
 
 def _inflate(header: bytes, segment: bytes | memoryview, count: int) -> bytes:

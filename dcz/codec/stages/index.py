@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...arrays import true_places
+from ... import arrays
 from ...errors import CorruptFile
 from ...parallel import each_ahead
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their positions stay in cache
+AHEAD = 8  # such blocks that wait: they take two megabytes
 PANEL = 1 << 18  # elements of a matrix read at a time
 CACHE_LINE = 64  # bytes: of a transposed matrix (bool), as many rows are read together
 MAX_TRANSPOSED_PANEL = 1 << 22  # elements of these rows
@@ -42,25 +43,26 @@ class Layout:
         """The gaps (int64) before the kept positions, in blocks."""
         open_gap = 0  # the numbers since the last kept position
         all_panels = panels(self.mask.T.shape if self.column_major else self.mask.shape, self.column_major)
-        for gaps, numbers in each_ahead(self._gaps_in, all_panels):
+        for gaps, behind in each_ahead(self._gaps_in, all_panels):
             if len(gaps):
                 gaps[0] += open_gap
-            open_gap += numbers - int(gaps.sum()) - len(gaps)
+                open_gap = 0
+            open_gap += behind
             yield gaps
 
     def _gaps_in(self, panel: tuple[slice, slice]) -> tuple[np.ndarray, int]:
-        """The gaps (int64) before the kept positions of a panel, the first of them from its start on, and how many of
-        its elements are numbered."""
+        """The gaps (int64) before the kept positions of a panel, the first of them from its start on, and how many
+        numbers follow the last."""
         mask, rows, columns = self.mask, self.rows, self.columns
         if self.column_major:
             mask, rows, columns = mask.T, columns, rows
         block = _read_panel(mask, panel)
         block = block if rows is None else block[rows[panel[0]]]
         block = block if columns is None else block[:, columns[panel[1]]]
-        positions = true_places(block.reshape(-1))
+        positions = arrays.true_places(block.reshape(-1))
         gaps: np.ndarray = np.diff(positions, prepend=-1)
         gaps -= 1
-        return gaps, block.size
+        return gaps, block.size - 1 - (int(positions[-1]) if len(positions) else -1)
 
 
 def panels(shape: tuple[int, ...], transposed: bool = False) -> Iterator[tuple[slice, slice]]:
@@ -112,8 +114,17 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
     return ordered
 
 
+def in_memory(gaps: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Blocks of gaps (int64), of two bytes each (uint16) where they are short."""
+    return list(each_ahead(_shortened, gaps))
+
+
+def _shortened(gaps: np.ndarray) -> np.ndarray:
+    return gaps.astype(np.uint16) if not len(gaps) or gaps.max() < LONG_GAP else gaps
+
+
 def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
-    """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` (int64) encode to."""
+    """For each gap width in bits, the counts (int64[256]) of the symbols that blocks of `gaps` encode to."""
     by_length, long = np.zeros(0, np.int64), [np.empty(0, np.int64)]
     for count, block_long in each_ahead(_count_lengths, gaps):
         if len(count) < len(by_length):
@@ -149,10 +160,11 @@ def _count_symbols(by_length: np.ndarray, long: np.ndarray, widths: tuple[int, .
 
 
 def encode(gaps: np.ndarray, width: int) -> np.ndarray:
-    """Gaps (int64) as gap symbols (uint8) of `width` bits, each preceded by the skips that it needs."""
+    """Gaps as gap symbols (uint8) of `width` bits, each preceded by the skips that it needs."""
     skip = (1 << width) - 1
     if not len(gaps) or gaps.max() < skip:
         return gaps.astype(np.uint8)
+    gaps = gaps.astype(np.int64, copy=False)
     skips = gaps // skip
     ends = np.cumsum(skips + 1) - 1
     symbols = np.full(int(ends[-1]) + 1, skip, np.uint8)
@@ -177,16 +189,19 @@ def decode(symbols: np.ndarray, width: int, kept: int, size: int) -> Iterator[np
     skip = (1 << width) - 1
     advance = np.arange(1, 257, dtype=np.int64)
     advance[skip] = skip
+
+    def expand(part: slice) -> tuple[np.ndarray, int]:
+        """The kept positions of a block, counted from the end of the block before, and its own end."""
+        block = symbols[part]
+        ends, keeps = np.cumsum(advance.take(block, mode="clip")), block != skip
+        return (ends if keeps.all() else ends[keeps]), int(ends[-1])
+
     last, done = -1, 0
-    for start in range(0, len(symbols), BLOCK):
-        block = symbols[start : start + BLOCK]
-        positions = np.cumsum(advance.take(block, mode="clip"))
+    for positions, advanced in each_ahead(expand, arrays.blocks(len(symbols), BLOCK), AHEAD):
         positions += last
-        last = int(positions[-1])
+        last += advanced
         if last >= size:
             raise CorruptFile("gap-overrun", f"a gap leads to place {last} of {size}")
-        keeps = block != skip
-        positions = positions if keeps.all() else positions[keeps]
         done += len(positions)
         if done <= kept:  # else there are no values for them, but a later gap may still break the first rule
             yield positions

@@ -114,3 +114,14 @@ def test_several_probes_are_spread_over_the_data():
     data = np.random.default_rng(2).integers(0, 256, 2_000_000, np.uint8)
     data[900_000:1_100_000] = 0
     assert is_share(data, 4, 0, 0.01) and is_share(data, 4, 0.85, 0.95, probes=16)
+
+
+def test_no_thorough_search_is_made_where_a_quick_one_tells_enough(monkeypatch):
+    random = np.random.default_rng(3)
+    kept = np.where(random.random(1 << 16) < 0.1, random.integers(1, 32, 1 << 16), 0).astype("<u4").view(np.uint8)
+    thorough = len(block.encode(kept[: block.PROBE], 4).data)
+    sizes = []
+    encode = block.encode
+    monkeypatch.setattr(block, "encode", lambda part, itemsize: sizes.append(len(part)) or encode(part, itemsize))
+    assert not block.may_be_below(kept, 4, 0.5 * thorough * len(kept) / block.PROBE) and not sizes
+    assert block.may_be_below(kept, 4, 1.2 * thorough * len(kept) / block.PROBE) and sizes  # in doubt it is

@@ -69,10 +69,14 @@ def test_symbols_are_counted_as_they_would_be_encoded(mask):
     for layout in index.layouts(mask):
         counts = index.count_symbols(layout.gaps(), WIDTHS)
         gaps = np.concatenate([np.empty(0, np.int64), *layout.gaps()])
+        remembered = index.in_memory(layout.gaps())
+        again = index.count_symbols(remembered, WIDTHS)
         assert tuple(counts) == WIDTHS
         for width in WIDTHS:
-            real = np.bincount(index.encode(gaps, width), minlength=256)
-            assert np.array_equal(counts[width], real), width
+            symbols = index.encode(gaps, width)
+            real = np.bincount(symbols, minlength=256)
+            assert np.array_equal(counts[width], real) and np.array_equal(again[width], real), width
+            assert np.array_equal(index.encode_all(remembered, width, len(symbols)), symbols)
 
 
 def test_the_layouts_are_both_orders_with_and_without_each_bitmap():
