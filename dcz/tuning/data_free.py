@@ -6,6 +6,7 @@ Samples are few, and a layer's outputs are not the network's: calibration can do
 samples. That file takes seconds.
 """
 
+import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from ..calibrate import Divergence
 from ..compression.executors import open_pool
 from ..compression.jobs import settings_of
 from ..compression.measured_file import measured
-from ..compression.size_search import SizeTrial, at_quality
+from ..compression.size_search import DECIBELS_PER_E, SizeTrial, at_quality
 from ..compression.target_size import plan_for_size
 from ..errors import InvalidArgument
 from ..evaluation import runtime
@@ -39,6 +40,8 @@ NOT_TAKEN = MappingProxyType({"calibration": "not taken: the file without it is 
 MAX_JUDGING, ENOUGH_ANSWERS = 64, 1 << 16  # samples that judge; answers, of which fewer samples have enough
 DECIBELS_DOWN = 1.5  # from one quality to the next, while a drop holds
 MAX_DOWN = 6  # such steps
+DECIBELS_PER_BIT, BITS_AT_0 = 6.0, 0.5  # of a weight, where all tensors have one quality: about
+MIN_UP, MAX_LARGER = 0.5, 3  # decibels, and trials, to a file that is larger than allowed
 QUALITIES = (34.0, 40.0, 46.0, 52.0, 60.0, BEST_QUALITY)  # decibels that are tried where no calibrated file will do
 
 
@@ -71,16 +74,45 @@ def find_better(
         return None
     session.predictor.close()
     runtime.give_back_memory()
+    source = model if session.source.outside else session.original
+    judging = evenly_spaced(split.held_out.indices, MAX_JUDGING)
+    if max_drop is None and _beats_larger_file(session, source, best, max_bytes, judging):
+        return None
     try:
         with open_pool(session.threads) as pool:
-            source = model if session.source.outside else session.original
             plan, size = plan_for_size(source, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
     except InvalidArgument:  # no quality makes so small a file
         return None
     found = DataFree(plan, _trial(session, size), "")
     if criterion is None or max_drop is None:
-        return _nearer(session, best, found, evenly_spaced(split.held_out.indices, MAX_JUDGING), criterion)
+        return _nearer(session, best, found, judging, criterion)
     return _smaller(session, model, best, found, split, criterion, max_drop)
+
+
+def _beats_larger_file(
+    session: TuningSession,
+    source: "str | os.PathLike[str] | ModelProto | onnx_model.WorkingCopy",
+    best: CalibratedValues,
+    max_bytes: float,
+    indices: np.ndarray,
+) -> bool:
+    """Whether answers with the calibrated values are nearer to the original's than those of a file without calibration
+    that is larger than `max_bytes`: then no smaller one need be sought, which takes many more trials."""
+    quality = DECIBELS_PER_BIT * (best.trial.bits - BITS_AT_0)
+    for _ in range(MAX_LARGER):
+        if not WORST_QUALITY <= quality <= BEST_QUALITY:
+            return False
+        plan = at_quality(session.plan, quality)
+        with open_pool(session.threads) as pool:
+            nbytes = measured(source, plan, pool, metadata=NOT_TAKEN).nbytes
+        if nbytes > max_bytes:
+            calibrated, data_free = _divergences(
+                session, [lambda: session.run_with(best.values), functools.partial(_quantized, session, plan)],
+                SampleBatches(session.predictor, indices, MAX_BATCH),
+            )  # fmt: skip
+            return calibrated < data_free
+        quality += MIN_UP + DECIBELS_PER_E * math.log(max_bytes / nbytes)
+    return False
 
 
 def find_holding(

@@ -38,8 +38,7 @@ PHASES = {
     "one walk for all trials": ("dcz.tuning.session", "TuningSession", "survey"),
     "quick trials": ("dcz.tuning.size_search", "", "_near_size"),
     "walks that round": ("dcz.calibrate", "", "quantize_layers"),
-    "the file without calibration": ("dcz.tuning.data_free", "", "plan_for_size"),
-    "which is nearer": ("dcz.tuning.data_free", "", "_nearer"),
+    "the file without calibration": ("dcz.tuning.tune", "", "find_better"),
     "writing": ("dcz.tuning.tune", "", "write_file"),
 }
 WORK = {

@@ -15,7 +15,7 @@ from dcz.compression import journal
 from dcz.errors import BadPlan, FileAccess, UnsuitableModel
 from dcz.evaluation import runtime
 from dcz.plan import SAFE_QUALITY, Plan, Rule, Settings
-from dcz.tuning import criteria, drop_search
+from dcz.tuning import criteria, data_free, drop_search
 from dcz.tuning import tune as tuning
 from dcz.tuning.agreement_criterion import AgreementCriterion
 from dcz.tuning.session import TuningSession
@@ -465,6 +465,16 @@ def test_where_calibration_does_harm_the_file_without_it_is_kept_and_said(tmp_pa
     unseen = correlated(200, seed=7)
     errors = [decibels(source, dcz.load(tmp_path / f"{name}.dcz"), unseen) for name in ("net", "plain")]
     assert errors[0] > errors[1] - 1
+
+
+def test_no_file_of_the_size_is_sought_where_a_larger_one_is_farther_already(tmp_path, monkeypatch):
+    sought, larger = [], []
+    plan_for_size, measured = data_free.plan_for_size, data_free.measured
+    monkeypatch.setattr(data_free, "plan_for_size", lambda *a, **more: sought.append(a) or plan_for_size(*a, **more))
+    monkeypatch.setattr(data_free, "measured", lambda *a, **more: larger.append(measured(*a, **more)) or larger[-1])
+    found = tune(perceptron(hidden=100), tmp_path / "net.dcz", correlated(), ratio=6)
+    assert found.data_free is None and not sought
+    assert 1 <= len(larger) <= data_free.MAX_LARGER and larger[-1].nbytes > found.kept.nbytes
 
 
 def test_the_smaller_file_that_meets_a_drop_is_kept(tmp_path, monkeypatch):
