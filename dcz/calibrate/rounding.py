@@ -97,9 +97,10 @@ def round_data_free(weights: np.ndarray, step: float, row_scales: RowScales | No
     """The weights of no layer, rounded without regard to inputs; the step is in units of the scales of their rows."""
     sizes = None if row_scales is None else along_axis(row_scales).astype(weights.dtype)
     scaled = weights if sizes is None else weights / sizes
+    del weights  # tables may be most of a model
     shared = share.entropy_constrained(scaled.ravel(), grid.round_step(step))
-    values = np.empty(weights.shape, weights.dtype)
-    take_in_chunks(shared.centroids.astype(weights.dtype), shared.codes, values.reshape(-1))
+    values = np.empty(scaled.shape, scaled.dtype) if sizes is None else scaled
+    take_in_chunks(shared.centroids.astype(values.dtype), shared.codes, values.reshape(-1))
     if sizes is not None:
         values *= sizes
     return values

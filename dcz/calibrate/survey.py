@@ -27,7 +27,7 @@ from .levels import finest_step, min_step
 from .padding import Padding
 from .rate_distortion import trial_batches
 from .rounding import Grids, Options, round_data_free, round_layer
-from .rows import in_shape
+from .rows import along_axis
 from .schedule import ActivationCache, layer_groups
 from .segments import SegmentedTrials
 from .spool import Spool, StoredArray, StoredValues, wide_tensors
@@ -207,7 +207,8 @@ def measure_curves(
 
 def _first_curve(weights: np.ndarray, row_scales: RowScales | None, may_be_fine: bool) -> allocate.Curve:
     """As if a relative error of the weights did the same harm in every tensor."""
-    flat = (weights if row_scales is None else weights / in_shape(row_scales)).ravel()
+    flat = (weights if row_scales is None else weights / along_axis(row_scales).astype(weights.dtype)).ravel()
+    del weights  # tables may be most of a model
     finest = (finest_step if may_be_fine else min_step)(flat)
     deviation = float(np.sqrt(prune.typical_square(flat)))
     return allocate.estimate_curve(flat, deviation * FIRST_STEP, FIRST_STEP**2, finest)
