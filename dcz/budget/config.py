@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import FileAccess, InvalidArgument
 from ..plan import bounded_toml
+from ..plan.rules import check_pattern
 from . import config_lines, limits
 from .limits import FAIL, LEVELS, WARN, Limit
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 NAMES = ("dcz.toml", "pyproject.toml")
 MAX_BUDGETS = 10_000  # of a file
+MOST_DEEP = 3
 _MOST_PARTS = 12  # of a dotted key: other tools' tables of a pyproject.toml have seven
 _FILES = ("baseline", "against", "data")  # keys whose values are paths
 _TOP = ("baseline", "check")
@@ -69,10 +71,13 @@ class Config:
 def expand(pattern: str) -> list[str]:
     """The files that a path with wildcards (*, ?, [..], and ** for any folders) names; a path that exists is itself.
 
-    Raises FileAccess where a pattern matches none.
+    Raises FileAccess where a pattern matches none, InvalidArgument for one that takes long to match.
     """
     if os.path.lexists(pattern) or not glob.has_magic(pattern):
         return [pattern]
+    check_pattern("path", pattern)
+    if pattern.count("**") > MOST_DEEP:  # glob looks at every way to divide a path among them
+        raise InvalidArgument(f"path: a pattern has ** at most {MOST_DEEP} times, not {pattern.count('**')}")
     found = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
     if not found:
         _check_readable(pattern)

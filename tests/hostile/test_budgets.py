@@ -13,6 +13,8 @@ REFUSED = PLANS | {
     "a table of many parts": "[tool." + ".".join(["a"] * 20_000) + "]",
     "keys just short of too long": "".join(f"k{i}" + " . a" * 11 + "=1\n" for i in range(17_000)),
     "too many": "check=[" + '{path="net.dcz",max-size=1},' * 30_000 + "]",
+    "a path of brackets": '[[check]]\npath="' + "[" * 50_000 + '"\nmax-size=1',
+    "a path of folders": '[[check]]\npath="' + "**/" * 200 + '*"\nmax-size=1',
     "a ratio of 4,000 digits": '[[check]]\npath="net.dcz"\nmin-ratio=' + "9" * 4000,
     "a size of 5,000 digits": '[[check]]\npath="net.dcz"\nmax-size="' + "9" * 5000 + '"',
     "a share of 4,000 digits": '[[check]]\npath="net.dcz"\nmax-exact="' + "9" * 4000 + '%"',
