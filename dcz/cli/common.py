@@ -108,7 +108,7 @@ labels_option = click.option(
 max_bytes_option = click.option(
     "--max-bytes",
     metavar="SIZE",
-    help="Refuse a .dcz that decodes to more, before decoding: 2GB, 500MiB; default: 100MB, or 1024 times the file.",
+    help="Refuse a .dcz that decodes to more, before decoding: 2GB, 500MiB; default: 50MB, or 1024 times the file.",
 )
 QUIET, VERBOSE = "dcz.quiet", "dcz.verbose"  # in the context's meta
 _HELP = {

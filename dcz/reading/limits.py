@@ -10,7 +10,7 @@ from ..errors import UnsuitableModel
 
 # Without a limit of the caller's own. Trained networks become 5 to 250 times smaller; only a model of zeros, or of
 # layers that are all but pruned away, passes the factor, and then only where it takes more than the floor.
-FLOOR = 100_000_000  # bytes that any file may decode to: with the copies that reading makes, 300 MB of memory
+FLOOR = 50_000_000  # bytes that any file may decode to: with the four copies that reading may make, 300 MB of memory
 FACTOR = 1 << 10  # times its own size
 
 

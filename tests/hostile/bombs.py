@@ -51,6 +51,21 @@ def references(count: int = 30_000, elements: int = 16_000_000, key: bytes = b"r
     return of_graph(message(7, message(5, tensor) * count), [entry], record)
 
 
+def one_tensor(side: int = 2_490, value: bytes = b"0T", key: bytes = b"raw_data") -> bytes:
+    """A matrix of nearly as many bytes as any file may decode to, to be transposed."""
+    record = b"\0\xff" + np.arange(256, dtype="<f8").tobytes() + b"\0\1"
+    whole, dims = np.ones(side * side, "<f8"), varint(side)
+    entry = b"\1w\x0b\2" + dims * 2 + b"\1" + varint(len(record)) + u32(crc32(record)) + u32(crc32(whole))
+    external = message(13, message(1, key) + message(2, value))
+    tensor = (b"\x08" + dims) * 2 + b"\x10\x0b" + message(8, b"w") + external + b"\x70\1"
+    return of_graph(message(7, message(5, tensor)), [entry], record)
+
+
+def one_list(side: int = 2_490) -> bytes:
+    """The same in a list of numbers."""
+    return one_tensor(side, b"0", b"double_data")
+
+
 def initializers(nbytes: int = 4_000_000) -> bytes:
     """Millions of tensors that are nothing."""
     return of_graph(message(7, message(5, b"") * (nbytes // 2)))
@@ -177,8 +192,8 @@ def constant_codes(elements: int = 600_000_000) -> bytes:
 BOMBS: dict[str, Callable[[], bytes]] = {
     make.__name__: make
     for make in (
-        references, initializers, nodes, attributes, tensors_of_an_attribute, functions, fields, packed_integers,
-        allowed, zeros, hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata, allowed_metadata,
-        long_text, record_of_zeros, constant_codes,
+        references, one_tensor, one_list, initializers, nodes, attributes, tensors_of_an_attribute, functions, fields,
+        packed_integers, allowed, zeros, hidden_in_a_group, ranks, long_dims, entries, allowed_entries, metadata,
+        allowed_metadata, long_text, record_of_zeros, constant_codes,
     )
 }  # fmt: skip

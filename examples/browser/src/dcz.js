@@ -12,7 +12,7 @@
  * @typedef {import("./source.js").Source} Source
  *
  * @typedef {object} Options
- * @property {number} [maxBytes] that the file may decode to: 100 MB, or 1024 times the file where that is more
+ * @property {number} [maxBytes] that the file may decode to: 50 MB, or 1024 times the file where that is more
  * @property {(received: number, total?: number) => void} [onProgress] told how many bytes of the file are here
  * @property {number} [retries] of one record, where the connection breaks: 4
  * @property {number} [wait] milliseconds before the first of them, and twice as many before each further one: 500
@@ -46,7 +46,7 @@ class Dcz {
     this.metadata = directory.metadata;
     this.tensors = directory.entries;
     this.size = directory.end; // of the file
-    this.limit = options.maxBytes ?? Math.max(1e8, 1024 * this.size);
+    this.limit = options.maxBytes ?? Math.max(5e7, 1024 * this.size);
   }
 
   /** Whether a broken download goes on where it was; else the server knows no byte ranges, and all of it comes anew. */

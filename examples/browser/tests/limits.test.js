@@ -35,9 +35,9 @@ test("a model of 2 GB or more is refused before memory is taken for it, and says
   assert.ok(process.memoryUsage().rss - rss < 1 << 28);
 });
 
-test("the default bound is 100 MB, or 1024 times the file", async () => {
+test("the default bound is 50 MB, or 1024 times the file", async () => {
   const file = await open(vector("expansion-edge"));
-  assert.equal(file.limit, 1e8);
+  assert.equal(file.limit, 5e7);
 });
 
 test("a bomb is not inflated", async () => {
