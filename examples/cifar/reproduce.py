@@ -39,13 +39,14 @@ OPTIONS = ("sparsity", "bits", "epochs", "share_epochs", "share_rate", "reassign
 @dataclass(frozen=True)
 class Row:
     """A file to make: its recipe, and the error and ratio that were hoped for. `is_folded`: of the network whose
-    normalizations are folded away."""
+    normalizations are folded away; `is_labelled`: whether labels train it, or the network's own answers alone."""
 
     name: str
     recipe: dict[str, Any]
     error: float
     ratio: float
     is_folded: bool = False
+    is_labelled: bool = True
 
     @property
     def options(self) -> str:
@@ -58,7 +59,14 @@ ROWS = (
     Row("80 % zeros", {**COMMON, "sparsity": 0.8, "epochs": 8, "share_epochs": 3}, 0.19, 24),
     Row("90 % zeros", {**COMMON, "sparsity": 0.9, "epochs": 14, "share_epochs": 4}, 0.20, 40),
     Row("95 % zeros", {**COMMON, "sparsity": 0.95, "epochs": 16, "share_epochs": 6, "reassign": 0.012}, 0.22, 65),
-    Row("80 % zeros, folded", {**COMMON, "sparsity": 0.8, "epochs": 8, "share_epochs": 3}, 0.195, 24, True),
+    Row("80 % zeros, folded", {**COMMON, "sparsity": 0.8, "epochs": 8, "share_epochs": 3}, 0.195, 24, is_folded=True),
+    Row(
+        "80 % zeros, no labels",
+        {**COMMON, "sparsity": 0.8, "epochs": 8, "share_epochs": 3},
+        0.195,
+        24,
+        is_labelled=False,
+    ),
 )
 
 
@@ -92,8 +100,9 @@ def measured(row: Row, network: Path, train: Path, test: Path) -> dict[str, Any]
     name = row.name.replace(" % zeros", "").replace(", ", "-")
     path, images, began = WORK / f"{name}.dcz", np.load(train), time.process_time()
     given = folded(network, WORK / "folded.onnx") if row.is_folded else network
+    labels = images["y"].astype(np.int64) if row.is_labelled else None
     result = dcz.retrain(
-        given, path, {"data": images["x"]}, labels=images["y"].astype(np.int64), loss="distill",
+        given, path, {"data": images["x"]}, labels=labels, loss="distill",
         recipe=dcz.Recipe(**row.recipe),
         checkpoint=path.with_suffix(".checkpoint"), warn=lambda message: print(message, file=sys.stderr), force=True,
     )  # fmt: skip
@@ -155,7 +164,7 @@ def page(before: float, known: dict[str, Any]) -> str:
         "to share were tried on one pruned network: four epochs at 0.015 a bit came to 20.25 % in validation.",
         "",
         "The images are a JPEG copy, on which the network, trained on the originals, errs more. Labels teach it the",
-        "copy, which its own answers do not.",
+        "copy, which its own answers do not. Without labels (no `--labels y`) there is no error to validate by.",
         "",
         "| | validation | test | of the file (95 %) | bytes | ratio | hoped for | processor minutes | options |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -163,7 +172,7 @@ def page(before: float, known: dict[str, Any]) -> str:
     for row in ROWS:
         if row.name in known:
             found = known[row.name]
-            validation = ", ".join(f"{error:.2%}" for error in found["validation"])
+            validation = ", ".join("-" if error is None else f"{error:.2%}" for error in found["validation"])
             low, high = found["interval"]
             lines.append(
                 f"| {row.name} | {validation} | {found['test']:.2%} | {low:.1%} to {high:.1%} | {found['bytes']:,} | "
