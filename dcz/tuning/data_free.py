@@ -6,7 +6,6 @@ Samples are few, and a layer's outputs are not the network's: calibration can do
 samples. That file takes seconds.
 """
 
-import functools
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -76,7 +75,12 @@ def find_better(
     runtime.give_back_memory()
     source = model if session.source.outside else session.original
     judging = evenly_spaced(split.held_out.indices, MAX_JUDGING)
-    if max_drop is None and _beats_larger_file(session, source, best, max_bytes, judging):
+    larger = _larger_plan(session, source, best, max_bytes)
+    if larger is not None and criterion is not None and max_drop is not None:
+        figures = judged(CalibratedTrial(0, 0), criterion, _scores(criterion, split, _quantized(session, larger)))
+        if figures.known_drop > max_drop:
+            return None
+    elif larger is not None and _beats(session, best, larger, judging):
         return None
     try:
         with open_pool(session.threads) as pool:
@@ -89,30 +93,35 @@ def find_better(
     return _smaller(session, model, best, found, split, criterion, max_drop)
 
 
-def _beats_larger_file(
+def _larger_plan(
     session: TuningSession,
     source: "str | os.PathLike[str] | ModelProto | onnx_model.WorkingCopy",
     best: CalibratedValues,
     max_bytes: float,
-    indices: np.ndarray,
-) -> bool:
-    """Whether answers with the calibrated values are nearer to the original's than those of a file without calibration
-    that is larger than `max_bytes`: then no smaller one need be sought, which takes many more trials."""
+) -> Plan | None:
+    """The plan of a file without calibration that is a little larger than `max_bytes`, where few trials find one.
+
+    Where that one is no better than the calibrated one, no smaller one is, and it takes many more trials to find."""
     quality = DECIBELS_PER_BIT * (best.trial.bits - BITS_AT_0)
     for _ in range(MAX_LARGER):
         if not WORST_QUALITY <= quality <= BEST_QUALITY:
-            return False
+            return None
         plan = at_quality(session.plan, quality)
         with open_pool(session.threads) as pool:
             nbytes = measured(source, plan, pool, metadata=NOT_TAKEN).nbytes
         if nbytes > max_bytes:
-            calibrated, data_free = _divergences(
-                session, [lambda: session.run_with(best.values), functools.partial(_quantized, session, plan)],
-                SampleBatches(session.predictor, indices, MAX_BATCH),
-            )  # fmt: skip
-            return calibrated < data_free
+            return plan
         quality += MIN_UP + DECIBELS_PER_E * math.log(max_bytes / nbytes)
-    return False
+    return None
+
+
+def _beats(session: TuningSession, best: CalibratedValues, plan: Plan, indices: np.ndarray) -> bool:
+    """Whether answers with the calibrated values are nearer to the original's than those by a plan."""
+    batches = SampleBatches(session.predictor, indices, MAX_BATCH)
+    calibrated, data_free = _divergences(
+        session, [lambda: session.run_with(best.values), lambda: _quantized(session, plan)], batches
+    )
+    return calibrated < data_free
 
 
 def find_holding(
