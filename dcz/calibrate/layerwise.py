@@ -47,7 +47,7 @@ def quantize_layers(
 ) -> StoredValues:
     """New values for the tensors that `steps` names, at most 256 distinct in each, and for the biases of their layers.
 
-    A step is the distance between two values, in the tensor's own unit. The layers that `fine` names have as many
+    A step is the distance between two values, in the tensor's own unit. The tensors that `fine` names have as many
     values as their step takes, up to those of a fine codebook; where it gives scales of their rows, the step is in
     units of these (see rows.fine_rows; of a table, lookups.scales_by_use). Tensors that are no layer's weights
     (embeddings, operands of a subgraph, a function or an unknown operator) are rounded without regard to their inputs.

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..arrays import extremes
 from ..codec.stages import scale
 from ..evaluation import runtime
-from ..model import Model, Node, WorkingCopy, read_program
+from ..model import Model, ModelTensor, Node, WorkingCopy, read_program
 from ..tensor import FLOAT32
 from .layers import find_layers
 from .operands import Operands, Use, find_operands
@@ -25,12 +26,15 @@ from .schedule import ActivationCache, layer_groups
 MIN_SHARE = 1 / 20  # of all weights: smaller tables, as of positions, are worth their bits in every row
 MIN_SINGLETONS = 1 / 4  # of the rows that are read: where fewer are read once, the others may be there for a reason
 HALVED_AT = (2.0, 8.0)  # times as often as an unseen row: a row that is read so often has half the step, or a quarter
+ROWS = (0, -2)  # the axis of a matrix along which they lie, by either of its numbers
+MAX_WEIGHT = float(np.finfo(np.float32).max) / 8  # beyond, the values of other rows could be infinite
 UNSEEN = 32  # the scale of a row that no sample reads: scales are integers, 8 at least
 
 
 def find_tables(model: Model, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The float32 matrices among `names`, MIN_SHARE of all their weights or more, that are nothing but tables, and the
-    values that number the rows that are read: what can be computed from the inputs without the weights of a layer."""
+    values that number the rows that are read: what can be computed from the inputs without the weights of a layer.
+    None of weights that are not finite, or beyond MAX_WEIGHT."""
     program = read_program(model, model.path or "the model", opaque=True)
     tensors = {tensor.name: tensor for tensor in model.tensors if tensor.name in set(names)}
     least = MIN_SHARE * sum(np.prod(tensor.shape) for tensor in tensors.values())
@@ -44,7 +48,7 @@ def find_tables(model: Model, names: Iterable[str]) -> dict[str, tuple[str, ...]
             continue
         numbers = [_numbers_of_rows(use, operands) for use in uses]
         known = groups[0].known if groups else {number for number in numbers if number}
-        if all(number in known for number in numbers):
+        if all(number in known for number in numbers) and _has_room(tensor):
             found[name] = tuple(dict.fromkeys(number for number in numbers if number))
     return found
 
@@ -53,10 +57,16 @@ def _numbers_of_rows(use: Use, operands: Operands) -> str | None:
     """The value that says which rows of a matrix a node reads; None where it does something else, or always reads the
     same."""
     node: Node = use.node
-    is_lookup = node.op == "Gather" and not node.domain and use.index == 0 and not node.attributes.get("axis", 0)
+    is_lookup = node.op == "Gather" and not node.domain and use.index == 0 and node.attributes.get("axis", 0) in ROWS
     if not is_lookup or operands.aliases[use.value].view.rearrangements or node.inputs[1] in operands.foldable:
         return None
     return node.inputs[1]
+
+
+def _has_room(tensor: ModelTensor) -> bool:
+    """Whether levels that suit the finest rows cannot lead beyond float32 in the coarsest ones."""
+    low, high = extremes(tensor.values().ravel())
+    return max(-low, high) < MAX_WEIGHT
 
 
 def count_lookups(

@@ -10,10 +10,11 @@ import numpy as np
 from ..codec.pairs import take_in_chunks
 from ..codec.stages import grid, share
 from ..codec.stages.scale import RowScales
+from ..encoded import MAX_ENTRIES
 from . import gptq
 from .hessian import InputStatistics, join_features, split_features
 from .layers import Layer
-from .levels import FLOAT_BITS, SCALED_BITS
+from .levels import FLOAT_BITS, SCALED_BITS, choose_levels, min_step
 from .rows import along_axis, row_sizes
 
 BIAS_STEP = 0.25  # of the error that rounding the weights leaves: a bias errs alike everywhere, at little cost
@@ -94,10 +95,20 @@ def round_layer(
 
 
 def round_data_free(weights: np.ndarray, step: float, row_scales: RowScales | None = None) -> np.ndarray:
-    """The weights of no layer, rounded without regard to inputs; the step is in units of the scales of their rows."""
+    """The weights of no layer, rounded without regard to inputs; the step is in units of the scales of their rows, with
+    which the codebook may be a fine one."""
     sizes = None if row_scales is None else along_axis(row_scales).astype(weights.dtype)
-    scaled = weights if sizes is None else weights / sizes
+    scaled: np.ndarray = weights if sizes is None else weights / sizes
     del weights  # tables may be most of a model
+    is_wide = sizes is not None and np.ptp(scaled) > MAX_ENTRIES * step
+    if sizes is not None and is_wide and step < min_step(scaled):  # the coarsest rows would have few of 256 levels
+        step = choose_levels(scaled, step, SCALED_BITS)[1]
+        scaled /= step
+        np.rint(scaled, out=scaled)
+        scaled += 0.0  # -0.0 is on no grid
+        scaled *= step
+        scaled *= sizes
+        return scaled
     shared = share.entropy_constrained(scaled.ravel(), grid.round_step(step))
     values = np.empty(scaled.shape, scaled.dtype) if sizes is None else scaled
     take_in_chunks(shared.centroids.astype(values.dtype), shared.codes, values.reshape(-1))

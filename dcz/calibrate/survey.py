@@ -147,9 +147,7 @@ def survey(
     program = read_program(model, model.path or "the model", opaque=True)
     names = list(names)
     layers = {layer.tensor: layer for layer in find_layers(program) if layer.tensor in set(names)}
-    curves = {
-        name: _first_curve(tensors[name].values(), fine.get(name), name in fine and name in layers) for name in names
-    }
+    curves = {name: _first_curve(tensors[name].values(), fine.get(name), name in fine) for name in names}
     steps = allocate.steps_for_bits(curves, TRIAL_BITS * sum(curve.elements for curve in curves.values()))
     plain, changed, moved = WorkingCopy(model), WorkingCopy(model), dict[str, float]()
     kept = KeptStatistics()

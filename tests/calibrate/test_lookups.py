@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 
 import dcz
 from dcz import calibrate
+from dcz.calibrate.rounding import round_data_free
 from dcz.codec.stages import scale
 from dcz.evaluation.batches import SampleBatches
 from dcz.model import from_proto
@@ -41,6 +42,7 @@ def ids(samples, seed=0):
 
 TABLES = {
     "a table": ([gather()], {}, {"table": ("ids",)}),
+    "rows by the other number of their axis": ([gather(axis=-2)], {}, {"table": ("ids",)}),
     "numbers that are computed": (
         [helper.make_node("Cast", ["ids"], ["c"], to=TensorProto.INT32), gather(numbers="c")], {}, {"table": ("c",)},
     ),
@@ -72,6 +74,13 @@ def test_tables_are_what_rows_are_looked_up_in_and_nothing_else(case):
     nodes, more, expected = TABLES[case]
     net = from_proto(network(*nodes, **more))
     assert calibrate.find_tables(net, [each.name for each in net.tensors]) == expected
+
+
+def test_weights_that_levels_of_other_rows_could_lead_beyond_float32_make_no_table():
+    proto, largest = network(gather()), normal(ROWS, WIDTH)
+    largest[7, 7] = 3e38
+    proto.graph.initializer[0].CopyFrom(tensor("table", largest))
+    assert calibrate.find_tables(from_proto(proto), ["table"]) == {}
 
 
 def test_lookups_are_counted_over_all_that_read_a_table_and_from_its_end():
@@ -128,7 +137,17 @@ def test_samples_that_judge_do_not_make_rows_finer():
     assert fine < set(range(30)) and not fine & tried
 
 
-def test_a_table_is_nearer_for_samples_alike_in_as_many_bytes(tmp_path, monkeypatch):
+def test_rows_of_a_table_may_have_more_levels_than_a_codebook():
+    weights, row_scales = normal(400, 16), calibrate.scales_by_use(np.arange(400) // 300, (400, 16))
+    for step in (2e-5, 2e-3):
+        rounded = round_data_free(weights, step, row_scales)
+        errors = np.abs(rounded - weights) / row_scales.scales[:, None]
+        assert (errors <= (0.51 if step < 1e-3 else 2) * step).all()
+        assert not np.signbit(rounded[rounded == 0]).any()
+
+
+@pytest.mark.parametrize("max_bytes", [40_000, 110_000])
+def test_a_table_is_nearer_for_samples_alike_in_as_many_bytes(max_bytes, tmp_path, monkeypatch):
     net, others = network(gather()), ids(2000, seed=5)
     (before,) = run(net, ids=others)
     errors, sizes = [], []
@@ -136,7 +155,7 @@ def test_a_table_is_nearer_for_samples_alike_in_as_many_bytes(tmp_path, monkeypa
         if not by_use:
             monkeypatch.setattr(calibrate, "tells_use", lambda counts: False)
         path = tmp_path / f"{by_use}.dcz"
-        dcz.tune(net, path, {"ids": ids(128, seed=1)}, max_bytes=40_000, threads=1)
+        dcz.tune(net, path, {"ids": ids(128, seed=1)}, max_bytes=max_bytes, threads=1)
         (after,) = run(dcz.load(path), ids=others)
         errors.append(np.square(after - before).mean())
         sizes.append(path.stat().st_size)
