@@ -11,7 +11,7 @@ statistics of the layers whose inputs become known together, and what of the mod
 
 from .divergence import Divergence
 from .layerwise import Steering, quantize_layers
-from .lookups import count_lookups, find_tables, scales_by_use, tells_use
+from .lookups import count_lookups, find_tables, saves_bits, scales_by_use, tells_use
 from .padding import Padding, find_mask, find_padding
 from .rate_distortion import measure_divergences, trial_samples
 from .rounding import Options
@@ -20,6 +20,6 @@ from .survey import Survey, measure_curves, survey
 
 __all__ = [
     "Divergence", "Options", "Padding", "Steering", "Survey", "count_lookups", "find_mask", "find_padding",
-    "find_tables", "fine_rows", "measure_curves", "measure_divergences", "quantize_layers", "scales_by_use", "survey",
-    "tells_use", "trial_samples",
+    "find_tables", "fine_rows", "measure_curves", "measure_divergences", "quantize_layers", "saves_bits",
+    "scales_by_use", "survey", "tells_use", "trial_samples",
 ]  # fmt: skip

@@ -161,7 +161,9 @@ class TuningSession:
         """From now on, tables lie on grids that are finer where these samples read their rows (calibrate.lookups)."""
         tables = calibrate.find_tables(self.calibration_model, self.weight_names)
         counts = calibrate.count_lookups(self.calibration_model, batches, tables, self.threads)
-        self._tables = {name: tables[name] for name, count in counts.items() if calibrate.tells_use(count)}
+        telling = [name for name, count in counts.items() if calibrate.tells_use(count)]
+        useful = [name for name in telling if calibrate.saves_bits(self.values(name), counts[name])]
+        self._tables = {name: tables[name] for name in useful}
         self.fine.update(self.fine_for(batches))
 
     def fine_for(self, batches: SampleBatches) -> dict[str, RowScales | None]:

@@ -40,6 +40,11 @@ def ids(samples, seed=0):
     return np.random.default_rng(seed).choice(ROWS, (samples, 8), p=often / often.sum())
 
 
+def drawn_alike(samples):
+    """Numbers of rows of which none is read more often than others, but by chance."""
+    return np.random.default_rng(0).integers(0, ROWS, (samples, 8))
+
+
 TABLES = {
     "a table": ([gather()], {}, {"table": ("ids",)}),
     "rows by the other number of their axis": ([gather(axis=-2)], {}, {"table": ("ids",)}),
@@ -108,6 +113,14 @@ def test_only_what_looks_like_a_vocabulary_tells_use():
     assert not calibrate.tells_use(np.array([9, 1, 1, 2]))  # nothing that is unseen
     assert not calibrate.tells_use(np.array([9, 8, 9, 7, 9, 0, 0]))  # places of sequences that are all as long
     assert not calibrate.tells_use(np.zeros(4, np.int64))
+
+
+def test_scales_are_for_tables_where_they_save_more_than_one_code_for_all_rows_loses():
+    words, alike = (np.bincount(each.ravel(), minlength=ROWS) for each in (ids(600), drawn_alike(600)))
+    assert calibrate.tells_use(words) and calibrate.tells_use(alike)
+    assert calibrate.saves_bits(normal(ROWS, WIDTH), words)
+    assert not calibrate.saves_bits(normal(ROWS, WIDTH), alike)
+    assert not calibrate.saves_bits(normal(ROWS, 1), words)  # a scale takes as much as a weight
 
 
 def session_of(samples):
