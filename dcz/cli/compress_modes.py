@@ -50,6 +50,7 @@ class Made:
         kept = None if self.tuned is None else self.tuned.kept
         return {
             "weights_sqnr": None if self.weights is None else self.weights.decibels,
+            "worst_sqnr": None if self.weights is None else self.weights.worst,
             "agreement": None if kept is None else kept.agreement,
             "accuracy": None if kept is None else kept.accuracy,
             "measure": None if kept is None else kept.measure,

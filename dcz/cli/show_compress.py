@@ -64,11 +64,12 @@ def _answers(made: "Made") -> str:
     weights = "weights not compared"
     if made.weights is not None:
         is_same = made.weights.decibels == math.inf
-        weights = "weights bit for bit the same" if is_same else f"weights {made.weights.decibels:.1f} dB SQNR"
+        weights = f"weights {made.weights.decibels:.1f} dB SQNR, worst {made.weights.worst:.1f}"
+        weights = "weights bit for bit the same" if is_same else weights
         if is_same and made.tuned is None:
             return weights
     if made.tuned is None:
-        return f"{weights}; agreement not measured: verify with samples"
+        return f"{weights}; agreement not measured"
     kept, of = made.tuned.kept, f"of {counted(made.tuned.held_out, 'held-out sample')}"
     if kept.cross_fitted:
         of = f"of {counted(made.tuned.held_out, 'sample')}, cross-fitted"

@@ -48,7 +48,14 @@ def cards(facts: Facts) -> Html:
     found.append(_card("Tensors", f"{len(report.rows):,}", counted(report.total.elements, "value")))
     if facts.weights is not None:
         same = facts.weights.decibels == math.inf
-        found.append(_card("Weights", "the same" if same else f"{facts.weights.decibels:.1f} dB", "signal to error"))
+        figure = "the same" if same else f"{facts.weights.decibels:.1f} dB"
+        found.append(
+            _card(
+                "Weights",
+                figure,
+                "signal to error" if same else f"signal to error; {facts.weights.worst:.1f} dB of the worst tensor",
+            )
+        )
     found += [
         _card("Answers", f"{100 * output.score:.2f} %", f"{output.measure}, of {output.samples:,}")
         for output in (facts.verified.outputs if facts.verified is not None and facts.data is not None else ())
