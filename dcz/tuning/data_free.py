@@ -101,7 +101,8 @@ def _larger_plan(
 ) -> Plan | None:
     """The plan of a file without calibration that is a little larger than `max_bytes`, where few trials find one.
 
-    Where that one is no better than the calibrated one, no smaller one is, and it takes many more trials to find."""
+    Where that one is no better than the calibrated one, no smaller one is, and it takes many more trials to find.
+    """
     quality = DECIBELS_PER_BIT * (best.trial.bits - BITS_AT_0)
     for _ in range(MAX_LARGER):
         if not WORST_QUALITY <= quality <= BEST_QUALITY:
