@@ -35,6 +35,12 @@ class Used:
     out: str
     err: str
 
+    def check_wrong_usage(self) -> None:
+        """Fail unless it was refused as wrong usage (exit code 2), quickly, in one line on stderr and nothing else."""
+        assert self.code == 2, self.err
+        assert len(self.err.splitlines()) == 1 and "Traceback" not in self.err and not self.out
+        assert self.seconds < QUICK and self.megabytes < SMALL
+
 
 def run_limited(
     arguments: Sequence[str | os.PathLike[str]],

@@ -52,10 +52,7 @@ def outcomes(tmp_path_factory):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_hostile_plan_is_a_bad_plan(name, outcomes):
-    used = outcomes[name]
-    assert used.code == 2, used.err
-    assert len(used.err.splitlines()) == 1 and not used.out
-    assert used.seconds < QUICK and used.megabytes < SMALL
+    outcomes[name].check_wrong_usage()
 
 
 KEYS = [
