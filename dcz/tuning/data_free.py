@@ -80,8 +80,10 @@ def find_better(
         figures = judged(CalibratedTrial(0, 0), criterion, _scores(criterion, split, _quantized(session, larger)))
         if figures.known_drop > max_drop:
             return None
-    elif larger is not None and _beats(session, best, larger, judging):
-        return None
+    elif larger is not None:
+        calibrated, data_free = _distances(session, best, larger, judging)
+        if calibrated < data_free:
+            return None
     try:
         with open_pool(session.threads) as pool:
             plan, size = plan_for_size(source, max_bytes, session.plan, pool, metadata=NOT_TAKEN)
@@ -116,15 +118,6 @@ def _larger_plan(
     return None
 
 
-def _beats(session: TuningSession, best: CalibratedValues, plan: Plan, indices: np.ndarray) -> bool:
-    """Whether answers with the calibrated values are nearer to the original's than those by a plan."""
-    batches = SampleBatches(session.predictor, indices, MAX_BATCH)
-    calibrated, data_free = _divergences(
-        session, [lambda: session.run_with(best.values), lambda: _quantized(session, plan)], batches
-    )
-    return calibrated < data_free
-
-
 def find_holding(
     session: TuningSession,
     model: "str | os.PathLike[str] | ModelProto",
@@ -156,10 +149,7 @@ def _nearer(
     indices: np.ndarray,
     criterion: Criterion | None,
 ) -> DataFree | None:
-    batches = SampleBatches(session.predictor, indices, MAX_BATCH)
-    calibrated, data_free = _divergences(
-        session, [lambda: session.run_with(best.values), lambda: _quantized(session, found.plan)], batches
-    )
+    calibrated, data_free = _distances(session, best, found.plan, indices)
     if data_free >= calibrated:
         return None
     trial = (
@@ -222,6 +212,15 @@ def _quantized(session: TuningSession, plan: Plan) -> runtime.Session:
         if not settings.lossless:
             copy.put({tensor.name: session.compressed_values(tensor.name, settings)})
     return session.session_of(copy)
+
+
+def _distances(session: TuningSession, best: CalibratedValues, plan: Plan, indices: np.ndarray) -> tuple[float, float]:
+    """How far answers to these samples are from the original's: with the calibrated values, and without, by a plan."""
+    batches = SampleBatches(session.predictor, indices, MAX_BATCH)
+    calibrated, data_free = _divergences(
+        session, [lambda: session.run_with(best.values), lambda: _quantized(session, plan)], batches
+    )
+    return calibrated, data_free
 
 
 def _divergences(
