@@ -33,14 +33,15 @@ HALVED_AT = (2.0, 8.0)  # times as often as an unseen row: a row that is read so
 ROWS = (0, -2)  # the axis of a matrix along which they lie, by either of its numbers
 STEP = 0.25  # of a table's deviation, at which bits are compared: about what 3.5 of them are for
 MIN_SAVED = 0.15  # bits a weight: these samples promise about 0.1 more than others keep
-MAX_WEIGHT = float(np.finfo(np.float32).max) / 8  # beyond, the values of other rows could be infinite
 UNSEEN = 32  # the scale of a row that no sample reads: scales are integers, 8 at least
+MAX_WEIGHT = float(np.finfo(np.float32).max) / 8  # beyond, the values of other rows could be infinite
+LEAST_LARGEST = float(np.finfo(np.float32).tiny) * UNSEEN * 2**16  # below, steps in units of scales could be 0
 
 
 def find_tables(model: Model, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """The float32 matrices among `names`, MIN_SHARE of all their weights or more, that are nothing but tables, and the
     values that number the rows that are read: what can be computed from the inputs without the weights of a layer.
-    None of weights that are not finite, or beyond MAX_WEIGHT."""
+    None of weights that are not finite, or beyond MAX_WEIGHT, or all below LEAST_LARGEST."""
     program = read_program(model, model.path or "the model", opaque=True)
     tensors = {tensor.name: tensor for tensor in model.tensors if tensor.name in set(names)}
     least = MIN_SHARE * sum(np.prod(tensor.shape) for tensor in tensors.values())
@@ -70,9 +71,10 @@ def _numbers_of_rows(use: Use, operands: Operands) -> str | None:
 
 
 def _has_room(tensor: ModelTensor) -> bool:
-    """Whether levels that suit the finest rows cannot lead beyond float32 in the coarsest ones."""
+    """Whether levels that suit the finest rows cannot lead beyond float32 in the coarsest ones, nor vanish in units of
+    their scales."""
     low, high = extremes(tensor.values().ravel())
-    return max(-low, high) < MAX_WEIGHT
+    return bool(LEAST_LARGEST <= max(-low, high) < MAX_WEIGHT)
 
 
 def count_lookups(

@@ -129,14 +129,17 @@ def _is_mask(array: np.ndarray) -> bool:
 
 
 def _altered(batch: runtime.Inputs, mask_name: str, mask: np.ndarray) -> runtime.Inputs | None:
-    """The batch with other entries where the mask is 0, each taken from the same sample; None where there are none."""
+    """The batch with other entries where the mask is 0, each taken from the same sample, or from any where all of it is
+    padding; None where there are none."""
     found = dict(batch)
     for name, array in batch.items():
         if name == mask_name or array.shape[:2] != mask.shape or array.dtype.kind not in "iuf":
             continue
         new = array.copy()
         for sample, (row, is_real) in enumerate(zip(array, mask, strict=True)):
-            real = row[is_real]
+            real = row[is_real] if is_real.any() else array[mask]
+            if not len(real):  # the batch is all padding
+                continue
             for place in np.flatnonzero(~is_real):
                 others = real[(real != row[place]).reshape(len(real), -1).any(1)]
                 if len(others):

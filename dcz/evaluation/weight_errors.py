@@ -23,7 +23,8 @@ from .tensor_differences import is_corrected
 @dataclass(frozen=True)
 class WeightError:
     """`decibels`: signal to quantization noise of all weights that are not stored exactly (mean square of the model's
-    over that of the differences); inf where nothing differs. A few tensors of large weights may make that figure:
+    over that of the differences); inf where nothing differs, -inf where infinities
+    or NaN differ; those that are the same count for nothing. A few tensors of large weights may make that figure:
     `worst` is that of the tensor that has the least. `tensors`: how many they are; `equal`: how many of these
     are the model's bit for bit all the same, as their values were shared before."""
 
@@ -64,8 +65,11 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
             with np.errstate(over="ignore", invalid="ignore"):
                 for block in arrays.blocks(len(before)):
                     numbers = values(before[block], entry.dtype).astype(np.float64)
-                    of_signal += float(np.square(numbers).sum())
-                    of_noise += float(np.square(numbers - values(after[block], entry.dtype)).sum())
+                    errors = numbers - values(after[block], entry.dtype)
+                    errors[before[block] == after[block]] = 0.0  # inf - inf is NaN
+                    of_signal += float(np.square(numbers[np.isfinite(numbers)]).sum())
+                    of_noise += float(np.square(errors).sum())
+            of_noise = math.inf if math.isnan(of_noise) else of_noise
             signal, noise, worst = signal + of_signal, noise + of_noise, min(worst, sqnr(of_signal, of_noise))
             count, equal = count + 1, equal + np.array_equal(before, after)
     return WeightError(sqnr(signal, noise), worst, count, equal)

@@ -88,6 +88,13 @@ def test_weights_that_levels_of_other_rows_could_lead_beyond_float32_make_no_tab
     assert calibrate.find_tables(from_proto(proto), ["table"]) == {}
 
 
+def test_weights_so_small_that_they_vanish_in_units_of_scales_make_no_table():
+    for size in (1e-44, 1e-40):
+        proto = network(gather())
+        proto.graph.initializer[0].CopyFrom(tensor("table", normal(ROWS, WIDTH) * np.float32(size)))
+        assert calibrate.find_tables(from_proto(proto), ["table"]) == {}
+
+
 def test_lookups_are_counted_over_all_that_read_a_table_and_from_its_end():
     nodes = [gather(output="a"), gather(numbers="more", output="b"), helper.make_node("Add", ["a", "b"], ["h"])]
     net = from_proto(network(*nodes, inputs=("ids", "more")))

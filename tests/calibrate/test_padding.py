@@ -94,6 +94,11 @@ def test_as_many_samples_as_places_are_told_apart():
     assert found_in(attention(), batch_of(lengths, 4)) == dict.fromkeys(PLACES, Layout((0, 1)))
 
 
+def test_samples_may_be_all_padding():
+    assert found_in(attention(), batch_of((3, 0, 4, 2))) == dict.fromkeys(PLACES, Layout((0, 1)))
+    assert found_in(attention(), batch_of((0, 0))) == {}
+
+
 def test_what_two_layouts_explain_is_left_alone():
     mask = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]])  # which is its own transpose
     batch = {"ids": mask * np.arange(1, 10).reshape(3, 3), "attention_mask": mask}
