@@ -18,12 +18,15 @@ from .tensor import Dtype, values
 R = TypeVar("R")
 
 BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
+# The same where these have four bytes an element or less. Whenever numpy begins or ends work on an array, a thread may
+# have to wait for another one: the fewer and the longer these are, the better two threads work side by side.
+NARROW_BLOCK = 1 << 18
 WIDE_BLOCK = 1 << 20  # elements at a time where they are only copied
 MAX_TILED = 1 << 12  # places up to which those of a block are made by repetition
 SPARSE_MASK = 32  # of so many elements of a mask one is true, where it does not matter how true ones are found
 PARTS = 16  # of an array, at most, where the result of each is large
-# Values up to which LazyValues computes them once, as computing slices again and again is slower: so many, or a share
-# of the tensor that memory allows for.
+# Values and positions up to which they are computed once, as computing slices again and again is slower: so many, or a
+# share of the tensor that memory allows for.
 GATHER_LIMIT, GATHERED_SHARE = 1 << 21, 8
 
 
@@ -37,6 +40,11 @@ def blocks_of(part: slice, size: int = BLOCK) -> Iterator[slice]:
     return (slice(start, min(start + size, part.stop)) for start in range(part.start, part.stop, size))
 
 
+def wide_blocks(length: int, size: int = BLOCK) -> Iterator[slice]:
+    """Slices of about WIDE_BLOCK elements, of whole blocks of `size`, that cover `length`."""
+    return blocks(length, -(-WIDE_BLOCK // size) * size)
+
+
 def over_blocks(function: Callable[[slice], R], length: int, size: int = BLOCK) -> list[R]:
     """[function(block) for block in blocks(length, size)], by all threads that may help: see parallel.each.
 
@@ -46,7 +54,7 @@ def over_blocks(function: Callable[[slice], R], length: int, size: int = BLOCK) 
     def of_part(part: slice) -> list[R]:
         return [function(block) for block in blocks_of(part, size)]
 
-    return [result for part in each(of_part, blocks(length, -(-WIDE_BLOCK // size) * size)) for result in part]
+    return [result for part in each(of_part, wide_blocks(length, size)) for result in part]
 
 
 def over_parts(function: Callable[[slice], R], length: int, size: int = BLOCK) -> list[R]:
@@ -70,19 +78,47 @@ def true_places(mask: np.ndarray) -> np.ndarray:
     return found
 
 
+def are_few(count: int, length: int) -> bool:
+    """Whether so many values or positions, of a tensor of so many elements, stay in memory."""
+    return count <= max(GATHER_LIMIT, length // GATHERED_SHARE)
+
+
 class KeptPositions:
-    """The positions (int64, ascending) where `mask` (bool, flat) is true, without an array of all of them."""
+    """The positions (int64, ascending) where `mask` (bool, flat) is true, without an array of all of them where these
+    are many: finding them again and again takes longer than all that is done with few of them."""
 
     def __init__(self, mask: np.ndarray):
         self.mask = mask
         counts = over_blocks(lambda block: np.count_nonzero(mask[block]), len(mask))
         self._before = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])  # kept positions before each block
+        self._found: np.ndarray | None = None
+        if are_few(len(self), len(mask)):
+            self._found = self._all()
+
+    def _all(self) -> np.ndarray:
+        """All positions, of four bytes each where these hold them."""
+        found = np.empty(len(self), np.min_scalar_type(max(1 << 16, len(self.mask))))
+
+        def fill(block: slice) -> None:
+            number = block.start // BLOCK
+            places = true_places(self.mask[block])
+            np.add(places, block.start, out=found[self._before[number] : self._before[number + 1]], casting="unsafe")
+
+        over_blocks(fill, len(self.mask))
+        return found
 
     def __len__(self) -> int:
         return int(self._before[-1])
 
+    @property
+    def are_found(self) -> bool:
+        """Whether all of them stay in memory."""
+        return self._found is not None
+
     def rank(self, position: int) -> int:
         """The number of kept positions before `position`."""
+        if self._found is not None:
+            return int(np.searchsorted(self._found, self._found.dtype.type(position)))  # another type would copy all
         block = position // BLOCK
         return int(self._before[block]) + int(np.count_nonzero(self.mask[block * BLOCK : position]))
 
@@ -96,7 +132,17 @@ class KeptPositions:
         before = int(self._before[first])
         return slice(first * BLOCK, min(last * BLOCK, len(self.mask))), slice(start - before, stop - before)
 
+    def within(self, block: slice) -> np.ndarray:
+        """The places (int64) in a block of all positions, counted from its start, that are kept."""
+        if self._found is None:
+            return true_places(self.mask[block])
+        start, stop, _ = block.indices(len(self.mask))
+        places: np.ndarray = np.subtract(self._found[self.rank(start) : self.rank(stop)], start, dtype=np.intp)
+        return places
+
     def __getitem__(self, ranks: slice) -> np.ndarray:
+        if self._found is not None:
+            return self._found[ranks].astype(np.intp)
         covering, selected = self.locate(ranks)
         positions: np.ndarray = true_places(self.mask[covering])[selected] + covering.start
         return positions
@@ -114,15 +160,18 @@ class LazyValues:
         if mask is not None and self.positions is not None and len(self.positions) == len(mask):
             self.positions = None
         self._gathered: np.ndarray | None = None
-        if len(self) <= max(GATHER_LIMIT, len(patterns) // GATHERED_SHARE):
+        if are_few(len(self), len(patterns)):
             self._gathered = self._gather() if self.positions is not None else self._compute(slice(None))
 
     def _gather(self) -> np.ndarray:
         """All values at the true positions of the mask."""
         assert self.positions is not None, "a mask says which"
-        mask, patterns = self.positions.mask, self._patterns
-        count = len(self.positions)
-        gathered = gather(lambda b: patterns[b].take(true_places(mask[b])), len(patterns), count, patterns.dtype)
+        positions, gathered = self.positions, np.empty(len(self.positions), self._patterns.dtype)
+
+        def fill(ranks: slice) -> None:
+            np.take(self._patterns, positions[ranks], out=gathered[ranks], mode="clip")
+
+        over_blocks(fill, len(positions))
         return gathered if self._dtype is None else values(gathered, self._dtype)
 
     @functools.cached_property
@@ -140,8 +189,7 @@ class LazyValues:
         if self.positions is None:
             patterns = self._patterns[block]
         else:
-            covering, selected = self.positions.locate(block)
-            patterns = self._patterns[covering].take(true_places(self.positions.mask[covering])[selected])
+            patterns = self._patterns.take(self.positions[block], mode="clip")  # all are within
         return patterns if self._dtype is None else values(patterns, self._dtype)
 
     def select(self, mask: np.ndarray) -> "LazyValues":
@@ -186,7 +234,7 @@ def mask_where(weights: Weights, test: Callable[[np.ndarray], np.ndarray]) -> np
     def fill(block: slice) -> None:
         mask[block] = test(weights[block])
 
-    over_blocks(fill, len(weights))
+    over_blocks(fill, len(weights), NARROW_BLOCK)
     return mask
 
 
@@ -241,7 +289,7 @@ def _extremes(weights: Weights) -> tuple[float, float]:
         chunk = weights[block]
         return chunk.min(), chunk.max()
 
-    ends = over_blocks(ends_of, len(weights))
+    ends = over_blocks(ends_of, len(weights), NARROW_BLOCK)
     return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
 

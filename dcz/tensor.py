@@ -16,7 +16,7 @@ from .parallel import each
 
 MAX_BITS = 1 << 63  # of a tensor: fewer
 _PART = 1 << 20  # elements for one thread at a time
-_BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
+_BLOCK = 1 << 18  # elements at a time: intermediate arrays of a block stay in cache
 
 
 @dataclass(frozen=True)

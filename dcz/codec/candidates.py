@@ -162,7 +162,7 @@ def _shared(tensor: Tensor, coded: Coded) -> Shared:
 def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
     """An index of the kept positions, and a code for each."""
     mask = coded.mask.reshape(matrix_shape(tensor.shape))
-    positions = index_of(mask, index_bits)
+    positions = index_of(mask, index_bits, coded.found)
     if not positions.kept:
         return Sparse(positions, None, None)
     codebook, table = scaled_codebook_of(coded.entries, tensor.dtype, coded.row_scales)
@@ -174,11 +174,12 @@ def _sparse(tensor: Tensor, coded: Coded, index_bits: int | None) -> Sparse:
     return Sparse(positions, codebook, huffman.encode(codes))
 
 
-def index_of(mask: np.ndarray, index_bits: int | None) -> Index:
-    """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, in bits."""
+def index_of(mask: np.ndarray, index_bits: int | None, known: arrays.KeptPositions | None = None) -> Index:
+    """The smallest index of `mask` (bool[R, C]) over orders, bitmaps and gap widths, in bits. `known`: its positions,
+    flat."""
     widths = WIDTHS if index_bits is None else (index_bits,)
     best, best_bytes, kept = None, math.inf, int(np.count_nonzero(mask))
-    for layout in index.layouts(mask):
+    for layout in index.layouts(mask, known):
         # Finding gaps again takes as long as all else; but of dense masks they take more memory than there should be.
         gaps = index.in_memory(layout.gaps()) if kept * MIN_SPARSE <= mask.size else None
         for width, count in index.count_symbols(layout.gaps() if gaps is None else gaps, widths).items():

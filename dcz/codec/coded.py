@@ -25,7 +25,8 @@ class Coded:
 
     `numbers` are these codes; or, with `zero`, codes of all positions, among which `zero` is that of the zeros, and
     larger ones are one more than the code: where few weights are zero, an index of the others is rarely wanted.
-    `counted`: how often each of the numbers occurs (int64[256]), where that is known.
+    `counted`: how often each of the numbers occurs (int64[256]), where that is known. `found`: the kept positions,
+    where they have been looked for.
     """
 
     mask: np.ndarray
@@ -35,6 +36,7 @@ class Coded:
     fine: Codebook | None = None
     zero: int | None = None
     counted: np.ndarray | None = None
+    found: arrays.KeptPositions | None = None
 
     @functools.cached_property
     def codes(self) -> np.ndarray:
@@ -60,7 +62,7 @@ class Coded:
     @functools.cached_property
     def positions(self) -> arrays.KeptPositions:
         """The kept positions."""
-        return arrays.KeptPositions(self.mask)
+        return arrays.KeptPositions(self.mask) if self.found is None else self.found
 
     def look_up(self, table: np.ndarray, block: slice, other: int = 0) -> np.ndarray:
         """table[code] for the kept ones of a block of all positions, `other` for the rest."""
@@ -68,7 +70,7 @@ class Coded:
             whole, numbers = table if self.zero is None else np.insert(table, self.zero, other), self.numbers[block]
             is_same = table.dtype == numbers.dtype and np.array_equal(whole, np.arange(len(whole)))
             return numbers if is_same else whole.take(numbers, mode="clip")
-        kept_places = arrays.true_places(self.mask[block])
+        kept_places = self.positions.within(block)
         first = self.positions.rank(block.start)
         codes = self.numbers[first : first + len(kept_places)]
         kept = table.take(codes, mode="clip")  # codes were checked by of_distinct: "raise" would check them again

@@ -27,7 +27,7 @@ def encode(tensor: Tensor, settings: Settings, serialize: candidates.Serialize) 
     `serialize` converts an encoding to the bytes of the format (format.record.parts).
     """
     smallest, pieces = candidates.smallest(encodings(tensor, settings), tensor, serialize)
-    tensor_crc, zeroed = precision.compare(tensor, smallest.source)
+    tensor_crc, zeroed = precision.compare(tensor, smallest.source, settings)
     warning = precision.warning(tensor, settings, zeroed, smallest.source)
     number, minor = ENCODINGS.index(encoding_name(smallest.encoded)), minor_version(smallest.encoded)
     info = RecordInfo(number, sum(map(len, pieces)), crc_of(pieces), tensor_crc, minor)
@@ -47,7 +47,7 @@ def encodings(tensor: Tensor, settings: Settings) -> list[Candidate]:
     if settings.lossless or not can_round(tensor):
         return _keep(tensor)
     weights = LazyValues(tensor.patterns, tensor.dtype)
-    if _has_scales(tensor) and settings.shares_nothing and settings.sparsity is settings.threshold is None:
+    if _has_scales(tensor) and settings.shares_nothing and not settings.prunes:
         return _keep(tensor, settings.index_bits)
     mask = _prune(weights, settings)
     coded = _share(tensor, weights, mask, settings)
@@ -85,7 +85,7 @@ def _is_rounded(tensor: Tensor, settings: Settings) -> bool:
     """Whether the weights of a tensor may become others: see `encodings`."""
     if settings.lossless or not can_round(tensor):
         return False
-    keeps = settings.shares_nothing and settings.sparsity is settings.threshold is None
+    keeps = settings.shares_nothing and not settings.prunes
     return not (keeps and _has_scales(tensor))
 
 

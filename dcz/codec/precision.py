@@ -20,7 +20,7 @@ MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
-COMPARED = 1 << 19  # bytes at a time: they stay in cache
+COMPARED = 1 << 20  # bytes at a time: they stay in cache
 SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
 
 
@@ -45,22 +45,31 @@ def sample_blocks(length: int) -> Iterator[slice]:
     return (slice(start, min(start + arrays.BLOCK, length)) for start in range(0, length, every * arrays.BLOCK))
 
 
-def compare(tensor: Tensor, decoded: arrays.Bytes) -> tuple[int, float]:
+def compare(tensor: Tensor, decoded: arrays.Bytes, settings: Settings) -> tuple[int, float]:
     """The CRC-32 of the `decoded` bytes, and the fraction of the weights that were not zero and now are: 0.0 where it
-    is at most one half, as no more than half of all are zero now."""
-    pattern = tensor.dtype.pattern if tensor.dtype.real else None
+    is at most one half, as no more than half of all are zero now, and where `settings` prune."""
+    pattern = tensor.dtype.pattern if tensor.dtype.real and not settings.prunes else None
 
     def look_at(block: slice) -> tuple[int, int, int]:
         """The CRC-32 of the decoded bytes of a block, their number, and the weights there that are not zero."""
         data = decoded[block]  # of whole elements
-        return crc32(data), len(data), 0 if pattern is None else int(np.count_nonzero(data.view(pattern)))
+        return crc32(data), len(data), 0 if pattern is None else _count_nonzero(data.view(pattern))
 
     found = each(look_at, arrays.blocks(len(decoded), COMPARED))
     crc, after = joined_crc((crc, length) for crc, length, _ in found), sum(count for _, _, count in found)
     if pattern is None or 2 * after * pattern.itemsize >= len(decoded):
         return crc, 0.0
-    before = sum(arrays.over_blocks(lambda block: np.count_nonzero(tensor.patterns[block]), len(tensor.patterns)))
+    before = sum(
+        arrays.over_blocks(
+            lambda block: _count_nonzero(tensor.patterns[block]), len(tensor.patterns), arrays.NARROW_BLOCK
+        )
+    )
     return crc, 1 - after / before if before else 0.0
+
+
+def _count_nonzero(patterns: np.ndarray) -> int:
+    """How many bit patterns are not 0, by numpy's fast count, which is that of a mask, and lets other threads work."""
+    return int(np.count_nonzero(patterns != 0))
 
 
 def squares_fit(tensor: Tensor) -> bool:
@@ -82,7 +91,7 @@ def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.B
             f"{tensor.name}: its largest number is above 2^{MAX_EXPONENT} or below 2^-{MAX_EXPONENT}, and it stays "
             "exact; find out why before you ship the model"
         )
-    if settings.sparsity is None and settings.threshold is None and zeroed > MAX_ZEROED:
+    if not settings.prunes and zeroed > MAX_ZEROED:
         return f"{tensor.name}: {zeroed:.0%} of its weights became zero; ask for more quality"
     return _of_outliers(tensor, settings, decoded)
 
@@ -90,8 +99,7 @@ def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.B
 def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> str:
     """What the user should know where a number of bits, a rate or a step leaves most weights no precision, or ""."""
     sharing = (settings.bits, settings.rate, settings.step)
-    prunes = settings.sparsity is not None or settings.threshold is not None
-    if prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
+    if settings.prunes or all(each is None for each in sharing) or not tensor.dtype.real or not tensor.is_finite:
         return ""
     weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
     sample = arrays.sample(weights, OUTLIER_SAMPLE)

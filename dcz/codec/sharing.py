@@ -5,6 +5,7 @@ share_kept(tensor, mask, kept, settings)    ->   Coded, by k-means or on a grid
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def share_kept(
     codebook = settings.codebook
     if codebook == "auto" and settings.bits is None and len(kept) <= MAX_HALF_CODEBOOK:
         codebook = "float16" if _half_pays(kept[:], shared) else codebook
-    return round_centroids(shared, codebook, mask, tensor.dtype)
+    coded = round_centroids(shared, codebook, mask, tensor.dtype)
+    return replace(coded, found=kept.positions) if coded is not None and coded.mask is mask else coded
 
 
 def row_index(tensor: Tensor, kept: LazyValues) -> balance.RowIndex | None:
@@ -76,8 +78,7 @@ def share_weights(
     By k-means where the settings name bits, with an `importance` for each weight if there is one (see share.kmeans).
     Else on a grid, with errors that cancel in each of `rows`, if given. `zeros` more weights are known to be zero.
     """
-    prunes = settings.sparsity is not None or settings.threshold is not None
-    max_entries = MAX_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not prunes)
+    max_entries = MAX_ENTRIES - (0 < zeros < MAX_ZEROS_SHARED * len(kept) and not settings.prunes)
     if settings.bits is not None:
         return share.kmeans(kept, min(max_entries, 1 << settings.bits), settings.init, settings.seed, importance)
     step = _step(kept, zeros, settings, square)

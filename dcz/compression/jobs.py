@@ -56,7 +56,7 @@ class Job:
     @property
     def prunes(self) -> bool:
         """Whether weights are pruned."""
-        return self.settings.sparsity is not None or self.settings.threshold is not None
+        return self.settings.prunes
 
 
 def jobs(tensors: Sequence["ModelTensor"], plan: Plan, warn: Callable[[str], None]) -> list[Job]:
@@ -133,7 +133,7 @@ def adapted(settings: Settings, tensors: Sequence["ModelTensor"]) -> Settings:
 
 def _only_quality(settings: Settings) -> bool:
     """Whether settings say how exact the weights are to be, and no more."""
-    return settings.quality is not None and settings.sparsity is None and settings.threshold is None
+    return settings.quality is not None and not settings.prunes
 
 
 def mean_square(tensor: "ModelTensor") -> float:
@@ -155,8 +155,7 @@ def mean_square(tensor: "ModelTensor") -> float:
 
 def check_lossy(tensors: Sequence["ModelTensor"], plan: Plan) -> None:
     """Raise InvalidArgument where `plan` asks for a lossy result in its own way and no tensor is there to act on."""
-    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
-    if plan.default == DEFAULT or plan.default.lossless or (plan.default.shares_nothing and not prunes):
+    if plan.default == DEFAULT or plan.default.lossless or (plan.default.shares_nothing and not plan.default.prunes):
         return
     if not has_float_weights(tensors) and not any(plan.names(tensor.name) for tensor in tensors):
         floats = [tensor for tensor in tensors if tensor.dtype.real]

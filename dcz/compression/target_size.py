@@ -147,8 +147,7 @@ def plan_for_size(
     del packing  # what is in memory is one model at a time
     if _takes_no_quality(tensors, plan):
         return _exact(measure_exact, plan, max_bytes)
-    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
-    if not prunes and max_bytes >= MAY_BE_EXACT * source_bytes:
+    if not plan.default.prunes and max_bytes >= MAY_BE_EXACT * source_bytes:
         exact = replace(plan, default=LOSSLESS)
         nbytes = measure(math.inf, exact).nbytes
         if nbytes <= max_bytes:
@@ -161,8 +160,7 @@ def plan_for_size(
 
 def _takes_no_quality(tensors: "Sequence[ModelTensor]", plan: Plan) -> bool:
     """Whether a model has no weights that a quality would change, and the plan names none and does not prune."""
-    prunes = plan.default.sparsity is not None or plan.default.threshold is not None
-    return not (prunes or has_float_weights(tensors) or any(plan.names(tensor.name) for tensor in tensors))
+    return not (plan.default.prunes or has_float_weights(tensors) or any(plan.names(tensor.name) for tensor in tensors))
 
 
 def _exact(measure: Callable[[Plan], int], plan: Plan, max_bytes: float) -> tuple[Plan, SizeTrial]:

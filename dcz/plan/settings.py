@@ -77,8 +77,13 @@ class Settings:
         sharing = [name for name in SHARING if getattr(self, name) is not None]
         expect(len(sharing) <= 1, f"give one of {', '.join(sharing)}, not several")
         expect(self.share or not sharing, "share = false leaves no room for bits, step, quality or rate")
-        changes = self.sparsity is not None or self.threshold is not None or bool(sharing)
+        changes = self.prunes or bool(sharing)
         expect(not (self.lossless and changes), "lossless = true leaves no room for pruning or sharing")
+
+    @property
+    def prunes(self) -> bool:
+        """Whether weights are left out for their small magnitudes."""
+        return self.sparsity is not None or self.threshold is not None
 
     @property
     def shares_nothing(self) -> bool:

@@ -168,7 +168,10 @@ def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
         return
     positions = arrays.KeptPositions(mask)
     assert np.array_equal(positions[10:70], np.flatnonzero(mask)[10:70])
-    assert [positions.rank(p) for p in (0, 65_536, 70_000)] == [mask[:p].sum() for p in (0, 65_536, 70_000)]
+    ends = (0, 65_536, 70_000, len(mask))
+    assert [positions.rank(p) for p in ends] == [mask[:p].sum() for p in ends]
+    for part in [slice(65_536, 131_072), slice(131_072, None), slice(7, 7)]:
+        assert np.array_equal(positions.within(part), np.flatnonzero(mask[part]))
     half = expected > 0
     assert np.array_equal(arrays.select(kept, half)[:], arrays.select(expected, half))
 

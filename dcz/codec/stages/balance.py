@@ -238,36 +238,43 @@ class _Candidates:
         """
         position, row = map(np.min_scalar_type, (len(self.weights), self.rows.count))  # narrow: there may be millions
         fields = np.dtype([("position", position), ("row", row), ("way", "i1"), ("factor", "f4"), ("cost", "f8")])
-        width = self.changes.shape[1]
-        double, fixed, base = 2 * self.changes.ravel(), self.fixed.ravel(), direction * width
+        ways, double = direction.astype(np.intp) * self.changes.shape[1], 2 * self.changes.ravel()
 
-        def found_in(block: slice) -> np.ndarray:
-            # As wide as take has them, which would widen them each time.
-            panel, factors, code = self.rows.panel(block), self.rows.factors(block), self.codes[block].astype(np.intp)
-            if factors is None:
-                entry = np.add(panel.shaped(code), panel.spread(base)).reshape(-1)
-            else:
-                way = np.broadcast_to(panel.spread(direction), panel.shaped(code).shape).reshape(-1)
-                entry = (way ^ (factors < 0)) * width + code
-            cost = self.levels.take(code, mode="clip")  # all are within: "raise" would check them again
+        def cheap_in(block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+            """Position, row and cost of the cheap weights of a block, and their factors."""
+            panel, factors = self.rows.panel(block), self.rows.factors(block)
+            entry = self.codes[block].astype(np.intp)  # as take has them, which would widen them each time
+            cost = self.levels.take(entry, mode="clip")  # all are within: "raise" would check them again
             cost -= self.weights[block]
-            cost *= double.take(entry, mode="clip")
-            cost += fixed.take(entry, mode="clip")
+            shaped = panel.shaped(entry)
+            shaped += panel.spread(ways)
+            if factors is not None:
+                entry += np.where(factors < 0, self.changes.shape[1], 0) * np.where(
+                    entry < self.changes.shape[1], 1, -1
+                )
+            term = double.take(entry, mode="clip")
+            cost *= term
+            cost += self.fixed.take(entry, mode="clip", out=term)
             if factors is not None:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     cost /= np.abs(factors)
                 cost[factors == 0] = math.inf
             cheap = np.flatnonzero(panel.shaped(cost) < panel.spread(max_cost))
-            found = np.empty(len(cheap), fields)
-            found["position"], found["row"], found["way"] = (
-                cheap + block.start,
-                panel.rows_of(cheap),
-                entry[cheap] // width,
-            )
-            found["factor"], found["cost"] = 1 if factors is None else factors[cheap], cost[cheap]
+            return cheap + block.start, panel.rows_of(cheap), cost[cheap], None if factors is None else factors[cheap]
+
+        def found_in(part: slice) -> np.ndarray:
+            """Records are made for many blocks at a time: short arrays would have threads wait for each other."""
+            parts = list(zip(*map(cheap_in, arrays.blocks_of(part, self.rows.block_size)), strict=True))
+            position, row, cost = map(np.concatenate, parts[:3])
+            factor = None if parts[3][0] is None else np.concatenate(parts[3])
+            found = np.empty(len(position), fields)
+            found["position"], found["row"], found["cost"] = position, row, cost
+            found["factor"] = 1 if factor is None else factor
+            way = direction[row]
+            found["way"] = way if factor is None else way ^ (factor < 0)
             return found
 
-        found: np.ndarray = np.concatenate(arrays.over_blocks(found_in, len(self.weights), self.rows.block_size))
+        found: np.ndarray = np.concatenate(each(found_in, arrays.wide_blocks(len(self.weights), self.rows.block_size)))
         return found
 
 

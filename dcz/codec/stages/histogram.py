@@ -114,7 +114,7 @@ class Histogram:
             code[:] = looked_up
             code[compared] = np.searchsorted(thresholds, chunk[compared])
 
-        arrays.over_blocks(fill, len(weights), BLOCK)
+        arrays.over_blocks(fill, len(weights), arrays.NARROW_BLOCK)
         return codes
 
 

@@ -24,7 +24,8 @@ from . import packed, recode
 
 R = TypeVar("R")
 
-AHEAD = 128  # segments that wait to be joined: they take about 20 MB
+TOGETHER = 2  # segments packed at a time
+AHEAD = 64  # times as many wait to be joined: they take about 20 MB
 MAX_BITS = 12  # of the words that are written; longer ones would save less than 0.1 % on weight codes
 
 
@@ -107,20 +108,25 @@ def encode(symbols: arrays.Bytes, counts: np.ndarray | None = None) -> Stream:
         return packed.encode(symbols, packed.min_width(counts))
     full = _with_end(counts)
     lengths = code_lengths(full)
-    table = _JointTable(lengths)
-    made = each_ahead(lambda block: table.pack(symbols[block]), arrays.blocks(len(symbols), SEGMENT), AHEAD)
+    table, whole = _JointTable(lengths), len(symbols) // SEGMENT * SEGMENT
+    parts = [*arrays.blocks(whole, TOGETHER * SEGMENT), *arrays.blocks_of(slice(whole, len(symbols)), SEGMENT)]
+    made = each_ahead(
+        lambda part: table.pack(symbols[part].reshape(-1, min(part.stop - part.start, SEGMENT))), parts, AHEAD
+    )
     most = int((full * lengths).sum()) // 8 + int(full[END])  # the last byte of each segment is filled up
     return Stream("huffman", len(symbols), lengths=lengths, segments=_in_one(made, most))
 
 
-def _in_one(segments: Iterable[bytes], nbytes: int) -> tuple[memoryview, ...]:
-    """The same segments, of at most so many bytes together, in one piece of memory, which goes back to the system as
-    one: thousands of small pieces would leave holes that it cannot take back."""
-    piece, ends = memoryview(bytearray(nbytes)), [0]
-    for segment in segments:
-        piece[ends[-1] : ends[-1] + len(segment)] = segment
-        ends.append(ends[-1] + len(segment))
-    return tuple(piece[start:end] for start, end in pairwise(ends))
+def _in_one(packed: Iterable[tuple[np.ndarray, np.ndarray]], nbytes: int) -> tuple[memoryview, ...]:
+    """Segments, by their bytes one after another (uint8) and where each ends, of at most so many bytes together, in one
+    piece of memory, which goes back to the system as one: thousands of small pieces would leave holes that it cannot
+    take back."""
+    piece, ends = np.empty(nbytes, np.uint8), [0]
+    for some, some_ends in packed:
+        start = ends[-1]
+        piece[start : start + len(some)] = some
+        ends += (start + some_ends).tolist()
+    return tuple(piece.data[start:end] for start, end in pairwise(ends))
 
 
 class _JointTable:
@@ -143,36 +149,48 @@ class _JointTable:
         pairs[:alphabet, :alphabet] = joint | (self.length[first] + self.length[second]) << self.LENGTH
         self.pairs = pairs.ravel()
 
-    def pack(self, symbols: np.ndarray) -> bytes:
-        """One segment: the words of up to 2^18 symbols and the end symbol's."""
-        quads = len(symbols) // 4 * 4
-        both = self.pairs.take(np.ascontiguousarray(symbols[:quads]).view("<u2"), mode="clip").view("<u8")
-        rest = np.append(symbols[quads:].astype(np.intp), END)
-        word = np.empty(len(both) + len(rest), np.uint64)
+    def pack(self, symbols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes (uint8) of segments of as many symbols each (uint8[segments, symbols]), and where each ends: the
+        words of up to 2^18 symbols and the end symbol's, which is made longer by what is left of its last byte."""
+        count, symbols_each = symbols.shape
+        quads = symbols_each // 4
+        both = self.pairs.take(np.ascontiguousarray(symbols[:, : 4 * quads]).view("<u2"), mode="clip").view("<u8")
+        rest = np.append(symbols[:, 4 * quads :].astype(np.intp), np.full((count, 1), END), axis=1)
+        word = np.empty((count, quads + rest.shape[1]), np.uint64)
         length = np.empty_like(word)
-        word[len(both) :], length[len(both) :] = self.word[rest], self.length[rest]
-        first_length = both >> self.LENGTH & np.uint64((1 << 32 - 2 * MAX_BITS) - 1)
-        joint = both >> self.HALF & self.WORD
+        word[:, quads:], length[:, quads:] = self.word[rest], self.length[rest]
+        joint, joint_length = word[:, :quads], length[:, :quads]
+        first_length = both >> self.LENGTH
+        first_length &= np.uint64((1 << 32 - 2 * MAX_BITS) - 1)
+        np.right_shift(both, self.HALF + self.LENGTH, out=joint_length)
+        joint_length += first_length
+        np.right_shift(both, self.HALF, out=joint)
+        joint &= self.WORD
         joint <<= first_length
-        joint |= both & self.WORD
-        word[: len(both)] = joint
-        np.add(first_length, both >> self.HALF + self.LENGTH, out=length[: len(both)])
-        return _pack_words(word, length)
+        both &= self.WORD
+        joint |= both
+        bits = length.sum(axis=1).astype(np.int64)
+        length[:, -1] += (-bits % 8).astype(np.uint64)
+        ends = np.cumsum(-(-bits // 8))
+        return _pack_words(word.reshape(-1), length.reshape(-1))[: ends[-1]], ends
 
 
-def _pack_words(word: np.ndarray, length: np.ndarray) -> bytes:
-    """Concatenate words (uint64, below 2^length, length 1 to 60), lowest bit first; pad the last byte with zeros."""
-    end = np.cumsum(length)
-    start = end - length
+def _pack_words(word: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Concatenate words (uint64, below 2^length, length 1 to 60; changed), lowest bit first, in whole cells of 64 bits
+    (as uint8), the last of them filled up with zeros."""
+    start = np.empty_like(length)
+    start[0] = 0
+    np.cumsum(length[:-1], out=start[1:])
     shift = start & np.uint64(63)
     start >>= np.uint64(6)  # its cell of 64 bits: a word starts in each but perhaps the last, as no word is longer
     firsts = np.append(0, np.flatnonzero(start[1:] != start[:-1]) + 1)
-    cells = np.bitwise_or.reduceat(word << shift, firsts)
     lasts = np.append(firsts[1:], len(word)) - 1  # only a cell's last word can reach into the next
     spill = (word[lasts] >> np.uint64(1)) >> (np.uint64(63) - shift[lasts])
-    cells = np.append(cells, np.uint64(0))
+    word <<= shift
+    cells = np.zeros(len(firsts) + 1, np.uint64)
+    np.bitwise_or.reduceat(word, firsts, out=cells[:-1])
     cells[1:] |= spill
-    return cells.astype("<u8").tobytes()[: -(-int(end[-1]) // 8)]
+    return cells.astype("<u8", copy=False).view(np.uint8)
 
 
 def decode(stream: Stream) -> np.ndarray:

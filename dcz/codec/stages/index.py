@@ -16,7 +16,7 @@ from ...parallel import each_ahead
 
 BLOCK = 1 << 15  # gap symbols expanded at a time: their positions stay in cache
 AHEAD = 8  # such blocks that wait: they take two megabytes
-PANEL = 1 << 18  # elements of a matrix read at a time
+PANEL = 1 << 20  # elements of a matrix read at a time
 CACHE_LINE = 64  # bytes: of a transposed matrix (bool), as many rows are read together
 MAX_TRANSPOSED_PANEL = 1 << 22  # elements of these rows
 LONG_GAP = 1 << 16  # from here on, gaps are counted one by one and not by their length
@@ -26,13 +26,15 @@ LONG_GAP = 1 << 16  # from here on, gaps are counted one by one and not by their
 class Layout:
     """One way to number the positions of a `mask` (bool[R, C]): in row- or column-major order.
 
-    `rows` and `columns` (bool) are the bitmaps of the rows and columns that are numbered; None: all.
+    `rows` and `columns` (bool) are the bitmaps of the rows and columns that are numbered; None: all. `kept`: the kept
+    positions of the flat mask, where they are known.
     """
 
     mask: np.ndarray
     column_major: bool
     rows: np.ndarray | None
     columns: np.ndarray | None
+    kept: arrays.KeptPositions | None = None
 
     @property
     def bitmap_bytes(self) -> int:
@@ -41,6 +43,15 @@ class Layout:
 
     def gaps(self) -> Iterator[np.ndarray]:
         """The gaps (int64) before the kept positions, in blocks."""
+        if (
+            self.kept is not None
+            and self.kept.are_found
+            and not self.column_major
+            and self.rows is None
+            and self.columns is None
+        ):
+            yield from each_ahead(self._gaps_of, arrays.blocks(len(self.kept), arrays.BLOCK))
+            return
         open_gap = 0  # the numbers since the last kept position
         all_panels = panels(self.mask.T.shape if self.column_major else self.mask.shape, self.column_major)
         for gaps, behind in each_ahead(self._gaps_in, all_panels):
@@ -49,6 +60,14 @@ class Layout:
                 open_gap = 0
             open_gap += behind
             yield gaps
+
+    def _gaps_of(self, ranks: slice) -> np.ndarray:
+        """The gaps (int64) before the kept positions of some ranks, in row-major order of the whole matrix."""
+        assert self.kept is not None, "positions are known"
+        positions = self.kept[max(0, ranks.start - 1) : ranks.stop]
+        gaps: np.ndarray = np.diff(positions, prepend=-1) if ranks.start == 0 else np.diff(positions)
+        gaps -= 1
+        return gaps
 
     def _gaps_in(self, panel: tuple[slice, slice]) -> tuple[np.ndarray, int]:
         """The gaps (int64) before the kept positions of a panel, the first of them from its start on, and how many
@@ -89,16 +108,17 @@ def _read_panel(matrix: np.ndarray, panel: tuple[slice, slice]) -> np.ndarray:
     return block if matrix.flags.c_contiguous else np.ascontiguousarray(block.T).T
 
 
-def layouts(mask: np.ndarray) -> Iterator[Layout]:
-    """The layouts of `mask` (bool[R, C]) to measure: both orders, with and without empty rows and columns."""
+def layouts(mask: np.ndarray, kept: arrays.KeptPositions | None = None) -> Iterator[Layout]:
+    """The layouts of `mask` (bool[R, C]) to measure: both orders, with and without empty rows and columns. `kept`: its
+    kept positions, flat, where they are known."""
     rows, columns = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
     for row_map in (None, rows) if not rows.all() else (None,):
         for column_map in (None, columns) if not columns.all() else (None,):
             height = mask.shape[0] if row_map is None else int(row_map.sum())
             width = mask.shape[1] if column_map is None else int(column_map.sum())
-            yield Layout(mask, False, row_map, column_map)
+            yield Layout(mask, False, row_map, column_map, kept)
             if min(height, width) > 1:  # else both orders are the same
-                yield Layout(mask, True, row_map, column_map)
+                yield Layout(mask, True, row_map, column_map, kept)
 
 
 def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool) -> np.ndarray:

@@ -39,7 +39,7 @@ def recount(counts: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.nda
         difference: np.ndarray = come - gone
         return difference
 
-    for change in arrays.over_blocks(changes_in, len(after)):
+    for change in arrays.over_blocks(changes_in, len(after), arrays.WIDE_BLOCK):
         changed += change
     return changed
 

@@ -117,7 +117,8 @@ def test_the_example_of_the_docstring():
     assert [int(lengths[symbol]) for symbol in (0, 3, END)] == [2, 1, 2]
     words = huffman.words(lengths)
     assert [f"{words[symbol]:0{lengths[symbol]}b}"[::-1] for symbol in (3, 0, END)] == ["0", "10", "11"]
-    segment = huffman._JointTable(lengths).pack(np.array([3, 3, 0, 3], np.uint8))
+    segment, ends = huffman._JointTable(lengths).pack(np.array([[3, 3, 0, 3]], np.uint8))
+    assert ends.tolist() == [1]
     bits = "".join(f"{byte:08b}"[::-1] for byte in segment)
     assert bits == "00100" + "11" + "0"
 
@@ -235,7 +236,11 @@ def test_a_header_and_a_segment_are_a_deflate_stream(kinds, limit):
     symbols = uniform(1000, kinds)
     segment = packed_plainly(symbols, lengths)
     if lengths.max() <= huffman.MAX_BITS:
-        assert huffman._JointTable(lengths).pack(symbols) == segment
+        assert huffman._JointTable(lengths).pack(symbols[None])[0].tobytes() == segment
+        some = [symbols[:300], symbols[300:600], symbols[600:900]]  # as many segments
+        data, ends = huffman._JointTable(lengths).pack(np.stack(some))
+        assert [part.tobytes() for part in np.split(data, ends[:-1])] == [packed_plainly(x, lengths) for x in some]
+        assert ends[-1] == len(data)
     assert zlib.decompress(huffman.deflate_header(lengths) + segment, -15) == symbols.tobytes()
 
 

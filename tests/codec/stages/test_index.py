@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from dcz import arrays
 from dcz.codec.stages import index
 from dcz.errors import CorruptFile
 
@@ -42,6 +43,7 @@ MASKS = {
     "sparse": random_mask((300, 200), 0.02),
     "empty rows and columns": with_empty_lines((90, 110), 0.1),
     "tall": random_mask((5000, 130), 0.2),  # several panels of columns
+    "many": random_mask((300, 400), 0.7),  # more than one block of kept positions
     "long": random_mask((3, 40_000), 0.4),  # more symbols than one block
 }
 
@@ -62,6 +64,19 @@ def test_every_layout_gives_back_the_kept_positions_in_reading_order(mask, width
         numbers = np.arange(mask.size).reshape(mask.shape)
         assert np.array_equal(positions, index.in_reading_order(numbers, mask, layout.column_major))
         assert np.array_equal(np.sort(positions), np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize("few", [0, 1 << 21], ids=["looked for", "known"])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_gaps_do_not_depend_on_panels_or_known_positions(mask, few, monkeypatch):
+    expected = [np.concatenate([np.empty(0, np.int64), *layout.gaps()]) for layout in index.layouts(mask)]
+    monkeypatch.setattr(index, "PANEL", 1 << 10)
+    monkeypatch.setattr(arrays, "GATHER_LIMIT", few)
+    monkeypatch.setattr(arrays, "GATHERED_SHARE", 1 << 30 if few == 0 else 1)
+    known = arrays.KeptPositions(mask.reshape(-1))
+    assert known.are_found == (few > 0 or not mask.any())
+    for layout, gaps in zip(index.layouts(mask, known), expected, strict=True):
+        assert np.array_equal(np.concatenate([np.empty(0, np.int64), *layout.gaps()]), gaps)
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
