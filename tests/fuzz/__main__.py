@@ -13,12 +13,15 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests import ROOT
 
 FOLDER = Path(os.environ.get("DCZ_FUZZ_FOLDER") or ROOT / "build" / "fuzz")
 MAX_INPUT = 1 << 14  # bytes
+MAX_SECONDS = 10  # of processor time, for one input
+MAX_WAIT = 600  # by the clock, where an input comes to no end: a machine that is busy may stop a process for minutes
 
 
 def main(arguments: list[str]) -> int:
@@ -70,7 +73,7 @@ def _by_mutations(name: str, seconds: float, seed: int) -> tuple[int, str]:
         data = known[count] if count < len(known) else mutated(source, known)
         count += 1
         try:
-            HARNESSES[name](data)
+            timed(HARNESSES[name])(data)
         except Exception as error:
             path = FOLDER / "crashes" / f"{name}-{hashlib.sha1(data).hexdigest()}"
             path.write_bytes(data)
@@ -109,10 +112,22 @@ def _guided(name: str, seconds: int, seed: int) -> int:
         from tests.fuzz.harnesses import HARNESSES
     crashes = FOLDER / "crashes" / f"{name}-"
     flags = [f"-max_total_time={seconds}", f"-artifact_prefix={crashes}", f"-max_len={MAX_INPUT}", f"-seed={seed + 1}"]
-    flags += ["-rss_limit_mb=2048", "-timeout=20", "-print_final_stats=1"]
-    atheris.Setup([sys.argv[0], *flags, str(FOLDER / "corpus" / name)], HARNESSES[name])
+    flags += ["-rss_limit_mb=2048", f"-timeout={MAX_WAIT}", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *flags, str(FOLDER / "corpus" / name)], timed(HARNESSES[name]))
     atheris.Fuzz()
     return 0
+
+
+def timed(harness: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """A harness that also fails where an input takes more than MAX_SECONDS of processor time."""
+
+    def run(data: bytes) -> None:
+        began = time.process_time()
+        harness(data)
+        if time.process_time() - began > MAX_SECONDS:
+            raise TimeoutError(f"{len(data):,} bytes took more than {MAX_SECONDS} s of processor time")
+
+    return run
 
 
 if __name__ == "__main__":
