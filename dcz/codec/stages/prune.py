@@ -14,7 +14,7 @@ import numpy as np
 
 from ... import arrays
 
-MIN_SAMPLED = 1 << 21  # weights of which one is selected by a sample first
+MIN_SAMPLED = 1 << 21  # weights of which one is selected by a sample first, and not from all at once
 MAX_NEAR = 1 / 8  # of the sample that may lie near it: memory is taken for as many
 _DIGIT = 16  # bits that one pass of the radix selection looks at
 SQUARE_SAMPLE = 1 << 20  # weights that tell the mean square of more than twice as many: to 0.01 dB, of Laplacian ones
@@ -130,9 +130,11 @@ def _select(weights: arrays.Weights, rank: int) -> tuple[int, int, int]:
     """The bits of the `rank`-th smallest magnitude (from 1), and how many weights are below it and equal to it.
 
     Of many by a sample, between two of which it nearly always lies; else by radix selection, from the most significant
-    digit.
+    digit, which needs no memory for all of them.
     """
-    if len(weights) > MIN_SAMPLED and (found := _select_by_sample(weights, rank)) is not None:
+    if len(weights) <= MIN_SAMPLED:
+        return _ranked(_magnitude_bits(weights[:]), rank)
+    if (found := _select_by_sample(weights, rank)) is not None:
         return found
     bits = weights[:1].dtype.itemsize * 8
     value = below = 0
@@ -164,11 +166,16 @@ def _select_by_sample(weights: arrays.Weights, rank: int) -> tuple[int, int, int
 
     found = arrays.over_blocks(near, len(weights))
     below, within = sum(count for count, _ in found), np.concatenate([part for _, part in found])
-    number = rank - below - 1
-    if not 0 <= number < len(within):
+    if not 0 < rank - below <= len(within):
         return None
-    value = np.partition(within, number)[number]
-    return int(value), below + int(np.count_nonzero(within < value)), int(np.count_nonzero(within == value))
+    value, below_within, equal = _ranked(within, rank - below)
+    return value, below + below_within, equal
+
+
+def _ranked(numbers: np.ndarray, rank: int) -> tuple[int, int, int]:
+    """The `rank`-th smallest of numbers (unsigned, flat), from 1, and how many are below it and equal to it."""
+    value = np.partition(numbers, rank - 1)[rank - 1]
+    return int(value), int(np.count_nonzero(numbers < value)), int(np.count_nonzero(numbers == value))
 
 
 def _count_digits(weights: arrays.Weights, value: int, shift: int, part: slice) -> np.ndarray:

@@ -36,7 +36,11 @@ def smallest_first(weights):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.001, 0.1, 1 / 3, 0.5, 0.9, 0.99, 0.9999, 1.0])
 @pytest.mark.parametrize("weights", SAMPLES.values(), ids=SAMPLES)
-def test_drops_exactly_the_smallest_magnitudes_and_of_equal_ones_the_higher_positions(weights, sparsity):
+@pytest.mark.parametrize("at_once", [prune.MIN_SAMPLED, 0], ids=["at once", "as of many"])
+def test_drops_exactly_the_smallest_magnitudes_and_of_equal_ones_the_higher_positions(
+    weights, sparsity, at_once, monkeypatch
+):
+    monkeypatch.setattr(prune, "MIN_SAMPLED", at_once)
     expected = np.ones(len(weights), bool)
     expected[smallest_first(weights)[: round(sparsity * len(weights))]] = False
     mask = prune.by_sparsity(weights, sparsity)
