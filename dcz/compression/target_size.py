@@ -19,10 +19,10 @@ from ..display.progress import Progress, shown
 from ..errors import InvalidArgument
 from ..file_kinds import check_onnx
 from ..files import check_output
-from ..parallel import thread_count
+from ..parallel import BIG, helped, thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import Compressed, OfFile, WrittenFile
-from .compress import compress, write_checked
+from .compress import write, write_checked
 from .exact_tensors import fill
 from .executors import WorkerPool, open_pool
 from .jobs import has_float_weights
@@ -35,7 +35,7 @@ from .size_search import TOLERANCE, SizeTrial, at_quality, seek
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from ..model import AnyModel, ModelTensor
+    from ..model import ModelTensor, SurveyedModel
 
 MAY_BE_EXACT = 0.75  # of a model's bytes: in so many it may be kept exactly, which is tried before any quality
 
@@ -79,14 +79,19 @@ def compress_to_size(
     check_onnx(model)
     check_output(output, force, inputs=[model] if is_file else [])
     check_flag(resume, "resume")
-    budget = _budget(model, parse_limit(max_bytes), ratio)
+    limit = _limit(max_bytes, ratio)
     searchable = _searchable(as_plan(plan, options))
     threads = thread_count(threads)
+    from ..model import SurveyedModel
+
+    with helped(BIG, threads):
+        surveyed = SurveyedModel(model)
+    budget = limit(surveyed.source_bytes)
     written: list[Compressed] = []
 
     def write_exact(plan: Plan) -> int:
         """Write the file of a plan, if it is within the budget; its bytes."""
-        packing, notes, place = Packing(model, plan), Notes(None), os.fspath(output)
+        packing, notes, place = Packing(surveyed, plan), Notes(None), os.fspath(output)
         check_output(output, force, inputs=packing.files)
         with records(output, resume) as store:
             packed = packing.pack(store, place=place, pool=pool, progress=report, warn=notes)
@@ -98,14 +103,13 @@ def compress_to_size(
     with shown(progress, "searching") as report:
         with open_pool(threads, None, workers, cluster, Path(os.path.realpath(output)).parent) as pool:
             chosen, best = plan_for_size(
-                model, budget, searchable, pool, report, trial or (lambda trial: None), write_exact=write_exact
+                surveyed, budget, searchable, pool, report, trial or (lambda trial: None), write_exact=write_exact
             )
         if not written:
-            made = compress(
-                model, output, chosen, threads=threads, workers=workers, cluster=cluster, progress=report, warn=warn,
-                force=force, resume=resume,
-            )  # fmt: skip
-            written.append(made)
+            packing, notes = Packing(surveyed, chosen), Notes(warn)
+            check_output(output, force, inputs=packing.files)
+            write(packing, output, threads, None, workers, cluster, report, notes, resume=resume)
+            written.append(Compressed.of(output, tuple(notes.told)))
         elif warn is not None:
             for note in written[0].notes:
                 warn(note)
@@ -114,7 +118,7 @@ def compress_to_size(
 
 
 def plan_for_size(
-    model: "AnyModel",
+    model: "SurveyedModel",
     max_bytes: float,
     plan: Plan,
     pool: WorkerPool,
@@ -185,16 +189,15 @@ def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: floa
     return DECIBELS_PER_BIT * (8 * max_bytes / weights) - 1.5 if weights else BEST_QUALITY
 
 
-def _budget(model: "str | os.PathLike[str] | ModelProto", max_bytes: float | None, ratio: float | None) -> float:
-    """The bytes that the file may take."""
-    if max_bytes is not None and ratio is None:
-        return max_bytes
-    if max_bytes is not None or ratio is None:
-        raise InvalidArgument("give a size or a ratio, and not both")
+def _limit(max_bytes: float | str | None, ratio: float | None) -> Callable[[int], float]:
+    """The bytes that the file of a model of so many bytes may take; raises InvalidArgument."""
+    limit = parse_limit(max_bytes)
     check_ratio(ratio)
-    from ..model import open_model
-
-    return size_at_ratio(open_model(model, apart=True, lists=True).source_bytes, ratio)
+    if limit is not None and ratio is None:
+        return lambda nbytes: limit
+    if limit is None and ratio is not None:
+        return lambda nbytes: size_at_ratio(nbytes, ratio)
+    raise InvalidArgument("give a size or a ratio, and not both")
 
 
 def _searchable(plan: Plan) -> Plan:

@@ -46,7 +46,9 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     signal = noise = 0.0
     worst, count, equal = math.inf, 0, 0
     with Archive(path) as archive:
-        metadata = archive.directory.metadata
+        metadata, entries = archive.directory.metadata, archive.directory.entries
+        if not any(entry.dtype.real and entry.info.encoding for entry in entries):
+            return WeightError(math.inf, math.inf, 0, 0)  # nothing to read the model for
         original = onnx_model.open_dense(model, apart=True, lists=True)
         corrected = is_corrected(metadata)
         if "folded" in metadata:

@@ -6,6 +6,7 @@
     find_references(proto, ...), restore_data()   the reverse
     with_values(model, {name: array})             a copy with new values in some tensors
     WorkingCopy(model)                            a copy whose tensors take new values, and their own back
+    SurveyedModel(path)                           copies to be changed, whose tensors were found once
     fold_batchnorms(model)                        BatchNormalizations become part of the layers before them
     insert_batchnorms(model)                      and behind layers that have none
     expected_inputs(model)                        the means of what layers read, as normalizations tell
@@ -31,6 +32,7 @@ opsets          a later operator set, where that changes nothing
 source          the bytes of a file, read once          raw_data            large data that protobuf does not get
 apart           large data that memory does not have   attribute_lists   long lists in attributes, on the wire
 held            data that protobuf does not get, on its way into a file
+surveyed        copies of a model, surveyed once
 uncompact       tensors from codes that dcz has put into a graph, computed by code_arithmetic
 """
 
@@ -76,6 +78,7 @@ from .skeleton import (
     restore_data,
 )
 from .source import PROTOBUF_LIMIT
+from .surveyed import SurveyedModel
 from .tensors import INLINE_BYTES, ModelTensor, large_initializers
 from .uncompact import expand_codes, open_dense
 from .wire import least_stored
@@ -83,10 +86,10 @@ from .wire import least_stored
 __all__ = [
     "ALIGNMENT", "GATHERS", "INLINE_BYTES", "PROTOBUF_LIMIT", "AnyModel", "Awaited", "CompactGraph", "Form", "Held",
     "Input", "Linear", "Loadable", "Lookup", "Model", "ModelTensor", "Node", "Product", "Program", "Reference",
-    "WorkingCopy", "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs", "extract_subgraph",
-    "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto", "inline_tensors",
-    "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data", "load", "make_external",
-    "move_apart", "open_dense", "open_model", "operators_by_tensor", "opset_version", "parse_graph", "raise_opset",
-    "read_program", "reread_source", "restore_data", "serialize", "serialized", "serialized_later", "serialized_whole",
-    "signal_kind", "snap_to_grids", "with_values", "without_places",
+    "SurveyedModel", "WorkingCopy", "by_name", "check_model", "data_locations", "expand_codes", "expected_inputs",
+    "extract_subgraph", "find_references", "fold_batchnorms", "form_bytes", "from_bytes", "from_proto",
+    "inline_tensors", "insert_batchnorms", "is_selector", "large_initializers", "least_stored", "linked_data",
+    "load", "make_external", "move_apart", "open_dense", "open_model", "operators_by_tensor", "opset_version",
+    "parse_graph", "raise_opset", "read_program", "reread_source", "restore_data", "serialize", "serialized",
+    "serialized_later", "serialized_whole", "signal_kind", "snap_to_grids", "with_values", "without_places",
 ]  # fmt: skip

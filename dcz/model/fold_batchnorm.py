@@ -42,14 +42,15 @@ def fold_batchnorms(
     normalisation's output; a new bias takes the name of the normalisation's bias, if that is free. Raises
     UnsuitableModel for tensors that cannot be read.
     """
-    if model.proto.training_info:  # whose graphs may train the tensors that folding removes
+    norms = [node for node in model.proto.graph.node if _is_batchnorm(node)]
+    if not norms or model.proto.training_info:  # whose graphs may train the tensors that folding removes
         return 0
     folding = _Folding(model)
     kept = (
         {node.output[0] for node in folded_like.graph.node if _is_batchnorm(node)} if folded_like is not None else set()
     )
     count = 0
-    for norm in [node for node in model.proto.graph.node if _is_batchnorm(node) and node.output[0] not in kept]:
+    for norm in [node for node in norms if node.output[0] not in kept]:
         pair = folding.find_layer(norm)
         if pair is not None and may_fold(pair.weight, pair.other_tensors()) and folding.fold(pair):
             count += 1

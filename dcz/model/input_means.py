@@ -46,9 +46,11 @@ def expected_inputs(model: Model) -> dict[str, np.ndarray]:
     Each of the `groups` of rows of the weight reads the mean of `channels` inputs, each of which stands for the places
     of a kernel or of a map that was made flat. Raises UnsuitableModel, FileAccess for tensors that cannot be read.
     """
+    if not any(_is_norm(node) or _may_be_depthwise(node) for node in model.proto.graph.node):
+        return {}  # nothing else tells
     walk = _Walk(model)
     if not walk.has_norms and not walk.carries:
-        return {}  # nothing else tells, and the walk need not begin
+        return {}
     with np.errstate(all="ignore"):  # what is not finite counts as unknown
         return walk.found()
 
@@ -80,7 +82,7 @@ class _Walk:
         }
         self.reads = Counter(name for node in self.nodes for name in all_inputs(node))
         self.producers = {name: node for node in self.nodes for name in node.output if name}
-        self.has_norms = any(node.op_type == "BatchNormalization" for node in self.nodes)
+        self.has_norms = any(map(_is_norm, self.nodes))
         self.carries = not self.has_norms and self._has_depthwise_layers()
         self.moments: dict[str, Moments] = {}
         self.carried: set[str] = set()  # values whose moments were carried on through a layer
@@ -102,7 +104,7 @@ class _Walk:
         """Whether layers are depthwise: such a network does not train without normalizations."""
         return any(
             is_known
-            and node.op_type == "Conv"
+            and _may_be_depthwise(node)
             and (tensor := self.tensors.get(node.input[1])) is not None
             and len(tensor.shape) > 2
             and int_attributes(node).get("group", 1) == tensor.shape[0] > 1
@@ -176,6 +178,14 @@ class _Walk:
         long = [axis - numbers.ndim for axis, dim in enumerate(numbers.shape) if dim != 1]
         is_fitting = numbers.size == len(inputs) and len(long) == 1 and (long[0] == -1) == inputs.is_flat
         return numbers.ravel() if is_fitting else None
+
+
+def _is_norm(node: NodeProto) -> bool:
+    return node.op_type == "BatchNormalization"
+
+
+def _may_be_depthwise(node: NodeProto) -> bool:
+    return node.op_type == "Conv" and int_attributes(node).get("group", 1) > 1
 
 
 def _by_group(node: NodeProto, shape: tuple[int, ...], inputs: Moments) -> np.ndarray | None:

@@ -28,7 +28,6 @@ from ..tensor import DTYPES
 from .model_file import Model
 from .nodes import ONNX_DOMAINS, implicit_inputs, is_constant, opset_version, subgraphs
 from .tensors import ModelTensor
-from .uses import TensorUses
 
 MAX_NAMED = 8  # refused nodes that a message names
 OPAQUE_DOMAIN = "dcz.opaque"  # of opaque nodes whose operators are ONNX's own
@@ -141,13 +140,15 @@ def _refuse_opaque(proto: ModelProto, label: str) -> None:
 
 def tensors_by_value(model: Model) -> dict[str, ModelTensor]:
     """The main graph's tensors, by value name."""
-    tensors = {tensor.name: tensor for tensor in model.tensors}
-    uses = TensorUses(model.proto)
-    return {
-        slot.value[1]: tensors[name]
-        for name, slot in uses.named_slots()
-        if slot.value and slot.value[0] is uses.main and name in tensors
-    }
+    tensors, graph = {id(tensor.proto): tensor for tensor in model.tensors}, model.proto.graph
+    stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    named: list[tuple[str, TensorProto | AttributeProto]] = [(proto.name, proto) for proto in stored]
+    for node in graph.node:
+        if node.op_type == "Constant":
+            name = node.output[0] if node.output else node.name
+            for attribute in node.attribute:
+                named += [(name, attribute.t), (name, attribute), (name, attribute.sparse_tensor.values)]
+    return {name: tensor for name, proto in named if (tensor := tensors.get(id(proto))) is not None}
 
 
 def _stored_constants(proto: ModelProto) -> Iterator[tuple[str, TensorProto | AttributeProto]]:

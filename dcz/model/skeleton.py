@@ -75,7 +75,7 @@ def find_references(proto: ModelProto, records: Sequence[tuple[int, tuple[int, .
         tensor = slot.proto
         if not isinstance(tensor, TensorProto):
             continue
-        if not _may_have_shape(tensor):
+        if tensor.dims and not _may_have_shape(tensor):
             raise CorruptFile("graph-reference", f"{label}: tensor {name!r} has the shape {tuple(tensor.dims)}")
         if tensor.data_location != TensorProto.EXTERNAL:
             continue

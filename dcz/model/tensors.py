@@ -158,17 +158,16 @@ def find_tensors(
     named = (
         (slot.value, tensor_from_proto(name, slot.proto, folders, label, apart)) for name, slot in uses.named_slots()
     )
-    slots = [(value, tensor and replace(tensor, recent=recent)) for value, tensor in named]
-    found = roles({value: tensor for value, tensor in slots if value and tensor}, uses)
+    tensors = [(value, replace(tensor, recent=recent)) for value, tensor in named if tensor is not None]
+    found = roles({value: tensor for value, tensor in tensors if value}, uses)
     operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
     nodes_of = uses.reached(lambda read: [node_name(read.node)])
-    for value, tensor in slots:
-        if tensor is not None:
-            role = found[value] if value else Role()
-            yield replace(
-                tensor, uses=operands_of(value), rows=uses.rows_of(value), is_weight=role.is_weight,
-                exact_because=role.reason, nodes=nodes_of(value),
-            )  # fmt: skip
+    for value, tensor in tensors:
+        role = found[value] if value else Role()
+        yield replace(
+            tensor, uses=operands_of(value), rows=uses.rows_of(value), is_weight=role.is_weight,
+            exact_because=role.reason, nodes=nodes_of(value),
+        )  # fmt: skip
 
 
 def large_initializers(proto: ModelProto) -> list[ModelTensor]:
@@ -204,6 +203,8 @@ def tensor_from_proto(
             return None
         return ModelTensor(name, proto, DTYPES[TensorProto.FLOAT], (len(proto.floats),), FLOATS)
     dtype, shape = DTYPES.get(proto.data_type), tuple(proto.dims)
+    if dtype is None and not shape and proto.data_location != TensorProto.EXTERNAL:
+        return None  # of millions that hold nothing, too, a little time
     label = f"{label}: tensor {name!r}"
     if any(dim < 0 for dim in shape):
         raise UnsuitableModel(f"{label}: a negative dim in {shape}")

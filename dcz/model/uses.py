@@ -8,7 +8,7 @@ What follows for a tensor is in roles.
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
@@ -20,11 +20,11 @@ from .reach import Reached
 # Reads that all walks over a model may look at together: a graph of n nodes may ask for n^2. What they have not found
 # until then is taken not to be there; real models of thousands of layers take a few percent of it.
 MAX_STEPS = 2_000_000
+_NOWHERE = Scope(())  # where only slots are asked for
 _RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TensorSlot:
+class TensorSlot(NamedTuple):
     """A place of a model that holds a tensor.
 
     `value` is the value that the tensor is, None where no node can read it by name. `is_initializer`: of a graph, which
@@ -57,7 +57,10 @@ class TensorUses:
         self._loop_outputs: dict[Value, list[Value]] = defaultdict(list)
         self._calls: list[Call] = []
         self._caller: Scope | None = None  # the function whose nodes are walked
-        functions = [(function, self._scope(function.input, function.node)) for function in proto.functions]
+        functions = [
+            (function, _NOWHERE if slots_only else Scope([*function.input, *_outputs(function.node)]))
+            for function in proto.functions
+        ]
         self._functions = {} if slots_only else {(f.domain, f.name, f.overload): (f, scope) for f, scope in functions}
         self.main = self._add_graph(proto.graph, None)
         inputs = () if slots_only else ((self.main, info.name) for info in proto.graph.input)
@@ -131,30 +134,34 @@ class TensorUses:
     def named_slots(self) -> Iterator[tuple[str, TensorSlot]]:
         """The slots under unique names: where several have one name (branches of an If), ~2, ~3 ... are appended."""
         taken: set[str] = set()
-        next_number: dict[str, int] = defaultdict(lambda: 2)  # by name: no number is tried twice
+        next_number: dict[str, int] = {}  # by name: no number is tried twice
         for slot in self.slots:
             # protobuf hands out names that are not UTF-8 as bytes; the graph keeps them, the directory needs text
-            plain = slot.name if isinstance(slot.name, str) else slot.name.decode(errors="backslashreplace")
-            name = plain
-            while name in taken:
-                name = f"{plain}~{next_number[plain]}"
-                next_number[plain] += 1
+            name = slot.name if isinstance(slot.name, str) else slot.name.decode(errors="backslashreplace")
+            if name in taken:
+                plain, number = name, next_number.get(name, 2)
+                while (name := f"{plain}~{number}") in taken:
+                    number += 1
+                next_number[plain] = number + 1
             taken.add(name)
             yield name, slot
 
-    def _scope(self, names: Iterable[str], nodes: Iterable[NodeProto], parent: Scope | None = None) -> Scope:
-        return Scope(() if self._slots_only else [*names, *_outputs(nodes)], parent)
-
     def _add_graph(self, graph: GraphProto, parent: Scope | None) -> Scope:
-        stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
-        names = [tensor.name for tensor in stored]
-        scope = self._scope([*names, *(info.name for info in graph.input)], graph.node, parent)
-        values = [None if self._slots_only else (scope, name) for name in names]
-        dense = len(graph.initializer)
-        self.slots += map(functools.partial(TensorSlot, is_initializer=True), names[:dense], stored[:dense], values)
-        self._constants.update(value for value in values if value)
-        for sparse, value in zip(graph.sparse_initializer, values[dense:], strict=True):
-            self._add_sparse(sparse.values.name, sparse, value)
+        dense, sparse = list(graph.initializer), list(graph.sparse_initializer)
+        names = [tensor.name for tensor in dense]
+        if self._slots_only:
+            self.slots += [TensorSlot(name, tensor, None, True) for name, tensor in zip(names, dense, strict=True)]
+            for each in sparse:
+                self._add_sparse(each.values.name, each, None)
+            self._add_nodes(graph.node, _NOWHERE)
+            return _NOWHERE
+        names += [each.values.name for each in sparse]
+        scope = Scope([*names, *(info.name for info in graph.input), *_outputs(graph.node)], parent)
+        values = [(scope, name) for name in names]
+        self.slots += [TensorSlot(value[1], tensor, value, True) for tensor, value in zip(dense, values, strict=False)]
+        self._constants.update(values)
+        for each, value in zip(sparse, values[len(dense) :], strict=True):
+            self._add_sparse(value[1], each, value)
         self._add_nodes(graph.node, scope)
         return scope
 

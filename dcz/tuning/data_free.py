@@ -73,7 +73,7 @@ def find_better(
         return None
     session.predictor.close()
     runtime.give_back_memory()
-    source = model if session.source.outside else session.original
+    source = onnx_model.SurveyedModel(model if session.source.outside else session.original)
     judging = evenly_spaced(split.held_out.indices, MAX_JUDGING)
     larger = _larger_plan(session, source, best, max_bytes)
     if larger is not None and criterion is not None and max_drop is not None:
@@ -92,12 +92,12 @@ def find_better(
     found = DataFree(plan, _trial(session, size), "")
     if criterion is None or max_drop is None:
         return _nearer(session, best, found, judging, criterion)
-    return _smaller(session, model, best, found, split, criterion, max_drop)
+    return _smaller(session, source, best, found, split, criterion, max_drop)
 
 
 def _larger_plan(
     session: TuningSession,
-    source: "str | os.PathLike[str] | ModelProto | onnx_model.WorkingCopy",
+    source: onnx_model.SurveyedModel,
     best: CalibratedValues,
     max_bytes: float,
 ) -> Plan | None:
@@ -166,7 +166,7 @@ def _nearer(
 
 def _smaller(
     session: TuningSession,
-    model: "str | os.PathLike[str] | ModelProto",
+    source: onnx_model.SurveyedModel,
     best: CalibratedValues,
     found: DataFree,
     split: SampleSplit,
@@ -185,7 +185,7 @@ def _smaller(
             break
         plan = at_quality(found.plan, quality - DECIBELS_DOWN)
         with open_pool(session.threads) as pool:
-            nbytes = measured(model, plan, pool, metadata=NOT_TAKEN).nbytes
+            nbytes = measured(source, plan, pool, metadata=NOT_TAKEN).nbytes
         found = DataFree(plan, _trial(session, SizeTrial(quality - DECIBELS_DOWN, nbytes)), "")
     if smallest is None:
         return None
