@@ -1,6 +1,8 @@
 """Help in sections: of a command with many options, and of the commands themselves."""
 
 import importlib
+import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -20,7 +22,11 @@ class SectionedCommand(click.Command):
     sections: ClassVar[Sections] = {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse a command line; a value that is empty, as that of a shell's variable may be, is wrong usage."""
+        """Parse a command line; a value that is empty, as that of a shell's variable may be, is wrong usage. So is an
+        option that a file here is called, as wildcards and hooks hand out the names of files that anyone may choose."""
+        for arg in itertools.takewhile("--".__ne__, args):
+            if arg.startswith("-") and arg != "-" and os.path.lexists(arg):
+                raise click.UsageError(f"{arg!r} is an option, and a file here is called so: write ./{arg} for it", ctx)
         rest = super().parse_args(ctx, args)
         for param in self.params:
             value = ctx.params.get(param.name or "")
