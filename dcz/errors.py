@@ -13,6 +13,9 @@ Exit code 0 is success, 1 a check that failed (`dcz check`, `dcz verify`), 8 sev
 reasons, 70 a fault of dcz, 71 too little memory, 130 an interrupt.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 SEVERAL, INTERNAL, NO_MEMORY, INTERRUPTED = 8, 70, 71, 130
 _MOST = 4000  # characters of a text: a shape of a million dims fits into a few bytes of a file
 
@@ -91,6 +94,25 @@ class LostWorkers(DczError):
 
 def _bounded(text: str) -> str:
     return text if len(text) <= _MOST else f"{text[: _MOST // 2]}...{text[-_MOST // 2 :]}"
+
+
+class Terminated(SystemExit):
+    """The system asks the command to end, wherever it is: no failure of what it is in."""
+
+
+@contextlib.contextmanager
+def told(what: str) -> Iterator[None]:
+    """Raise InvalidArgument, which begins with `what`, for whatever code of someone's own raises in the block: an exit
+    too. What dcz itself raises there, and interrupts, stay as they are."""
+    try:
+        yield
+    except (DczError, MemoryError, KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
+        words = type(error).__name__
+        with contextlib.suppress(Exception):  # its text is made by that code, too
+            words += f": {error}" if str(error) else ""
+        raise InvalidArgument(f"{what}: {words}") from error
 
 
 def exit_code(error: Exception) -> int:

@@ -11,7 +11,7 @@ import sys
 import click
 
 from .. import __version__
-from ..errors import INTERRUPTED, DczError, FileAccess, exit_code, message
+from ..errors import INTERRUPTED, DczError, FileAccess, Terminated, exit_code, message
 from ..text import printable
 from .sections import CommandGroup
 
@@ -72,7 +72,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line, and exit with a documented code; no traceback reaches the user."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
+    signal.signal(signal.SIGTERM, _terminate)  # so that temporary files are removed
     try:
         code = _run()
     except SystemExit as stop:  # of the signal
@@ -86,6 +86,10 @@ def main() -> None:
                 stream.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(128 + number)
 
 
 def _run() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import DczError, InvalidArgument
+from ..errors import InvalidArgument, told
 
 
 def load(text: str, option: str) -> Any:
@@ -23,17 +23,12 @@ def load(text: str, option: str) -> Any:
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise InvalidArgument(f"{option} is MODULE:FUNCTION or FILE.py:FUNCTION, not {text!r}")
-    try:
+    with told(f"{option}: {place} cannot be imported"):
         module = _from_file(Path(place)) if place.endswith(".py") else _from_here(place)
-    except DczError:
-        raise
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise InvalidArgument(f"{option}: {place} cannot be imported: {type(error).__name__}: {error}") from error
-    if not hasattr(module, name):
-        raise InvalidArgument(f"{option}: {place} has no {name}")
-    found = getattr(module, name)
+    with told(f"{option}: {text} cannot be had"):  # a module may have functions of its own that find its names
+        if not hasattr(module, name):
+            raise InvalidArgument(f"{option}: {place} has no {name}")
+        found = getattr(module, name)
     return found if isinstance(found, type) or not callable(found) else _told(found, text)
 
 
@@ -43,7 +38,9 @@ def _from_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None  # as of every file with the suffix .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # so that workers of a loader find its classes
+    found = importlib.util.find_spec(path.stem)
+    if found is None or found.origin in (None, str(path.absolute())):  # else it would stand in for a library
+        sys.modules.setdefault(path.stem, module)  # so that workers of a loader find its classes
     spec.loader.exec_module(module)
     return module
 
@@ -62,12 +59,8 @@ def _told(function: Any, text: str) -> Any:
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        try:
+        with told(f"{text} fails"):
             return function(*arguments)
-        except (DczError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise InvalidArgument(f"{text} fails: {type(error).__name__}: {error}") from error
 
     if not hasattr(function, "__name__"):  # of an object that can be called, or a partial
         call.__name__ = text.rpartition(":")[2]

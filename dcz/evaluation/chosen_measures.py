@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InvalidArgument
-from ..text import counted
+from ..errors import InvalidArgument, told
+from ..text import counted, printable
 from . import metrics
 from .metrics import Measure
 
@@ -51,7 +51,8 @@ ChosenMeasure: TypeAlias = Measure | OfAll
 def chosen(measure: AnyMeasure) -> ChosenMeasure:
     """The measure of this name, or that a function is. Raises InvalidArgument for other names."""
     if callable(measure):
-        return OfAll(getattr(measure, "__name__", "own measure"), measure)
+        name = getattr(measure, "__name__", None)
+        return OfAll(printable(name) if isinstance(name, str) else "own measure", measure)
     if measure in OF_OUTPUTS:
         return OF_OUTPUTS[measure]
     if measure in OF_ALL:
@@ -138,24 +139,18 @@ class Answers:
                 f"measure {self.measure.name}: output {self._output!r} has another shape for other samples, such as "
                 "one for each length: choose another measure, or give a function of your own"
             )
-        try:
-            arguments = [side[self._output] for side in sides] if self.measure.looks_at_one and self._output else sides
+        arguments = [side[self._output] for side in sides] if self.measure.looks_at_one and self._output else sides
+        with told(f"measure {self.measure.name}"):
             result = self.measure.function(*arguments)
-        except InvalidArgument:
-            raise
-        except Exception as error:  # of someone's own code
-            raise InvalidArgument(f"measure {self.measure.name}: {type(error).__name__}: {error}") from error
         return self._scores(result)
 
     def _scores(self, result: Any) -> np.ndarray:
         wanted = f"{self.count} samples: give a score from 0 to 1 for each, or one for all"
-        try:
-            if isinstance(result, str) or np.iscomplexobj(result):
+        with told(f"measure {self.measure.name} gives a {type(result).__name__} for {wanted}"):
+            given = np.asarray(result)
+            if given.dtype.kind not in "biufO":
                 raise TypeError("these are no real numbers")
-            found = np.asarray(result, np.float64).reshape(-1)
-        except Exception as error:  # of whatever a function gives
-            what = f"{type(result).__name__}, {type(error).__name__}: {error}"
-            raise InvalidArgument(f"measure {self.measure.name}: gives a {what}; for {wanted}") from error
+            found = given.astype(np.float64).reshape(-1)
         within = np.clip(found, 0, 1)
         if found.size not in (1, self.count) or not (np.abs(found - within) <= ROUNDING).all():
             ends = (found.min(), found.max()) if found.size else (0, 0)

@@ -20,6 +20,7 @@ from ..errors import FileAccess, InvalidArgument, UnsuitableModel
 from ..files import mapped
 from ..tensor import Dtype
 from .casting import TYPES
+from .libraries import check_whole
 from .piped import read_through_pipe
 
 if TYPE_CHECKING:
@@ -177,6 +178,7 @@ def custom_ops(paths: Ops) -> Iterator[None]:
     for path in found:
         if not os.path.isfile(path):
             raise FileAccess(f"{path}: cannot be read: there is no such library of custom operators")
+        check_whole(path)
     token = _ops.set((*_ops.get(), *found))
     try:
         if found:

@@ -5,7 +5,6 @@
 BatchStream does the same for an iterable of batches, such as a DataLoader, or a function that gives one.
 """
 
-import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import DczError, InvalidArgument
+from ..errors import InvalidArgument, told
 from ..text import counted
 from .pytorch import torch
 
@@ -151,7 +150,7 @@ class BatchStream:
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
         """The batches of an epoch, (inputs, labels). What the caller's code raises becomes an InvalidArgument."""
-        with _told(number):
+        with told(f"the data fail in epoch {number}"):
             batches = self._source_of(number)
             if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
                 raise InvalidArgument(
@@ -159,7 +158,7 @@ class BatchStream:
                 )
             iterator = iter(batches)
         while True:
-            with _told(number):
+            with told(f"the data fail in epoch {number}"):
                 batch = next(iterator, _END)
             if batch is _END:
                 return
@@ -193,17 +192,6 @@ class BatchStream:
 
 
 _END = object()
-
-
-@contextlib.contextmanager
-def _told(number: int) -> Iterator[None]:
-    """Raise InvalidArgument, which names it, for whatever the caller's code raises in the block."""
-    try:
-        yield
-    except (DczError, MemoryError):
-        raise
-    except Exception as error:
-        raise InvalidArgument(f"the data fail in epoch {number}: {type(error).__name__}: {error}") from error
 
 
 def _takes_epoch(function: Callable[..., Any]) -> bool:
