@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 
-from . import temporary
+from .temporaries import temporary
 
 _ALIGNED = 4096  # bytes: what is looked at brings nothing of its neighbours into memory
 

@@ -21,10 +21,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import deflate, files, parallel
+from dcz import deflate, parallel
 from dcz import model as onnx_model
 from dcz.compression import task
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
+from dcz.files import temporaries
 from dcz.format.container import Archive
 from dcz.format.directory import write_head
 from dcz.plan import LOSSLESS, Plan, Rule, Settings
@@ -593,14 +594,14 @@ def test_a_disk_that_takes_no_more_leaves_the_old_output(task, tasks, old, small
 
 
 def test_a_disk_that_does_not_take_the_records_is_named_too(tasks, old, small_files, monkeypatch):
-    monkeypatch.setattr(files, "IN_MEMORY", 1000)
+    monkeypatch.setattr(temporaries, "IN_MEMORY", 1000)
     with pytest.raises(FileAccess, match="old: cannot be written: File too large"):
         tasks["compress"](old.path)
     assert old.untouched()
 
 
 def test_records_that_do_not_fit_in_memory_give_the_same_bytes(net, packed, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "IN_MEMORY", 1000)
+    monkeypatch.setattr(temporaries, "IN_MEMORY", 1000)
     assert dcz.compress(net, tmp_path / "net.dcz").read_bytes() == packed.read_bytes()
     assert os.listdir(tmp_path) == ["net.dcz"]
 

@@ -9,9 +9,10 @@ import pytest
 from onnx import helper
 
 import dcz
-from dcz import InvalidArgument, files
+from dcz import InvalidArgument
 from dcz.codec import quality
 from dcz.compression import jobs
+from dcz.files import ranges
 from dcz.model import load
 from dcz.plan import LOSSLESS, PRESETS, SAFE_QUALITY, Plan, Rule, Settings
 from tests import models
@@ -170,9 +171,9 @@ def test_external_data_is_looked_at_in_parts_before_it_is_compressed(tmp_path, m
     inside = models.save(models.dense(*weights), tmp_path / "inside.onnx")
     outside = models.save(models.dense(*weights), tmp_path / "outside.onnx", location="net.data")
     tensors = [load(inside).tensors, load(outside).tensors]
-    lengths, read_open = [], files.read_open
+    lengths, read_open = [], ranges.read_open
     monkeypatch.setattr(jobs, "READ", 1000)
-    monkeypatch.setattr(files, "read_open", lambda file, *part: lengths.append(part[1]) or read_open(file, *part))
+    monkeypatch.setattr(ranges, "read_open", lambda file, *part: lengths.append(part[1]) or read_open(file, *part))
     found = [
         [(len(job.tensors), job.settings) for job in jobs.jobs(each, Plan(), lambda warning: None)] for each in tensors
     ]

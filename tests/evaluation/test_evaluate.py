@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dcz
-from dcz import files
 from dcz.errors import BadPlan, CorruptFile, FileAccess, UnsuitableModel
 from dcz.evaluation import metrics
 from dcz.evaluation.evaluate import evaluate
+from dcz.files import ranges
 from tests.networks import perceptron
 
 FLOAT = TensorProto.FLOAT
@@ -411,7 +411,7 @@ def test_a_batch_is_the_most_that_is_copied(tmp_path, monkeypatch):
     """20 MB of samples, of a size that is not kept in memory, pass through a few MB of it."""
     import tracemalloc
 
-    monkeypatch.setattr(files, "COPIED_FROM", 1 << 20)
+    monkeypatch.setattr(ranges, "COPIED_FROM", 1 << 20)
     x = np.zeros((5000, 1000), np.float32)
     data = samples(tmp_path / "a.npz", x=x, y=np.zeros(5000, np.int64))
     del x

@@ -9,9 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from dcz import files
 from dcz.errors import BadPlan, DczError, FileAccess
 from dcz.evaluation import samples as data
+from dcz.files import ranges
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 Y = np.arange(20) % 3
@@ -42,7 +42,7 @@ def zipped(path, compression=zipfile.ZIP_STORED, **members):
 
 @pytest.mark.parametrize("copied_from", [1, 1 << 20])
 def test_arrays_are_as_they_were_saved(copied_from, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "COPIED_FROM", copied_from)
+    monkeypatch.setattr(ranges, "COPIED_FROM", copied_from)
     arrays = data.open_samples(
         saved(tmp_path / "a.npz", x=X, fortran=np.asfortranarray(X), y=Y, big=X.astype(">f8"))
     ).arrays
@@ -54,7 +54,7 @@ def test_arrays_are_as_they_were_saved(copied_from, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("copied_from", [1, 1 << 20])
 def test_a_file_that_is_cut_off_later_changes_nothing(copied_from, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "COPIED_FROM", copied_from)
+    monkeypatch.setattr(ranges, "COPIED_FROM", copied_from)
     path = saved(tmp_path / "a.npz", x=X)
     array = data.open_samples(path).arrays["x"]
     os.truncate(path, 0)
@@ -67,7 +67,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
     def changing(file, *where):
         with path.open("ab") as other:
             other.write(b"more")
-        return files.read_open(file, *where)
+        return ranges.read_open(file, *where)
 
     monkeypatch.setattr(data, "read_open", changing)
     with pytest.raises(FileAccess, match="a.npz: changed while it was read"):
@@ -75,8 +75,8 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path, monkeypatch):
 
 
 def test_without_room_for_a_copy_large_arrays_are_in_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "COPIED_FROM", 1)
-    monkeypatch.setattr(files, "copied", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(ranges, "COPIED_FROM", 1)
+    monkeypatch.setattr(ranges, "copied", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     assert np.array_equal(data.open_samples(saved(tmp_path / "a.npz", x=X)).arrays["x"], X)
 
 

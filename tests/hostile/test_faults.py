@@ -11,7 +11,8 @@ import pytest
 from onnx import helper
 
 import dcz
-from dcz import cli, files
+from dcz import cli
+from dcz.files import temporaries
 from dcz.model import raw_data
 from tests import models
 from tests.evaluation import test_text_samples as texts
@@ -87,7 +88,7 @@ def test_whichever_call_fails_the_old_output_stays(name, sources, tmp_path, monk
     if name in WANTED:
         pytest.importorskip(WANTED[name])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(files, "IN_MEMORY", 1000)  # so that what is spooled reaches the disk
+    monkeypatch.setattr(temporaries, "IN_MEMORY", 1000)  # so that what is spooled reaches the disk
     monkeypatch.setattr(raw_data, "LARGE", 1000)  # so that tensors do not pass through protobuf
     monkeypatch.setattr(sys, "argv", ["dcz", *command.split(), *([] if name in NO_THREADS else ["--threads=1"])])
 
