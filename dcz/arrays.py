@@ -17,7 +17,7 @@ from .tensor import Dtype, values
 
 R = TypeVar("R")
 
-BLOCK = 1 << 16  # elements at a time: intermediate arrays of a block stay in cache
+BLOCK = 1 << 17  # elements at a time: intermediate arrays of a block stay in cache
 # The same where these have four bytes an element or less. Whenever numpy begins or ends work on an array, a thread may
 # have to wait for another one: the fewer and the longer these are, the better two threads work side by side.
 NARROW_BLOCK = 1 << 18

@@ -107,6 +107,15 @@ class _Parts(Generic[T, R]):
         self.waiting = deque(enumerate(parts))
         self._results: dict[int, R] = {}
         self._raised: dict[int, BaseException] = {}
+        self._helpers: list[Future[None]] = []
+
+    def begin(self) -> "_Parts[T, R]":
+        """Have the threads that may help this one begin, where there are parts enough."""
+        pool, others = _crew.current
+        if pool is not None and len(self.waiting) >= MIN_PARTS:
+            with contextlib.suppress(RuntimeError):  # the pool has been shut down: then this thread does it alone
+                self._helpers = [pool.submit(self.work) for _ in range(min(others, len(self.waiting) - 1))]
+        return self
 
     def work(self) -> None:
         """Do what waits, one part after another, until there is none."""
@@ -120,6 +129,13 @@ class _Parts(Generic[T, R]):
             except BaseException as error:  # noqa: BLE001 (raised by `take`, in the thread that asked)
                 self._raised[number] = error
                 self.waiting.clear()
+
+    def end(self) -> None:
+        """Do what waits, and wait for the parts that are in work."""
+        self.work()
+        for helper in self._helpers:
+            if not helper.cancel():  # it has begun
+                helper.result()
 
     def take(self) -> list[R]:
         """The results in order, once no part is in work; what the first part that raised did raise."""
@@ -135,25 +151,30 @@ def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 
     Where `function` raises, what the first such part raised, once no part is in work.
     """
-    shared = _Parts(function, parts)
-    helpers: list[Future[None]] = []
-    pool, others = _crew.current
-    if pool is not None and len(shared.waiting) >= MIN_PARTS:
-        with contextlib.suppress(RuntimeError):  # the pool has been shut down: then this thread does it alone
-            helpers = [pool.submit(shared.work) for _ in range(min(others, len(shared.waiting) - 1))]
-    shared.work()
-    for helper in helpers:
-        if not helper.cancel():  # it has begun
-            helper.result()
+    shared = _Parts(function, parts).begin()
+    shared.end()
     return shared.take()
 
 
 def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) -> Iterator[R]:
     """`each`, but for so many parts at a time, fewer by few threads: what takes memory is given before more of it is
-    made."""
-    rest, ahead = iter(parts), min(ahead, MIN_PARTS * (1 + _crew.current[1]))
-    while some := list(itertools.islice(rest, ahead)):
-        yield from each(function, some)
+    made. Others work on the next ones while this thread does something with those that are given."""
+    others = _crew.current[1]
+    rest, ahead = iter(parts), min(ahead, MIN_PARTS * (1 + others))
+    size = max(MIN_PARTS, ahead // 2) if others else ahead
+    begun: deque[_Parts[T, R]] = deque()
+    try:
+        while (some := list(itertools.islice(rest, size))) or begun:
+            if some:
+                begun.append(_Parts(function, some).begin())
+            if len(begun) == 2 or not (some and others):
+                now = begun.popleft()
+                now.end()
+                yield from now.take()
+    finally:  # of a caller that wants no more
+        for left in begun:
+            left.waiting.clear()
+            left.end()
 
 
 def beside(function: Callable[[], R]) -> Callable[[], R]:

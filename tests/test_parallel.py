@@ -165,3 +165,15 @@ def test_a_pool_whose_threads_are_busy_keeps_nothing_of_what_is_done(way):
         for other in others:
             other.result()
     assert left and not kept
+
+
+def test_a_caller_that_wants_no_more_has_nothing_else_begun():
+    begun = []
+    with helped(BIG, 3):
+        numbers = parallel.each_ahead(lambda number: begun.append(number) or slowly(number), range(100))
+        assert [next(numbers)[0] for _ in range(3)] == [0, 1, 2]
+        numbers.close()
+        many = len(begun)
+        time.sleep(0.02)
+        assert len(begun) == many < 20
+        assert [number for number, _ in parallel.each_ahead(slowly, range(41))] == list(range(41))

@@ -142,7 +142,7 @@ def _may_be_sparse(tensor: Tensor, coded: Coded, dense: float) -> bool:
     if kept < 0.75 * size and independent < 1.15 * dense + 256:
         return True
     matrix = coded.mask.reshape(matrix_shape(tensor.shape))
-    return not (matrix.any(axis=0).all() and matrix.any(axis=1).all())
+    return index.used_lines(matrix) is not None or index.used_lines(matrix.T) is not None
 
 
 def _shared(tensor: Tensor, coded: Coded) -> Shared:
@@ -181,7 +181,7 @@ def index_of(mask: np.ndarray, index_bits: int | None, known: arrays.KeptPositio
     best, best_bytes, kept = None, math.inf, int(np.count_nonzero(mask))
     for layout in index.layouts(mask, known):
         # Finding gaps again takes as long as all else; but of dense masks they take more memory than there should be.
-        gaps = index.in_memory(layout.gaps()) if kept * MIN_SPARSE <= mask.size else None
+        gaps = list(layout.gaps()) if kept * MIN_SPARSE <= mask.size else None
         for width, count in index.count_symbols(layout.gaps() if gaps is None else gaps, widths).items():
             if entropy.entropy_bits(count) / 8 + layout.bitmap_bytes >= best_bytes:  # no code beats the entropy
                 continue

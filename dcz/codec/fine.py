@@ -15,6 +15,7 @@ import numpy as np
 from .. import arrays
 from ..arrays import LazyValues
 from ..encoded import MAX_ENTRIES, MAX_LOW_BITS, Codebook
+from ..parallel import each
 from ..plan import SHARED_QUALITY, Settings
 from ..tensor import FLOAT32, PRECISION, Dtype, Tensor, largest, round_to, values
 from . import fine_candidates, precision, scaled, sharing
@@ -92,14 +93,15 @@ def _bits(coded: Coded, dtype: Dtype) -> float:
 def _typical_error(tensor: Tensor, mask: np.ndarray, square: float, coded: Coded) -> float:
     """The mean squared error of the codebook for the weights that `mask` keeps and are no outliers; of a sample."""
     limit = prune.MAX_BULK * math.sqrt(square)
-    squares, count = 0.0, 0
-    for block in precision.sample_blocks(len(mask)):
+
+    def squares_in(block: slice) -> tuple[float, int]:
         weights = values(tensor.patterns[block], tensor.dtype).astype(np.float64)
         typical = mask[block] & (np.abs(weights) <= limit)
         decoded = values(coded.look_up(coded.entries, block), tensor.dtype)[typical].astype(np.float64)
-        squares += float(np.square(weights[typical] - decoded).sum())
-        count += len(decoded)
-    return squares / max(count, 1)
+        return float(np.square(weights[typical] - decoded).sum()), len(decoded)
+
+    found = each(squares_in, precision.sample_blocks(len(mask)))
+    return sum(squares for squares, _ in found) / max(sum(count for _, count in found), 1)
 
 
 def share_finely(tensor: Tensor, mask: np.ndarray, settings: Settings) -> Coded | None:

@@ -6,7 +6,7 @@ look_up = Pairs(entries)      look_up.fill(codes, target)     target[i] = entrie
 import numpy as np
 
 MIN_CODES = 1 << 15  # from which a table of 65,536 pairs pays
-CHUNK = 1 << 16  # elements at a time: they stay in cache
+CHUNK = 1 << 17  # elements at a time: they stay in cache
 MAX_ITEM = 4  # bytes of an entry: two are one number
 
 

@@ -21,7 +21,7 @@ MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of th
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
 COMPARED = 1 << 20  # bytes at a time: they stay in cache
-SAMPLED_BLOCKS = 16  # of a tensor, by which its error is estimated
+SAMPLED_BLOCKS, SAMPLED = 16, 1 << 16  # of a tensor, and weights of each, by which its error is estimated
 
 
 def keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, quality: float) -> bool:
@@ -41,8 +41,8 @@ def keeps_quality(tensor: Tensor, mask: np.ndarray, coded: Coded, quality: float
 
 def sample_blocks(length: int) -> Iterator[slice]:
     """Up to SAMPLED_BLOCKS blocks of a tensor, evenly spread, by which an error is estimated."""
-    every = 1 + length // (SAMPLED_BLOCKS * arrays.BLOCK)
-    return (slice(start, min(start + arrays.BLOCK, length)) for start in range(0, length, every * arrays.BLOCK))
+    every = 1 + length // (SAMPLED_BLOCKS * SAMPLED)
+    return (slice(start, min(start + SAMPLED, length)) for start in range(0, length, every * SAMPLED))
 
 
 def compare(tensor: Tensor, decoded: arrays.Bytes, settings: Settings) -> tuple[int, float]:

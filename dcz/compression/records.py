@@ -129,8 +129,8 @@ class Packing:
         plan.check_names(tensor.name for tensor in loaded.tensors)
         folded, snapped = prepare(loaded, plan)
         check_lossy(loaded.tensors, plan)
-        pending = jobs(loaded.tensors, plan, warn)
         sha256 = functools.cache(beside(lambda: loaded.source_sha256))  # a tenth of the work, and not needed yet
+        pending = jobs(loaded.tensors, plan, warn)
         settings = str(adapted(plan.default, loaded.tensors))
         total = sum(job.first.nbytes for job in pending)
         known = records.begin(lambda: self._fingerprint(pending, sha256()), total, len(pending))

@@ -182,10 +182,21 @@ def preserve_row_sums(
         share[~again] = -math.inf
         more, _ = _flips(candidates, direction, 2 * gap * gap * share, gap, sums)
         flips = np.concatenate([flips[~again[flips["row"]]], more])
-    rounded = codes.copy()
-    one_down = np.iinfo(codes.dtype).max  # modulo 256 or 65536
-    rounded[flips["position"]] += np.where(flips["way"] == 1, 1, one_down).astype(codes.dtype)
-    return rounded
+    return _moved(codes, flips)
+
+
+def _moved(codes: np.ndarray, flips: np.ndarray) -> np.ndarray:
+    """Codes, some of them a level up or down: part by part, whose flips are together in cache."""
+    moves_to = np.sort(flips["position"].astype(np.int64) * 2 + (flips["way"] == 1))
+    moved, one_down = np.empty_like(codes), np.iinfo(codes.dtype).max  # modulo 256 or 65536
+
+    def move(part: slice) -> None:
+        moved[part] = codes[part]
+        some = moves_to[slice(*np.searchsorted(moves_to, [2 * part.start, 2 * part.stop]))]
+        moved[some >> 1] += np.where(some & 1, 1, one_down).astype(codes.dtype)
+
+    arrays.over_blocks(move, len(codes), arrays.WIDE_BLOCK)
+    return moved
 
 
 def _row_errors(
@@ -238,23 +249,25 @@ class _Candidates:
         """
         position, row = map(np.min_scalar_type, (len(self.weights), self.rows.count))  # narrow: there may be millions
         fields = np.dtype([("position", position), ("row", row), ("way", "i1"), ("factor", "f4"), ("cost", "f8")])
-        ways, double = direction.astype(np.intp) * self.changes.shape[1], 2 * self.changes.ravel()
+        # In terms of the weight itself, 2 d (level - weight) + fixed, so that less is looked up.
+        slopes = 2 * self.changes
+        fixed = self.fixed.copy()
+        fixed[:, : len(self.levels)] += slopes[:, : len(self.levels)] * self.levels
+        ways, fixed, slopes = direction.astype(np.intp) * fixed.shape[1], fixed.ravel(), slopes.ravel()
 
         def cheap_in(block: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
             """Position, row and cost of the cheap weights of a block, and their factors."""
             panel, factors = self.rows.panel(block), self.rows.factors(block)
             entry = self.codes[block].astype(np.intp)  # as take has them, which would widen them each time
-            cost = self.levels.take(entry, mode="clip")  # all are within: "raise" would check them again
-            cost -= self.weights[block]
             shaped = panel.shaped(entry)
             shaped += panel.spread(ways)
             if factors is not None:
                 entry += np.where(factors < 0, self.changes.shape[1], 0) * np.where(
                     entry < self.changes.shape[1], 1, -1
                 )
-            term = double.take(entry, mode="clip")
-            cost *= term
-            cost += self.fixed.take(entry, mode="clip", out=term)
+            cost = slopes.take(entry, mode="clip")  # all are within: "raise" would check them again
+            cost *= self.weights[block]
+            np.subtract(fixed.take(entry, mode="clip"), cost, out=cost)
             if factors is not None:
                 with np.errstate(divide="ignore", invalid="ignore"):
                     cost /= np.abs(factors)

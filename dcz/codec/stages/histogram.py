@@ -14,7 +14,7 @@ import numpy as np
 from ... import arrays
 
 BINS = 1 << 16
-BLOCK = 1 << 16  # weights at a time: intermediate arrays of a block stay in cache
+SAMPLED = 1 << 20  # weights at a time of which a sample is taken
 TAIL = 64  # one weight in TAIL lies in each tail, where no weight is left out of a sample
 COMPARE = 1 << 8  # marks, in a table of codes, a bin that holds a threshold: its weights must be compared
 
@@ -33,13 +33,14 @@ class Histogram:
         self.scale = (BINS - 1) / (self.high - self.low) if self.high > self.low else 0.0
         count, total = np.zeros(BINS), np.zeros(BINS)
         low, high = _central_range(weights) if every > 1 else (-np.inf, np.inf)
+        sampled = arrays.scattered_sample(SAMPLED, every) if every > 1 else None
 
         def sums_of(part: slice) -> tuple[np.ndarray, np.ndarray]:
             """Count and total of the weights of a part."""
             count, total = np.zeros(BINS), np.zeros(BINS)
-            for block in arrays.blocks_of(part, BLOCK * (min(4 * every, 16) if every > 1 else 1)):
+            for block in arrays.blocks_of(part, SAMPLED if every > 1 else arrays.BLOCK):
                 chunk, chunk_importance = weights[block], None if importance is None else importance[block]
-                for multiplicity, selected in _samples(chunk, every, low, high):
+                for multiplicity, selected in _samples(chunk, every, low, high, sampled):
                     sample = chunk[selected]
                     counts = None if chunk_importance is None else chunk_importance[selected]
                     bins = self.bins(sample)
@@ -120,18 +121,24 @@ class Histogram:
 
 def _central_range(weights: arrays.Weights) -> tuple[float, float]:
     """The values between which all weights but the tails lie, by a sample."""
-    sample = np.sort(arrays.sample(weights, BLOCK))
+    sample = np.sort(arrays.sample(weights, BINS))
     tail = len(sample) // TAIL
     return float(sample[tail]), float(sample[-1 - tail])
 
 
-def _samples(weights: np.ndarray, every: int, low: float, high: float) -> Iterator[tuple[int, np.ndarray | slice]]:
-    """How often to count, and which weights: one in `every` of those from `low` to `high`, and each of the others."""
+def _samples(
+    weights: np.ndarray, every: int, low: float, high: float, sampled: np.ndarray | None
+) -> Iterator[tuple[int, np.ndarray | slice]]:
+    """How often to count, and which weights: one in `every` of those from `low` to `high`, and each of the others.
+
+    `sampled`: the places of a sample of SAMPLED weights, where there are as many.
+    """
     if every == 1:
         yield 1, slice(None)  # no copy
         return
     outside: np.ndarray = weights < low
     outside |= weights > high
-    positions = arrays.scattered_sample(len(weights), every)
+    positions = sampled if len(weights) == SAMPLED and sampled is not None else None
+    positions = arrays.scattered_sample(len(weights), every) if positions is None else positions
     yield every, positions[~outside[positions]]
     yield 1, np.flatnonzero(outside)

@@ -14,11 +14,12 @@ from ... import arrays
 from ...errors import CorruptFile
 from ...parallel import each_ahead
 
-BLOCK = 1 << 15  # gap symbols expanded at a time: their positions stay in cache
-AHEAD = 8  # such blocks that wait: they take two megabytes
+BLOCK = 1 << 17  # gap symbols expanded at a time: their positions stay in cache
+AHEAD = 8  # such blocks that wait: they take eight megabytes
 PANEL = 1 << 20  # elements of a matrix read at a time
 CACHE_LINE = 64  # bytes: of a transposed matrix (bool), as many rows are read together
 MAX_TRANSPOSED_PANEL = 1 << 22  # elements of these rows
+FIRST = 512  # elements of a row that are looked at first
 LONG_GAP = 1 << 16  # from here on, gaps are counted one by one and not by their length
 
 
@@ -42,36 +43,30 @@ class Layout:
         return sum(-(-len(bitmap) // 8) for bitmap in (self.rows, self.columns) if bitmap is not None)
 
     def gaps(self) -> Iterator[np.ndarray]:
-        """The gaps (int64) before the kept positions, in blocks."""
-        if (
-            self.kept is not None
-            and self.kept.are_found
-            and not self.column_major
-            and self.rows is None
-            and self.columns is None
-        ):
+        """The gaps before the kept positions, in blocks: uint16, or int64 where one is LONG_GAP or more."""
+        is_whole = not self.column_major and self.rows is None and self.columns is None
+        if self.kept is not None and self.kept.are_found and is_whole:
             yield from each_ahead(self._gaps_of, arrays.blocks(len(self.kept), arrays.BLOCK))
             return
         open_gap = 0  # the numbers since the last kept position
         all_panels = panels(self.mask.T.shape if self.column_major else self.mask.shape, self.column_major)
         for gaps, behind in each_ahead(self._gaps_in, all_panels):
             if len(gaps):
-                gaps[0] += open_gap
-                open_gap = 0
+                first = int(gaps[0]) + open_gap
+                gaps = gaps if first < LONG_GAP else gaps.astype(np.int64)
+                gaps[0], open_gap = first, 0
             open_gap += behind
             yield gaps
 
     def _gaps_of(self, ranks: slice) -> np.ndarray:
-        """The gaps (int64) before the kept positions of some ranks, in row-major order of the whole matrix."""
+        """The gaps before the kept positions of some ranks, in row-major order of the whole matrix."""
         assert self.kept is not None, "positions are known"
-        positions = self.kept[max(0, ranks.start - 1) : ranks.stop]
-        gaps: np.ndarray = np.diff(positions, prepend=-1) if ranks.start == 0 else np.diff(positions)
-        gaps -= 1
-        return gaps
+        before = int(self.kept[ranks.start - 1 : ranks.start][0]) if ranks.start else -1
+        return _gaps_between(before, self.kept[ranks])
 
     def _gaps_in(self, panel: tuple[slice, slice]) -> tuple[np.ndarray, int]:
-        """The gaps (int64) before the kept positions of a panel, the first of them from its start on, and how many
-        numbers follow the last."""
+        """The gaps before the kept positions of a panel, the first of them from its start on, and how many numbers
+        follow the last."""
         mask, rows, columns = self.mask, self.rows, self.columns
         if self.column_major:
             mask, rows, columns = mask.T, columns, rows
@@ -79,9 +74,17 @@ class Layout:
         block = block if rows is None else block[rows[panel[0]]]
         block = block if columns is None else block[:, columns[panel[1]]]
         positions = arrays.true_places(block.reshape(-1))
-        gaps: np.ndarray = np.diff(positions, prepend=-1)
-        gaps -= 1
-        return gaps, block.size - 1 - (int(positions[-1]) if len(positions) else -1)
+        return _gaps_between(-1, positions), block.size - 1 - (int(positions[-1]) if len(positions) else -1)
+
+
+def _gaps_between(before: int, positions: np.ndarray) -> np.ndarray:
+    """The gaps before each of some positions (int64), of which the first comes after `before`: uint16, or int64 where
+    one is LONG_GAP or more."""
+    gaps = np.empty_like(positions)
+    gaps[:1] = positions[:1] - before
+    np.subtract(positions[1:], positions[:-1], out=gaps[1:])
+    gaps -= 1
+    return gaps if len(gaps) and gaps.max() >= LONG_GAP else gaps.astype(np.uint16)
 
 
 def panels(shape: tuple[int, ...], transposed: bool = False) -> Iterator[tuple[slice, slice]]:
@@ -111,14 +114,22 @@ def _read_panel(matrix: np.ndarray, panel: tuple[slice, slice]) -> np.ndarray:
 def layouts(mask: np.ndarray, kept: arrays.KeptPositions | None = None) -> Iterator[Layout]:
     """The layouts of `mask` (bool[R, C]) to measure: both orders, with and without empty rows and columns. `kept`: its
     kept positions, flat, where they are known."""
-    rows, columns = np.asarray(mask.any(axis=1)), np.asarray(mask.any(axis=0))
-    for row_map in (None, rows) if not rows.all() else (None,):
-        for column_map in (None, columns) if not columns.all() else (None,):
+    rows, columns = used_lines(mask), used_lines(mask.T)
+    for row_map in (None,) if rows is None else (None, rows):
+        for column_map in (None,) if columns is None else (None, columns):
             height = mask.shape[0] if row_map is None else int(row_map.sum())
             width = mask.shape[1] if column_map is None else int(column_map.sum())
             yield Layout(mask, False, row_map, column_map, kept)
             if min(height, width) > 1:  # else both orders are the same
                 yield Layout(mask, True, row_map, column_map, kept)
+
+
+def used_lines(mask: np.ndarray) -> np.ndarray | None:
+    """Which rows of a mask (bool[R, C]) are not empty; None where all are, as their beginnings most often show."""
+    if mask[:, :FIRST].any(axis=1).all():
+        return None
+    used = np.asarray(mask.any(axis=1))
+    return None if used.all() else used
 
 
 def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool) -> np.ndarray:
@@ -132,15 +143,6 @@ def in_reading_order(elements: np.ndarray, mask: np.ndarray, column_major: bool)
         ordered[done : done + len(kept)] = kept
         done += len(kept)
     return ordered
-
-
-def in_memory(gaps: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Blocks of gaps (int64), of two bytes each (uint16) where they are short."""
-    return list(each_ahead(_shortened, gaps))
-
-
-def _shortened(gaps: np.ndarray) -> np.ndarray:
-    return gaps.astype(np.uint16) if not len(gaps) or gaps.max() < LONG_GAP else gaps
 
 
 def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[int, np.ndarray]:
@@ -158,8 +160,8 @@ def count_symbols(gaps: Iterable[np.ndarray], widths: tuple[int, ...]) -> dict[i
 
 def _count_lengths(gaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many gaps there are of each length below LONG_GAP (int64, up to the longest), and the longer ones."""
-    if not len(gaps) or gaps.max() < LONG_GAP:
-        return np.bincount(gaps), gaps[:0]
+    if gaps.dtype == np.uint16:
+        return np.bincount(gaps), np.empty(0, np.int64)
     is_short = gaps < LONG_GAP
     return np.bincount(gaps[is_short]), gaps[~is_short]
 

@@ -15,6 +15,7 @@ import numpy as np
 from ... import arrays
 
 MIN_SAMPLED = 1 << 21  # weights of which one is selected by a sample first, and not from all at once
+SELECTED = 1 << 16  # weights of that sample
 MAX_NEAR = 1 / 8  # of the sample that may lie near it: memory is taken for as many
 _DIGIT = 16  # bits that one pass of the radix selection looks at
 SQUARE_SAMPLE = 1 << 20  # weights that tell the mean square of more than twice as many: to 0.01 dB, of Laplacian ones
@@ -150,7 +151,7 @@ def _select(weights: arrays.Weights, rank: int) -> tuple[int, int, int]:
 
 def _select_by_sample(weights: arrays.Weights, rank: int) -> tuple[int, int, int] | None:
     """`_select`, by one pass over all weights; None where they are not spread enough, or the sample misleads."""
-    sample = np.sort(_magnitude_bits(arrays.sample(weights, arrays.BLOCK)))
+    sample = np.sort(_magnitude_bits(arrays.sample(weights, SELECTED)))
     place, off = rank * len(sample) // len(weights), 3 * math.isqrt(len(sample))  # six standard deviations or more
     low, high = sample[max(0, place - off)], sample[min(len(sample) - 1, place + off)]
     if np.count_nonzero((sample >= low) & (sample <= high)) > len(sample) * MAX_NEAR:

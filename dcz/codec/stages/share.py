@@ -19,7 +19,7 @@ import numpy as np
 from ... import arrays
 from ...encoded import MAX_ENTRIES
 from . import entropy, grid, recode
-from .histogram import BINS, BLOCK, Histogram
+from .histogram import BINS, Histogram
 
 MAX_LEVEL = 1 << 11  # of the grid, as a multiple of the step: weights beyond are outliers, and get their own centroids
 OUTLIER_CENTROIDS = 64
@@ -131,7 +131,7 @@ def _code_sums(
         return np.bincount(code, counts, MAX_ENTRIES), np.bincount(code, values, MAX_ENTRIES)
 
     count, total = np.zeros(MAX_ENTRIES), np.zeros(MAX_ENTRIES)
-    for block_count, block_total in arrays.over_blocks(sums_of, len(weights), BLOCK):
+    for block_count, block_total in arrays.over_blocks(sums_of, len(weights)):
         count += block_count
         total += block_total
     return count, total
@@ -156,10 +156,10 @@ def entropy_constrained(
     rate-distortion curve at this step: see grid.fit. `zeros` more weights are known to be zero: they shorten the code
     of zero.
 
-    The centroids are the levels themselves, a ramp, or the means of their weights where these save more error, at the
-    same slope, than the longer codebook costs; level 0 is exactly zero. Where more than `max_entries` levels are used,
-    neighbours are joined, and the centroids are means. Outliers, more than 2048 levels from zero, get a few centroids
-    of their own by k-means.
+    The centroids are the levels themselves, a ramp, or the means of their weights (of many, of a sample) where
+    these save more error, at the same slope, than the longer codebook costs; level 0 is exactly zero. Where more
+    than `max_entries` levels are used, neighbours are joined, and the centroids are means. Outliers, more than 2048
+    levels from zero, get a few centroids of their own by k-means.
     """
     limit = MAX_LEVEL * step
     low, high = arrays.extremes(weights)
@@ -196,7 +196,7 @@ def _share_on_grid(weights: arrays.Weights, step: float, zeros: int, max_entries
         wider = _cells(histogram, grid.round_step(span / (MAX_ENTRIES - 2)), zeros, max_entries)
         cells = min(cells, wider, key=lambda each: _cost(histogram, each, slope))
     codes = histogram.codes(weights, cells.thresholds)
-    if not cells.has_means:
+    if not cells.has_means or histogram.is_sample:  # then the means of the sample are as good
         return used_centroids(cells.centroids, codes)
     return mean_centroids(weights, codes, zero=cells.zero)
 

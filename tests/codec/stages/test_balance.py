@@ -122,3 +122,14 @@ def test_equal_means_are_none():
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
     nothing = balance.RowIndex(weights.shape, 1, inputs=np.zeros((1, 80)))
     assert np.array_equal(balance.preserve_row_sums(weights.ravel(), codes, levels, nothing, 0.0), codes)
+
+
+def test_levels_change_where_they_are_to_in_every_part():
+    codes = np.random.default_rng(0).integers(1, 255, 2_500_000).astype(np.uint8)
+    flips = np.zeros(9_000, [("position", "<u4"), ("way", "i1")])
+    flips["position"] = np.random.default_rng(1).permutation(len(codes))[: len(flips)]
+    flips["way"] = np.random.default_rng(2).integers(0, 2, len(flips))
+    expected = codes.astype(int)
+    expected[flips["position"]] += 2 * flips["way"].astype(int) - 1
+    assert np.array_equal(balance._moved(codes, flips), expected)
+    assert np.array_equal(balance._moved(codes, flips[:0]), codes)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dcz.codec.stages.histogram import BINS, BLOCK, Histogram
+from dcz.codec.stages.histogram import BINS, Histogram
 
 
 def gaussian(n: int, seed: int = 0) -> np.ndarray:
@@ -12,7 +12,7 @@ def gaussian(n: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("important", [False, True])
 def test_cells_hold_the_counts_and_sums_of_their_weights(important):
-    weights = gaussian(BLOCK + 1000)
+    weights = gaussian(BINS + 1000)
     importance = np.random.default_rng(1).random(len(weights)) if important else None
     histogram = Histogram(weights, importance)
     edges = np.array([0, 20_000, 20_000, BINS // 2, BINS - 1])
@@ -25,7 +25,7 @@ def test_cells_hold_the_counts_and_sums_of_their_weights(important):
 
 @pytest.mark.parametrize("important", [False, True])
 def test_a_sample_stands_for_all_weights_and_every_outlier_counts(important):
-    weights = np.append(gaussian(20 * BLOCK), np.float32([3, -2, 3.5]))
+    weights = np.append(gaussian(20 * BINS), np.float32([3, -2, 3.5]))
     importance = np.random.default_rng(1).random(len(weights)) + 0.5 if important else None
     whole, some = Histogram(weights, importance), Histogram(weights, importance, every=5)
     assert (some.low, some.high) == (whole.low, whole.high)

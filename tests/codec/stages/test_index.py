@@ -43,8 +43,8 @@ MASKS = {
     "sparse": random_mask((300, 200), 0.02),
     "empty rows and columns": with_empty_lines((90, 110), 0.1),
     "tall": random_mask((5000, 130), 0.2),  # several panels of columns
-    "many": random_mask((300, 400), 0.7),  # more than one block of kept positions
-    "long": random_mask((3, 40_000), 0.4),  # more symbols than one block
+    "many": random_mask((500, 500), 0.7),  # more than one block of kept positions, and of symbols
+    "long": random_mask((3, 40_000), 0.4),
 }
 
 
@@ -84,7 +84,7 @@ def test_symbols_are_counted_as_they_would_be_encoded(mask):
     for layout in index.layouts(mask):
         counts = index.count_symbols(layout.gaps(), WIDTHS)
         gaps = np.concatenate([np.empty(0, np.int64), *layout.gaps()])
-        remembered = index.in_memory(layout.gaps())
+        remembered = list(layout.gaps())
         again = index.count_symbols(remembered, WIDTHS)
         assert tuple(counts) == WIDTHS
         for width in WIDTHS:
@@ -101,6 +101,14 @@ def test_the_layouts_are_both_orders_with_and_without_each_bitmap():
     assert tried(with_empty_lines((90, 110), 0.1)) == set(itertools.product((False, True), repeat=3))
     assert tried(random_mask((20, 20), 0.9)) == {(False, False, False), (True, False, False)}
     assert tried(random_mask((1, 500), 0.9)) == {(False, False, True), (False, False, False)}  # one row: one order
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_lines_that_are_used_are_those_with_something_kept(mask, monkeypatch):
+    monkeypatch.setattr(index, "FIRST", 3)
+    for lines in (mask, mask.T):
+        used, expected = index.used_lines(lines), lines.any(axis=1)
+        assert used is None if expected.all() else np.array_equal(used, expected)
 
 
 def test_bitmaps_mark_the_rows_and_columns_that_are_not_empty():

@@ -373,3 +373,15 @@ def test_the_rate_of_the_step_is_reached(shape, rate, zeros):
     count[at_zero[0] if len(at_zero) else -1] += zeros
     share_of = count[count > 0] / count.sum()
     assert -(share_of * np.log2(share_of)).sum() == pytest.approx(rate, abs=0.05) or (zeros and rate > 4)
+
+
+def test_means_of_many_weights_are_those_of_a_sample():
+    weights = np.random.default_rng(0).laplace(0, 1, 2 * grid.SAMPLE + 1000).astype(np.float32)
+    step = 0.4
+    shared = share.entropy_constrained(weights, step)
+    count = np.bincount(shared.codes)
+    means = np.bincount(shared.codes, weights) / count
+    assert np.array_equal(shared.counts, count) and count.all()
+    far = np.abs(shared.centroids - means)
+    assert far.max() < step and np.average(far, weights=count) < step / 500
+    assert (shared.centroids == 0).any()
