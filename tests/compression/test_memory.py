@@ -57,7 +57,7 @@ SPARE = 12_000_000
 
 @pytest.mark.parametrize("settings, dtype", CASES.values(), ids=CASES)
 def test_one_huge_tensor_takes_a_few_times_its_size(settings, dtype, one, tmp_path, monkeypatch):
-    monkeypatch.setattr(dcz.files, "COPIED_FROM", 1_000_000)
+    monkeypatch.setattr(dcz.files.ranges, "COPIED_FROM", 1_000_000)
     nbytes = Path(f"{one[dtype]}.data").stat().st_size
     packed = tmp_path / "net.dcz"
     assert peak(dcz.compress, one[dtype], packed, settings, threads=1) < 2.5 * nbytes + SPARE
@@ -72,8 +72,8 @@ def test_many_tensors_take_no_more_than_a_few(tmp_path, monkeypatch):
     network = models.chain(MANY * 500_000, 1000, MANY)
     nbytes = network.weights[0].nbytes
     models.write(tmp_path / "net.onnx", network)
-    monkeypatch.setattr(dcz.files, "IN_MEMORY", 1000)
-    monkeypatch.setattr(dcz.files, "COPIED_FROM", 1_000_000)
+    monkeypatch.setattr(dcz.files.temporaries, "IN_MEMORY", 1000)
+    monkeypatch.setattr(dcz.files.ranges, "COPIED_FROM", 1_000_000)
     limit = 5 * nbytes + SPARE
     assert limit < network.nbytes * 0.75, "the model would fit"
     packed, restored = tmp_path / "net.dcz", tmp_path / "restored.onnx"
@@ -85,7 +85,7 @@ def test_a_model_in_one_file_takes_no_more_than_a_few_of_its_tensors(tmp_path, m
     network = models.chain(MANY * 500_000, 1000, MANY)
     models.write(tmp_path / "beside.onnx", network)
     onnx.save(onnx.load(tmp_path / "beside.onnx"), tmp_path / "net.onnx")
-    monkeypatch.setattr(dcz.files, "IN_MEMORY", 1000)
+    monkeypatch.setattr(dcz.files.temporaries, "IN_MEMORY", 1000)
     plain, packed = tmp_path / "plain.dcz", tmp_path / "net.dcz"
     dcz.compress(tmp_path / "net.onnx", plain)
     monkeypatch.setattr(source, "COPIED_FROM", 1_000_000)
@@ -226,7 +226,7 @@ def test_true_places_are_found_however_many_there_are(length, density):
 
 @pytest.mark.parametrize("copied_from", [1, 1000])
 def test_a_file_that_is_too_short_is_not_read(copied_from, tmp_path, monkeypatch):
-    monkeypatch.setattr(dcz.files, "COPIED_FROM", copied_from)
+    monkeypatch.setattr(dcz.files.ranges, "COPIED_FROM", copied_from)
     path = tmp_path / "data"
     path.write_bytes(bytes(range(100)))
     found = FileRange(path, 90, 10)
@@ -240,8 +240,8 @@ def test_without_room_for_a_copy_what_is_read_lies_in_memory(tmp_path, monkeypat
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dcz.files, "COPIED_FROM", 1)
-    monkeypatch.setattr(dcz.files.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(dcz.files.ranges, "COPIED_FROM", 1)
+    monkeypatch.setattr(dcz.files.ranges.tempfile, "TemporaryFile", full)
     path = tmp_path / "data"
     path.write_bytes(bytes(range(100)))
     assert bytes(FileRange(path, 90, 10).read()) == bytes(range(90, 100))
