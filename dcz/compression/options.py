@@ -89,7 +89,9 @@ class Notes:
         self.told: list[str] = []
 
     def __call__(self, message: str) -> None:
-        """Keep a sentence, and hand it on."""
+        """Keep a sentence, and hand it on, once."""
+        if message in self.told:
+            return
         self.told.append(message)
         if self._warn is not None:
             self._warn(message)

@@ -146,7 +146,7 @@ class Answers:
 
     def _scores(self, result: Any) -> np.ndarray:
         wanted = f"{self.count} samples: give a score from 0 to 1 for each, or one for all"
-        with told(f"measure {self.measure.name} gives a {type(result).__name__} for {wanted}"):
+        with told(f"measure {self.measure.name}: gives a {type(result).__name__} for {wanted}"):
             given = np.asarray(result)
             if given.dtype.kind not in "biufO":
                 raise TypeError("these are no real numbers")

@@ -17,7 +17,7 @@ to see what depends on what, as calibration does, while onnxruntime runs the mod
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from ..errors import UnsuitableModel
 from ..tensor import DTYPES
 from .model_file import Model
 from .nodes import ONNX_DOMAINS, implicit_inputs, is_constant, opset_version, subgraphs
-from .tensors import ModelTensor
+from .tensors import ModelTensor, Recent, tensor_from_proto
 
 MAX_NAMED = 8  # refused nodes that a message names
 OPAQUE_DOMAIN = "dcz.opaque"  # of opaque nodes whose operators are ONNX's own
@@ -98,6 +98,9 @@ def read_program(model: Model, path: str | os.PathLike[str], opaque: bool = Fals
         tensor = tensors.get(name)
         if tensor is not None:
             weights[name] = tensor.name
+        elif isinstance(stored, TensorProto) and stored.HasField("raw_data") and stored.raw_data in model.apart:
+            found = tensor_from_proto(name, stored, None, label, model.apart)  # which the caller has left out
+            tensor = found and replace(found, recent=Recent(model.apart))
         constants[name] = _array(name, stored, tensor, label, opaque)
     inputs = tuple(_input(info, label, opaque) for info in graph.input if info.name not in constants)
     sparse = [sparse.values.name for sparse in graph.sparse_initializer]

@@ -189,7 +189,7 @@ def sensitivity(
         for name in session.weight_names
     )
     count = min(samples, session.sample_count)
-    result = Sensitivity(session.path, count, rate, rows, session.plan, session.note or "")
+    result = Sensitivity(session.path, count, rate, rows, session.plan, "; ".join(session.notes))
     if output is not None:
         result.write(output, force)
     return result

@@ -28,12 +28,13 @@ from ..evaluation import runtime
 from ..evaluation.batches import SampleBatches, evenly_spaced
 from ..evaluation.given import BatchAxis, Data, as_samples
 from ..evaluation.kinds import GraphKinds
-from ..evaluation.predictor import Predictor, named_samples
+from ..evaluation.predictor import Predictor
 from ..evaluation.samples import Samples
 from ..plan import Plan, Settings
 from ..tensor import ValueGrid, values
+from .fitness import excess, misfit
 from .padded import find_padding
-from .usable import find_unusable
+from .usable import find_unusable, told_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -75,11 +76,18 @@ class TuningSession:
         self.folded, self.snapped = prepare(self.source, self.plan)
         onnx_model.move_apart(self.source)
         self.tensors = {tensor.name: tensor for tensor in self.source.tensors}
-        self.weight_names = [tensor.name for tensor in self.source.tensors if self._is_calibrated(tensor)]
+        default = [tensor for tensor in self.source.tensors if self._is_by_default(tensor)]
+        unfit = {tensor.name: why for tensor in default if (why := misfit(tensor)) is not None}
+        self.weight_names = [tensor.name for tensor in default if tensor.name not in unfit]
+        self._unfit = [why for why in unfit.values() if why]
         if not self.weight_names:
             raise UnsuitableModel(
-                f"{self.path}: holds no weights that could be calibrated; those of fewer than "
-                f"{self.plan.min_weights} stay exact, unless a plan sets min_weights"
+                f"{self.path}: holds no weights that could be calibrated; "
+                + (
+                    self._unfit[0]
+                    if self._unfit
+                    else f"those of fewer than {self.plan.min_weights} stay exact, unless a plan sets min_weights"
+                )
             )
         self.weight_count = sum(math.prod(self.tensors[name].shape) for name in self.weight_names)
         original = self.session_of(self.original)
@@ -98,14 +106,11 @@ class TuningSession:
         self.calibration_model = self._calibration_model()
         self._tables: dict[str, tuple[str, ...]] = {}
 
-    def _is_calibrated(self, tensor: onnx_model.ModelTensor) -> bool:
-        """Whether the plan's default applies to a tensor, and there is something to choose."""
+    def _is_by_default(self, tensor: onnx_model.ModelTensor) -> bool:
+        """Whether the plan's default applies to a tensor, and rounds it."""
         if not tensor.dtype.real or tensor.is_bound or self.plan.rule(tensor.name) is not None:
             return False
-        if self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless:
-            return False
-        numbers = self.values(tensor.name)
-        return numbers.size > 0 and bool(np.isfinite(numbers).all()) and bool((numbers != numbers.flat[0]).any())
+        return not self.plan.settings(tensor.name, tensor.is_weight, math.prod(tensor.shape)).lossless
 
     def _calibration_model(self) -> onnx_model.Model:
         hidden = {name for name in self.tensors if self.plan.excludes(name) or self.plan.rule(name) is not None}
@@ -121,15 +126,9 @@ class TuningSession:
         return dataclasses.replace(model, tensors=visible, path=self.source.path)
 
     @property
-    def note(self) -> str | None:
-        """What the user should know of samples that are left out."""
-        if not len(self.left_out):
-            return None
-        verb = "is" if len(self.left_out) == 1 else "are"
-        return (
-            f"{self.predictor.samples.path}: {named_samples(self.left_out)} {verb} left out: infinities go into "
-            f"{self.path}, or infinities or NaN come out"
-        )
+    def notes(self) -> list[str]:
+        """What the user should know of tensors that samples cannot help to round, and of samples that are left out."""
+        return [*self._unfit, *told_of(self.left_out, self.predictor.samples.path, self.path)]
 
     def values(self, name: str) -> np.ndarray:
         """A tensor's numbers as they are in the model."""
@@ -232,8 +231,11 @@ class TuningSession:
             raise self.numerics_error() from error
 
     def numerics_error(self) -> InvalidArgument:
-        """The error for samples that calibration learns nothing from."""
+        """The error for samples that calibration learns nothing from, or for numbers of the model that it cannot
+        compute with."""
         path = self.predictor.samples.path
+        if why := excess(self.source):
+            return InvalidArgument(f"{self.path}: {why}")
         return InvalidArgument(
             f"{path}: {self.path} makes infinities or NaN of some samples, or one answer of all: that tells nothing"
         )

@@ -121,8 +121,8 @@ def tune(
         settings = check_default(as_plan(plan, options))
         session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
         goal, notes = goal.for_model(session.source.source_bytes), Notes(warn)
-        if session.note is not None:
-            notes(session.note)
+        for note in session.notes:
+            notes(note)
         return _tuned(session, model, output, goal, report, trial or (lambda trial: None), notes, force, resume)
 
 

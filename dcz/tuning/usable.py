@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from ..evaluation.batches import SampleBatches
-from ..evaluation.predictor import Predictor
+from ..evaluation.predictor import Predictor, named_samples
 
 MAX_SHARE = 0.5  # of the samples: where more are without numbers, that is how the network answers
 
@@ -49,3 +49,12 @@ def _is_unanswered(predictor: Predictor, indices: np.ndarray) -> np.ndarray:
         else:
             is_bad[:] = True
     return is_bad
+
+
+def told_of(left_out: np.ndarray, samples: str, model: str) -> list[str]:
+    """What the user should know of samples that are left out; `samples` and `model` are what messages call these."""
+    if not len(left_out):
+        return []
+    verb = "is" if len(left_out) == 1 else "are"
+    why = f"infinities go into {model}, or infinities or NaN come out"
+    return [f"{samples}: {named_samples(left_out)} {verb} left out: {why}"]

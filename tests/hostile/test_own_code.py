@@ -21,8 +21,9 @@ BODIES = {  # of functions: what a refusal says
     "raise ValueError('x' * 10**7)": "ValueError: xxx", "raise ValueError('\\ud800')": "ValueError: \\ud800",
     "return f()": "RecursionError", "return None": "nan", "return '1.0'": "no real numbers", "return 1j": "no real",
     "return np.ones(10**7)": "10,000,000 numbers", "return 10**400": "too large", "return object()": "object",
-    "return NoText()": "a NoText", "return iter(int, 1)": "callable_iterator", "return np.zeros(8, 'M8[s]')": "no real",
-    "return np.zeros(8, [('a', 'f4')])": "no real", "return {1.0}": "set", "return [[1], [1, 2]]": "sequence",
+    "return NoText()": "gives a NoText", "return iter(int, 1)": "callable_iterator",
+    "return np.zeros(8, 'M8[s]')": "no real", "return np.zeros(8, [('a', 'f4')])": "no real",
+    "return {1.0}": "set", "return [[1], [1, 2]]": "sequence",
     "l = []; l.append(l); return l": "sequence", "return -0.5": "1 number from -0.5", "return [np.inf] * 8": "inf",
 }  # fmt: skip
 MODULES = {  # what they do when they are imported
