@@ -159,15 +159,18 @@ def each(function: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 def each_ahead(function: Callable[[T], R], parts: Iterable[T], ahead: int = 32) -> Iterator[R]:
     """`each`, but for so many parts at a time, fewer by few threads: what takes memory is given before more of it is
     made. Others work on the next ones while this thread does something with those that are given."""
-    others = _crew.current[1]
-    rest, ahead = iter(parts), min(ahead, MIN_PARTS * (1 + others))
-    size = max(MIN_PARTS, ahead // 2) if others else ahead
+    rest, others = iter(parts), _crew.current[1]
+    ahead = min(ahead, MIN_PARTS * (1 + others))
+    if not others:
+        while some := list(itertools.islice(rest, ahead)):
+            yield from each(function, some)
+        return
     begun: deque[_Parts[T, R]] = deque()
     try:
-        while (some := list(itertools.islice(rest, size))) or begun:
+        while (some := list(itertools.islice(rest, max(MIN_PARTS, ahead // 2)))) or begun:
             if some:
                 begun.append(_Parts(function, some).begin())
-            if len(begun) == 2 or not (some and others):
+            if len(begun) == 2 or not some:
                 now = begun.popleft()
                 now.end()
                 yield from now.take()

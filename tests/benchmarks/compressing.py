@@ -1,6 +1,7 @@
 """What compressing one large tensor takes, and how much of it all threads share; and what decoding it takes.
 
     python -m tests.benchmarks.compressing [--rows 4096] [--columns 8192]
+    python -m tests.benchmarks.compressing --clock 9     one thread and two by the clock, where nothing else runs
 
 One float32 matrix with Laplacian weights, as a model's file, by one thread: nanoseconds of the processor for each
 weight; those of them that are spent in blocks (parallel.each), which other threads may take away; those of work that
@@ -8,9 +9,14 @@ one other thread may do meanwhile (parallel.beside: hashing the source); and the
 take as long as what is alone, and an n-th of the others, or what is beside where that is more. Then the files, decoded
 by one thread: to memory, as `verify` does, and into one file, beside a plain write of the same bytes in turn. Best of
 --times runs; machines are shared: read the shares and ratios.
+
+With --clock, so many pairs of runs by one thread and by two, whichever comes first in turn: seconds by the clock, the
+median of the pairs' ratios, and processor time; the same for decoding to memory.
 """
 
 import argparse
+import functools
+import statistics
 import tempfile
 import threading
 import time
@@ -23,7 +29,7 @@ import onnx
 
 import dcz
 from dcz import arrays, deflate, model, parallel, tensor
-from dcz.codec import decode, precision
+from dcz.codec import decode, fine, precision
 from dcz.codec.stages import balance, block, huffman, index
 from dcz.compression import records
 from dcz.format.container import Archive
@@ -41,6 +47,7 @@ USERS = (
     arrays,
     deflate,
     decode,
+    fine,
     precision,
     balance,
     block,
@@ -133,20 +140,60 @@ def decoding(path: Path, weights: np.ndarray, times: int) -> list[float]:
     return [min(each) for each in zip(*runs, strict=True)]
 
 
+def by_the_clock(work: Callable[[int], Any], pairs: int) -> str:
+    """Cells of a row: the medians of seconds by one thread and by two, the median and the best of the ratios of pairs,
+    and processor seconds by two threads as a multiple of those by one."""
+    clock: dict[int, list[float]] = {1: [], 2: []}
+    processor: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(pairs):
+        for threads in (1, 2) if number % 2 else (2, 1):
+            began = time.perf_counter()
+            processor[threads].append(spent(functools.partial(work, threads)))
+            clock[threads].append(time.perf_counter() - began)
+    ratios = [one / two for one, two in zip(clock[1], clock[2], strict=True)]
+    seconds = [statistics.median(clock[threads]) for threads in (1, 2)]
+    more = statistics.median(processor[2]) / statistics.median(processor[1])
+    return f"{seconds[0]:.3f} | {seconds[1]:.3f} | {statistics.median(ratios):.2f} | {max(ratios):.2f} | {more:.2f}"
+
+
+def clock(path: Path, pairs: int) -> None:
+    """Print the table of compressing and decoding by the clock."""
+    packed = path.with_suffix(".dcz")
+
+    def decode(threads: int) -> None:
+        with Archive(packed) as archive:
+            for _ in decompress.decode_all(archive, threads):
+                pass
+
+    print("| | one thread, s | two | ratio, median of pairs | best | processor time, times |\n" + "|---" * 6 + "|")
+    for name, options in MODES.items():
+
+        def compress(threads: int, options: dict[str, Any] = options) -> None:
+            dcz.compress(path, packed, threads=threads, force=True, resume=False, **options)
+
+        for what, work in ((name, compress), (f"{name}, decoding", decode)):
+            work(1)
+            print(f"| {what} | {by_the_clock(work, pairs)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=4096)
     parser.add_argument("--columns", type=int, default=8192)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--clock", type=int, default=0)
     given = parser.parse_args()
     shape = given.rows, given.columns
     weights = np.random.default_rng(0).laplace(0, 0.01, shape).astype(np.float32)
     assert model, "imported before the clock runs"
     decoded = []
-    print("| | ns a weight | in blocks | beside | alone | bound by 2 threads | 8 | 16 |\n" + "|---" * 8 + "|")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         onnx.save(models.dense(weights), path)
+        if given.clock:
+            clock(path, given.clock)
+            return
+        print("| | ns a weight | in blocks | beside | alone | bound by 2 threads | 8 | 16 |\n" + "|---" * 8 + "|")
         for name, options in MODES.items():
             found = measure(path, options, given.times)
             bounds = " | ".join(f"{speedup(*found, threads):.2f}" for threads in (2, 8, 16))
