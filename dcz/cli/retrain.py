@@ -188,7 +188,8 @@ def command(
     from .. import train
     from ..errors import InvalidArgument
     from ..reading.inspect import inspect
-    from ..train import pytorch  # noqa: F401  (before rich: where both are missing, PyTorch is what to install)
+
+    train.backend.check_installed()  # before rich: where both are missing, PyTorch is what to install
     from . import show_compress
     from .retrain_data import data_of, labels_of, loss_of, validation_of
     from .retrain_told import kept, progress, text

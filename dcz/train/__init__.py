@@ -68,8 +68,9 @@ _HOMES = {
         "settle",
         "share_weights",
     ),
-    "task": ("BASE",),
+    "plans": ("BASE",),
     "weight": ("Weight",),
+    "backend": (),
     "checkpoint": (),
     "epoch": (),
     "folding": (),
@@ -80,6 +81,7 @@ _HOMES = {
     "range_test": (),
     "steps": (),
     "tables": (),
+    "task": (),
     "training": (),
     "validation": (),
 }
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from .normalization import estimate_statistics
     from .patterns import keep_patterned
     from .pixels import Pixels
+    from .plans import BASE
     from .pruning import Group, Pruner, keep_largest
     from .pytorch import torch_threads
     from .recipe import Recipe
@@ -121,7 +124,6 @@ if TYPE_CHECKING:
         share_weights,
     )
     from .state import Epoch, Progress
-    from .task import BASE
     from .weight import Weight
 
 

@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import Iterator
 
 from ..errors import MissingBackend
+from .backend import MISSING
 
 try:
     import torch
     from torch import Tensor
     from torch.nn import functional
 except ImportError as error:
-    raise MissingBackend("training needs PyTorch, which is not installed: pip install 'dcz[train]'") from error
+    raise MissingBackend(MISSING) from error
 
 __all__ = ["Tensor", "functional", "torch", "torch_threads"]
 

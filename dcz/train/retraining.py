@@ -24,6 +24,8 @@ from ..errors import FileAccess, InvalidArgument
 from ..evaluation.given import Batch, Data, Labels
 from ..file_kinds import check_onnx
 from ..files import check_output, remove, temporary_folder
+from .backend import check_installed
+from .plans import base_plan, plan_of
 from .recipe import Recipe
 from .retrained import Retrained, outcome_of
 from .saving import save_network
@@ -85,9 +87,7 @@ def retrain(
 
     Raises DczError (MissingBackend without PyTorch); an older `output` stays as it was.
     """
-    from .pytorch import torch_threads
-    from .task import TrainingTask
-
+    check_installed()
     max_drop = parse_share(max_drop, bare_is_percent=True) if isinstance(max_drop, str) else max_drop
     if max_drop is not None and not is_number(max_drop, 0, 1):
         raise InvalidArgument(f"max_drop is a fraction from 0 to 1, not {max_drop!r}")
@@ -98,6 +98,11 @@ def retrain(
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
     check_onnx(model)
     _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
+    plan_of(plan, recipe)
+    _check_readable(model, data, labels, validation_parts)
+    from .pytorch import torch_threads  # only now: that takes seconds
+    from .task import TrainingTask
+
     with torch_threads(recipe.threads), _shown(progress) as report:
         task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
         _check_outputs(output, checkpoint, force, task.source.outside)
@@ -126,7 +131,6 @@ def retrain(
 def _with_options(recipe: Recipe, plan: AnyPlan, options: Mapping[str, Any]) -> tuple[Recipe, AnyPlan]:
     """See options.with_options; without options both are as they were, a path too."""
     from .options import with_options
-    from .task import base_plan
 
     if not options:
         return recipe, plan
@@ -168,6 +172,24 @@ def _training(
 
     with checkpoints.restoring(checkpoint) if saved is not None else contextlib.nullcontext():
         return Training(task, saved, save, progress, warn)
+
+
+def _check_readable(
+    model: "str | os.PathLike[str] | ModelProto", data: TrainingData, labels: TrainingLabels, validation: Sequence[Any]
+) -> None:
+    """Raise DczError for files that cannot be read, or lack the labels that are named. Of folders of images, the model
+    says what they have to hold."""
+    from ..evaluation.samples import find_labels, open_samples
+    from ..model import open_dense
+
+    if isinstance(model, (str, os.PathLike)):
+        open_dense(model, apart=True, lists=True)
+    for given, targets in ((data, labels), (*validation, None, None)[:2]):
+        if isinstance(given, (str, os.PathLike)) and not os.path.isdir(given):
+            samples = open_samples(given)
+            for each in targets.values() if isinstance(targets, Mapping) else [targets]:
+                if isinstance(each, (str, os.PathLike)):
+                    find_labels(each, samples)
 
 
 def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:

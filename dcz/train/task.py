@@ -26,6 +26,7 @@ from .loss_choice import check_fit, choose_loss
 from .losses import Loss
 from .network import Network
 from .patterns import check_pattern
+from .plans import BASE, plan_of
 from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 EPOCHS = 30  # of pruning, where the recipe does not say
-# Trained centroids lose nothing in float16, and do best from a linear start (Deep Compression, section 3.2).
-BASE = Settings(codebook="float16", init="linear")
 
 
 class TrainingTask:
@@ -54,7 +53,7 @@ class TrainingTask:
         loss: str | Loss | type | None = None,
     ):
         self.recipe = recipe
-        self.plan = _plan(plan, recipe)
+        self.plan = plan_of(plan, recipe)
         if any(map(is_selector, self.plan.patterns)):
             self.plan = by_name(self.plan, open_dense(model).tensors)
         device = find_device(recipe.device)
@@ -221,22 +220,3 @@ class TrainingTask:
             raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
             raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
-
-
-def base_plan(plan: Plan | Settings | str | os.PathLike[str] | None) -> Plan:
-    """A plan from any of the ways to give one; what it does not say leaves tensors alone."""
-    if isinstance(plan, (str, os.PathLike)):
-        return plans.load(os.fspath(plan), BASE)
-    if plan is None or isinstance(plan, Settings):
-        return Plan(BASE if plan is None else plan)
-    if not isinstance(plan, Plan):
-        raise InvalidArgument(f"a plan is a dcz.Plan or dcz.Settings, not {type(plan).__name__}")
-    return plan
-
-
-def _plan(plan: Plan | Settings | str | os.PathLike[str] | None, recipe: Recipe) -> Plan:
-    """The plan, with the recipe's sparsity and bits as its defaults."""
-    plan = base_plan(plan)
-    asked = {"sparsity": recipe.target_sparsity, "bits": recipe.bits}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    return replace(plan, default=plans.overlay(plan.default, changes))

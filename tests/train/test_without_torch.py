@@ -1,18 +1,22 @@
 """What of dcz is there without PyTorch, and what says how to install it."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from dcz import train
 from tests import ROOT
+from tests.networks import INPUTS, perceptron
 
 MISSING = "import sys; sys.modules['torch'] = None\n"
 SENTENCE = "dcz.errors.MissingBackend: training needs PyTorch, which is not installed: pip install 'dcz[train]'"
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 FREE = {
+    "BASE",
     "Augmentation",
     "Pixels",
     "keep_patterned",
@@ -97,3 +101,50 @@ def test_earlier_names_still_work():
     assert [recipe.is_settled(done) for done in (0.1, 1.0)] == [False, True]
     pytest.importorskip("torch")
     assert train.settle is train.bind_to_centroids
+
+
+BEFORE_TORCH = {  # of a command line: what it is told, before PyTorch is imported
+    "missing.onnx --data x.npz --bits 3": "missing.onnx",
+    "text.onnx --data x.npz --bits 3": "not an ONNX model but text",
+    "cut.onnx --data x.npz --bits 3": "cut off or damaged",
+    "net.onnx --bits 3": "give --data",
+    "net.onnx --data missing.npz --bits 3": "missing.npz",
+    "net.onnx --data text.npz --bits 3": "text.npz",
+    "net.onnx --data x.npz --labels z --bits 3": "has no array 'z'",
+    "net.onnx --data x.npz --validation missing.npz --bits 3": "missing.npz",
+    "net.onnx --data x.npz --bits 33": "bits is a whole number",
+    "net.onnx --data x.npz --plan text.onnx": "text.onnx",
+    "net.onnx --data x.npz --bits 3 --strict": "--strict",
+    "net.onnx --data x.npz --bits 3 -o net.onnx": "net.onnx",
+    "net.onnx --data x.npz --bits 3 -o nowhere/net.dcz": "nowhere",
+    "net.onnx --batches mine:nothing --bits 3": "mine cannot be imported",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Files to retrain, and a torch that ends the command with exit code 1."""
+    folder = tmp_path_factory.mktemp("files")
+    data = perceptron().SerializeToString()
+    for name, content in (("net.onnx", data), ("cut.onnx", data[:-9]), ("text.onnx", b"text"), ("text.npz", b"text")):
+        (folder / name).write_bytes(content)
+    np.savez(folder / "x.npz", x=np.zeros((8, INPUTS), np.float32), y=np.zeros(8, np.int64))
+    (folder / "fake").mkdir()
+    (folder / "fake" / "torch.py").write_text("raise SystemExit(1)\n")
+    return folder
+
+
+def retrain(folder, line: str) -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder / "fake"), str(ROOT)])}
+    command = [sys.executable, "-m", "dcz", "retrain", *line.split()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("line, words", BEFORE_TORCH.items())
+def test_wrong_usage_and_unreadable_files_are_told_before_torch_is_imported(line, words, folder):
+    done = retrain(folder, line)
+    assert done.returncode in (2, 3, 6) and words in done.stderr
+
+
+def test_what_is_right_imports_torch(folder):
+    assert retrain(folder, "net.onnx --data x.npz --labels y --bits 3").returncode == 1
