@@ -8,15 +8,12 @@ values = StoredValues()
 values.add({"fc1.weight": array})                     values["fc1.weight"]: mapped, float32
 """
 
-import contextlib
 import math
-import tempfile
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .. import files
 from ..errors import UnsuitableModel
 from ..files.unnamed import UnnamedFile
 from ..model import Model
@@ -48,14 +45,11 @@ class Spool:
     """A temporary file of arrays. Raises FileAccess where there is no room for it."""
 
     def __init__(self, folder: str | None = None):
-        self._folder, self.nbytes = folder, 0  # of all that was written
-        with files.temporary(folder):
-            self._file = tempfile.TemporaryFile(prefix="dcz-calibrate-", dir=folder)  # noqa: SIM115 (close does it)
+        self._file, self.nbytes = UnnamedFile(folder), 0  # of all that was written
 
     def close(self) -> None:
         """Delete the file, and what could not be written to it."""
-        with contextlib.suppress(OSError):
-            self._file.close()
+        self._file.close()
 
     def __enter__(self) -> "Spool":
         return self
@@ -66,26 +60,25 @@ class Spool:
     def write(self, arrays: Mapping[str, np.ndarray], expected: int) -> dict[str, StoredArray]:
         """Append arrays; returns where each of them lies. `expected` bytes in all are what a message asks for."""
         stored = {}
-        with files.temporary(self._folder, expected):
-            for name, array in arrays.items():
-                if array.dtype.hasobject:
-                    raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
-                stored[name] = StoredArray(self.nbytes, array.dtype, array.shape)
-                self._file.seek(self.nbytes)
-                self._file.write(
-                    np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-                )  # tofile loses bytes where a disk is full
-                self.nbytes += array.nbytes
-            self._file.flush()
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise UnsuitableModel(f"the network computes text, {name!r}: it cannot be calibrated")
+            data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            stored[name] = StoredArray(self._file.append(data, expected), array.dtype, array.shape)
+            self.nbytes += array.nbytes
         return stored
 
     def read(self, stored: Mapping[str, StoredArray]) -> dict[str, np.ndarray]:
-        """Arrays that were written."""
-        arrays = {}
-        for name, each in stored.items():
-            self._file.seek(each.offset)
-            arrays[name] = np.fromfile(self._file, each.dtype, math.prod(each.shape)).reshape(each.shape)
-        return arrays
+        """Arrays that were written, mapped: what is looked at costs no copy. They cannot be written to."""
+        return {name: self._read(each) for name, each in stored.items()}
+
+    def _read(self, stored: StoredArray) -> np.ndarray:
+        view = self._file.view(stored.offset, stored.nbytes)
+        return (
+            np.frombuffer(view, stored.dtype).reshape(stored.shape)
+            if len(view)
+            else np.empty(stored.shape, stored.dtype)
+        )
 
 
 class StoredValues(Mapping[str, np.ndarray]):

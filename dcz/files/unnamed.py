@@ -27,11 +27,11 @@ class UnnamedFile:
             self._file = tempfile.TemporaryFile(prefix="dcz-", dir=folder, buffering=0)  # noqa: SIM115 (below)
         weakref.finalize(self, self._file.close)
 
-    def append(self, data: memoryview) -> int:
-        """Where these bytes lie now."""
+    def append(self, data: memoryview, expected: int = 0) -> int:
+        """Where these bytes lie now. A message asks for `expected` bytes in all, or for as many as there are."""
         with self._lock:
             offset, self._length = self._length, -(-(self._length + len(data)) // _ALIGNED) * _ALIGNED
-            self._write(offset, data)
+            self._write(offset, data, expected)
         return offset
 
     def replace(self, offset: int, data: memoryview) -> None:
@@ -39,8 +39,8 @@ class UnnamedFile:
         with self._lock:
             self._write(offset, data)
 
-    def _write(self, offset: int, data: memoryview) -> None:
-        with temporary(self._folder, self._length):
+    def _write(self, offset: int, data: memoryview, expected: int = 0) -> None:
+        with temporary(self._folder, max(expected, self._length)):
             self._file.seek(offset)
             done = 0
             while done < len(data):  # the system takes no more than 2 GB at a time
@@ -53,6 +53,11 @@ class UnnamedFile:
         start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         found = mmap.mmap(self._file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
         return memoryview(found)[offset - start :]
+
+    def close(self) -> None:
+        """Give up the file; its space is free when the last view of it has gone."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def unload(view: memoryview) -> None:
