@@ -5,6 +5,7 @@
 BatchStream does the same for an iterable of batches, such as a DataLoader, or a function that gives one.
 """
 
+import contextlib
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -143,10 +144,9 @@ class BatchStream:
 
     def __len__(self) -> int:
         """Batches in an epoch; 0 where that is not known."""
-        try:
+        with contextlib.suppress(Exception):  # no length, or a loader over an iterable that has none
             return len(self.source)
-        except TypeError:  # no length, or a loader over an iterable that has none
-            return 0
+        return 0
 
     def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
         """The batches of an epoch, (inputs, labels). What the caller's code raises becomes an InvalidArgument."""

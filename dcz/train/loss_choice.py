@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, told
 from .batches import Batches, Labels
 from .data import Data
 from .device import moved
@@ -43,8 +43,7 @@ def choose_loss(
     """The loss of a run: `loss` is one of NAMES, a function, a class that is made of the network and its original, or
     None for what fits the labels of the first batch."""
     if isinstance(loss, type) and loss not in (CrossEntropy, Distillation):
-        made: Loss = loss(network, original())
-        return made
+        return _OwnLoss(loss, network, original())
     if callable(loss) and not isinstance(loss, type):
         return loss
     names: dict[Any, str] = {CrossEntropy: "cross-entropy", Distillation: "distill"}
@@ -76,6 +75,22 @@ def choose_loss(
     if weights is not None:
         raise InvalidArgument("output_weights are for distillation, or labels of several outputs: leave them out")
     return next(iter(losses.values()), CrossEntropy(network))
+
+
+class _OwnLoss:
+    """A loss that is made of a class of the user's own; whatever that raises is told."""
+
+    def __init__(self, kind: type, network: Network, original: Network):
+        self.__name__ = kind.__name__
+        with told(f"the loss {kind.__name__} cannot be made"):
+            self._made: Any = kind(network, original)
+        if not callable(self._made):
+            raise InvalidArgument(f"the loss {kind.__name__} is no function (outputs, inputs, labels) once it is made")
+
+    def __call__(self, outputs: Tensors, inputs: Tensors, labels: Labels | None) -> Tensor:
+        """The loss of a batch, a scalar."""
+        with told(f"the loss {self.__name__} fails"):
+            return self._made(outputs, inputs, labels)  # type: ignore[no-any-return]
 
 
 def _loss_of(name: str, network: Network, output: str) -> Loss:

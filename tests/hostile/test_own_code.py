@@ -92,3 +92,46 @@ def test_a_library_that_is_cut_off_is_refused_before_it_is_mapped(size, tmp_path
     (used,) = run_commands_limited([command], tmp_path)
     assert used.code == 2, used.err
     assert ("is cut off: it has" in used.err) == (size in (20, 64, 2_000, 100_000))
+
+
+TRAINED = {  # batches and losses: what a refusal says
+    "def own(e):\n    yield X, Y\n    sys.exit(0)": "the data fail in epoch 0: SystemExit: 0",
+    "def own(e):\n    yield X, Y\n    raise BaseException('b')": "the data fail in epoch 0: BaseException: b",
+    "def own(e): return 5": "no iterable of batches",
+    "def own(e): return [None]": "no batches",
+    "def own(e): return [(np.array([None] * 8, object), Y)]": "numbers is wanted",
+    "def own(e): return [(X[:, :3], Y)]": "wants [n, 64]",
+    "def own(o, i, l): sys.exit(0)": "SystemExit: 0",
+    "def own(o, i, l): return 1.0": "a tensor of one number",
+    "class own:\n    def __init__(self, n, o): sys.exit(0)": "the loss own cannot be made: SystemExit: 0",
+    "class own:\n    def __init__(self, n, o): pass": "the loss own is no function",
+    "class own:\n    def __init__(self, *a): pass\n    def __call__(self, *a): sys.exit(0)": "own fails: SystemExit: 0",
+    "class own: pass": "the loss own cannot be made: TypeError",
+}
+
+
+def test_so_is_what_batches_and_losses_raise_or_give(tmp_path):
+    """No exit code 0 without a file, above all."""
+    pytest.importorskip("torch")
+    (tmp_path / "net.onnx").write_bytes(perceptron().SerializeToString())
+    start = START + "X, Y = np.zeros((8, 64), np.float32), np.zeros(8, np.int64)\ngood = [(X, Y)]\n"
+    commands = []
+    for number, body in enumerate(TRAINED):
+        (tmp_path / f"own{number}.py").write_text(start + body)
+        name = f"own{number}.py:"
+        given = [f"{name}own"] if "(e)" in body else [f"{name}good", "--loss", f"{name}own"]
+        commands.append(["retrain", "net.onnx", "--bits", "3", "--epochs", "1", "--no-checkpoint", "--batches", *given])
+    for words, used in zip(TRAINED.values(), run_commands_limited(commands, tmp_path), strict=True):
+        assert used.code == 2 and words in used.err.splitlines()[-1]
+    assert not (tmp_path / "net.dcz").exists()
+
+
+def test_batches_whose_length_cannot_be_told_have_none():
+    pytest.importorskip("torch")
+    from dcz.train.batches import BatchStream
+
+    class Odd(list):
+        def __len__(self):
+            raise KeyError
+
+    assert len(BatchStream(Odd())) == 0 and len(BatchStream([1, 2])) == 2
