@@ -37,9 +37,9 @@ FLOORS = [
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms.split()}
 # Within codec: no stage imports another. All may use the helpers beside them: a histogram of weights, code lengths, the
 # grid that `share` rounds to (calibrate and train round to it too), packed bits (the form where a Huffman code loses),
-# moves of a weight to the next level, other codes in the place of codes.
+# moves of a weight to the next level, other codes in the place of codes, rows of weights.
 STAGES = "codec.stages"
-COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid", "packed", "moves", "recode"))
+COMMON = tuple(f"{STAGES}.{helper}" for helper in ("histogram", "entropy", "grid", "packed", "moves", "recode", "rows"))
 
 # The only parts that may import a foreign library; numpy is at home wherever numbers are.
 HOMES = {

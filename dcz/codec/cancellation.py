@@ -7,13 +7,14 @@ import numpy as np
 
 from .. import arrays
 from .stages import balance, grid, kernels
+from .stages.rows import RowIndex
 
 
 def cancel(
     weights: arrays.Weights,
     codes: np.ndarray,
     levels: np.ndarray,
-    rows: balance.RowIndex | None,
+    rows: RowIndex | None,
     step: float,
     counted: np.ndarray | None = None,
 ) -> np.ndarray:

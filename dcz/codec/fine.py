@@ -24,7 +24,8 @@ from .candidates import Candidate, store
 from .codebooks import codebook_of
 from .coded import Coded
 from .quality import DECIBELS_PER_BIT
-from .stages import balance, grid, huffman, prune, share
+from .stages import grid, huffman, prune, share
+from .stages.rows import RowIndex
 
 # Significant bits of a step: its products with whole numbers of 16 bits are exact in float32.
 STEP_BITS = 8
@@ -169,9 +170,7 @@ def _kept_and_step(tensor: Tensor, mask: np.ndarray, quality: float) -> tuple[La
     return kept, grid.step_for_quality(prune.typical_square(kept), quality)
 
 
-def on_grid(
-    tensor: Tensor, mask: np.ndarray, kept: LazyValues, step: float, rows: balance.RowIndex | None
-) -> Coded | None:
+def on_grid(tensor: Tensor, mask: np.ndarray, kept: LazyValues, step: float, rows: RowIndex | None) -> Coded | None:
     """The kept weights rounded to multiples of `step`, with errors that cancel in each of `rows`, if given."""
     low, high = arrays.extremes(kept)
     if not max(-low, high) < MAX_LEVELS * step:

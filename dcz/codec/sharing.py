@@ -17,7 +17,8 @@ from ..tensor import Dtype, Tensor, largest, round_to, values
 from .cancellation import cancel
 from .codebooks import codebook_of
 from .coded import Coded
-from .stages import balance, distinct, grid, prune, recode, share
+from .stages import distinct, grid, prune, recode, share
+from .stages.rows import RowIndex
 
 # Zeros for each other weight up to which zero is an entry of the codebook: an index would take more bytes.
 MAX_ZEROS_SHARED = 1 / 3
@@ -58,10 +59,10 @@ def share_kept(
     return replace(coded, found=kept.positions) if coded is not None and coded.mask is mask else coded
 
 
-def row_index(tensor: Tensor, kept: LazyValues) -> balance.RowIndex | None:
+def row_index(tensor: Tensor, kept: LazyValues) -> RowIndex | None:
     """The row of each of the `kept` weights, None where the tensor has no rows."""
     if tensor.rows > 0 or (tensor.rows < 0 and len(tensor.shape) == 2):
-        return balance.RowIndex(tensor.shape, tensor.rows, kept.positions, tensor.inputs)
+        return RowIndex(tensor.shape, tensor.rows, kept.positions, tensor.inputs)
     return None
 
 
@@ -70,7 +71,7 @@ def share_weights(
     settings: Settings,
     zeros: int = 0,
     importance: np.ndarray | None = None,
-    rows: balance.RowIndex | None = None,
+    rows: RowIndex | None = None,
     square: float | None = None,
 ) -> share.SharedWeights:
     """Centroids and codes under `settings` for the weights (float, flat, finite, not empty) that pruning keeps.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dcz.codec.cancellation import cancel
-from dcz.codec.stages import balance, kernels
+from dcz.codec.stages import kernels
+from dcz.codec.stages.rows import RowIndex
 
 STEP = 0.25
 
@@ -73,15 +74,15 @@ def test_blocks_and_types_make_no_difference(dtype, monkeypatch):
     ((16, 1, 3, 3), 1, 1), ((2, 16, 8), 2, 1),
 ])  # fmt: skip
 def test_only_convolutions_of_several_channels_have_kernels(shape, rows, kernel):
-    assert balance.RowIndex(shape, rows).kernel == kernel
-    assert balance.RowIndex(shape, rows, np.arange(3)).kernel == 1  # the others were pruned away
+    assert RowIndex(shape, rows).kernel == kernel
+    assert RowIndex(shape, rows, np.arange(3)).kernel == 1  # the others were pruned away
 
 
 def test_sums_of_kernels_and_of_rows_are_both_small():
     shape = (64, 32, 3, 3)
     weights = np.random.default_rng(4).normal(size=shape).astype(np.float32)
     codes, levels = on_grid(weights)
-    rounded = cancel(weights.ravel(), codes, levels, balance.RowIndex(shape, 1), STEP)
+    rounded = cancel(weights.ravel(), codes, levels, RowIndex(shape, 1), STEP)
     before, after = ((levels[each].reshape(shape) - weights) / STEP for each in (codes, rounded))
     assert np.abs(after.sum(axis=(1, 2, 3))).max() <= 0.51 < np.abs(before.sum(axis=(1, 2, 3))).max()
     assert np.square(after.sum(axis=(2, 3))).mean() < 0.3 * np.square(before.sum(axis=(2, 3))).mean()
