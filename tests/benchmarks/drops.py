@@ -33,7 +33,6 @@ from tests.benchmarks.machine import described
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))  # agreement is a script there
-BUILD = HERE.parents[1] / "build" / "drops"
 BATCH = 50
 COLUMNS = ("", "samples", "draw", "asked", "expected", "interval", "true", "of other inputs", "bytes",
            "over the smallest", "seconds")  # fmt: skip
@@ -58,17 +57,10 @@ def _squeezenet(name: str) -> np.ndarray:
 
 
 def _cases() -> list[Case]:
-    nets, learnt = small_networks.DATA / "nets", small_networks.LEARNT_DIGITS
-    digits = [lambda: small_networks.digits("train")[learnt:], lambda: small_networks.digits("t10k")]
-    test = lambda: small_networks.images("test2000")  # noqa: E731
     return [
-        *(Case(name, lambda name=name: small_networks.trained(name, BUILD), *digits)  # type: ignore[misc]
-          for name in ("LeNet-300-100", "LeNet-5")),
-        Case("ResNet-32", lambda: nets / "cifar10_resnet32.onnx", lambda: small_networks.images("train8000"), test),
-        Case("depthwise", lambda: small_networks.trained("depthwise", BUILD),
-             lambda: small_networks.images("train8000")[small_networks.LEARNT_IMAGES :], test),
-        Case("SqueezeNet 1.1", lambda: nets / "squeezenet_v1.1.onnx", lambda: _squeezenet("calibration256"),
-             lambda: _squeezenet("val650"), 192),
+        *(Case(name, each.model, each.pool, each.others) for name, each in small_networks.NETWORKS.items()),
+        Case("SqueezeNet 1.1", lambda: small_networks.DATA / "nets" / "squeezenet_v1.1.onnx",
+             lambda: _squeezenet("calibration256"), lambda: _squeezenet("val650"), 192),
     ]  # fmt: skip
 
 

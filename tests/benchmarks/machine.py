@@ -7,13 +7,14 @@ import platform
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from tests import ROOT
+HERE = Path(__file__).parent
 
 
 def described(*packages: str) -> dict[str, str]:
     """Date, commit, processor, Python, and the versions of these packages."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True)
     return {"date": time.strftime("%Y-%m-%d"), "commit": commit.stdout.strip()} | platform_of(*packages)
 
 

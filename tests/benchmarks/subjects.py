@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import rendered
+import small_networks
 from agreement import DATA, images
 from edits import edits
 
@@ -28,6 +29,7 @@ BATCH = 8
 THREADS = 1
 FILES_OF_A_KIND = 12  # so that the installation's .py files do not drown the rest
 TEXT = 0.3  # PP-OCR's detector says text where its map is above this
+CALIBRATED_ON = 256  # images, of the small networks
 
 
 class Missing(Exception):
@@ -92,6 +94,31 @@ def squeezenet() -> Subject:
         return _kept(lambda: {"data": np.concatenate(list(images(name)))})
 
     return Subject("SqueezeNet 1.1", model, inputs("calibration256"), inputs("val650"), _top)
+
+
+def _small(name: str) -> Subject:
+    """One of the small networks, calibrated on images drawn from its pool."""
+    network = small_networks.NETWORKS[name]
+    if not small_networks.DATA.is_dir():
+        raise Missing(f"{small_networks.DATA} (set DCZ_DATA)")
+    model = network.model()
+    (entry,) = runtime.session(model).get_inputs()
+
+    def calibration() -> dict[str, np.ndarray]:
+        pool = network.pool()
+        return {entry.name: pool[np.random.default_rng(0).permutation(len(pool))[:CALIBRATED_ON]]}
+
+    return Subject(name, model, _kept(calibration), _kept(lambda: {entry.name: network.others()}), _top)
+
+
+def resnet32() -> Subject:
+    """A residual network on small photographs."""
+    return _small("ResNet-32")
+
+
+def depthwise() -> Subject:
+    """A network of depthwise layers on small photographs."""
+    return _small("depthwise")
 
 
 def package(name: str) -> Path:
@@ -185,4 +212,11 @@ def detector() -> Subject:
     )  # fmt: skip
 
 
-SUBJECTS = {"squeezenet": squeezenet, "magika": magika, "rec": recognizer, "det": detector}
+SUBJECTS = {
+    "squeezenet": squeezenet,
+    "resnet32": resnet32,
+    "depthwise": depthwise,
+    "magika": magika,
+    "rec": recognizer,
+    "det": detector,
+}
