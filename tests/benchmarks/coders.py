@@ -96,7 +96,8 @@ def calibrated(path: Path, inputs: dict[str, np.ndarray], ratios: list[float], f
         # One thread: others would wait for it in loops, and those are processor seconds as well.
         command = [sys.executable, "-m", "dcz", "compress", path, "-o", packed, "--calibrate", samples, "--threads", 1]
         began = _processor()
-        subprocess.run([*map(str, command), "--ratio", f"{ratio:g}", "--force", "--quiet"], check=True)
+        command += ["--ratio", f"{ratio:g}", "--force", "--quiet"]
+        subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL, check=True)
         yield _decoded(path, f"dcz calibrated 1/{ratio:g}", packed, _processor() - began)
 
 
