@@ -103,10 +103,8 @@ def read(path: str | os.PathLike[str]) -> Baseline | None:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) or "null" in str(error):
             raise FileAccess(f"{place}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-        reason = "it has a number of too many digits" if "set_int_max_str_digits" in str(error) else error
-        raise InvalidArgument(
-            f"{place}: is no baseline: {reason}; make it with `dcz check --update-baseline`"
-        ) from error
+        what = "it has a number of too many digits" if "set_int_max_str_digits" in str(error) else error
+        raise InvalidArgument(f"{place}: is no baseline: {what}; make it with `dcz check --update-baseline`") from error
     except RecursionError as error:
         raise InvalidArgument(f"{place}: is no baseline: nested too deep") from error
 

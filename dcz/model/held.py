@@ -106,6 +106,8 @@ def serialized_later(proto: ModelProto, held: Held, label: str) -> list[bytes | 
 def serialized_whole(model: Model, label: str) -> bytes:
     """The bytes of a model whose tensors have all their data, as model_file.serialize gives them; its lists may be
     apart. It changes `model.proto` where these have to go back. Raises as `serialized`."""
+    if not model.apart:
+        return serialize(model.proto, label)
     held = Held()
     held.hold_lists(attribute_lists.find(model.proto, model.apart), model.apart)
     return b"".join(serialized(model.proto, held, label)) if held.apart else serialize(model.proto, label)
