@@ -56,7 +56,7 @@ def fold(loaded: "Model", plan: Plan) -> int:
             return False
         return not is_shared(weight.tensor())
 
-    return onnx_model.fold_batchnorms(loaded, may_fold)
+    return onnx_model.fold_batchnorms(loaded, may_fold, rounds_biases=True)
 
 
 def snap(loaded: "Model", plan: Plan) -> int:

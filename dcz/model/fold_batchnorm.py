@@ -6,7 +6,8 @@ The arithmetic is in batchnorm_arithmetic.
 
 Two tensors are left of six. A normalisation also scales each row of a weight tensor by its own factor; once that is
 folded in, equal errors of the weights are equal errors at the layer's output, which compression relies on as long as
-all it knows of weights is their size. Outputs stay the same but for the rounding of the new tensors to their type.
+all it knows of weights is their size. Outputs stay the same but for the rounding of the new tensors to their type, or,
+of biases, to short numbers.
 
 Folded is a BatchNormalization of the main graph that alone reads the output of a Conv, ConvTranspose or Gemm. A MatMul
 has no input for a bias, and stays as it is; so do tensors that callers may override (inputs with default values), that
@@ -33,19 +34,21 @@ def fold_batchnorms(
     model: Model,
     may_fold: Callable[[ModelTensor, tuple[str, ...]], bool] = lambda weight, other_tensors: True,
     folded_like: ModelProto | None = None,
+    rounds_biases: bool = False,
 ) -> int:
     """Change `model`: fold every BatchNormalization that can be folded, and return how many were.
 
     The caller must own `model`: its proto is edited, and its tensors are found again. `may_fold` decides about each
     normalisation, by the layer's weight and the names of all other tensors that would change, go or come. What the
-    model `folded_like`, folded before, still normalises stays. A folded layer's output takes the name of the
+    model `folded_like`, folded before, still normalises stays. `rounds_biases`: new biases are short numbers, which
+    deflate (see batchnorm_arithmetic), as those of `folded_like` are. A folded layer's output takes the name of the
     normalisation's output; a new bias takes the name of the normalisation's bias, if that is free. Raises
     UnsuitableModel for tensors that cannot be read.
     """
     norms = [node for node in model.proto.graph.node if _is_batchnorm(node)]
     if not norms or model.proto.training_info:  # whose graphs may train the tensors that folding removes
         return 0
-    folding = _Folding(model)
+    folding = _Folding(model, rounds_biases or folded_like is not None)
     kept = (
         {node.output[0] for node in folded_like.graph.node if _is_batchnorm(node)} if folded_like is not None else set()
     )
@@ -71,7 +74,8 @@ def _is_batchnorm(node: NodeProto) -> bool:
 class _Folding:
     """A graph while it is edited: its values' producers, how often each value is read, and what is no longer used."""
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, rounds_biases: bool):
+        self.rounds_biases = rounds_biases
         self.proto, self.graph = model.proto, model.proto.graph
         self.opset = opset_version(self.proto)
         self.functions = {(function.domain, function.name) for function in self.proto.functions}
@@ -143,7 +147,7 @@ class _Folding:
 
     def fold(self, pair: LayerAndNorm) -> bool:
         """Change the graph: fold a pair, and return whether its numbers allowed it. `finish` removes what is unused."""
-        parameters = folded_parameters(pair)
+        parameters = folded_parameters(pair, self.rounds_biases)
         if parameters is None:
             return False
         weight, bias = parameters

@@ -1,5 +1,6 @@
 """BatchNormalizations folded into the layers before them: the same answers, and nothing folded that may not be."""
 
+import math
 import os
 import tomllib
 from dataclasses import replace
@@ -16,6 +17,7 @@ from dcz.cli import cli
 from dcz.compression.exact_tensors import fitting
 from dcz.compression.measured_file import MeasuredFile
 from dcz.errors import BadPlan
+from dcz.model import batchnorm_arithmetic
 from dcz.plan import LOSSLESS, Plan, Rule, Settings, parse
 from dcz.tuning import sensitivity
 from tests import models
@@ -182,9 +184,9 @@ def test_what_lost_its_use_goes_and_what_others_use_stays():
     assert [info.name for info in made.graph.value_info] == ["n"]
     assert arrays(made).keys() == {"W", "W2", "W.bias", "b"}  # the first found b in use; the second had it alone
     assert_alike(chain(), made, x=IMAGE)
-    only = folded(chain(), 1, may_fold=lambda weight, names: weight.name == "W2")
+    only = folded(chain(), 1, may_fold=lambda weight, names: weight.name == "W2", rounds_biases=True)
     assert arrays(only).keys() == {"W", "W2", "W2.bias", *"sbmv"}
-    assert_alike(chain(), only, x=IMAGE)
+    assert_alike(chain(), only, 1e-3, x=IMAGE)
     assert folded(chain(), 1, folded_like=only) == only
 
 
@@ -428,6 +430,33 @@ def test_compressing_once_more_loses_little(source, tmp_path):
         again = dcz.compress(first, tmp_path / "again.dcz", force=True)
         compared = dcz.verify(again, against=models.save(first, tmp_path / "first.onnx")).tensors
         assert all(each.decibels > 34 for each in compared)
+
+
+def test_new_biases_are_short_where_a_file_is_made():
+    """12 bits of each; of those that are far larger than the deviation of their outputs, more."""
+    proto, scales = conv(), np.array([1, 1, 1, 1, 1, 1, 1e-3, 1e-3], np.float32)
+    for held in proto.graph.initializer:
+        if held.name == "s":
+            held.CopyFrom(tensor("s", scales))
+    exact, short = (arrays(folded(proto, rounds_biases=rounds))["C"] for rounds in (False, True))
+    errors, is_large = np.abs(short.astype(np.float64) - exact), np.abs(exact) > 4 * scales
+    assert (errors <= 2.0**-12 * np.minimum(np.abs(exact), 4 * scales)).all() and errors.any()
+    assert is_large[6:].any() and not is_large[:6].all()
+    assert (np.frexp(short[~is_large])[0] * 2.0**12 % 1 == 0).all()
+
+
+@pytest.mark.parametrize("scale, bias", [(0.0, 3.0), (1e-300, 3.0), (1.0, 5e-324), (5e-324, 1e300), (1.0, 0.0)])
+def test_biases_that_have_no_short_numbers_stay(scale, bias):
+    made = np.array([bias]), np.array([scale])
+    with np.errstate(all="ignore"):
+        assert batchnorm_arithmetic._short(*made) == bias
+
+
+def test_biases_of_a_file_are_those_of_the_model_folded_likewise(source, tmp_path):
+    path = dcz.compress(source, tmp_path / "net.dcz", force=True)
+    found = {each.name: each.decibels for each in dcz.verify(path, against=source).tensors}
+    biases = [name for name in found if not name.startswith("w")]
+    assert biases and all(found[name] == math.inf for name in biases)
 
 
 def test_a_model_that_is_smallest_whole_is_the_original(tmp_path):
