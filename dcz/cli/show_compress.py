@@ -97,13 +97,15 @@ def _stayed_exact(report: Report, made: "Made") -> str:
 
 
 def _largest(report: Report, room: int) -> str:
-    """The largest tensors, and their shares of the file."""
+    """The largest tensors, as many as names have room for that tell them apart, and their shares of the file."""
     rows = sorted(report.rows, key=lambda row: -row.huffman)[:LARGEST]
     figures = [f" {size(row.huffman)} ({100 * row.huffman / report.file_bytes:.0f} %)" for row in rows]
     while rows:
         width = (room - sum(map(len, figures)) - 2 * (len(rows) - 1)) // len(rows)
-        if width >= min(MIN_LARGEST, max(len(row.name) for row in rows)) or len(rows) == 1:
-            return ", ".join(shorten(row.name, max(width, 12)) + each for row, each in zip(rows, figures, strict=True))
+        names = [shorten(row.name, max(width, 12)) for row in rows]
+        fits = width >= min(MIN_LARGEST, max(len(row.name) for row in rows)) and len(set(names)) == len(names)
+        if fits or len(rows) == 1:
+            return ", ".join(name + each for name, each in zip(names, figures, strict=True))
         rows, figures = rows[:-1], figures[:-1]
     return "no tensor has a record of its own"
 

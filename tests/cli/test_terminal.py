@@ -94,6 +94,22 @@ def test_after_compressing_six_lines_say_what_matters(run, tmp_path, monkeypatch
     assert Path("restored.onnx").is_file()
 
 
+def test_the_largest_tensors_are_told_apart(run, tmp_path, monkeypatch):
+    """As many of them as differ in what is left of their names."""
+    monkeypatch.chdir(tmp_path)
+    net = models.dense(models.normal(96, 96), models.normal(96, 96, seed=1), models.normal(96, 96, seed=2))
+    names = {f"w{number}": f"network.output_blocks.{number}.0.attention.layers.2.weight" for number in range(3)}
+    for tensor in net.graph.initializer:
+        tensor.name = names[tensor.name]
+    for node in net.graph.node:
+        node.input[1] = names[node.input[1]]
+    models.save(net, Path("net.onnx"))
+    _, out, _ = run("compress", "net.onnx")
+    (line,) = (line for line in out.splitlines() if line.startswith("largest"))
+    shown = [name for name in names.values() if name in line]
+    assert len(shown) == 1 and line.count("(") == 1, line
+
+
 def test_what_calibration_measured_is_told(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")
