@@ -9,10 +9,8 @@ import struct
 from ..errors import FileAccess, InvalidArgument
 
 _ELF64 = b"\x7fELF\x02\x01"  # of 64 bits, little-endian: other files are left to the system
-_HEADER, _SEGMENT = (
-    struct.Struct("<32xQ14xHH"),
-    struct.Struct("<I4xQ16xQ"),
-)  # of which what counts here (ELF-64, 2 and 7)
+_HEADER = struct.Struct("<32xQ14xHH")  # e_phoff, e_phentsize, e_phnum (ELF-64, section 2)
+_SEGMENT = struct.Struct("<I4xQ16xQ")  # p_type, p_offset, p_filesz (section 7)
 _LOADED = 1  # the type of a segment that is mapped
 _MOST = 1 << 20  # bytes from the file's beginning that are looked at
 

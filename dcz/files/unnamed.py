@@ -13,6 +13,7 @@ import tempfile
 import threading
 import weakref
 
+from .ranges import read_open
 from .temporaries import temporary
 
 _ALIGNED = 4096  # bytes: what is looked at brings nothing of its neighbours into memory
@@ -47,11 +48,15 @@ class UnnamedFile:
                 done += self._file.write(data[done:])
 
     def view(self, offset: int, length: int) -> memoryview:
-        """`length` bytes at `offset`, mapped."""
+        """`length` bytes at `offset`, mapped; read where the process has as many files or maps as it may have."""
         if not length:
             return memoryview(b"")
         start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-        found = mmap.mmap(self._file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+        try:
+            found = mmap.mmap(self._file.fileno(), offset - start + length, access=mmap.ACCESS_READ, offset=start)
+        except OSError:
+            with self._lock:
+                return read_open(self._file, offset, length)
         return memoryview(found)[offset - start :]
 
     def close(self) -> None:

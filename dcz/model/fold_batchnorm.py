@@ -41,9 +41,9 @@ def fold_batchnorms(
     The caller must own `model`: its proto is edited, and its tensors are found again. `may_fold` decides about each
     normalisation, by the layer's weight and the names of all other tensors that would change, go or come. What the
     model `folded_like`, folded before, still normalises stays. `rounds_biases`: new biases are short numbers, which
-    deflate (see batchnorm_arithmetic), as those of `folded_like` are. A folded layer's output takes the name of the
-    normalisation's output; a new bias takes the name of the normalisation's bias, if that is free. Raises
-    UnsuitableModel for tensors that cannot be read.
+    deflate (see batchnorm_arithmetic); with `folded_like` they always are, as compressing makes them so. A folded
+    layer's output takes the name of the normalisation's output; a new bias takes the name of the normalisation's bias,
+    if that is free. Raises UnsuitableModel for tensors that cannot be read.
     """
     norms = [node for node in model.proto.graph.node if _is_batchnorm(node)]
     if not norms or model.proto.training_info:  # whose graphs may train the tensors that folding removes

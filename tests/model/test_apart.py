@@ -11,6 +11,7 @@ from onnx import helper
 
 from dcz import FileAccess
 from dcz.evaluation import runtime
+from dcz.files import unnamed
 from dcz.files.unnamed import UnnamedFile, unload
 from dcz.model import WorkingCopy, load, move_apart, open_model, read_program, serialize, with_values
 from tests import models
@@ -108,3 +109,15 @@ def test_a_full_disk_names_the_folder(monkeypatch, tmp_path):
     onnx.save(network(), tmp_path / "net.onnx")
     with pytest.raises(FileAccess, match="set TMPDIR"):
         move_apart(load(tmp_path / "net.onnx", apart=True))
+
+
+def test_a_view_is_read_where_no_more_can_be_mapped(monkeypatch):
+    """A process may have so many files, of which every map is one."""
+    store, parts = UnnamedFile(), [b"a" * 5000, b"bc"]
+    places = [store.append(memoryview(part)) for part in parts]
+
+    def refuse(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(unnamed.mmap, "mmap", refuse)
+    assert [bytes(store.view(place, len(part))) for place, part in zip(places, parts, strict=True)] == parts
