@@ -156,7 +156,7 @@ def test_what_is_at_work_together_is_bounded_by_its_bytes(room):
 @pytest.mark.parametrize("density", [0.0, 0.001, 0.5, 0.999, 1.0])
 @pytest.mark.parametrize("dtype, kind", [(FLOAT32, "<f4"), (FLOAT16, "<f2")], ids=["float32", "float16"])
 def test_numbers_are_those_of_the_whole(dtype, kind, density, few, monkeypatch):
-    monkeypatch.setattr(arrays, "GATHER_LIMIT", few)
+    monkeypatch.setattr(arrays.kept, "GATHER_LIMIT", few)
     draw = np.random.default_rng(0)
     whole = draw.normal(0, 1, 200_001).astype(kind)
     mask = draw.random(len(whole)) < density

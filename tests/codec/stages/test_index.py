@@ -71,8 +71,8 @@ def test_every_layout_gives_back_the_kept_positions_in_reading_order(mask, width
 def test_gaps_do_not_depend_on_panels_or_known_positions(mask, few, monkeypatch):
     expected = [np.concatenate([np.empty(0, np.int64), *layout.gaps()]) for layout in index.layouts(mask)]
     monkeypatch.setattr(index, "PANEL", 1 << 10)
-    monkeypatch.setattr(arrays, "GATHER_LIMIT", few)
-    monkeypatch.setattr(arrays, "GATHERED_SHARE", 1 << 30 if few == 0 else 1)
+    monkeypatch.setattr(arrays.kept, "GATHER_LIMIT", few)
+    monkeypatch.setattr(arrays.kept, "GATHERED_SHARE", 1 << 30 if few == 0 else 1)
     known = arrays.KeptPositions(mask.reshape(-1))
     assert known.are_found == (few > 0 or not mask.any())
     for layout, gaps in zip(index.layouts(mask, known), expected, strict=True):
