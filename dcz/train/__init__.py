@@ -36,6 +36,7 @@ _HOMES = {
     "retraining": ("retrain",),
     "saving": ("save_network",),
     "state": ("Epoch", "Progress"),
+    "batch_stream": (),
     "batches": ("Batches",),
     "dead_units": ("drop_dead_units", "drop_idle"),
     "device": ("find_device", "mixed_outputs"),

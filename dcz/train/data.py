@@ -15,7 +15,8 @@ from ..errors import InvalidArgument
 from ..evaluation import image_folder
 from ..evaluation.samples import Samples, find_labels, open_samples, read_labels
 from ..text import counted
-from .batches import Batches, BatchStream
+from .batch_stream import BatchStream
+from .batches import Batches
 from .images import image_axes
 from .network import Network
 from .pixels import Pixels

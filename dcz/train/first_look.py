@@ -16,7 +16,8 @@ import numpy as np
 
 from ..arguments import as_percent
 from ..evaluation.kinds import GraphKinds
-from .batches import BatchStream, Labels
+from .batch_stream import BatchStream
+from .batches import Labels
 from .data import Data
 from .device import moved
 from .images import image_axes

@@ -66,7 +66,7 @@ def retrain(
 
     `data`: the path of an .npz or .npy file, or of a folder of images; arrays by input name, or one array; an iterable
     of batches that can be iterated again, such as a DataLoader, or a function that gives one, of the epoch's number or
-    of nothing (see batches.BatchStream). `labels`: an array, the name of one in the data, or a path; "class" for the
+    of nothing (see train.batch_stream). `labels`: an array, the name of one in the data, or a path; "class" for the
     subfolders of a folder of images; a dict of these by output name, where several outputs have labels. They are whole
     numbers, the classes; shares of the classes (soft labels); or any numbers of the output's shape. Batches bring their
     own. `validation`: more data of the same kinds, or (data, labels); without it, the recipe's `holdout` of the

@@ -17,7 +17,8 @@ from ..errors import InvalidArgument
 from ..model import Model, by_name, is_selector, open_dense
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
-from .batches import Batches, BatchStream, Labels
+from .batch_stream import BatchStream
+from .batches import Batches, Labels
 from .data import open_data
 from .device import find_device, moved, placed
 from .folding import Normalizations

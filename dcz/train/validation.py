@@ -6,7 +6,8 @@ wilson(0.0124, 5000)                (0.0097, 0.0158), in which the error on more
 
 import math
 
-from .batches import Batches, BatchStream
+from .batch_stream import BatchStream
+from .batches import Batches
 from .device import moved
 from .losses import Loss
 from .network import Network

@@ -128,7 +128,7 @@ def test_so_is_what_batches_and_losses_raise_or_give(tmp_path):
 
 def test_batches_whose_length_cannot_be_told_have_none():
     pytest.importorskip("torch")
-    from dcz.train.batches import BatchStream
+    from dcz.train.batch_stream import BatchStream
 
     class Odd(list):
         def __len__(self):

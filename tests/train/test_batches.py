@@ -9,7 +9,7 @@ from dcz.evaluation import samples as data
 torch = pytest.importorskip("torch")
 
 from dcz.train import Batches
-from dcz.train.batches import BatchStream
+from dcz.train.batch_stream import BatchStream
 
 X = np.arange(50, dtype=np.float32).reshape(25, 2)
 

@@ -12,7 +12,7 @@ from tests.train.samples import clusters, convolutional, layers, perceptron, tra
 torch = pytest.importorskip("torch")
 
 from dcz.train import Network, Recipe, retrain
-from dcz.train.batches import BatchStream
+from dcz.train.batch_stream import BatchStream
 from dcz.train.data import open_data
 
 X, Y = clusters(300)

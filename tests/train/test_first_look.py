@@ -10,7 +10,7 @@ from tests.train.samples import clusters, layers
 torch = pytest.importorskip("torch")
 
 from dcz.train import Batches, Network, Recipe, doubts, retrain
-from dcz.train.batches import BatchStream
+from dcz.train.batch_stream import BatchStream
 
 CLASSES = 5
 TEMPLATES = np.random.default_rng(0).uniform(0, 1, (CLASSES, 3 * 4 * 4))

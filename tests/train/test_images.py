@@ -12,7 +12,7 @@ from tests.train.samples import convolutional, perceptron
 torch = pytest.importorskip("torch")
 
 from dcz.train import Augmenter, Batches, Network, image_axes
-from dcz.train.batches import BatchStream
+from dcz.train.batch_stream import BatchStream
 from dcz.train.images import changed
 
 IMAGE = torch.arange(1.0, 13.0).reshape(1, 1, 3, 4)  # 1 to 12, four in a row
