@@ -39,7 +39,7 @@ def find_axes(
     shape is as empty as that of any shape. Raises InvalidArgument where an axis is not known.
     """
     shapes = {each.name: list(each.shape) for each in inputs}
-    axes = _told_axes(path, shapes, told)
+    axes = told_axes(path, shapes, told)
     symbol = batch_symbol([shape for name, shape in shapes.items() if name not in axes])
     trailing = {dim for shape in shapes.values() for dim in shape[1:] if isinstance(dim, str)}
     pending = []
@@ -95,7 +95,8 @@ def part_lengths(part: Samples, shapes: Mapping[str, Shape], axes: Mapping[str, 
     return found
 
 
-def _told_axes(path: str, shapes: Mapping[str, Shape], told: Mapping[str, int | None]) -> Axes:
+def told_axes(path: str, shapes: Mapping[str, Shape], told: Mapping[str, int | None]) -> Axes:
+    """The axes that a caller tells, 0 or more, None for none; raises InvalidArgument for one that an input has not."""
     axes: Axes = {}
     for name, axis in told.items():
         if name not in shapes:

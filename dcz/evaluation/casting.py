@@ -31,6 +31,8 @@ def cast(array: np.ndarray, wanted: str, where: str) -> np.ndarray:
     dtype = np.dtype(TYPES[wanted])
     with np.errstate(over="ignore", invalid="ignore"):
         made = np.array(array, dtype)
+    if array.dtype == dtype:
+        return made
     if dtype.kind == "f":
         if (np.isinf(made) & np.isfinite(array)).any():
             largest = float(np.abs(array[np.isfinite(array)].astype(np.float64)).max())

@@ -28,29 +28,40 @@ class _Part:
     arrays: Mapping[str, np.ndarray]
     axes: Axes
     count: int
+    is_lone: bool  # one sample, whose arrays came without an axis of samples
     key: tuple[object, ...]  # equal for parts whose samples may run together
 
 
 class Feed:
     """Samples fitted to the inputs of the model `path`.
 
-    `count`: how many samples there are. `axes`: the axis of samples in each input, None where it has none.
-    `symbol`: that by which the model names the batch, or None. `fixed_batch`: the number of samples that the model
-    insists on, or None.
+    `count`: how many samples there are; `counts`: in each part; `are_lone`: whether a part is one sample without an
+    axis of samples. `axes`: the axis of samples in each input, None where it has none. `groups` (int64 [count]): equal
+    for samples that may run together. `symbol`: that by which the model names the batch, or None. `fixed_batch`: the
+    number of samples that the model insists on, or None.
     """
 
     def __init__(
-        self, path: str, inputs: Sequence[ModelInput], samples: Samples, scalars: Collection[str] = ()
+        self,
+        path: str,
+        inputs: Sequence[ModelInput],
+        samples: Samples,
+        scalars: Collection[str] = (),
+        any_batch: bool = False,
     ) -> None:
-        """`scalars`: the inputs that the model declares as one number. Raises InvalidArgument where samples do not fit,
-        and UnsuitableModel for a model whose inputs no samples fill."""
+        """`scalars`: the inputs that the model declares as one number. `any_batch`: where it fixes the batch, take any
+        other number of samples too. Raises InvalidArgument where samples do not fit, and UnsuitableModel for a model
+        whose inputs no samples fill."""
         self.path, self.samples, self._inputs = path, samples, {each.name: each for each in inputs}
         parts = [part.named(self._inputs) for part in samples.parts or (samples,)]
         self.axes = find_axes(path, inputs, parts, samples.batch_axis, scalars)
         self.symbol = batch_symbol([each.shape for each in inputs])
         shapes = {each.name: list(each.shape) for each in inputs}
+        if any_batch:
+            shapes = {name: _with_any_batch(shape, self.axes[name]) for name, shape in shapes.items()}
         self._parts = [_fitted(path, part, shapes, self.axes, scalars) for part in parts]
-        counts = [part.count for part in self._parts]
+        self.counts = counts = [part.count for part in self._parts]
+        self.are_lone = [part.is_lone for part in self._parts]
         self.count = sum(counts)
         if not self.count:
             first = next(iter(parts[0].arrays), "")
@@ -61,22 +72,26 @@ class Feed:
         self._place_of = np.arange(self.count) - np.repeat(np.cumsum([0, *counts[:-1]]), counts)
         keys: dict[tuple[object, ...], int] = {}
         groups = [keys.setdefault(part.key, len(keys)) for part in self._parts]
-        self._group_of = np.array(groups)[self._part_of]
+        self.groups = np.array(groups)[self._part_of]
+
+    @property
+    def arrays(self) -> list[Mapping[str, np.ndarray]]:
+        """The arrays of each part by input name, with the axes that they lacked."""
+        return [part.arrays for part in self._parts]
 
     @property
     def is_uniform(self) -> bool:
         """Whether all samples may run together."""
-        return bool((self._group_of == self._group_of[0]).all())
+        return bool((self.groups == self.groups[0]).all())
 
     def runs(self, indices: np.ndarray, max_size: int) -> list[np.ndarray]:
         """The samples at `indices` (int64 [n]) cut into runs of `max_size` at most, or of a fixed batch: those that may
         run together, in their order, group by group in the order of their first ones."""
-        size = self.fixed_batch or max(1, max_size)
-        if all(axis is None for axis in self.axes.values()):
-            size = 1
-        groups = self._group_of[indices]
-        found = [indices[groups == group] for group in dict.fromkeys(groups.tolist())]
-        return [each[start : start + size] for each in found for start in range(0, len(each), size)]
+        return cut_into_runs(indices, self.groups, self.run_size(max_size))
+
+    def run_size(self, max_size: int) -> int:
+        """The samples of a run: `max_size`, or a fixed batch; one of a model that has no batch."""
+        return 1 if all(axis is None for axis in self.axes.values()) else self.fixed_batch or max(1, max_size)
 
     def size_of(self, indices: np.ndarray) -> int:
         """The samples that a run of `indices` holds, with those that fill it up."""
@@ -112,6 +127,23 @@ class Feed:
         return casting.cast(array, model_input.type, where)
 
 
+def cut_into_runs(indices: np.ndarray, groups: np.ndarray, size: int) -> list[np.ndarray]:
+    """The samples at `indices` (int64 [n]) in runs of `size` at most, of those that are equal in `groups` (int64
+    [count]): in their order, group by group in the order of their first ones."""
+    chosen = groups[indices]
+    places = np.argsort(chosen, kind="stable")
+    found = np.split(places, np.flatnonzero(np.diff(chosen[places])) + 1)
+    ordered = sorted(found, key=lambda each: int(each[0]) if len(each) else 0)
+    return [indices[each[start : start + size]] for each in ordered for start in range(0, len(each), size)]
+
+
+def _with_any_batch(shape: list[int | str | None], axis: int | None) -> list[int | str | None]:
+    """The shape with its dim of samples open, if it was fixed."""
+    if axis is None or not shape or is_open(shape[axis]):
+        return shape
+    return [*shape[:axis], None, *shape[axis + 1 :]]
+
+
 def _stretches(parts: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Each part, and the places in it, as often as it follows another."""
     cuts = np.flatnonzero(np.diff(parts)) + 1
@@ -121,13 +153,13 @@ def _stretches(parts: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.
 
 def _fitted(path: str, part: Samples, shapes: Mapping[str, Shape], axes: Axes, scalars: Collection[str]) -> _Part:
     """A part with the axes that its arrays lack; raises InvalidArgument where these are not what the model wants."""
-    arrays, lengths, key = {}, {}, list[object]()
+    arrays, lengths, key, is_lone = {}, {}, list[object](), False
     for name, shape in shapes.items():
         array, axis = part.arrays[name], axes[name]
         if name in scalars:
             array = _number(path, part, name)
         elif axis is not None and shape and array.ndim == len(shape) - 1:
-            array = np.expand_dims(array, axis)
+            array, is_lone = np.expand_dims(array, axis), True
         elif axis is None and not shape and array.size == 1:
             array = array.reshape(())
         _check_shape(path, part, name, shape, array, axis)
@@ -145,7 +177,8 @@ def _fitted(path: str, part: Samples, shapes: Mapping[str, Shape], axes: Axes, s
             f"(axes {axes[first]} and {axes[second]}); arrays must have the same length along the axis of samples, or "
             "be given once; another axis is told by --batch-axis NAME=1"
         )
-    return _Part(part.path, arrays, axes, next(iter(several.values()), 1), tuple(key))
+    is_lone = (is_lone or not lengths) and not several
+    return _Part(part.path, arrays, axes, next(iter(several.values()), 1), is_lone, tuple(key))
 
 
 def _number(path: str, part: Samples, name: str) -> np.ndarray:
@@ -168,9 +201,13 @@ def _check_shape(path: str, part: Samples, name: str, shape: Shape, array: np.nd
     )
     if shape and not fits:
         along = "" if axis in (None, 0) else f" with the samples along axis {axis}"
+        pairs = enumerate(zip(shape, array.shape, strict=False))
+        misfits = [n for n, (dim, length) in pairs if n != axis and not is_open(dim) and dim != length]
+        is_elsewhere = len(misfits) == 1 and len(shape) == array.ndim and shape[misfits[0]] == 1  # a batch of one
+        other = f", or say where the samples lie: --batch-axis {name}={misfits[0]}" if is_elsewhere else ""
         raise InvalidArgument(
             f"{part.path}: input {name!r} of {path} wants the shape {told_shape(shape)}{along}, the samples have "
-            f"{list(part.arrays[name].shape)}; save it with the model's axes in their order"
+            f"{list(part.arrays[name].shape)}; save it with the model's axes in their order{other}"
         )
 
 

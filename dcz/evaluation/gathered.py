@@ -64,6 +64,9 @@ class Joined(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         return self._join[name]()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._join  # without joining
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._join)
 

@@ -47,11 +47,11 @@ def as_samples(data: Data | Samples, batch_axis: BatchAxis | None = None) -> Sam
     """The samples that a caller gives.
 
     `data`: the path of an .npz or .npy file, or of a folder of these; an array, for a model with one input; a dict of
-    arrays by input name, which may hold labels too, and lists of samples of different lengths; or an iterable of
-    batches or samples, such as a generator, a list, a DataLoader or a Dataset, each an array, a dict, or a pair
-    (inputs, labels), whose second halves become the array "labels". Tensors of PyTorch are arrays, too. `batch_axis`:
-    the axis of samples in some inputs, None for those that are the same for every sample; default: as the model tells.
-    Raises InvalidArgument, FileAccess.
+    arrays by input name, which may hold labels too, and lists (or arrays of objects) of samples of different lengths;
+    or an iterable of batches or samples, such as a generator, a list, a DataLoader or a Dataset, each an array, a dict,
+    or a pair (inputs, labels), whose second halves become the array "labels". Tensors of PyTorch are arrays, too.
+    `batch_axis`: the axis of samples in some inputs, None for those that are the same for every sample; default: as the
+    model tells. Raises InvalidArgument, FileAccess.
     """
     if isinstance(data, Samples):
         samples = data
@@ -60,7 +60,7 @@ def as_samples(data: Data | Samples, batch_axis: BatchAxis | None = None) -> Sam
     elif isinstance(data, Mapping):
         samples = _of_arrays(data)
     elif isinstance(data, _HasArray):
-        samples = Samples(GIVEN, {NAMELESS: as_array(data)})
+        samples = _of_arrays({NAMELESS: data})
     elif isinstance(data, Iterable):
         samples = gather(GIVEN, _batches(data))
     elif isinstance(data, Indexed):
@@ -118,6 +118,14 @@ class _WithLabels(Mapping[str, np.ndarray]):
         return len(self._arrays) + 1
 
 
+def holds_arrays(folder: str | os.PathLike[str]) -> bool:
+    """Whether some of a folder's files are .npz or .npy."""
+    try:
+        return any(each.suffix.lower() in SUFFIXES for each in Path(folder).iterdir())
+    except OSError:  # which is told where they are read
+        return False
+
+
 def _open_folder(folder: Path) -> Samples:
     """The files of a folder, by their names."""
     try:
@@ -150,9 +158,9 @@ def _of_arrays(data: Mapping[Any, Any]) -> Samples:
     columns = {str(name): array for name, array in data.items()}
     ragged = [name for name, array in columns.items() if _is_ragged(array)]
     if not ragged:
-        return Samples(GIVEN, {name: as_array(array) for name, array in columns.items()})
+        return Samples(GIVEN, {name: _plain(array) for name, array in columns.items()})
     count = len(columns[ragged[0]])
-    plain = {name: as_array(array) for name, array in columns.items() if name not in ragged}
+    plain = {name: _plain(array) for name, array in columns.items() if name not in ragged}
     lengths = {name: len(columns[name]) for name in ragged} | {n: len(a) for n, a in plain.items() if a.ndim}
     for name, length in lengths.items():
         if length != count:
@@ -168,6 +176,12 @@ def _of_arrays(data: Mapping[Any, Any]) -> Samples:
             yield f"sample {number} of {GIVEN}", {name: np.asarray(each[name]) for name in columns}
 
     return gather(GIVEN, parts())
+
+
+def _plain(array: Any) -> np.ndarray:
+    """An array of numbers, also of one of objects that are samples of one shape."""
+    is_objects = isinstance(array, np.ndarray) and array.dtype == object and array.ndim == 1 and len(array)
+    return np.stack([as_array(each) for each in array]) if is_objects else as_array(array)
 
 
 def _is_ragged(array: Any) -> bool:

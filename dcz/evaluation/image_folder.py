@@ -60,6 +60,11 @@ def open_image_folder(
     return Samples(os.fspath(path), arrays)
 
 
+def holds_images(folder: str | os.PathLike[str]) -> bool:
+    """Whether there are images below a folder."""
+    return any(each.suffix.lower() in SUFFIXES for each in Path(folder).rglob("*"))
+
+
 def list_images(path: str | os.PathLike[str]) -> tuple[list[Path], np.ndarray | None]:
     """The images below a folder (or the one that `path` is), by their paths, and their classes as open_image_folder has
     them. Raises FileAccess, InvalidArgument where there are none."""

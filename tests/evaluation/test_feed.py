@@ -119,6 +119,13 @@ def test_a_folder_of_npy_belongs_to_the_only_input():
     assert dcz.evaluate("net.onnx", path, labels=LABELS).errors == 0
 
 
+def test_an_array_of_objects_belongs_to_the_only_input():
+    assert dcz.evaluate("net.onnx", np.array(SENTENCES, object), labels=LABELS).errors == 0
+    same = np.empty(2, object)
+    same[:] = [SENTENCES[0], SENTENCES[2]]  # of one length, they are an array
+    assert dcz.evaluate("net.onnx", {"ids": same}, labels=LABELS[[0, 2]]).errors == 0
+
+
 def test_samples_of_one_length_run_together_in_their_order():
     feed = feed_of(language(), [{"ids": ids} for ids in SENTENCES])
     runs = [run.tolist() for run in feed.runs(np.arange(10), 3)]
@@ -260,6 +267,7 @@ def test_an_axis_that_cannot_be_known_is_asked_for():
 
 @pytest.mark.parametrize("shapes, words", [
     (((None, 3), (2, None, 3)), r"input 'state' of .* has the shape \[2, \?, 3\], the samples \[50, 2, 3\]"),
+    ((("n", 3), ("k", 1, 3)), r"\[k, 1, 3\], the samples have \[50, 2, 3\]; .* or say .*: --batch-axis state=1$"),
     ((("n", 3), (2, "n", 3)), r"\[2, n, 3\] with the samples along axis 1, the samples have \[50, 2, 3\]"),
 ])  # fmt: skip
 def test_states_with_the_samples_first_are_not_taken_for_others(shapes, words):
