@@ -18,10 +18,11 @@ from .common import (
     threads,
     warn,
 )
+from .sample_options import DATA, WHAT, batch_axis_option
 from .sections import sectioned
 
 SECTIONS = {
-    "Data": ("data", "batches", "labels", "validation", "validation_labels", "pixels", "augment"),
+    "Data": ("data", "batch_axis", "batches", "labels", "validation", "validation_labels", "pixels", "augment"),
     "Loss": ("loss", "distill", "temperature", "label_share", "output_weights"),
     "Result": ("output", "force", "sparsity", "bits", "plan", "bias_bits", "max_drop", "strict"),
     "Pruning": (
@@ -54,9 +55,10 @@ SECTIONS = {
 @click.option(
     "--data",
     type=FILE,
-    metavar="X.NPZ",
-    help="Samples, an array for each input by name; or one .npy; or a folder of images.",
+    metavar=DATA,
+    help=f"Samples: {WHAT}; or a folder of images.",
 )
+@batch_axis_option
 @click.option(
     "--batches",
     metavar="MODULE:NAME",
@@ -65,10 +67,11 @@ SECTIONS = {
 @click.option(
     "--labels",
     metavar="Y",
-    help="The targets: an array of X.NPZ, or a file; of a folder of images: class; of several outputs: NAME=Y,NAME=Y.",
+    help="The targets: an array of X.NPZ or DIR, or a file; of a folder of images: class; of several outputs: "
+    "NAME=Y,NAME=Y.",
 )
 @click.option(
-    "--validation", type=FILE, metavar="X.NPZ", help="More samples, to choose the best epoch by; or MODULE:NAME."
+    "--validation", type=FILE, metavar=DATA, help="More samples, to choose the best epoch by; or MODULE:NAME."
 )
 @click.option("--validation-labels", metavar="Y", help="Their labels; default: its array that --labels names.")
 @click.option(
@@ -153,6 +156,7 @@ def command(
     /,
     model: str,
     data: str | None,
+    batch_axis: dict[str, int | None] | None,
     batches: str | None,
     labels: str | None,
     validation: str | None,
@@ -223,6 +227,7 @@ def command(
             training,
             labels=labels_of(labels),
             validation=validation_of(validation, validation_labels),
+            batch_axis=batch_axis,
             recipe=recipe,
             plan=plan,
             loss=chosen_loss,

@@ -17,7 +17,7 @@ to see what depends on what, as calibration does, while onnxruntime runs the mod
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from .tensors import ModelTensor, Recent, tensor_from_proto
 
 MAX_NAMED = 8  # refused nodes that a message names
 OPAQUE_DOMAIN = "dcz.opaque"  # of opaque nodes whose operators are ONNX's own
+Shape = tuple[int | str | None, ...]
 _SINGLE = {AttributeProto.FLOAT: "f", AttributeProto.INT: "i"}
 _SEVERAL = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints"}
 
@@ -59,7 +60,7 @@ class Input:
 
     name: str
     dtype: str
-    shape: tuple[int | str | None, ...] | None
+    shape: Shape | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class Program:
 
     `nodes` are in the model's order, which ONNX wants to be one in which they can run. `constants` by value name:
     float16 and bfloat16 as float32, others in their own type. `weights`: value name -> name of its ModelTensor. `place`
-    is the model's path, for messages.
+    is the model's path, for messages. `output_shapes` by name are as an Input's shape.
     """
 
     opset: int
@@ -78,6 +79,7 @@ class Program:
     constants: dict[str, np.ndarray]
     weights: dict[str, str]
     place: str
+    output_shapes: dict[str, Shape | None] = field(default_factory=dict)
 
 
 def read_program(model: Model, path: str | os.PathLike[str], opaque: bool = False) -> Program:
@@ -111,7 +113,8 @@ def read_program(model: Model, path: str | os.PathLike[str], opaque: bool = Fals
         if not is_constant(node)
     ]
     outputs = tuple(info.name for info in graph.output)
-    return Program(opset_version(proto), tuple(nodes), inputs, outputs, constants, weights, label)
+    shapes = {info.name: _shape(info) for info in graph.output}
+    return Program(opset_version(proto), tuple(nodes), inputs, outputs, constants, weights, label, shapes)
 
 
 def _opaque_nodes(proto: ModelProto) -> Iterator[tuple[int, str]]:
@@ -194,10 +197,15 @@ def _input(info: ValueInfoProto, label: str, opaque: bool) -> Input:
         raise UnsuitableModel(f"{label}: input {info.name!r} is no tensor, which dcz cannot train")
     kind = info.type.tensor_type
     dtype = DTYPES[kind.elem_type].name if kind.elem_type in DTYPES else str(kind.elem_type)
-    if not kind.HasField("shape"):
-        return Input(info.name, dtype, None)
-    dims = (dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in kind.shape.dim)
-    return Input(info.name, dtype, tuple(dims))
+    return Input(info.name, dtype, _shape(info))
+
+
+def _shape(info: ValueInfoProto) -> Shape | None:
+    """The dims of a tensor; None where even their number is open, and for what is no tensor."""
+    if not info.type.HasField("tensor_type") or not info.type.tensor_type.HasField("shape"):
+        return None
+    dims = info.type.tensor_type.shape.dim
+    return tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in dims)
 
 
 def _node(node: NodeProto) -> Node:

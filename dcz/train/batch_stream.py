@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import InvalidArgument, told
 from .batches import Labels, as_tensor
+from .layout import SAMPLES_FIRST, Layout
 
 
 class BatchStream:
@@ -21,10 +22,13 @@ class BatchStream:
     A batch is the inputs, or (inputs, labels); inputs are a dict by input name or, of a model with one input, an array.
     Of a model with several inputs (`names`) a batch may also be these, one after another, and the labels. Where
     `label_name` is given, that of a dict are the labels. Labels are an array, or a dict of them by output name.
+    `layout` says where the samples lie in a batch.
     Raises InvalidArgument for an iterator, such as a generator, which would be empty after its first epoch.
     """
 
-    def __init__(self, source: Any, names: Sequence[str] = (), label_name: str | None = None):
+    def __init__(
+        self, source: Any, names: Sequence[str] = (), label_name: str | None = None, layout: Layout = SAMPLES_FIRST
+    ):
         if isinstance(source, Iterator):
             raise InvalidArgument(
                 "an iterator gives its batches only once: give a list, a loader, or the function that makes it"
@@ -33,7 +37,7 @@ class BatchStream:
             raise InvalidArgument(
                 f"data are arrays, a file, an iterable of batches or a function, not {type(source).__name__}"
             )
-        self.source, self.names, self.label_name = source, tuple(names), label_name
+        self.source, self.names, self.label_name, self.layout = source, tuple(names), label_name, layout
 
     def __len__(self) -> int:
         """Batches in an epoch; 0 where that is not known."""

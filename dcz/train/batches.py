@@ -2,7 +2,7 @@
 
     for inputs, labels in Batches({"x": x}, y, size=128, seed=0).epoch(3): ...
 
-batch_stream does the same for an iterable of batches.
+Samples of different shapes never share a batch. batch_stream does the same for an iterable of batches.
 """
 
 import hashlib
@@ -12,8 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InvalidArgument
+from ..evaluation.batch_axes import Axes
+from ..evaluation.feed import Feed, cut_into_runs
 from ..text import counted
+from .layout import Layout
 from .pytorch import torch
+from .ragged import Ragged
 
 
 def as_tensor(values: Any, what: str) -> torch.Tensor:
@@ -33,58 +37,72 @@ def as_tensor(values: Any, what: str) -> torch.Tensor:
 
 Labels: TypeAlias = torch.Tensor | dict[str, torch.Tensor]  # of one output, or of several by name
 Prepare = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+Targets: TypeAlias = np.ndarray | Ragged  # the labels of all samples
 
 
 class Batches:
-    """Arrays of samples (by input name, samples along the first axis; memory-mapped or not) and their labels, or None.
+    """Samples and their labels, or None, in batches of `size` at most.
 
-    An array without axes is part of every batch. `labels` are an array, or several by output name. `chosen` (int64,
+    `samples`: arrays by input name, samples along the first axis (an array without axes is part of every batch),
+    memory-mapped or not; or a Feed, for samples of different shapes or along other axes. `labels` are an array, or
+    several by output name, samples first; a batch has those of an output along its axis of `layout`. `chosen` (int64,
     None: all) are the samples to use; with `shuffle` their order changes with the epoch. `prepare` makes the inputs of
-    a batch of what the arrays have. Raises InvalidArgument where the inputs differ in their number of samples or have
+    a batch of what the samples have. Raises InvalidArgument where the inputs differ in their number of samples or have
     none.
     """
 
     def __init__(
         self,
-        arrays: Mapping[str, np.ndarray],
-        labels: np.ndarray | Mapping[str, np.ndarray] | None = None,
+        samples: "Mapping[str, np.ndarray] | Feed | _Arrays",
+        labels: Targets | Mapping[str, Targets] | None = None,
         *,
         size: int = 128,
         seed: int = 0,
         shuffle: bool = True,
         chosen: np.ndarray | None = None,
         prepare: Prepare | None = None,
+        layout: Layout | None = None,
     ):
-        lengths = {len(array) for array in arrays.values() if array.ndim}
-        if len(lengths) != 1 or lengths == {0}:
-            raise InvalidArgument(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
-        count = lengths.pop()
+        self.samples = _Arrays(samples) if isinstance(samples, Mapping) else samples
+        count = self.samples.count
         for each in labels.values() if isinstance(labels, Mapping) else [labels]:
             if each is not None and (each.ndim == 0 or len(each) != count):
                 raise InvalidArgument(f"{len(each) if each.ndim else 'no'} labels for {counted(count, 'sample')}")
         if size < 1:
             raise InvalidArgument(f"a batch holds one sample at least, not {size}")
-        self.arrays, self.labels, self.size, self.seed, self.shuffle = arrays, labels, size, seed, shuffle
+        self.labels, self.size, self.seed, self.shuffle = labels, size, seed, shuffle
         self.chosen = np.arange(count) if chosen is None else np.asarray(chosen)
-        self.prepare = prepare
+        self.prepare, self.layout = prepare, Layout(self.samples.axes) if layout is None else layout
+        self._groups = _grouped(self.samples.groups, labels)
 
     def __len__(self) -> int:
+        """The steps that an epoch takes, of `size` samples each."""
         return -(-len(self.chosen) // self.size)
 
     def epoch(self, number: int) -> Iterator[tuple[dict[str, torch.Tensor], Labels | None]]:
         """The batches of an epoch, (inputs, labels); the same number gives the same ones."""
-        order = self.chosen
+        random, order = np.random.default_rng([self.seed, number]), self.chosen
         if self.shuffle:
-            order = np.random.default_rng([self.seed, number]).permutation(order)
-        for start in range(0, len(order), self.size):
-            rows = np.sort(order[start : start + self.size])  # ascending, so that a mapped file is read in its order
-            inputs = {name: _rows(array, rows, f"input {name!r}") for name, array in self.arrays.items()}
+            order = random.permutation(order)
+        runs = cut_into_runs(order, self._groups, self.samples.run_size(self.size))
+        if self.shuffle and len(np.unique(self._groups[order])) > 1:  # else short ones would follow one another
+            runs = [runs[place] for place in random.permutation(len(runs))]
+        for run in runs:
+            rows = np.sort(run)  # ascending, so that a mapped file is read in its order
+            arrays = self.samples.inputs(rows)
+            inputs = {name: as_tensor(array, f"input {name!r}") for name, array in arrays.items()}
             yield inputs if self.prepare is None else self.prepare(inputs), self._labels_of(rows)
 
     def _labels_of(self, rows: np.ndarray) -> Labels | None:
         if isinstance(self.labels, Mapping):
-            return {name: _rows(array, rows, f"labels of {name!r}") for name, array in self.labels.items()}
-        return None if self.labels is None else _rows(self.labels, rows, "labels")
+            return {name: self._turned(array, rows, name) for name, array in self.labels.items()}
+        return None if self.labels is None else self._turned(self.labels, rows, None)
+
+    def _turned(self, labels: Targets, rows: np.ndarray, name: str | None) -> torch.Tensor:
+        """The labels of some samples with the samples along the output's axis."""
+        tensor = as_tensor(np.array(labels[rows]), "labels" if name is None else f"labels of {name!r}")
+        axis = self.layout.label_axis(name)
+        return tensor.movedim(0, axis) if 0 < axis < tensor.dim() else tensor
 
     def split(self, share: float) -> tuple["Batches", "Batches | None"]:
         """(training, held-out): a random `share` (a fraction) of the samples is held out, in a fixed order, or None."""
@@ -97,23 +115,51 @@ class Batches:
     def _part(self, chosen: np.ndarray, shuffle: bool) -> "Batches":
         """Some of the samples, in batches of the same kind."""
         return Batches(
-            self.arrays, self.labels, size=self.size, seed=self.seed, shuffle=shuffle, chosen=chosen,
-            prepare=self.prepare,
+            self.samples, self.labels, size=self.size, seed=self.seed, shuffle=shuffle, chosen=chosen,
+            prepare=self.prepare, layout=self.layout,
         )  # fmt: skip
 
     def fingerprint(self) -> str:
         """SHA-256 of the samples' shapes, types, and first and last values, and of all labels."""
         digest = hashlib.sha256(self.chosen.astype("<i8").tobytes())
-        for name, array in self.arrays.items():
-            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            ends = array[[0, -1]] if array.ndim else array
-            digest.update(np.ascontiguousarray(ends).tobytes())
+        for arrays in self.samples.arrays:
+            for name, array in arrays.items():
+                digest.update(f"{name} {self.samples.axes[name]} {array.dtype.str} {array.shape}".encode())
+                ends = array[[0, -1]] if array.ndim and len(array) else array
+                digest.update(np.ascontiguousarray(ends).tobytes())
         for name, labels in (self.labels if isinstance(self.labels, Mapping) else {"": self.labels}).items():
-            if labels is not None:
-                digest.update(f"{name}{labels.dtype.str} {labels.shape}".encode())
-                digest.update(np.ascontiguousarray(labels).tobytes())
+            for each in labels if isinstance(labels, Ragged) else [labels]:
+                if each is not None:
+                    digest.update(f"{name}{each.dtype.str} {each.shape}".encode())
+                    digest.update(np.ascontiguousarray(each).tobytes())
         return digest.hexdigest()
 
 
-def _rows(array: np.ndarray, rows: np.ndarray, what: str) -> torch.Tensor:
-    return as_tensor(np.array(array[rows] if array.ndim else array), what)
+class _Arrays:
+    """Arrays of samples along their first axis, as a Feed has samples of all kinds."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        lengths = {len(array) for array in arrays.values() if array.ndim}
+        if len(lengths) != 1 or lengths == {0}:
+            raise InvalidArgument(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
+        self.arrays, self.count = [arrays], lengths.pop()
+        self.axes: Axes = {name: 0 if array.ndim else None for name, array in arrays.items()}
+        self.groups = np.zeros(self.count, np.int64)
+
+    def run_size(self, max_size: int) -> int:
+        return max_size
+
+    def inputs(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        (arrays,) = self.arrays
+        return {name: np.array(array[rows] if array.ndim else array) for name, array in arrays.items()}
+
+
+def _grouped(groups: np.ndarray, labels: Targets | Mapping[str, Targets] | None) -> np.ndarray:
+    """Numbers (int64 [n]) that are equal for samples of one group whose labels are of one shape."""
+    ragged = [
+        each for each in (labels.values() if isinstance(labels, Mapping) else [labels]) if isinstance(each, Ragged)
+    ]
+    if not ragged:
+        return groups
+    keys = np.stack([groups, *(each.groups for each in ragged)], 1)
+    return np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)

@@ -14,7 +14,7 @@ from .pruning import Pruner
 from .pytorch import torch
 from .recipe import MIN_UPDATES
 from .state import State
-from .steps import backward, decay, is_finite, set_rate
+from .steps import backward_all, decay, is_finite, set_rate
 from .task import TrainingTask
 
 Report = Callable[[int, int, float, bool], None]  # batches done, of how many, the loss, and whether the epoch has ended
@@ -51,13 +51,13 @@ class EpochOfTraining:
         every = self.recipe.prune_every
         if batches:
             every = min(every, max(1, int(self.recipe.ramp * self.epochs * batches / MIN_UPDATES)))
-        for count, (inputs, labels) in enumerate(self.task.epoch(state.epoch), 1):
+        for count, together in enumerate(self.task.in_steps(self.task.epoch(state.epoch)), 1):
             done = min(1.0, (state.epoch + ((count - 1) / batches if batches else 0)) / self.epochs)
             rate = self.recipe.rate(state.rate, done)
             set_rate(optimizer, rate)
             if state.phase == "share":
                 self._bind_due(done)
-            value = backward(network, self.task.loss, inputs, labels)
+            value = backward_all(network, self.task.loss, together)
             if not math.isfinite(value):
                 return None
             if state.phase == "prune":

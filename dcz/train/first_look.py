@@ -93,7 +93,7 @@ def _look(network: Network, data: Data, count: int = MAX_SAMPLES, change: Change
             look.pixels += [(float(tensors[name].min()), float(tensors[name].max())) for name in images]
             tensors = {name: change(name, x) if name in images else x for name, x in tensors.items()}
             _add_answers(look, network, network(tensors), dict(by_output(network, moved(labels, network.device))))
-            look.samples += max((len(x) for x in tensors.values() if x.dim()), default=1)
+            look.samples += network.layout.count(tensors)
             if look.samples >= count:
                 break
     return look
@@ -233,7 +233,7 @@ def _first_batches(network: Network, data: Data, count: int) -> list[tuple[Tenso
     held: list[tuple[Tensors, Labels | None]] = []
     for inputs, labels in data.epoch(0):
         held.append((network.as_inputs(inputs), labels))
-        count -= max((len(x) for x in held[-1][0].values() if x.dim()), default=1)
+        count -= network.layout.count(held[-1][0])
         if count <= 0:
             break
     return held

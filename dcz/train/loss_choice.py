@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidArgument, told
-from .batches import Batches, Labels
+from .batches import Batches, Labels, Targets
 from .data import Data
 from .device import moved
 from .losses import (
@@ -26,6 +26,7 @@ from .losses import (
 )
 from .network import Network
 from .pytorch import Tensor, torch
+from .ragged import Ragged
 from .recipe import Recipe, parse_output_weights
 from .targets import IGNORED, Tensors, by_output, class_rows, is_shares
 
@@ -126,8 +127,8 @@ def check_fit(
     if not isinstance(loss, (CrossEntropy, Distillation, ValueLoss, LabelledOutputs)):
         return
     name = network.outputs[0]
-    rows = max((len(tensor) for tensor in inputs.values() if tensor.dim()), default=1)
-    if outputs[name].dim() == 0 or len(outputs[name]) % rows:
+    rows, axis = network.layout.count(inputs), network.layout.outputs.get(name, 0)
+    if outputs[name].dim() <= axis or outputs[name].shape[axis] % rows:
         raise InvalidArgument(
             f"the output {name!r} is {list(outputs[name].shape)} for a batch of {rows}: where the model is made "
             "for batches of one size, give that as the recipe's batch, or export it with an open batch axis"
@@ -135,22 +136,31 @@ def check_fit(
     for name, _ in by_output(network, labels):
         each = loss.losses.get(name) if isinstance(loss, LabelledOutputs) else loss
         if isinstance(each, (CrossEntropy, Distillation)) and isinstance(batches, Batches):
-            array = batches.labels[name] if isinstance(batches.labels, Mapping) else batches.labels
-            if array is not None and array.dtype.kind != "f":
-                _check_classes(name, outputs[name], array)
+            found = batches.labels[name] if isinstance(batches.labels, Mapping) else batches.labels
+            if found is not None and found.dtype.kind != "f":
+                _check_classes(name, outputs[name], found)
 
 
-def _check_classes(name: str, output: Tensor, labels: np.ndarray) -> None:
+def _check_classes(name: str, output: Tensor, labels: Targets) -> None:
     classes = class_rows(output).shape[1]
     if classes < 2:
         raise InvalidArgument(
             f"the output {name!r} is {list(output.shape)}, which has no classes to label; leave the labels out, or "
             "give another loss: mse, or one of your own"
         )
-    wrong = ((labels < 0) & (labels != IGNORED)) | (labels >= classes)
-    if wrong.any():
-        place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+    wrong = _wrong_class(labels, classes)
+    if wrong is not None:
+        label, sample = wrong
         raise InvalidArgument(
-            f"label {labels[place]} of sample {place[0]} is no class: the output {name!r} has the classes 0 to "
-            f"{classes - 1}"
+            f"label {label} of sample {sample} is no class: the output {name!r} has the classes 0 to {classes - 1}"
         )
+
+
+def _wrong_class(labels: Targets, classes: int) -> tuple[int, int] | None:
+    """The first label that is no class, and its sample."""
+    for first, array in enumerate(labels) if isinstance(labels, Ragged) else [(0, labels)]:
+        wrong = ((array < 0) & (array != IGNORED)) | (array >= classes)
+        if wrong.any():
+            place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+            return int(array[place]), first + (0 if isinstance(labels, Ragged) else place[0])
+    return None

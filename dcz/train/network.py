@@ -12,9 +12,12 @@ import numpy as np
 
 from .. import model as onnx_model
 from ..errors import InvalidArgument, UnsuitableModel
+from ..evaluation import casting
+from ..evaluation.batch_axes import is_open, told_shape
 from . import normalization, tables
 from .batches import as_tensor
 from .graph import Graph, Observer
+from .layout import SAMPLES_FIRST, Layout
 from .pytorch import torch
 from .weight import Weight
 
@@ -38,7 +41,7 @@ class Network(torch.nn.Module):
     `frozen` is true, those that the graph has read as shapes or bounds, and those that hold infinities (masks) or NaN.
     `norms` holds the statistics of its BatchNormalizations. A network is in inference mode, as the model is, until
     `train()` is called: then these normalize by the batch, and follow it. `place` is the name of a ModelProto in
-    messages.
+    messages. `layout` says where the samples of a batch lie, whose number may be another than the model's.
     Raises DczError: UnsuitableModel for an operator that cannot be trained, or where no tensor is left.
     """
 
@@ -47,8 +50,10 @@ class Network(torch.nn.Module):
         model: "str | os.PathLike[str] | ModelProto",
         frozen: Callable[[str], bool] = lambda name: False,
         place: str = "the model",
+        layout: Layout = SAMPLES_FIRST,
     ):
         super().__init__()
+        self.layout = layout
         self.place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else place
         self._frozen = frozen
         self.replace_model(model)
@@ -141,19 +146,21 @@ class Network(torch.nn.Module):
         return {declared.name: self._as_input(declared, inputs[declared.name]) for declared in self.program.inputs}
 
     def _as_input(self, spec: onnx_model.Input, values: Any) -> torch.Tensor:
-        """One input as the graph takes it: any numbers are taken for floats, only integers for integers."""
+        """One input as the graph takes it: any numbers are taken for floats; for integers and truth values only numbers
+        that these hold."""
         tensor = as_tensor(values, f"input {spec.name!r}")
         dtype = torch.float32 if spec.dtype in FLOATS else getattr(torch, spec.dtype, tensor.dtype)
-        if tensor.is_floating_point() and not dtype.is_floating_point:
-            have = str(tensor.dtype).removeprefix("torch.")
+        axis = self.layout.inputs.get(spec.name, 0)
+        if spec.shape is not None and not _fits(spec.shape, tensor.shape, axis):
+            along = {None: "as it is for every sample", 0: "samples along the first axis"}
             raise InvalidArgument(
-                f"{self.place}: input {spec.name!r} takes {spec.dtype}, not {have}; give whole numbers"
+                f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants "
+                f"{told_shape(spec.shape)}, {along.get(axis, f'samples along axis {axis}')}"
             )
-        if spec.shape is not None and not _fits(spec.shape, tensor.shape):
-            dims = ", ".join("?" if dim is None else str(dim) for dim in spec.shape)
-            raise InvalidArgument(
-                f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants [{dims}], "
-                "samples along the first axis"
+        if dtype != tensor.dtype and not dtype.is_floating_point:
+            array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
+            tensor = torch.from_numpy(
+                casting.cast(array, f"tensor({spec.dtype})", f"{self.place}: input {spec.name!r}")
             )
         return tensor.to(dtype).to(self.device)
 
@@ -198,8 +205,9 @@ def _is_trained(tensor: onnx_model.ModelTensor, array: np.ndarray) -> bool:
     return tensor.is_weight or (is_bias and array.size > 1)
 
 
-def _fits(declared: Sequence[int | str | None], shape: torch.Size) -> bool:
-    """Whether a batch has the dims that are fixed; the first one, the number of samples, is free."""
+def _fits(declared: Sequence[int | str | None], shape: torch.Size, axis: int | None) -> bool:
+    """Whether a batch has the dims that are fixed; that along `axis`, the number of samples, is free."""
     if len(declared) != len(shape):
         return False
-    return all(not isinstance(dim, int) or dim == size for dim, size in zip(declared[1:], shape[1:], strict=True))
+    dims = enumerate(zip(declared, shape, strict=True))
+    return all(number == axis or is_open(dim) or dim == size for number, (dim, size) in dims)

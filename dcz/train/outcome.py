@@ -12,7 +12,6 @@ from ..compression.target_size import compress_to_size
 from ..errors import InvalidArgument
 from ..plan import Plan
 from ..reading.decompress import load
-from .network import Network
 from .validation import measure
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def judge(task: "TrainingTask", path: str | os.PathLike[str]) -> Found | None:
     """Of a .dcz file, on the validation samples: None without any."""
     if task.validation is None:
         return None
-    return measure(Network(load(path)).to(task.network.device), task.loss, task.validation)
+    return measure(task.another_network(load(path)), task.loss, task.validation)
 
 
 def plain_rival(

@@ -11,9 +11,9 @@ of the next.
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .steps import backward, is_finite, make_optimizer, set_rate
+from .steps import Batch, backward_all, is_finite, make_optimizer, set_rate
 
 if TYPE_CHECKING:
     from .task import TrainingTask
@@ -78,10 +78,15 @@ def best_rate(first: float, try_rate: Callable[[float], float], tolerance: float
     return first * FACTOR ** max(number for number, loss in losses.items() if loss <= tolerance * least)
 
 
-def first_batches(task: "TrainingTask", count: int) -> Iterator[tuple[Any, Any]]:
-    """So many batches: those of the first epoch, and of the next ones where it has fewer."""
-    epochs = itertools.chain.from_iterable(task.training.epoch(number) for number in range(count))
-    return itertools.islice(epochs, count)
+def first_steps(task: "TrainingTask", count: int) -> Iterator[list[Batch]]:
+    """The batches of so many steps: those of the first epoch, and of the next ones where it has fewer."""
+    epochs = (task.in_steps(task.training.epoch(number)) for number in range(count))
+    return itertools.islice(itertools.chain.from_iterable(epochs), count)
+
+
+def first_batches(task: "TrainingTask", count: int) -> Iterator[Batch]:
+    """The same, batch by batch."""
+    return itertools.chain.from_iterable(first_steps(task, count))
 
 
 def _loss_after(
@@ -90,9 +95,9 @@ def _loss_after(
     """The mean loss of the last third of the batches that a run at this rate takes; infinity where it is lost."""
     optimizer = make_optimizer(task.network, name, rate, momentum, task.on_grid)
     losses: list[float] = []
-    for number, (inputs, labels) in enumerate(first_batches(task, BATCHES), 1):
+    for number, together in enumerate(first_steps(task, BATCHES), 1):
         set_rate(optimizer, rate * min(1.0, number / (BATCHES / 10)))
-        loss = backward(task.network, task.loss, inputs, labels)
+        loss = backward_all(task.network, task.loss, together)
         if not loss <= MAX_RISE * abs((losses or [loss])[0]) + 1:
             return math.inf
         losses.append(loss)

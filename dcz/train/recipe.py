@@ -77,13 +77,14 @@ class Recipe:
     `augment` changes training images at random, anew in each epoch, as a text such as "flip,shift=4" says (see
     augmentation.Augmentation); validation samples stay as they are.
 
-    Distillation divides both networks' logits by `temperature` (Hinton et al., "Distilling the Knowledge in a Neural
-    Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. Of several
-    outputs the losses are averaged, by `output_weights`, a text such as "boxes=2,scores=1", where that is given.
-    `batch` is samples per batch; `holdout` the fraction of samples for validation, where no others are given; training
-    stops early after `patience` epochs without improvement. `seed` decides the order of samples. `threads`: None for
-    all cores. `device` is where to train: cpu, cuda, mps, or auto for a GPU where there is one; in mixed precision on
-    GPUs that have bfloat16. On a GPU the same run does not give the same bytes.
+    Distillation divides both networks' logits by `temperature` (Hinton et al., "Distilling the Knowledge in a
+    Neural Network", 2015); `label_share` of the loss is the cross-entropy with the labels, where there are any. Of
+    several outputs the losses are averaged, by `output_weights`, a text such as "boxes=2,scores=1", where that is
+    given. `batch` is samples per step, of which those of one shape make a batch; `holdout` the fraction of samples
+    for validation, where no others are given; training stops early after `patience` epochs without improvement.
+    `seed` decides the order of samples. `threads`: None for all cores. `device` is where to train: cpu, cuda, mps,
+    or auto for a GPU where there is one; in mixed precision on GPUs that have bfloat16. On a GPU the same run does
+    not give the same bytes.
     """
 
     sparsity: float | None = None

@@ -21,7 +21,7 @@ from ..compression.foldable import noted
 from ..compression.options import AnyPlan, Notes
 from ..display import progress as display
 from ..errors import FileAccess, InvalidArgument
-from ..evaluation.given import Batch, Data, Labels
+from ..evaluation.given import Batch, BatchAxis, Data, Labels
 from ..file_kinds import check_onnx
 from ..files import check_output, remove, temporary_folder
 from .backend import check_installed
@@ -52,6 +52,7 @@ def retrain(
     *,
     labels: TrainingLabels = None,
     validation: TrainingData | tuple[TrainingData, TrainingLabels] | None = None,
+    batch_axis: BatchAxis | None = None,
     recipe: Recipe = Recipe(),
     plan: AnyPlan = None,
     loss: "str | Loss | None" = None,
@@ -64,13 +65,18 @@ def retrain(
 ) -> Retrained:
     """Prune, share and train `model` (the path of an ONNX file, or a ModelProto) into the .dcz file `output`.
 
-    `data`: the path of an .npz or .npy file, or of a folder of images; arrays by input name, or one array; an iterable
-    of batches that can be iterated again, such as a DataLoader, or a function that gives one, of the epoch's number or
-    of nothing (see train.batch_stream). `labels`: an array, the name of one in the data, or a path; "class" for the
-    subfolders of a folder of images; a dict of these by output name, where several outputs have labels. They are whole
-    numbers, the classes; shares of the classes (soft labels); or any numbers of the output's shape. Batches bring their
-    own. `validation`: more data of the same kinds, or (data, labels); without it, the recipe's `holdout` of the
-    samples, or the training loss where the data is an iterable.
+    `data`: samples as tune and evaluate take them: the path of an .npz or .npy file, or of a folder of these, a sample
+    or a batch each; a dict of arrays, or of lists of samples of different lengths, or one array; a list of dicts or a
+    Dataset of a sample each, which is read once. Samples of different shapes never share a batch; what is the same for
+    all may be given once. Or the path of a folder of images; or batches that come as they are: an iterable of them that
+    can be iterated again, such as a DataLoader, or a function that gives one, of the epoch's number or of nothing (see
+    train.batch_stream). `batch_axis`: the axis of samples in some inputs, {"h0": 1}, or None: the same for all;
+    default: as the model's shapes tell. `labels`: an array, or a list where they differ in length, the name of one in
+    the data, or a path; "class" for the subfolders of a folder of images; a dict of these by output name, where several
+    outputs have labels. They are whole numbers, the classes; shares of the classes (soft labels); or any numbers of the
+    output's shape, samples first. Batches, and pairs in a list, bring their own. `validation`: more data of the same
+    kinds, or (data, labels); without it, the recipe's `holdout` of the samples, or the training loss where batches come
+    as they are.
 
     Keywords are fields of the recipe (`sparsity="90%"`, `bits=3`, `epochs=5`) or change the plan (`exclude="fc2.*"`).
     `plan` sets what happens to single tensors, as for compress; the recipe's sparsity and bits are its defaults.
@@ -104,7 +110,7 @@ def retrain(
     from .task import TrainingTask
 
     with torch_threads(recipe.threads), _shown(progress) as report:
-        task = TrainingTask(model, data, labels, validation, recipe, plan, loss)
+        task = TrainingTask(model, data, labels, validation, recipe, plan, loss, batch_axis)
         _check_outputs(output, checkpoint, force, task.source.outside)
         training = _training(task, checkpoint, report, warn)
         training.run()
@@ -177,8 +183,8 @@ def _training(
 def _check_readable(
     model: "str | os.PathLike[str] | ModelProto", data: TrainingData, labels: TrainingLabels, validation: Sequence[Any]
 ) -> None:
-    """Raise DczError for files that cannot be read, or lack the labels that are named. Of folders of images, the model
-    says what they have to hold."""
+    """Raise DczError for files that cannot be read, or lack the labels that are named. What folders have to hold, the
+    model says."""
     from ..evaluation.samples import find_labels, open_samples
     from ..model import open_dense
 

@@ -7,13 +7,14 @@ task.groups                        which tensors are pruned by one threshold, an
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from .. import plan as plans
 from ..errors import InvalidArgument
+from ..evaluation.given import BatchAxis
 from ..model import Model, by_name, is_selector, open_dense
 from ..plan import LOSSLESS, Plan, Settings
 from .augmentation import Augmentation
@@ -32,6 +33,7 @@ from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
 from .scaling import ScalableLayer, scalable
+from .steps import Batch, in_steps
 from .weight import Weight
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class TrainingTask:
         recipe: Recipe = Recipe(),
         plan: Plan | Settings | str | os.PathLike[str] | None = None,
         loss: str | Loss | type | None = None,
+        batch_axis: BatchAxis | None = None,
     ):
         self.recipe = recipe
         self.plan = plan_of(plan, recipe)
@@ -70,11 +73,15 @@ class TrainingTask:
         if not self.shares and not self.epochs["prune"]:
             why = "; ".join(self.notes) or "give a sparsity, bits or epochs, or a plan that has them"
             raise InvalidArgument(f"there is nothing to do: {why}")
-        self.training, self.validation = open_data(self.network, recipe, data, labels, validation)
+        self.training, self.validation = open_data(self.network, recipe, data, labels, validation, batch_axis)
+        self.network.layout = self.training.layout
+        if self.validation is not None:  # what is given once here may be given for each sample there
+            axes = {name: axis for name, axis in self.validation.layout.inputs.items() if axis is not None}
+            self.network.layout = replace(self.training.layout, inputs={**self.training.layout.inputs, **axes})
         self._augmenter = (
             None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
         )
-        self.loss = choose_loss(loss, self.network, lambda: placed(Network(model), device), recipe, self.training)
+        self.loss = choose_loss(loss, self.network, lambda: self.another_network(model), recipe, self.training)
         self.stamp = self._stamp()
         for batches in (self.training, self.validation):
             if batches is not None:
@@ -85,6 +92,17 @@ class TrainingTask:
     def epoch(self, number: int) -> Iterator[tuple[Any, Labels | None]]:
         """The training batches of an epoch, (inputs, labels), augmented as the recipe says."""
         return self.training.epoch(number) if self._augmenter is None else self._augmenter.epoch(self.training, number)
+
+    def in_steps(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """Training batches, as many together as a step of the optimizer takes. Those of the caller's own are a step
+        each, samples of different shapes make smaller batches than the recipe's."""
+        if not isinstance(self.training, Batches):
+            return ([batch] for batch in batches)
+        return in_steps(batches, self.network.layout, self.training.size)
+
+    def another_network(self, model: "str | os.PathLike[str] | ModelProto") -> Network:
+        """A network of another model, on the same device, that takes the same batches."""
+        return placed(Network(model, layout=self.network.layout), self.network.device)
 
     def fold(self, later: Collection[str] = ()) -> int:
         """Change the network: fold the normalizations that were added, and those that the plan lets go, but for the

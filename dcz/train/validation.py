@@ -34,7 +34,7 @@ def measure(
         for inputs, labels in batches.epoch(0):
             tensors = network.as_inputs(inputs)
             outputs, labels = network(tensors), moved(labels, network.device)
-            size = max((len(tensor) for tensor in tensors.values() if tensor.dim()), default=1)
+            size = network.layout.count(tensors)
             total += size * float(loss(outputs, tensors, labels))
             count += size
             found = count_wrong(network, outputs, labels)

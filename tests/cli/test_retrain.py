@@ -236,3 +236,16 @@ def test_an_interrupt_says_what_is_left(folder):
     code, err = _stopped(signal.SIGINT)
     assert code == 130 and "net.dcz.checkpoint holds what is done; the same command goes on from there" in err
     assert Path("net.dcz.checkpoint").exists() and "Traceback" not in err
+
+
+def test_a_folder_of_samples_trains_and_validates(run):
+    samples = np.load("train.npz")
+    for folder, rows in (("train", range(200)), ("held", range(200, 300))):
+        Path(folder).mkdir()
+        for row in rows:
+            np.savez(f"{folder}/{row}", x=samples["x"][row], y=samples["y"][row])
+    options = ["--labels", "y", "--validation", "held", "--batch-axis", "x=0", *ASKED, "-q"]
+    code, out, _ = run("net.onnx", "--data", "train", *options)
+    assert code == 0 and "of 100 answers" in out
+    code, _, err = run("net.onnx", "--data", "train", "--batch-axis", "z=1", *ASKED, "-f")
+    assert code == 2 and "has no input 'z' for a batch axis: it has 'x'" in err

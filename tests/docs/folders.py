@@ -28,6 +28,16 @@ def _usual() -> None:
     Path("plan.toml").write_bytes((ROOT / "examples" / "03_plan.toml").read_bytes())
 
 
+def _folders() -> None:
+    """The same, and folders train and test with a file for each sample."""
+    _usual()
+    samples = np.load("samples.npz")
+    for folder, stop in (("train", 50), ("test", 20)):
+        Path(folder).mkdir()
+        for number in range(stop):
+            np.savez(f"{folder}/{number:02}", **{name: samples[name][number] for name in samples})
+
+
 def _empty() -> None:
     """What the page makes itself."""
 
@@ -97,6 +107,7 @@ def _save(nodes, inputs, outputs, weights, random) -> None:
 _FOLDERS = {
     "docs/tutorials/first-model.md": _empty,
     "docs/tutorials/images.md": _images,
+    "docs/howto/retrain.md": _folders,
     "docs/howto/samples.md": _images,
     "docs/tutorials/transformer.md": _transformer,
     "docs/tutorials/pytorch.md": _empty,

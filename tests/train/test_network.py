@@ -202,7 +202,7 @@ def test_arrays_that_may_not_be_written_are_taken():
     (perceptron, {"z": np.ones((3, 64))}, "lacks the input 'x'"),
     (perceptron, np.array([["a"] * 64]), "array of numbers"),
     (perceptron, [[1], [1, 2]], "no array"),
-    (transformer, np.ones((2, 6), np.float32), "takes int64, not float32"),
+    (transformer, np.full((2, 6), 0.5), r"'tokens' wants int64, .* float64 \[2, 6\], such as 0.5: give whole numbers"),
 ])  # fmt: skip
 def test_inputs_that_do_not_fit_are_named(proto, given, words):
     with pytest.raises(BadPlan, match=words):
