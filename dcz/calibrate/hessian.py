@@ -20,6 +20,7 @@ ENOUGH = 1000  # positions for each of k inputs, from where correlations are kno
 MIN_SEEN = 1e-6  # of the mean of diag(H), below which an input tells nothing of correlations
 ROWS = 256  # of a matrix that are changed together
 MIN_VARIANCE = 1e-6  # of the mean square, added where the covariance stands for H
+TOGETHER = 4  # positions that are multiplied at once: a quarter of k, so that adding k x k sums costs less than these
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +139,11 @@ def _add_to_diagonal(matrices: np.ndarray, numbers: np.ndarray) -> None:
 
 class Accumulator:
     """Sums up InputStatistics batch by batch. It owns its sums and adds to them in place: of a layer with many inputs
-    they may take a gigabyte."""
+    they may take a gigabyte.
+
+    Blocks of few positions, as the steps of an unrolled recurrent layer have, wait for others: each product touches
+    all of the k x k sums, however few positions it is of.
+    """
 
     def __init__(self, groups: int, features: int, asymmetric: bool):
         self._features, self._parts, self._count = features, -(-features // MAX_FEATURES), 0
@@ -147,6 +152,8 @@ class Accumulator:
         self._products = np.zeros((groups * self._parts, width, width))
         self._original_total = np.zeros((groups, features)) if asymmetric else None
         self._cross_products = np.zeros_like(self._products) if asymmetric else None
+        self._waiting: list[tuple[np.ndarray, np.ndarray | None]] = []  # x and x0, in parts
+        self._together = width // TOGETHER
 
     def add(
         self, x: np.ndarray, lowering: Lowering, max_positions: int = ALL_POSITIONS, original: np.ndarray | None = None
@@ -164,31 +171,44 @@ class Accumulator:
         blocks = lowering.blocks(x, max_positions)
         if original is None:
             for block in blocks:
-                self._add_block(block)
+                self._add_block(block, None)
         else:
             for block, original_block in zip(blocks, lowering.blocks(original, max_positions), strict=True):
-                self._add_cross_products(self._add_block(block), original_block)
+                self._add_block(block, original_block)
 
-    def _add_block(self, block: np.ndarray) -> np.ndarray:
-        """Count an im2col matrix [groups, k, samples, positions]; returns it flattened, in parts."""
+    def _add_block(self, block: np.ndarray, original_block: np.ndarray | None) -> None:
+        """Count an im2col matrix [groups, k, samples, positions], and the one of the original network."""
         x = _flattened(block)
         self._count += x.shape[2]
         self._total += _sum(x)
-        x = split_features(x, self._parts, 1)
+        x0 = None
+        if original_block is not None:
+            assert self._original_total is not None
+            x0 = _flattened(original_block)
+            self._original_total += _sum(x0)
+            x0 = split_features(x0, self._parts, 1)
+        self._waiting.append((split_features(x, self._parts, 1), x0))
+        if sum(each.shape[2] for each, _ in self._waiting) >= self._together:
+            self._multiply()
+
+    def _multiply(self) -> None:
+        """Add the products of the blocks that wait."""
+        if not self._waiting:
+            return
+        x = _joined([each for each, _ in self._waiting])
         if len(x) == 1:
             self._products[0] += x[0] @ x[0].T  # which numpy knows to be symmetric
         else:
             self._products += x @ np.swapaxes(x, 1, 2)
-        return x
-
-    def _add_cross_products(self, x: np.ndarray, original_block: np.ndarray) -> None:
-        assert self._original_total is not None and self._cross_products is not None
-        x0 = _flattened(original_block)
-        self._original_total += _sum(x0)
-        self._cross_products += split_features(x0, self._parts, 1) @ np.swapaxes(x, 1, 2)
+        originals = [original for _, original in self._waiting if original is not None]
+        if originals:
+            assert self._cross_products is not None
+            self._cross_products += _joined(originals) @ np.swapaxes(x, 1, 2)
+        self._waiting = []
 
     def statistics(self) -> InputStatistics:
         """What was summed up; nothing may be added afterwards."""
+        self._multiply()
         return InputStatistics(
             self._features,
             self._parts,
@@ -215,6 +235,11 @@ def damping(hessian: np.ndarray) -> np.ndarray:
 def _flattened(block: np.ndarray) -> np.ndarray:
     """An im2col matrix as [groups, k, positions of all samples] (float32)."""
     return np.ascontiguousarray(block.reshape(*block.shape[:2], -1), np.float32)
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Blocks [groups, k, positions] as one."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=2)
 
 
 def _sum(x: np.ndarray) -> np.ndarray:

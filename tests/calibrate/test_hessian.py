@@ -33,6 +33,20 @@ def test_statistics_are_those_of_all_inputs_however_they_come(largest, monkeypat
         np.testing.assert_allclose(whole.hessian(False)[2][:6, :6], square[14:, 14:], atol=1e-6)
 
 
+def test_blocks_of_few_positions_are_multiplied_together(monkeypatch):
+    """As of an unrolled recurrent layer: a step reads a handful of positions, and the sums are of k x k numbers."""
+    products = []
+    multiply = hessian.Accumulator._multiply
+    monkeypatch.setattr(hessian.Accumulator, "_multiply", lambda self: (products.append(1), multiply(self)))
+    x = normal(400, 64, seed=4)
+    steps = [x[start : start + 2] for start in range(0, 400, 2)]
+    originals = [step + 1 for step in steps]
+    summed = statistics_of(steps, originals)
+    assert len(products) <= 400 // (64 // hessian.TOGETHER) + 1
+    np.testing.assert_allclose(summed.products[0], x.T.astype(np.float64) @ x, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(summed.cross_products[0], (x + 1).T.astype(np.float64) @ x, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("samples", [50, 100, 400])
 def test_correlations_that_few_samples_show_by_chance_are_shrunk(samples):
     """The mean square error of all correlations falls, most where samples are few; variances stay."""
