@@ -5,7 +5,7 @@ shorten("encoder.layer.11.attention.query.weight", 24)   ->   "encoder.la...uery
 
 import functools
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 ELLIPSIS = "..."  # ASCII: as wide in every encoding
 
@@ -72,6 +72,45 @@ def shorten(text: str, width: int) -> str:
         elif right:
             right.pop(0)
     return "".join([*left, ELLIPSIS, *right])[: max(width, 0)]
+
+
+def shorten_apart(texts: Sequence[str], width: int) -> list[str]:
+    """Each text in at most `width` columns, as `shorten` makes it; those that would look alike, which differ in the
+    middle that is left out, lose what they share at both ends instead: "...onv2d_24/Conv2D/Rea..."."""
+    short = [shorten(text, width) for text in texts]
+    alike: dict[str, set[str]] = {}
+    for text, shown in zip(texts, short, strict=True):
+        alike.setdefault(shown, set()).add(text)
+    shared = {shown: _shared_ends(sorted(group)) for shown, group in alike.items() if len(group) > 1}
+    return [
+        _without_ends(text, *shared[shown], width) if shown in shared else shown
+        for text, shown in zip(texts, short, strict=True)
+    ]
+
+
+def _shared_ends(texts: Sequence[str]) -> tuple[int, int, int]:
+    """Of sorted texts, how many characters all begin with, how many of the rest all end with, and how many the longest
+    has between."""
+    begin = _equal_start(texts[0], texts[-1])  # of sorted texts, what the first and the last share, all share
+    backward = sorted(text[begin:][::-1] for text in texts)
+    end = _equal_start(backward[0], backward[-1])
+    return begin, end, max(map(len, texts)) - begin - end
+
+
+def _equal_start(a: str, b: str) -> int:
+    """How many characters two texts both begin with."""
+    return next((number for number, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _without_ends(text: str, begin: int, end: int, between: int, width: int) -> str:
+    """A text without the ends that others share, but for as much of them as there is room for."""
+    room = width - 2 * len(ELLIPSIS)
+    spare = max(0, room - between)
+    right = min(end, spare // 3)
+    left = min(begin, spare - right)
+    start, stop = begin - left, len(text) - end + min(end, spare - left)
+    left_out = ELLIPSIS if start else "", ELLIPSIS if stop < len(text) else ""
+    return shorten(left_out[0] + shorten(text[start:stop], max(room, 1)) + left_out[1], width)
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> Iterator[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from dcz.text import cells, change, counted, markdown_code, printable, shorten, size, times, wrapped
+from dcz.text import cells, change, counted, markdown_code, printable, shorten, shorten_apart, size, times, wrapped
 
 
 @pytest.mark.parametrize("text, shown", [
@@ -19,6 +19,21 @@ def test_names_lose_their_middle_and_keep_both_ends(width):
     if width < len(name):
         left, right = short.split("...")
         assert name.startswith(left) and name.endswith(right) and abs(len(left) - len(right)) <= 2
+
+
+@pytest.mark.parametrize("width", [24, 34, 60])
+def test_names_that_differ_in_the_middle_are_told_apart(width):
+    layers = [f"StatefulPartitionedCall/functional_1/conv2d_{n}/Conv2D/ReadVariableOp:0" for n in range(7, 13)]
+    assert len({shorten(name, 24) for name in layers}) == 1
+    short = shorten_apart([*layers, "bias", layers[0]], width)
+    assert len(set(short)) == 7 and short[0] == short[-1] and short[-2] == "bias"
+    assert all(cells(name) <= width for name in short)
+    assert all(f"_{n}/" in name for n, name in zip(range(7, 13), short, strict=False))
+
+
+def test_names_that_a_glance_tells_apart_are_shortened_as_ever():
+    names = ["encoder_layer_11_attention_query_weight", "decoder_layer_11_attention_query_weight", "x"]
+    assert shorten_apart(names, 20) == [shorten(name, 20) for name in names]
 
 
 def test_characters_of_two_columns_count_as_two():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import shell
 from ..files.several import Outcome
 from ..reading.inspect import Report
-from ..text import counted, size, times
+from ..text import counted, shorten_apart, size, times
 from . import show_inspect
 from .common import beside
 from .sample_options import given
@@ -102,7 +102,7 @@ def _largest(report: Report, room: int) -> str:
     figures = [f" {size(row.huffman)} ({100 * row.huffman / report.file_bytes:.0f} %)" for row in rows]
     while rows:
         width = (room - sum(map(len, figures)) - 2 * (len(rows) - 1)) // len(rows)
-        names = [shorten(row.name, max(width, 12)) for row in rows]
+        names = shorten_apart([safe(row.name) for row in rows], max(width, 12))
         fits = width >= min(MIN_LARGEST, max(len(row.name) for row in rows)) and len(set(names)) == len(names)
         if fits or len(rows) == 1:
             return ", ".join(name + each for name, each in zip(names, figures, strict=True))

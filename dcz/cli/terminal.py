@@ -5,7 +5,7 @@ markup and emoji (display.screen), so that `[bold]`, `:bomb:` and escape sequenc
 way where there is not enough room; figures never do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -15,6 +15,7 @@ from rich.text import Text
 from ..display.encoding import is_unicode
 from ..display.screen import console, safe, shorten
 from ..shell import broken
+from ..text import shorten_apart
 
 __all__ = ["Column", "bar", "console", "labelled", "print_commands", "safe", "shorten", "table"]
 
@@ -55,17 +56,20 @@ def table(
         widths[number] = min(widths[number], max(MIN_NAME, rest // len(names)))
         rest, names = rest - widths[number], [name for name in names if name != number]
 
-    def line(row: Sequence[str], is_bold: bool) -> Text:
+    apart = {number: shorten_apart([row[number] for row in cells], widths[number]) for number in shown}
+    fitted = [{number: apart[number][index] for number in shown} for index in range(len(cells))]
+
+    def line(row: Mapping[int, str], is_bold: bool) -> Text:
         padded = []
         for number in shown:  # figures are never cut: names alone are wider than their columns
-            text = shorten(row[number], widths[number])
+            text = row[number]
             space = " " * (widths[number] - cell_len(text))
             padded.append(space + text if columns[number].right else text + space)
         style = "bold" if is_bold else ""
         return Text((" " * GAP).join(padded).rstrip(), style=style, no_wrap=True, overflow="ignore")
 
-    lines = [line([column.head for column in columns], True)]
-    lines += [line(row, number >= len(cells) - totals) for number, row in enumerate(cells)]
+    lines = [line({number: shorten(columns[number].head, widths[number]) for number in shown}, True)]
+    lines += [line(row, number >= len(cells) - totals) for number, row in enumerate(fitted)]
     return Group(*([Text(title)] if title else []), *lines)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..display.html import page
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.metrics import distance
-from ..text import cells, change, counted, markdown_code, printable, shorten, wrapped
+from ..text import cells, change, counted, markdown_code, printable, shorten, shorten_apart, wrapped
 from .changes import Diff, Side, TensorChange
 
 LARGEST = 20  # rows that are shown, unless more are asked for
@@ -168,9 +168,9 @@ def text(diff: Diff, width: int, largest: int | None = LARGEST) -> str:
     widths = [max(len(line[n]) for line in table) for n in range(len(columns))]
     room = max(width - sum(widths) - GAP * len(columns), 8)
     lines = [headline(diff)] if cells(headline(diff)) <= width else _split_headline(diff, width)
-    for line, label in zip(table, ["tensor", *names], strict=True):
+    for line, label in zip(table, ["tensor", *shorten_apart(names, room)], strict=True):
         numbers = (" " * GAP).join(f"{cell:>{size}}" for cell, size in zip(line, widths, strict=True))
-        lines.append(f"{numbers}{' ' * GAP}{shorten(label, room)}".rstrip())
+        lines.append(f"{numbers}{' ' * GAP}{label}".rstrip())
     return "\n".join([*lines, *(line for note in notes(diff) for line in wrapped(note, width))])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ... import shell
-from ...text import cells, printable, shorten, wrapped
+from ...text import cells, printable, shorten, shorten_apart, wrapped
 from ..judge import Budget, Verdict
 from ..reasons import Reason
 from . import words
@@ -56,8 +56,7 @@ def _table(reasons: Sequence[Reason], width: int) -> Iterator[str]:
     room = width - 6 - sum(places) - 6 - 2
     names = [printable(each.name) for each in reasons]
     longest = min(max(map(cells, names)), max(room // 2, 12))
-    for each, weight, change, name in zip(reasons, weights, changes, names, strict=True):
-        short = shorten(name, longest)
+    for each, weight, change, short in zip(reasons, weights, changes, shorten_apart(names, longest), strict=True):
         numbers = f"      {weight:>{places[0]}} bytes  " + (f"{change:>{places[1]}}  " if places[1] else "")
         start = f"{numbers}{short}{' ' * (longest - cells(short))}  "
         limited = printable(each.limited_by)
