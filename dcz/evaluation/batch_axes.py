@@ -6,6 +6,7 @@ Told by the caller, or found: by the symbol that names the batch in all inputs, 
 open, else the one whose length is that of the other inputs' samples. What has none is the same for every sample.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from ..errors import InvalidArgument
 from .samples import Samples
 
 MAX_RANK = 64  # of an array of numpy
+BATCHES = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)  # symbols that say what they number
+LENGTHS = re.compile(r"seq|len|time|frame|token|step|width|height", re.IGNORECASE)
 Axes = dict[str, int | None]
 Shape = Sequence[int | str | None]
 
@@ -67,16 +70,28 @@ def find_axes(
 def batch_symbol(shapes: Sequence[Shape]) -> str | None:
     """The symbol that names the batch: the one that all inputs with symbols share and that begins them, but for those
     whose first dim is fixed, or begins none (time before batch); else the only one that begins an input and is no later
-    dim of one."""
+    dim of one.
+
+    What follows a first dim of 1, as in tokens [1, "seq_len"], is the length of the only sample, unless an input begins
+    with an open dim or the symbol says otherwise; so is what says that it is a length behind any fixed one."""
     named = [[dim for dim in shape if isinstance(dim, str)] for shape in shapes]
     named = [symbols for symbols in named if symbols]
     common = {symbol for symbol in set().union(*named) if all(symbols.count(symbol) == 1 for symbols in named)}
     leading = {shape[0] for shape in shapes if shape and isinstance(shape[0], str)}
     trailing = {dim for shape in shapes if shape and is_open(shape[0]) for dim in shape[1:] if isinstance(dim, str)}
-    for candidates in (common & leading - trailing, common - leading, leading - trailing):
+    later = {symbol for symbol in common - leading if _may_number_samples(symbol, shapes)}
+    for candidates in (common & leading - trailing, later, leading - trailing):
         if len(candidates) == 1:
             return candidates.pop()
     return None
+
+
+def _may_number_samples(symbol: str, shapes: Sequence[Shape]) -> bool:
+    """Whether a symbol that begins no input may be the batch's all the same."""
+    if BATCHES.search(symbol):
+        return True
+    firsts = [shape[0] for shape in shapes if symbol in shape]
+    return any(map(is_open, firsts)) or (not LENGTHS.search(symbol) and any(first != 1 for first in firsts))
 
 
 def is_open(dim: int | str | None) -> bool:

@@ -79,13 +79,13 @@ def _compare(
     """See compare."""
     names = [output.name for output in first_session.get_outputs()]
     declared = [output.shape for output in first_session.get_outputs()]
-    symbol = None if samples is None else batch_symbol([each.shape for each in first_session.get_inputs()])
+    symbol = batch_symbol([each.shape for each in first_session.get_inputs()])
     if names != [output.name for output in second_session.get_outputs()]:
         raise UnsuitableModel(f"{Path(first).name} and {Path(second).name} have different outputs")
     runs: Iterable[Run]
     if samples is None:
         inputs = drawn.draw(first_session, kinds.index_limits, kinds.compared, kinds.widths)
-        runs = [(batch, count, count) for batch, count in inputs.counted()]
+        runs = [(batch, count, count) for batch, count in inputs.counted(first_session.get_inputs())]
         shapes, constant = inputs.shapes, inputs.constant
     else:
         runs, shapes, constant = batches(first, first_session, samples, kinds, progress), {}, {}
@@ -110,7 +110,7 @@ def _compare(
                 measures[at] = measure
             sums, is_first = [DifferenceSums(each) for each in measures], False
         for output_sums, x, y in zip(sums, outputs, others, strict=True):
-            output_sums.add(x, y)
+            output_sums.add(x, y, count)
         if answers is not None:
             answers.add(dict(zip(names, outputs, strict=True)), dict(zip(names, others, strict=True)), count or 1)
     is_drawn = samples is None

@@ -70,7 +70,10 @@ class DifferenceSums:
         self.entries, self.numbers = 0, 0  # that were compared, and those that are numbers in one model at least
 
     def add(self, x: Any, y: Any, samples: int | None = None) -> None:
-        """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give."""
+        """Outputs of both models for one batch: arrays of any type, or the sequences and maps that some models give.
+
+        `samples`: how many the batch holds, where that is known; else as many as the first axis has entries.
+        """
         if self.measure is None:
             self.measure = measure_of(x, samples)
         if self.measure == TOP_KEY:
@@ -83,9 +86,9 @@ class DifferenceSums:
         elif x.shape != y.shape or self.measure == ROWS:
             self._add_rows(x, y)
         elif x.size:
-            self._add_numbers(x, y)
+            self._add_numbers(x, y, samples)
 
-    def _add_numbers(self, x: np.ndarray, y: np.ndarray) -> None:
+    def _add_numbers(self, x: np.ndarray, y: np.ndarray, samples: int | None) -> None:
         x, y = x.astype(np.float64), y.astype(np.float64)
         distance = self._add_distance(x, y)
         assert self.measure is not None  # `add` has set it
@@ -103,7 +106,7 @@ class DifferenceSums:
             similar = cosines(class_rows(x), class_rows(y))
             self.score, self.answers = self.score + float(similar.sum()), self.answers + len(similar)
         else:
-            self.answers += len(x) if x.ndim else 1
+            self.answers += samples or (len(x) if x.ndim else 1)
             self.channels.add(x, distance)
             self._count_near_rows(np.atleast_2d(x), np.atleast_2d(distance))  # as if its length were open
         self._add_variation(x)

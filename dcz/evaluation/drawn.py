@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import UnsuitableModel
 from . import runtime
+from .batch_axes import batch_symbol
 
 BATCH, SMALL_BATCH = runtime.BATCH, 16  # samples; fewer where one has more than LARGE_SAMPLE numbers
 LARGE_SAMPLE = 1 << 15
@@ -27,7 +28,7 @@ ASIDES: tuple[tuple[int | str, bool], ...] = ((LENGTH, True), (ONE, True), (ZERO
 MAX_CHANNELS = 4
 MAX_DIGITS = 9  # of a number in the name of a dim
 MAX_ELEMENTS = 1 << 28  # of an input that is drawn
-SCALAR = 0.5  # of floats that are one number: a temperature, a threshold
+SCALAR = 0.5  # of floats that are one number: a temperature, a threshold, a speed, of which none is below zero
 
 Shape = tuple[int, ...]
 
@@ -43,11 +44,15 @@ class DrawnInputs:
         """The shape of each input in one run."""
         return {name: array.shape for name, array in self.batches[0].items()}
 
-    def counted(self) -> list[tuple[runtime.Inputs, int | None]]:
-        """Each run, and how many samples it holds, None where that is not to be told."""
+    def counted(self, inputs: Sequence[runtime.ModelInput]) -> list[tuple[runtime.Inputs, int | None]]:
+        """Each run, and how many samples it holds, by the symbol that names the batch in the shapes of the model's
+        inputs, or by their first axes; None where that is not to be told."""
+        symbol = batch_symbol([each.shape for each in inputs])
+        axes = {each.name: list(each.shape).index(symbol) for each in inputs if symbol in each.shape} if symbol else {}
+        axes = axes or {each.name: 0 for each in inputs}
         found: list[tuple[runtime.Inputs, int | None]] = []
         for batch in self.batches:
-            lengths = {len(array) for array in batch.values() if array.ndim}
+            lengths = {array.shape[axes[name]] for name, array in batch.items() if name in axes and array.ndim}
             found.append((batch, lengths.pop() if len(lengths) == 1 else None))
         return found
 
@@ -211,7 +216,8 @@ def _values(
         elif name in limits:
             inputs[name] = random.integers(0, limits[name], shape).astype(dtype)
         elif dtype.kind == "f":
-            inputs[name] = (random.standard_normal(shape) if shape else np.array(SCALAR)).astype(dtype)
+            is_number = not shape or (len(described) > 1 and all(dim == 1 for dim in model_input.shape))
+            inputs[name] = (np.full(shape, SCALAR) if is_number else random.standard_normal(shape)).astype(dtype)
         elif dtype.itemsize == 1 and len(shape) > 2 and dtype.kind in "iu":  # pixels
             inputs[name] = random.integers(0, 256, shape).astype(dtype)
         else:

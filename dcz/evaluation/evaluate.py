@@ -245,7 +245,7 @@ def _compare(
     for indices in predictor.runs(np.arange(count), size):
         runs, other_runs = (differences.joined(each.answers(indices)) for each in (predictor, reference))
         for answers, others in zip(runs, other_runs, strict=True):
-            sums.add(others, answers)
+            sums.add(others, answers, len(indices) // len(runs) if len(indices) % len(runs) == 0 else None)
         done += len(indices)
         progress(predictor.path, done, count)
     found = sums.difference(str(predictor.output))

@@ -7,10 +7,12 @@
 An output holds classes where it comes from a Softmax (LogSoftmax, Hardmax, a classifier of ai.onnx.ml), or where one
 of these or an ArgMax reads it; or where it is what a layer (Gemm, MatMul, Conv) adds up, reached without a
 nonlinearity, and no other output has a better or an equal claim (of a convolution: only next to a pooling).
-Behind a normalization, a pooling or a division by a norm it is an embedding. What is neither is judged by its relative
-error: an ArgMax of it would mean nothing.
+Behind a normalization, a pooling or a division by a norm it is an embedding, and where its name says so and no operator
+that chooses among classes says otherwise. What is neither is judged by its relative error: an ArgMax of it would mean
+nothing.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,6 +28,9 @@ from .output_meanings import Meaning, OutputMeanings
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+EMBEDDINGS = re.compile(r"embed|fingerprint|descriptor", re.IGNORECASE)  # names of outputs that are vectors
 
 
 class GraphKinds:
@@ -46,7 +51,7 @@ class GraphKinds:
         outputs = OutputMeanings(graph)
         self._answers_labels = any(outputs.is_label(name) for name in names)
         self._copies = {name for name in names if outputs.is_copy(name)}
-        self._meanings = {name: outputs.meaning(name) for name in names}
+        self._meanings = {name: _as_named(name, outputs.meaning(name)) for name in names}
 
     @property
     def embeddings(self) -> frozenset[str]:
@@ -99,6 +104,13 @@ class GraphKinds:
         if places and not meaning.places:
             return None
         return replace(metrics.TOP_TOKEN if places else metrics.TOP_CLASS, axis=axis - output.ndim)
+
+
+def _as_named(name: str, meaning: Meaning | None) -> Meaning | None:
+    """What an output is, where its name may say more than the graph: of the sums of a last layer nothing else tells
+    whether they are classes."""
+    is_open = meaning is None or (meaning.classes and not meaning.certain)
+    return Meaning(False) if is_open and EMBEDDINGS.search(name) else meaning
 
 
 def _axis_of_sums(output: np.ndarray, logarithms: bool) -> int | None:

@@ -125,3 +125,22 @@ def test_an_axis_that_is_moved_or_made_has_another_size():
             [make, node("MatMul", ["h", "w"], ["y"])], {"x": ["n", "f"]}, {"y": (FLOAT, None)}, weights
         )
         assert GraphKinds(proto).widths == {}
+
+
+def test_a_number_beside_other_inputs_is_a_setting_and_never_below_zero():
+    """Such as the speed of a voice: of a speed near zero, a sentence takes minutes."""
+    inputs = {"x": (FLOAT, [1, "seq_len"]), "speed": (FLOAT, [1])}
+    drawn = draw(session([node("Div", ["x", "speed"], ["y"])], inputs))
+    assert {batch["speed"].item() for batch in drawn.batches} == {drawn_inputs.SCALAR} and len(drawn.batches) == 16
+    alone = draw(session([node("Neg", ["x"], ["y"])], {"x": (FLOAT, [1])}))
+    assert len({batch["x"].item() for batch in alone.batches}) == 16
+
+
+@pytest.mark.parametrize("x, state, samples", [
+    (["n", "t", 4], [2, "n", 8], 32),
+    ([1, "seq_len", 4], [1, 1, 8], 1),
+])  # fmt: skip
+def test_samples_are_counted_along_the_axis_that_the_symbol_of_the_batch_names(x, state, samples):
+    nodes = [node("Neg", ["state"], ["s"]), node("ReduceSum", ["x"], ["t"], keepdims=0), node("Add", ["s", "t"], ["y"])]
+    model = session(nodes, {"x": (FLOAT, x), "state": (FLOAT, state)})
+    assert {count for _, count in draw(model).counted(model.get_inputs())} == {samples}

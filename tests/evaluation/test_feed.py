@@ -306,9 +306,23 @@ def test_a_model_without_a_batch_takes_a_file_each():
     ([["n", 3], ["m", 3]], None),
     ([["n", "past", 8], ["n", "past + new"], [1]], "n"),
     ([[None, 3], [3]], None),
+    ([[20, "n", 8]], "n"),
+    ([[1, "batch", 8]], "batch"),
+    ([["t", "c", 8], [1, "c", 4]], "c"),
+    ([[1, "seq_len"], [1, 256], [1]], None),  # one sentence, of any length
+    ([[1, 2, "dim_1"]], None),
+    ([[2, "time"]], None),  # a sound of two channels
 ])  # fmt: skip
 def test_the_symbol_of_the_batch(shapes, symbol):
     assert batch_symbol(shapes) == symbol
+
+
+def test_sentences_of_a_model_that_takes_one_at_a_time_stay_whole():
+    nodes = [helper.make_node("Neg", ["ids"], ["y"])]
+    proto = net(nodes, {"ids": (FLOAT, [1, "seq_len"]), "speed": (FLOAT, [1])}, {"y": [1, "seq_len"]})
+    feed = feed_of(proto, [{"ids": X[None, :n, 0], "speed": np.ones(1, np.float32)} for n in (40, 7, 40)])
+    assert feed.count == 3 and [len(run) for run in feed.runs(np.arange(3), 32)] == [1, 1, 1]
+    assert np.array_equal(feed.inputs(np.array([2]))["ids"], X[None, :40, 0])
 
 
 def test_positions_of_all_sentences_are_given_once():

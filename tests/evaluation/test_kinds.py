@@ -42,6 +42,14 @@ def measures(nodes, names="y", **inputs) -> list[str]:
     return [each.name for each in GraphKinds(proto).measures(names.split(), answers, 6)]
 
 
+@pytest.mark.parametrize("name, measure", [
+    ("y", "top class"), ("embedding", "cosine"), ("face_embeddings", "cosine"), ("fingerprint", "cosine"),
+])  # fmt: skip
+def test_the_name_tells_an_embedding_where_the_graph_does_not(name, measure):
+    assert measures([node("MatMul", ["x", "W"], [name])], name) == [measure]
+    assert measures([node("MatMul", ["x", "W"], ["m"]), node("Softmax", ["m"], [name])], name) == ["top class"]
+
+
 @pytest.mark.parametrize("measure, nodes", [
     ("top class", [node("MatMul", ["x", "W"], ["y"])]),
     ("top class", [node("Gemm", ["x", "W", "BIAS"], ["g"]), node("Identity", ["g"], ["y"])]),

@@ -123,6 +123,17 @@ def test_drawn_inputs_are_said_to_be_drawn(tmp_path):
     assert not given.drawn and given.outputs[0].samples == 5
 
 
+def test_samples_are_counted_and_not_the_places_of_an_output(tmp_path):
+    """Of a model that takes one sentence at a time, and answers a number a letter."""
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Reshape", ["m", "flat"], ["y"])]
+    weights = [tensor("w", normal(64, 1)), tensor("flat", np.array([-1]))]
+    proto = models.model(nodes, {"x": [1, "seq_len", 64]}, {"y": ["seq_len"]}, weights)
+    original, packed = compressed(tmp_path, proto)
+    assert dcz.verify(packed, against=original).outputs[0].samples == 16
+    sentences = [{"x": normal(1, length, 64)} for length in (9, 40, 9)]
+    assert dcz.verify(packed, against=original, inputs=sentences).outputs[0].samples == 3
+
+
 def test_drawn_inputs_that_are_one_number_are_named(tmp_path):
     nodes = [
         onnx.helper.make_node("Gather", ["table", "ids"], ["e"]),
