@@ -4,6 +4,7 @@ network = Network("net.onnx")             every weight and bias by name: network
 network(batch)["y"].sum().backward()      in plain PyTorch
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -54,6 +55,7 @@ class Network(torch.nn.Module):
     ):
         super().__init__()
         self.layout = layout
+        self._held: dict[str, torch.Tensor] | None = None
         self.place = os.fspath(model) if isinstance(model, (str, os.PathLike)) else place
         self._frozen = frozen
         self.replace_model(model)
@@ -120,8 +122,24 @@ class Network(torch.nn.Module):
         by_batch = {norm.output: norm for norm in self.batchnorms} if self.training else {}
         return self.graph(self.as_inputs(inputs), self.tensors(), observe, by_batch)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Compute the weights once for all that is run in the block; at its end, the gradients that they got go on to
+        the parameters. For several small batches that is most of the time."""
+        made = self.tensors()
+        self._held = held = {name: x.detach().requires_grad_(x.requires_grad) for name, x in made.items()}
+        try:
+            yield
+        finally:
+            self._held = None
+        names = [name for name, x in held.items() if x.grad is not None]
+        if names:
+            torch.autograd.backward([made[name] for name in names], [held[name].grad for name in names])
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """The weights, biases and statistics as they are now, by the graph's names for them."""
+        if self._held is not None:
+            return self._held
         dense = {name: weight() for name, weight in self._by_name.items()}  # once for each, also where it is tied
         tensors = {value: dense[weight.name] for value, weight in self._by_value.items()}
         for norm in self.batchnorms:

@@ -71,11 +71,12 @@ def backward_all(network: Network, loss: Loss, batches: Sequence[Batch]) -> floa
     counts = [network.layout.count(network.as_inputs(inputs)) for inputs, _ in batches]
     network.zero_grad(set_to_none=True)
     value = 0.0
-    for (inputs, labels), count in zip(batches, counts, strict=True):
-        share = count / sum(counts)
-        value += share * _add_gradients(network, loss, inputs, labels, share)
-        if not math.isfinite(value):
-            break
+    with network.held():
+        for (inputs, labels), count in zip(batches, counts, strict=True):
+            share = count / sum(counts)
+            value += share * _add_gradients(network, loss, inputs, labels, share)
+            if not math.isfinite(value):
+                break
     return value
 
 

@@ -15,7 +15,7 @@ from tests.models import normal, tensor
 
 torch = pytest.importorskip("torch")
 
-from dcz.train import Network, Recipe, retrain
+from dcz.train import Network, Recipe, retrain, share_weights
 from dcz.train.batch_stream import BatchStream
 from dcz.train.data import open_data
 from dcz.train.steps import backward, backward_all, in_steps
@@ -192,8 +192,11 @@ def test_labels_of_tokens_are_learned_and_the_original_without_labels():
     assert distilled.before[0] < 1e-6 < distilled.after[0] < 0.5 and distilled.after[1] is None
 
 
-def test_a_step_takes_as_many_samples_as_a_batch_and_each_counts_the_same():
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_step_takes_as_many_samples_as_a_batch_and_each_counts_the_same(is_shared):
     network, data = Network(language()), batches({"ids": SENTENCES}, FIRST)
+    if is_shared:  # the gradient of a centroid is that of many weights
+        share_weights(network["w"], dcz.Settings(bits=2))
     steps = list(in_steps(data.epoch(0), network.layout, 16))
     counts = [sum(len(labels) for _, labels in step) for step in steps]
     assert len(steps) in (3, 4) and sum(counts) == 60 and max(map(len, steps)) > 1
