@@ -21,11 +21,11 @@ from ..errors import MissingBackend as MissingBackend
 
 __all__ = [
     "BASE", "Augmentation", "Augmenter", "Batches", "CrossEntropy", "Distillation", "Epoch", "Graph", "Group",
-    "LabelledOutputs", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule", "Trainee",
-    "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units", "drop_idle",
-    "estimate_statistics", "find_device", "fit_codebook", "image_axes", "keep_largest", "keep_patterned",
-    "mean_squared_error", "mixed_outputs", "projected_bytes", "reassign", "retrain", "round_to_half", "save_network",
-    "settle", "share_weights", "torch_threads",
+    "LabelledOutputs", "Layout", "Network", "Pixels", "Progress", "Pruner", "Recipe", "Retrained", "Schedule",
+    "Trainee", "ValueLoss", "Weight", "bind_to_centroids", "cosine_distance", "doubts", "drop_dead_units",
+    "drop_idle", "estimate_statistics", "find_device", "fit_codebook", "image_axes", "keep_largest",
+    "keep_patterned", "mean_squared_error", "mixed_outputs", "projected_bytes", "reassign", "retrain",
+    "round_to_half", "save_network", "settle", "share_weights", "torch_threads",
 ]  # fmt: skip
 
 # No module bears the name of a public function: importing it would put it in the function's place.
@@ -76,7 +76,7 @@ _HOMES = {
     "epoch": (),
     "folding": (),
     "guard": (),
-    "layout": (),
+    "layout": ("Layout",),
     "operators": (),
     "targets": (),
     "outcome": (),
@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from .first_look import doubts
     from .graph import Graph
     from .images import Augmenter, image_axes
+    from .layout import Layout
     from .losses import (
         CrossEntropy,
         Distillation,
