@@ -21,6 +21,7 @@ from tests import ROOT
 FOLDER = Path(os.environ.get("DCZ_FUZZ_FOLDER") or ROOT / "build" / "fuzz")
 MAX_INPUT = 1 << 14  # bytes
 MAX_SECONDS = 10  # of processor time, for one input
+MAX_RUNS = 200_000  # of one process: with every run, atheris keeps some kilobytes that nothing gives back
 MAX_WAIT = 600  # by the clock, where an input comes to no end: a machine that is busy may stop a process for minutes
 
 
@@ -82,13 +83,21 @@ def _by_mutations(name: str, seconds: float, seed: int) -> tuple[int, str]:
 
 
 def _by_atheris(name: str, seconds: int, seed: int) -> tuple[int, str]:
-    """The same by libFuzzer, in a process of its own, which ends with the first fault."""
+    """The same by libFuzzer, in processes of their own, of which one ends with the first fault."""
     from tests.fuzz.harnesses import seeds
 
     corpus = FOLDER / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
     for data in seeds(name):
         (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    count, fault, process, end = 0, "", 0, time.monotonic() + seconds
+    while not fault and (left := round(end - time.monotonic())) > 0:
+        done, fault = _one_process(name, left, seed + process)
+        count, process = count + done, process + 1
+    return count, fault
+
+
+def _one_process(name: str, seconds: int, seed: int) -> tuple[int, str]:
     command = [sys.executable, "-m", "tests.fuzz", name, "--inside", f"--seconds={seconds}", f"--seed={seed}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace")
     counts = re.findall(r"number_of_executed_units: (\d+)|^#(\d+)\s", done.stderr, re.MULTILINE)
@@ -112,7 +121,7 @@ def _guided(name: str, seconds: int, seed: int) -> int:
         from tests.fuzz.harnesses import HARNESSES
     crashes = FOLDER / "crashes" / f"{name}-"
     flags = [f"-max_total_time={seconds}", f"-artifact_prefix={crashes}", f"-max_len={MAX_INPUT}", f"-seed={seed + 1}"]
-    flags += ["-rss_limit_mb=2048", f"-timeout={MAX_WAIT}", "-print_final_stats=1"]
+    flags += [f"-runs={MAX_RUNS}", "-rss_limit_mb=2048", f"-timeout={MAX_WAIT}", "-print_final_stats=1"]
     atheris.Setup([sys.argv[0], *flags, str(FOLDER / "corpus" / name)], timed(HARNESSES[name]))
     atheris.Fuzz()
     return 0
