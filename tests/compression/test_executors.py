@@ -16,7 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 import dcz
-from dcz.compression import records, task
+from dcz.compression import pooled, task
 from dcz.errors import BadPlan, InvalidArgument, LostWorkers, MissingBackend
 from dcz.files import FileRange
 from dcz.plan import Settings
@@ -79,7 +79,7 @@ def test_tasks_of_other_processes_carry_no_weights(net, tmp_path, monkeypatch):
             assert {os.path.dirname(sent[-1].path)} <= set(arguments[3])
             yield key, function(*arguments)
 
-    monkeypatch.setattr(records, "in_order", note)
+    monkeypatch.setattr(pooled, "in_order", note)
     dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=1, force=True)
     assert len(sent) >= 8 and all(isinstance(data, tuple) for data in sent)
     files = {os.path.basename(source.path) for source in sent}
@@ -125,7 +125,7 @@ def _sends_a_damaged_record(tensor, settings, threads, folders):
 ])  # fmt: skip
 def test_what_workers_send_is_held_against_the_source(worker, words, net, tmp_path, monkeypatch):
     (tmp_path / "net.dcz").write_bytes(b"old")
-    monkeypatch.setattr(records, "encode_there", worker)
+    monkeypatch.setattr(pooled, "encode_there", worker)
     with pytest.raises(LostWorkers, match=words):
         dcz.compress(net, tmp_path / "net.dcz", dcz.PRESETS["lossless"], workers=1, force=True)
     assert (tmp_path / "net.dcz").read_bytes() == b"old" and os.listdir(tmp_path) == ["net.dcz"]
@@ -146,7 +146,7 @@ def test_workers_open_no_file_outside_the_folders_of_the_model(net, tmp_path):
 
 def test_a_process_that_dies_is_told_and_the_old_file_stays(net, tmp_path, monkeypatch):
     (tmp_path / "net.dcz").write_bytes(b"old")
-    monkeypatch.setattr(records, "encode_there", _die)
+    monkeypatch.setattr(pooled, "encode_there", _die)
     with pytest.raises(LostWorkers, match="a worker process died.*fewer --workers"):
         dcz.compress(net, tmp_path / "net.dcz", LOSSY, workers=2, force=True)
     assert (tmp_path / "net.dcz").read_bytes() == b"old" and os.listdir(tmp_path) == ["net.dcz"]
@@ -226,7 +226,7 @@ def _slowly(tensor, settings, threads, folders):
     folder = Path(tensor.source.path).parent
     (folder / f"{os.getpid()}.pid").touch()
     time.sleep(0.5)
-    return records.encode_there(tensor, settings, threads, folders)
+    return pooled.encode_there(tensor, settings, threads, folders)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -241,14 +241,14 @@ def test_a_worker_killed_in_the_middle_costs_nothing(cluster, net, expected, tmp
                 killed.append(pid)
             stop.wait(0.02)
 
-    stop, plain = threading.Event(), records.encode_there
-    monkeypatch.setattr(records, "encode_there", _slowly)
+    stop, plain = threading.Event(), pooled.encode_there
+    monkeypatch.setattr(pooled, "encode_there", _slowly)
     killer = threading.Thread(target=kill)
     killer.start()
     try:
         path = dcz.compress(net, tmp_path / "net.dcz", LOSSY, cluster=cluster.scheduler_address, force=True)
     finally:
-        monkeypatch.setattr(records, "encode_there", plain)
+        monkeypatch.setattr(pooled, "encode_there", plain)
         killed.append(None)
         killer.join()
     assert path.read_bytes() == expected
