@@ -20,6 +20,7 @@
 #              written to build/fuzz/crashes
 # make crash   kills at random moments, two writers at once, disks that fill (KILLS=40: ten minutes)
 # make determinism  the same bytes whatever the threads, hash seeds, processor, BLAS, locale and DEFLATE library (five minutes)
+# make cases   every test case that ONNX has of its operators, compressed in four ways (ten minutes)
 # make oldest  with the oldest versions of all libraries that setup.cfg allows: the same bytes, and the quick tests
 # make vectors write spec/vectors anew
 # make docs    the pages as a site in build/site, with strict links; sets itself up in .docs
@@ -71,7 +72,7 @@ format: $(VENV)/.test
 golden: $(VENV)/.test
 	$(BIN)/python -m pytest -m slow tests/test_golden.py
 
-.PHONY: fuzz crash determinism oldest
+.PHONY: fuzz crash determinism cases oldest
 fuzz: $(FUZZ)/.installed
 	$(FUZZ)/bin/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
@@ -81,6 +82,9 @@ crash: $(VENV)/.test
 
 determinism: $(VENV)/.test
 	$(BIN)/python -m tests.determinism
+
+cases: $(VENV)/.test
+	$(BIN)/python -m tests.onnx_cases
 
 oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m tests.oldest
