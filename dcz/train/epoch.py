@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from . import sharing
-from .pruning import Pruner
+from .pruning import Pruner, tells
 from .pytorch import torch
 from .recipe import MIN_UPDATES
 from .state import State
@@ -60,7 +60,7 @@ class EpochOfTraining:
             value = backward_all(network, self.task.loss, together)
             if not math.isfinite(value):
                 return None
-            if state.phase == "prune":
+            if state.phase == "prune" and tells(self.task.loss, value):
                 self.pruner.observe()
             decay(network, rate * self.recipe.weight_decay)
             optimizer.step()

@@ -13,7 +13,7 @@ import numpy as np
 from ..codec.stages import prune
 from ..errors import InvalidArgument
 from . import patterns, tables
-from .losses import Loss
+from .losses import Distillation, Loss
 from .network import Network
 from .pytorch import torch
 from .recipe import Recipe
@@ -21,6 +21,7 @@ from .steps import backward
 from .weight import Weight
 
 DECAY = 0.999  # of the running mean of squared gradients: Adam's own
+SAME_ANSWERS = 1e-6  # of distillation: the losses of networks that differ by rounding are below 1e-7
 MIN_SCORE = 1e-45  # float32's least number above zero
 
 
@@ -62,7 +63,8 @@ class Pruner:
         for inputs, labels in batches:
             value = backward(network, loss, inputs, labels)
             gradients = [weight.values.grad for weight in self.weights if weight.values.grad is not None]
-            if math.isfinite(value) and all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+            are_finite = math.isfinite(value) and all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+            if are_finite and tells(loss, value):
                 self._observe()
         network.zero_grad(set_to_none=True)
 
@@ -112,6 +114,12 @@ class Pruner:
             scores = torch.where(weight.mask, scores, 0)
         array: np.ndarray = scores.contiguous().cpu().numpy()
         return array
+
+
+def tells(loss: Loss, value: float) -> bool:
+    """Whether the gradients of a loss of this value are more than rounding: a network that is distilled begins with the
+    very answers that it is to give, and what is pruned first goes by magnitude."""
+    return not isinstance(loss, Distillation) or value > SAME_ANSWERS
 
 
 def keep_largest(scores: Sequence[np.ndarray], share: float) -> list[np.ndarray]:
