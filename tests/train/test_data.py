@@ -123,6 +123,21 @@ def test_the_first_validation_of_a_folder_is_that_of_its_pixels(photos):
     assert 0.2 < float(inputs["x"][labels == 0].mean()) < 0.3 < 0.7 < float(inputs["x"][labels == 1].mean()) < 0.8
 
 
+def test_images_as_arrays_in_a_folder_are_prepared_and_photos_may_lie_beside_arrays(photos, tmp_path):
+    recipe, network = Recipe(pixels="0..1", batch=100, holdout=0), Network(convolutional())
+    images = np.random.default_rng(0).integers(0, 256, (10, 6, 6, 1), np.uint8)
+    (tmp_path / "arrays").mkdir()
+    for number, image in enumerate(images):
+        np.savez(tmp_path / "arrays" / str(number), x=image, y=number)
+    training, _ = open_data(network, recipe, tmp_path / "arrays", "y", None)
+    ((inputs, labels),) = training.epoch(0)
+    assert np.allclose(inputs["x"][:, 0], images[..., 0] / 255) and labels.tolist() == list(range(10))
+    np.save(photos / "classes.npy", np.arange(80))
+    training, _ = open_data(network, recipe, photos, photos / "classes.npy", None)
+    ((inputs, labels),) = training.epoch(0)
+    assert inputs["x"].shape == (80, 1, 6, 6) and labels.tolist() == list(range(80))
+
+
 def test_a_folder_wants_its_range_and_a_network_of_images(photos, tmp_path):
     with pytest.raises(InvalidArgument, match="say what numbers the model takes for pixels"):
         run(tmp_path / "net.dcz", photos, convolutional())
