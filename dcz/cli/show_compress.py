@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LARGEST = 3  # tensors that the summary names
 LABEL = 10  # columns
 MIN_LARGEST = 16  # columns of the name of one of these
+MIN_DECIBELS = 15.0  # of all weights, below which most networks without calibration answer otherwise
 
 
 def one_line(report: Report) -> None:
@@ -69,7 +70,9 @@ def _answers(made: "Made") -> str:
         if is_same and made.tuned is None:
             return weights
     if made.tuned is None:
-        return f"{weights}; agreement not measured"
+        few = made.weights is not None and made.weights.decibels < MIN_DECIBELS
+        otherwise = ", so few that many answers change (dcz retrain keeps more)" if few else ""
+        return f"{weights}{otherwise}; agreement not measured"
     kept, of = made.tuned.kept, f"of {counted(made.tuned.held_out, 'held-out sample')}"
     if kept.cross_fitted:
         of = f"of {counted(made.tuned.held_out, 'sample')}, cross-fitted"

@@ -18,6 +18,7 @@ MAX_QUALITY_LOSS = 10**0.4  # 4 dB: how far rows with scales may miss their qual
 # Of two, of the largest magnitude: float64 ends at 2^1024 and, at full precision, at 2^-1022, and squares are summed.
 MAX_EXPONENT = 400
 MAX_ZEROED = 0.5  # of a tensor's weights: where rounding alone makes more of them zero, the user is warned
+NEGLIGIBLE, MIN_KEPT = 1e-3, 0.1  # see _zeroed: such as the weights of dead channels, which training leaves at 1e-9
 MAX_TYPICAL_NOISE = 0.5  # 3 dB: of the weights that are no outliers, beyond which the user is warned
 OUTLIER_SAMPLE = 1 << 17  # weights of a tensor, by which it is told which of them are outliers
 COMPARED = 1 << 20  # bytes at a time: they stay in cache
@@ -91,9 +92,26 @@ def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.B
             f"{tensor.name}: its largest number is above 2^{MAX_EXPONENT} or below 2^-{MAX_EXPONENT}, and it stays "
             "exact; find out why before you ship the model"
         )
-    if not settings.prunes and zeroed > MAX_ZEROED:
+    if not settings.prunes and zeroed > MAX_ZEROED and (zeroed := _zeroed(tensor, decoded)) > MAX_ZEROED:
         return f"{tensor.name}: {zeroed:.0%} of its weights became zero; ask for more quality"
     return _of_outliers(tensor, settings, decoded)
+
+
+def _zeroed(tensor: Tensor, decoded: arrays.Bytes) -> float:
+    """The fraction of the weights, but for negligible ones, that are zero now; of a sample.
+
+    Negligible ones are below NEGLIGIBLE of the others' root mean square, where these are no few outliers.
+    """
+    weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
+    pairs = []
+    for block in sample_blocks(len(weights)):
+        patterns = decoded[block.start * itemsize : block.stop * itemsize].view(tensor.dtype.pattern)
+        pairs.append((np.abs(weights[block].astype(np.float64)), values(patterns, tensor.dtype) == 0))
+    before, is_zero = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    kept = before[~is_zero]
+    limit = NEGLIGIBLE * math.sqrt(float(np.square(kept).mean())) if len(kept) > MIN_KEPT * len(before) else 0.0
+    counted = before > limit
+    return float((is_zero & counted).sum() / max(1, counted.sum()))
 
 
 def _of_outliers(tensor: Tensor, settings: Settings, decoded: arrays.Bytes) -> str:

@@ -16,6 +16,7 @@ from ..plan import BEST_QUALITY, WORST_QUALITY, Plan, overlay
 TOLERANCE = 0.01  # of the budget, which may be left unused
 MAX_TRIALS = 20
 MIN_DIFFERENCE = 1e-3  # decibels: nearer qualities are taken for the same
+REMEDY = "prune it too (--sparsity), retrain it (dcz retrain), or allow more"
 DECIBELS_PER_E = 16.0  # for e times the bytes, at 3 bits a weight: only a first step
 
 
@@ -28,13 +29,16 @@ class SizeTrial:
 
 
 def seek(
-    measure: Callable[[float], SizeTrial], max_bytes: float, first: float = (WORST_QUALITY + BEST_QUALITY) / 2
+    measure: Callable[[float], SizeTrial],
+    max_bytes: float,
+    first: float = (WORST_QUALITY + BEST_QUALITY) / 2,
+    remedy: str = REMEDY,
 ) -> SizeTrial:
     """The trial of the most bytes within `max_bytes`, of qualities between WORST_QUALITY and BEST_QUALITY.
 
-    `first` is a guess. Raises InvalidArgument, with the smallest size, where none fits.
+    `first` is a guess. Raises InvalidArgument, with the smallest size and the `remedy`, where none fits.
     """
-    low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, first)))
+    low, high = _bracket(measure, max_bytes, min(BEST_QUALITY, max(WORST_QUALITY, first)), remedy)
     if high is None:
         return low
     goal = math.log(max_bytes * (1 - TOLERANCE / 3))
@@ -58,7 +62,7 @@ def seek(
 
 
 def _bracket(
-    measure: Callable[[float], SizeTrial], max_bytes: float, quality: float
+    measure: Callable[[float], SizeTrial], max_bytes: float, quality: float, remedy: str
 ) -> tuple[SizeTrial, SizeTrial | None]:
     """Two trials, one that fits and one that does not; where BEST_QUALITY fits, that one and None."""
     last, step = measure(quality), 0.0
@@ -70,7 +74,7 @@ def _bracket(
         if not fits and last.quality == WORST_QUALITY:
             raise InvalidArgument(
                 f"no quality makes the file as small as {max_bytes:,.0f} bytes: at {WORST_QUALITY:g} dB it has "
-                f"{last.nbytes:,}; prune it too (--sparsity), retrain it (dcz retrain), or allow more"
+                f"{last.nbytes:,}; {remedy}"
             )
         # 6 dB a bit: what is missing, a little more so that the goal comes between, and more each time.
         step = max(2 * step, 1.5 + 1.2 * abs(DECIBELS_PER_E * math.log(max(1, max_bytes) / last.nbytes)))

@@ -22,6 +22,7 @@ from ..files import check_output
 from ..parallel import BIG, helped, thread_count
 from ..plan import BEST_QUALITY, DEFAULT, LOSSLESS, SAFE_QUALITY, SHARING, Plan
 from ..reading.written import Compressed, OfFile, WrittenFile
+from ..text import size
 from .compress import write, write_checked
 from .exact_tensors import fill
 from .executors import WorkerPool, open_pool
@@ -30,7 +31,7 @@ from .journal import records
 from .measured_file import MeasuredFile, measured
 from .options import AnyPlan, Notes, PlanOptions, as_plan
 from .records import Packing
-from .size_search import TOLERANCE, SizeTrial, at_quality, seek
+from .size_search import REMEDY, TOLERANCE, SizeTrial, at_quality, seek
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -156,7 +157,7 @@ def plan_for_size(
         nbytes = measure(math.inf, exact).nbytes
         if nbytes <= max_bytes:
             return exact, SizeTrial(math.inf, nbytes)
-    best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes))
+    best = seek(measure_quality, max_bytes, _first_quality(tensors, plan, max_bytes), _remedy(tensors, plan))
     if best.nbytes < (1 - TOLERANCE) * max_bytes:
         return fill(measure, plan, best, max_bytes)
     return at_quality(plan, best.quality), best
@@ -180,6 +181,21 @@ def _exact(measure: Callable[[Plan], int], plan: Plan, max_bytes: float) -> tupl
         f"no quality makes the file as small as {max_bytes:,.0f} bytes: the model has no floating-point weights to "
         f"round, and exactly it takes {smallest:,}; allow so many"
     )
+
+
+def _remedy(tensors: "Sequence[ModelTensor]", plan: Plan) -> str:
+    """What to do where no quality makes a file small enough: pruning changes nothing of what stays exact."""
+    kept = sum(t.nbytes for t in tensors if not (t.dtype.real and _is_default(t, plan)))
+    total = sum(t.nbytes for t in tensors)
+    if 2 * kept < total:
+        return REMEDY
+    return f"{size(kept)} of the model's {size(total)} are whole numbers, or stay exact for other reasons: allow more"
+
+
+def _is_default(tensor: "ModelTensor", plan: Plan) -> bool:
+    """Whether a tensor is compressed as the plan's default says."""
+    weights = tensor.nbytes * 8 // tensor.dtype.bits
+    return plan.settings(tensor.name, tensor.is_weight, weights) is plan.default
 
 
 def _first_quality(tensors: "Sequence[ModelTensor]", plan: Plan, max_bytes: float) -> float:

@@ -110,6 +110,14 @@ def test_the_largest_tensors_are_told_apart(run, tmp_path, monkeypatch):
     assert len(shown) == 2 and line.count("(") == 2, line
 
 
+def test_so_few_decibels_that_answers_change_are_told(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models.save(models.dense(models.normal(96, 96)), Path("net.onnx"))
+    for sparsity, told in (("5%", False), ("80%", True)):
+        _, out, _ = run("compress", "net.onnx", "-f", "--sparsity", sparsity, "--quality", "30")
+        assert ("so few that many answers change" in " ".join(out.split())) == told, out
+
+
 def test_what_calibration_measured_is_told(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     onnx.save(perceptron(), "net.onnx")

@@ -143,6 +143,16 @@ def test_outliers_that_leave_the_others_no_precision_are_told(outlier, warned, s
     assert not encode.encode(tensor(weights, 1), SAFE, record.parts).warning
 
 
+@pytest.mark.parametrize("dead, warned", [(1e-9, False), (0.004, True)])
+def test_weights_that_were_as_good_as_zero_are_not_told_to_have_become_it(dead, warned):
+    """As of dead channels: two thirds of the rows."""
+    weights = np.random.default_rng(0).normal(0, 0.02, (96, 256))
+    weights[::3] *= 5
+    weights[1::3], weights[2::3] = weights[1::3] * dead / 0.02, weights[2::3] * dead / 0.02
+    warning = encode.encode(tensor(weights, 1), Settings(step=0.5), record.parts).warning
+    assert ("became zero" in warning) == warned
+
+
 def on_grid(levels: int, shape=(64, 1, 5, 5), step: float = 3 * 2.0**-12) -> Tensor:
     """Whole numbers below `levels` times a step times the scales of the rows, which are steps."""
     steps = np.random.default_rng(1).integers(0, 60, shape[0]).astype(np.uint8)

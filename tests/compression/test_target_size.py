@@ -128,6 +128,20 @@ def test_an_older_file_stays_where_no_size_fits(tmp_path):
     assert old.read_bytes() == b"old"
 
 
+def test_whole_numbers_that_no_size_shrinks_are_named(tmp_path):
+    """As of a model that was quantized but for some layers."""
+    nodes = [
+        helper.make_node("Cast", ["bytes"], ["large"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "large"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["y"]),
+    ]
+    codes = np.random.default_rng(0).integers(0, 256, (64, 256)).astype(np.uint8)
+    weights = [models.tensor("bytes", codes), models.tensor("w", models.normal(256, 8))]
+    proto = models.model(nodes, {"x": ["n", 64]}, {"y": ["n", 8]}, weights)
+    with pytest.raises(BadPlan, match=r"16.4 kB of the model's 24.6 kB are whole numbers.*: allow more"):
+        dcz.compress_to_size(proto, tmp_path / "net.dcz", 5_000)
+
+
 @pytest.mark.parametrize("begin", [-5, 1, 20, 44, 99])
 def test_where_a_search_begins_does_not_matter(begin):
     assert 0.99 * 5_000 <= seek(smooth, 5_000, begin).nbytes <= 5_000
