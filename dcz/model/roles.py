@@ -3,10 +3,12 @@
     roles({<w>: tensor, ...}, TensorUses(proto))    ->  {<w>: Role(is_weight=True), <anchors>: Role(reason="...")}
 
 A tensor is a weight where a layer reads it as one (operators.WEIGHT_INPUTS), or what is computed from it and other
-constants, if errors do not grow on the way (see constants), but for two kinds:
+constants, if errors do not grow on the way (see constants), but for the first and the last of three kinds:
 
 A table that a Gather reads at places that depend on the input is an embedding where layers read what was found, and
 numbers of another kind (anchors, coordinates, ids) where plain arithmetic takes them to outputs or comparisons.
+
+A table that is added to what the network computes, and goes on to layers, is an embedding too: of positions, say.
 
 A matrix of signal processing (see signals) before all learned layers, or that reaches a logarithm, a power or a root
 without one in between: small errors of it become large ones where the signal is weak.
@@ -17,6 +19,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from . import constants, signals
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 # Numbers that are looked up together: an embedding has more of them than boxes, points or ids.
 MIN_EMBEDDING = 32
+MIN_ADDED, MIN_PLACES = 1 << 14, 16  # elements of a table that is added, and places: of fewer it is a bias
 MIN_COMPUTED = 256  # elements of a tensor from which weights are computed: smaller ones, such as gains, stay exact
 MAX_GAIN = 1.0  # decibels by which their errors may grow on the way
 # What signal processing does between its matrices and a logarithm, beside moving elements.
@@ -38,6 +42,7 @@ ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
     "Abs", "Add", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
     "Sub", "Sum", "Where",
 }  # fmt: skip
+SUMS = frozenset(["Add", "Sum", "Resize"])
 POWERS = {"Log": "a logarithm", "Pow": "a power", "Sqrt": "a root", "ReduceL2": "a root", "ReduceSumSquare": "a power",
           "ReduceLogSum": "a logarithm"}  # fmt: skip
 _WHOLE = frozenset([
@@ -65,7 +70,10 @@ def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Valu
     processing, destinations = _SignalProcessing(uses, by_node), _destinations(uses)
     found = {value: _role(tensors[value], reads, destinations, processing) for value, reads in weight_reads.items()}
     computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
-    return found | {value: role for value, role in computed.items() if role}
+    found |= {value: role for value, role in computed.items() if role}
+    added = _AddedTables(uses)
+    others = [value for value, role in found.items() if not role.is_weight and not role.reason]
+    return found | {value: Role(is_weight=True) for value in others if added.holds(value, tensors[value])}
 
 
 def _is_weight_read(read: Read) -> bool:
@@ -112,6 +120,39 @@ def _is_embedding(tensor: "ModelTensor", read: Read, destinations: Reached[Value
     return found == {"layer"}
 
 
+class _AddedTables:
+    """Which tensors are tables that are added to what the network computes: see the module's docstring."""
+
+    def __init__(self, uses: TensorUses):
+        self._uses = uses
+        self._reads_of = uses.reached(lambda read: [] if read.moves or read.operator in SHAPES else [read])
+        self._destinations = _destinations(uses, {"Softmax": "softmax", "LogSoftmax": "softmax"})
+
+    def holds(self, value: Value, tensor: "ModelTensor") -> bool:
+        """Whether a tensor is such a table, whose values lie around zero.
+
+        Not one that a Softmax gets, whose large numbers are no errors to scale: masks, slopes by distance.
+        """
+        size, width = math.prod(tensor.shape), max(tensor.shape[-1:], default=0)
+        if not tensor.dtype.real or width < MIN_EMBEDDING or size < max(MIN_ADDED, MIN_PLACES * width):
+            return False
+        reads = self._reads_of(value)
+        if not reads or not all(self._is_sum(read) for read in reads):
+            return False
+        ends = {end for read in reads for output in read.outputs for end in self._destinations.of(output)}
+        if "layer" not in ends or not ends <= {"layer", "output"}:
+            return False
+        values = tensor.values()
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities: no such table
+            return bool(abs(values.mean(dtype=np.float64)) <= values.std(dtype=np.float64))
+
+    def _is_sum(self, read: Read) -> bool:
+        """Whether a node adds a value to one that is computed, or resizes it before."""
+        operands = [read.scope.resolve(name) for name in read.node.input if name]
+        computed = read.operator == "Resize" or not all(map(self._uses.is_constant, operands))
+        return read.operator in SUMS and read.operand not in PLACES.get(read.operator, ()) and computed
+
+
 def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
     """How many neighbouring numbers of a table belong to one place."""
     shape = tensor.shape
@@ -122,10 +163,14 @@ def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
     return shape[-1] if len(shape) > 1 else 1
 
 
-def _destinations(uses: TensorUses) -> Reached[Value, str]:
-    """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"."""
+def _destinations(uses: TensorUses, more: Mapping[str, str] | None = None) -> Reached[Value, str]:
+    """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"; `more`:
+    what other operators, by name, are called where the way ends there too."""
+    named = more or {}
 
     def follow(read: Read) -> str | None:
+        if read.operator in named:
+            return named[read.operator]
         if read.operator in LAYERS:
             return "layer"
         if read.operator in SHAPES:

@@ -556,6 +556,30 @@ def test_tables_that_are_looked_up_are_weights_where_layers_use_what_is_found(na
     assert bool(table.exact_because) != is_weight
 
 
+ADDED = {
+    "positions": ((600, 64), "t = Slice(W, s, e)  h = Add(x, t)  y = MatMul(h, x)", True),
+    "positions that stay in the sum": ((600, 64), "h = Add(W, x)  m = MatMul(h, x)  y = Add(m, h)", True),
+    "positions of images, resized": ((600, 64), "t = Resize(W, , , s)  h = Add(x, t)  y = MatMul(h, x)", True),
+    "a grid to outputs": ((600, 64), "m = MatMul(x, x)  y = Add(m, W)", False),
+    "boxes": ((8400, 4), "h = Add(x, W)  y = MatMul(h, x)", False),
+    "a bias": ((1, 16384, 1), "h = Add(x, W)  y = MatMul(h, x)", False),
+    "a few": ((16, 64), "h = Add(x, W)  y = MatMul(h, x)", False),
+    "slopes by distance": ((600, 64), "h = Add(x, W)  p = Softmax(h)  y = MatMul(p, x)", False),
+    "compared": ((600, 64), "h = Add(x, W)  b = Greater(h, x)  c = Cast <to = 1>(b)  y = MatMul(c, x)", False),
+    "multiplied, too": ((600, 64), "h = Add(x, W)  g = Mul(h, W)  y = MatMul(g, x)", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_tables_that_are_added_to_what_goes_to_layers_are_weights(name):
+    shape, nodes, is_weight = ADDED[name]
+    proto = models.parsed(f"(float[1,16] x, int64[1] s, int64[1] e) => (float y) {{ {nodes} }}", shape=shape)
+    for offset, expected in ((0, is_weight), (100, False)):  # numbers far from zero are none: a mean image, say
+        proto.graph.initializer[0].CopyFrom(models.tensor("W", models.normal(*shape) + np.float32(offset)))
+        (table,) = [tensor for tensor in onnx_model.from_proto(proto).tensors if tensor.name == "W"]
+        assert table.is_weight == expected
+
+
 def test_a_weight_inside_a_function_may_leave_it_by_any_call():
     source = '<domain: "local", opset_import: ["" : 19]> w () => (t) { t = Constant <value_floats = [1.0, 2.0]>() }'
     proto = models.parsed("(float[2] x) => (float y) { a = local.w()  y = MatMul(x, a) }", source)
