@@ -148,7 +148,8 @@ def batches(
 
     `progress` is told after each run how many samples are done, and how many there are.
     """
-    feed = Feed(os.fspath(path), model.get_inputs(), samples, () if kinds is None else kinds.scalars)
+    scalars, outputs = () if kinds is None else kinds.scalars, [each.shape for each in model.get_outputs()]
+    feed = Feed(os.fspath(path), model.get_inputs(), samples, scalars, outputs=outputs)
     done = 0
     for indices in feed.runs(np.arange(feed.count), runtime.BATCH):
         yield feed.inputs(indices), len(indices), feed.size_of(indices)

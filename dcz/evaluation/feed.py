@@ -48,10 +48,12 @@ class Feed:
         samples: Samples,
         scalars: Collection[str] = (),
         any_batch: bool = False,
+        outputs: Sequence[Shape] = (),
     ) -> None:
         """`scalars`: the inputs that the model declares as one number. `any_batch`: where it fixes the batch, take any
-        other number of samples too. Raises InvalidArgument where samples do not fit, and UnsuitableModel for a model
-        whose inputs no samples fill."""
+        other number of samples too. `outputs`: the shapes of the model's outputs: where these are all for one sample,
+        whatever the inputs declare, it takes one at a time. Raises InvalidArgument where samples do not fit, and
+        UnsuitableModel for a model whose inputs no samples fill."""
         self.path, self.samples, self._inputs = path, samples, {each.name: each for each in inputs}
         parts = [part.named(self._inputs) for part in samples.parts or (samples,)]
         self.axes = find_axes(path, inputs, parts, samples.batch_axis, scalars)
@@ -68,6 +70,8 @@ class Feed:
             shape = list(parts[0].arrays[first].shape) if first else []
             raise InvalidArgument(f"{samples.path}: holds no samples: {first!r} has the shape {shape}")
         self.fixed_batch = _fixed_batch(path, shapes, self.axes)
+        if self.symbol is not None and outputs and all(_is_of_one(shape, self.symbol) for shape in outputs):
+            self.fixed_batch = self.fixed_batch or 1
         self._part_of = np.repeat(np.arange(len(counts)), counts)
         self._place_of = np.arange(self.count) - np.repeat(np.cumsum([0, *counts[:-1]]), counts)
         keys: dict[tuple[object, ...], int] = {}
@@ -209,6 +213,12 @@ def _check_shape(path: str, part: Samples, name: str, shape: Shape, array: np.nd
             f"{part.path}: input {name!r} of {path} wants the shape {told_shape(shape)}{along}, the samples have "
             f"{list(part.arrays[name].shape)}; save it with the model's axes in their order{other}"
         )
+
+
+def _is_of_one(shape: Shape, symbol: str) -> bool:
+    """Whether an output begins with a fixed 1 where the inputs have a batch, as of models that were traced with one
+    sample: [1, "seq", 2]."""
+    return len(shape) > 1 and shape[0] == 1 and symbol not in shape
 
 
 def _fixed_batch(path: str, shapes: Mapping[str, Shape], axes: Axes) -> int | None:

@@ -77,11 +77,12 @@ class Predictor:
         self.path, self.output, self.kinds = path, output, kinds
         self._session: runtime.Session | None = session
         self._reopen = reopen
-        outputs = [value.name for value in session.get_outputs()]
+        outputs = {value.name: value.shape for value in session.get_outputs()}
         if output is not None and output not in outputs:
             raise InvalidArgument(f"{path}: has no output {output!r}; it has {', '.join(map(repr, outputs))}")
         self.samples = samples
-        self.feed = Feed(path, runtime.declared_inputs(session), samples, () if kinds is None else kinds.scalars)
+        scalars = () if kinds is None else kinds.scalars
+        self.feed = Feed(path, runtime.declared_inputs(session), samples, scalars, outputs=list(outputs.values()))
         self.count, self.fixed_batch = self.feed.count, self.feed.fixed_batch
 
     @property

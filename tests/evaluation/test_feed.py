@@ -317,6 +317,21 @@ def test_the_symbol_of_the_batch(shapes, symbol):
     assert batch_symbol(shapes) == symbol
 
 
+@pytest.mark.parametrize("declared, sizes", [([1, "seq", 3], [1] * 50), (["batch", "seq", 3], [32, 18])])
+def test_a_model_whose_answers_are_of_one_sample_takes_one_at_a_time(declared, sizes):
+    """As one that was traced with one sentence, and declares a batch all the same."""
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    shape = tensor("shape", np.array([1 if declared[0] == 1 else 0, -1, 3]))
+    proto = net(nodes, {"x": (FLOAT, ["batch", "seq", 3])}, {"y": declared}, [shape])
+    x = np.repeat(X[:, None], 4, 1)[:, :, :3]
+    onnx.save(proto, "other.onnx")
+    session = runtime.session("other.onnx")
+    feed = Feed("other.onnx", session.get_inputs(), as_samples({"x": x}, None), outputs=[declared])
+    assert [len(run) for run in feed.runs(np.arange(50), 32)] == sizes
+    found = dcz.evaluate("other.onnx", {"x": x}, against="other.onnx")
+    assert found.samples == 50 and found.decibels == np.inf
+
+
 def test_sentences_of_a_model_that_takes_one_at_a_time_stay_whole():
     nodes = [helper.make_node("Neg", ["ids"], ["y"])]
     proto = net(nodes, {"ids": (FLOAT, [1, "seq_len"]), "speed": (FLOAT, [1])}, {"y": [1, "seq_len"]})
