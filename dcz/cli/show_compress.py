@@ -93,7 +93,8 @@ def _stayed_exact(report: Report, made: "Made") -> str:
         return safe(made.exact)
     if not report.rows:
         return "all, deflated whole" if report.kind == "dcz" and report.metadata else "all"
-    exact = [row for row in report.rows if not row.compressed]
+    rounded = made.weights.rounded if made.weights else ()
+    exact = [row for row in report.rows if not row.compressed and row.name not in rounded]
     share = sum(row.huffman for row in exact) / report.file_bytes if report.file_bytes else 0.0
     shared = f", and {made.weights.equal} that were shared before" if made.weights and made.weights.equal else ""
     return f"{len(exact)} of {counted(len(report.rows), 'tensor')}, {100 * share:.1f} % of the file{shared}"

@@ -26,12 +26,14 @@ class WeightError:
     over that of the differences); inf where nothing differs, -inf where infinities
     or NaN differ; those that are the same count for nothing. A few tensors of large weights may make that figure:
     `worst` is that of the tensor that has the least. `tensors`: how many they are; `equal`: how many of these
-    are the model's bit for bit all the same, as their values were shared before."""
+    are the model's bit for bit all the same, as their values were shared before. `rounded`: the tensors of any
+    kind that are stored as numbers, but are not the model's."""
 
     decibels: float
     worst: float
     tensors: int
     equal: int
+    rounded: frozenset[str] = frozenset()
 
 
 def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) -> WeightError:
@@ -44,7 +46,7 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
     from .. import model as onnx_model
 
     signal = noise = 0.0
-    worst, count, equal = math.inf, 0, 0
+    worst, count, equal, rounded = math.inf, 0, 0, set[str]()
     with Archive(path) as archive:
         metadata, entries = archive.directory.metadata, archive.directory.entries
         if not any(entry.dtype.real and entry.info.encoding for entry in entries):
@@ -58,11 +60,16 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
         found = {(tensor.name, tensor.dtype.code, tensor.shape): tensor for tensor in original.tensors}
         for entry, data in decode_all(archive):
             tensor = found.get((entry.name, entry.dtype.code, entry.shape))
-            if tensor is None or not entry.dtype.real or entry.info.encoding == 0:
-                continue
-            if corrected and not tensor.is_weight:
+            is_stored = entry.info.encoding == 0
+            if tensor is None or not entry.dtype.real or (corrected and not tensor.is_weight and not is_stored):
                 continue
             before, after = tensor.read().view(entry.dtype.pattern), data.view(entry.dtype.pattern)
+            if is_stored:
+                if np.array_equal(before, after):
+                    continue
+                rounded.add(entry.name)
+                if not tensor.is_weight:
+                    continue
             of_signal, of_noise = 0.0, 0.0
             with np.errstate(over="ignore", invalid="ignore"):
                 for block in arrays.blocks(len(before)):
@@ -74,4 +81,4 @@ def weight_error(path: str | os.PathLike[str], model: str | os.PathLike[str]) ->
             of_noise = math.inf if math.isnan(of_noise) else of_noise
             signal, noise, worst = signal + of_signal, noise + of_noise, min(worst, sqnr(of_signal, of_noise))
             count, equal = count + 1, equal + np.array_equal(before, after)
-    return WeightError(sqnr(signal, noise), worst, count, equal)
+    return WeightError(sqnr(signal, noise), worst, count, equal, frozenset(rounded))

@@ -32,3 +32,15 @@ def test_infinities_and_nan_that_stay_are_no_errors(special, tmp_path):
     for file, other in ((both, numbers), (numbers, both)):  # and where they do not stay, nothing is worse
         found = weight_error(file.with_suffix(".dcz"), other)
         assert found.decibels == found.worst == -math.inf and found.equal == 0
+
+
+def test_weights_that_are_rounded_and_stored_count_and_are_told_apart(tmp_path):
+    """Such as rows that repeat themselves, of which deflate makes less than codes would take."""
+    repeated = np.tile(normal(16, 64), (64, 1))
+    path = network(tmp_path / "net.onnx", repeated, normal(1024, 200, seed=1))
+    dcz.compress(path, tmp_path / "net.dcz")
+    assert {row.name: row.encoding for row in dcz.inspect(tmp_path / "net.dcz").rows}["w0"] == "stored"
+    with dcz.open(tmp_path / "net.dcz") as restored:
+        assert not np.array_equal(restored["w0"], repeated)
+    found = weight_error(tmp_path / "net.dcz", path)
+    assert found.rounded == {"w0"} and (found.tensors, found.equal) == (2, 0) and found.worst < found.decibels
