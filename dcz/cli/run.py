@@ -46,10 +46,11 @@ def command(
       dcz run model.dcz --data samples.npz --first 100 -o answers.npz
     """
     from ..evaluation.answers import look
+    from ..evaluation.given import existing_files
     from ..files import check_output
 
     if output is not None:
-        check_output(output, force, inputs=[file, data])
+        check_output(output, force, inputs=existing_files(file, data))
     found = look(file, data, batch_axis=batch_axis, first=first, threads=threads, max_bytes=max_bytes)
     if output is not None:
         found.save(output)

@@ -42,7 +42,7 @@ def find_axes(
     shape is as empty as that of any shape. Raises InvalidArgument where an axis is not known.
     """
     shapes = {each.name: list(each.shape) for each in inputs}
-    axes = told_axes(path, shapes, told)
+    axes = _of_arrays(path, told_axes(path, shapes, told), shapes, parts, scalars)
     symbol = batch_symbol([shape for name, shape in shapes.items() if name not in axes])
     trailing = {dim for shape in shapes.values() for dim in shape[1:] if isinstance(dim, str)}
     pending = []
@@ -125,6 +125,31 @@ def told_axes(path: str, shapes: Mapping[str, Shape], told: Mapping[str, int | N
             raise InvalidArgument(f"{path}: input {name!r} {told_shape(shapes[name])} has no axis {axis}")
         axes[name] = axis if axis is None or not rank else axis % rank
     return axes
+
+
+def _of_arrays(
+    path: str,
+    axes: Axes,
+    shapes: Mapping[str, Shape],
+    parts: Sequence[Samples],
+    scalars: Collection[str],
+) -> Axes:
+    """Told axes, 0 or more, also of inputs of any shape, by their arrays; raises InvalidArgument where these have none
+    such, or an input is one number."""
+    found = dict(axes)
+    for name, axis in axes.items():
+        if axis is None or shapes[name]:
+            continue
+        if name in scalars:
+            raise InvalidArgument(
+                f"{path}: input {name!r} is one number, which has no axis: say --batch-axis {name}=none"
+            )
+        for part in parts:
+            shape = part.arrays[name].shape
+            if not -len(shape) <= axis < len(shape):
+                raise InvalidArgument(f"{part.path}: the array of the input {name!r} {list(shape)} has no axis {axis}")
+            found[name] = axis % len(shape)
+    return found
 
 
 def _is_open_at(shape: Shape, axis: int) -> bool:

@@ -88,6 +88,12 @@ class Feed:
         """Whether all samples may run together."""
         return bool((self.groups == self.groups[0]).all())
 
+    def place(self, index: int) -> str:
+        """What messages call a sample: its file, or where it is in there."""
+        part, place = self._part_of[index], self._place_of[index]
+        path = self._parts[part].path
+        return path if self.counts[part] == 1 else f"{path}: sample {place}"
+
     def runs(self, indices: np.ndarray, max_size: int) -> list[np.ndarray]:
         """The samples at `indices` (int64 [n]) cut into runs of `max_size` at most, or of a fixed batch: those that may
         run together, in their order, group by group in the order of their first ones."""
@@ -188,7 +194,8 @@ def _fitted(path: str, part: Samples, shapes: Mapping[str, Shape], axes: Axes, s
 def _number(path: str, part: Samples, name: str) -> np.ndarray:
     """The array of an input that is one number: all its entries are the same."""
     array = part.arrays[name]
-    if not array.size or (array != array.flat[0]).any():
+    is_one = array.size == 1 or (array.size and (array == array.flat[0]).all())  # NaN equals nothing, itself neither
+    if not is_one:
         raise InvalidArgument(
             f"{part.path}: input {name!r} of {path} is one number, the samples have {list(array.shape)}, not all the "
             "same: give one, and other samples as files of a folder, or a list of dicts"

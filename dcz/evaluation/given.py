@@ -126,12 +126,23 @@ def holds_arrays(folder: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _open_folder(folder: Path) -> Samples:
-    """The files of a folder, by their names."""
+def existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
+    """Those arguments that are the paths of files, and the files of samples in those that are folders."""
+    paths = [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
+    return [*paths, *(file for each in paths if os.path.isdir(each) for file in _sample_files(Path(each)))]
+
+
+def _sample_files(folder: Path) -> list[Path]:
+    """The files of a folder that hold samples, by their names."""
     try:
-        files = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
+        return sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
     except OSError as error:
         raise FileAccess(f"{folder}: cannot be read: {error.strerror or error}") from error
+
+
+def _open_folder(folder: Path) -> Samples:
+    """The files of a folder, by their names."""
+    files = _sample_files(folder)
     if not files:
         raise InvalidArgument(
             f"{folder}: no {' or '.join(SUFFIXES)} files there; of images, texts and sounds `dcz samples` makes samples"
@@ -156,6 +167,9 @@ def _opened(folder: Path, files: Sequence[Path]) -> Iterator[tuple[str, Mapping[
 def _of_arrays(data: Mapping[Any, Any]) -> Samples:
     """Arrays by name; where one is a list of samples of different shapes, each sample by itself."""
     columns = {str(name): array for name, array in data.items()}
+    for name, column in columns.items():
+        if isinstance(column, (list, tuple)) and not column:
+            raise InvalidArgument(f"{GIVEN}: {name!r} is an empty list: give one sample at least")
     ragged = [name for name, array in columns.items() if _is_ragged(array)]
     if not ragged:
         return Samples(GIVEN, {name: _plain(array) for name, array in columns.items()})

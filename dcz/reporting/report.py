@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..display.progress import Progress, shown
 from ..evaluation import runtime
-from ..evaluation.given import BatchAxis, Data
+from ..evaluation.given import BatchAxis, Data, existing_files
 from ..evaluation.runtime import Ops
 from ..files import check_output, replacing
 from .gather import gather
@@ -33,7 +33,7 @@ def report(
     read without JavaScript. `progress` gets a tensor's name, how many are done, and of how many; True shows a bar.
     `max_bytes`: what a `.dcz` may decode to, see dcz.load. `force` replaces an `output` that exists. Raises DczError.
     """
-    check_output(output, force, inputs=[each for each in (path, against, data) if isinstance(each, (str, os.PathLike))])
+    check_output(output, force, inputs=existing_files(path, against, data))
     with runtime.custom_ops(ops), shown(progress, "measuring") as callback:
         text = page(gather(path, against, data, threads, callback, max_bytes, batch_axis))
     with replacing(output) as file:

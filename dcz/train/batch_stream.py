@@ -7,6 +7,7 @@ They come as the caller makes them: in that order, of that size.
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -54,34 +55,36 @@ class BatchStream:
                     f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}"
                 )
             iterator = iter(batches)
-        while True:
+        for count in itertools.count():
             with told(f"the data fail in epoch {number}"):
                 batch = next(iterator, _END)
             if batch is _END:
                 return
-            yield self._parts(batch)
+            yield self._parts(batch, f"entry {count} of the data")
 
     def _source_of(self, number: int) -> Any:
         if not callable(self.source):
             return self.source
         return self.source(number) if _takes_epoch(self.source) else self.source()
 
-    def _parts(self, batch: Any) -> tuple[Any, Labels | None]:
-        """(inputs, labels) of a batch."""
+    def _parts(self, batch: Any, place: str) -> tuple[Any, Labels | None]:
+        """(inputs, labels) of a batch; `place` is what messages call it."""
         parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
         count = len(self.names)
         if count > 1 and len(parts) in (count, count + 1) and not isinstance(parts[0], Mapping):
             parts = (dict(zip(self.names, parts, strict=False)), *parts[count:])
         if len(parts) not in (1, 2):
-            raise InvalidArgument(f"a batch is the inputs, or (inputs, labels), not {len(parts)} things")
+            raise InvalidArgument(f"{place}: a batch is the inputs, or (inputs, labels), not {len(parts)} things")
         inputs, labels = parts if len(parts) == 2 else (parts[0], None)
         if self.label_name is not None:
             if labels is not None or not isinstance(inputs, Mapping) or self.label_name not in inputs:
-                raise InvalidArgument(f"a batch is a dict, with the labels under {self.label_name!r}; this one is none")
+                raise InvalidArgument(
+                    f"{place}: a batch is a dict, with the labels under {self.label_name!r}; this one is none"
+                )
             labels = inputs[self.label_name]
         if isinstance(labels, Mapping):
-            return inputs, {name: as_tensor(each, f"labels of {name!r}") for name, each in labels.items()}
-        return inputs, None if labels is None else as_tensor(labels, "labels")
+            return inputs, {name: as_tensor(each, f"{place}: labels of {name!r}") for name, each in labels.items()}
+        return inputs, None if labels is None else as_tensor(labels, f"{place}: labels")
 
     def fingerprint(self) -> str:
         """The same for all streams: their batches are not known in advance."""

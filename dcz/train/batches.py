@@ -88,10 +88,17 @@ class Batches:
         if self.shuffle and len(np.unique(self._groups[order])) > 1:  # else short ones would follow one another
             runs = [runs[place] for place in random.permutation(len(runs))]
         for run in runs:
-            rows = np.sort(run)  # ascending, so that a mapped file is read in its order
-            arrays = self.samples.inputs(rows)
-            inputs = {name: as_tensor(array, f"input {name!r}") for name, array in arrays.items()}
-            yield inputs if self.prepare is None else self.prepare(inputs), self._labels_of(rows)
+            yield self.batch(np.sort(run))  # ascending, so that a mapped file is read in its order
+
+    def batch(self, rows: np.ndarray) -> tuple[dict[str, torch.Tensor], Labels | None]:
+        """The samples `rows` (int64 [n]), which are of one shape, as (inputs, labels)."""
+        arrays = self.samples.inputs(rows)
+        inputs = {name: as_tensor(array, f"input {name!r}") for name, array in arrays.items()}
+        return inputs if self.prepare is None else self.prepare(inputs), self._labels_of(rows)
+
+    def of_each_shape(self) -> np.ndarray:
+        """The first of the samples of each shape, of inputs and labels: int64 [shapes]."""
+        return np.sort(self.chosen[np.unique(self._groups[self.chosen], return_index=True)[1]])
 
     def _labels_of(self, rows: np.ndarray) -> Labels | None:
         if isinstance(self.labels, Mapping):
@@ -143,8 +150,12 @@ class _Arrays:
         if len(lengths) != 1 or lengths == {0}:
             raise InvalidArgument(f"each input wants as many samples, one at least; there are {sorted(lengths)}")
         self.arrays, self.count = [arrays], lengths.pop()
+        self.counts = [self.count]
         self.axes: Axes = {name: 0 if array.ndim else None for name, array in arrays.items()}
         self.groups = np.zeros(self.count, np.int64)
+
+    def place(self, index: int) -> str:
+        return f"sample {index}"
 
     def run_size(self, max_size: int) -> int:
         return max_size

@@ -78,6 +78,8 @@ class _Opener:
     def _of_samples(self, samples: Samples, labels: Any, shuffle: bool) -> Batches:
         feed = self._feed(samples)
         if isinstance(labels, Mapping):
+            if not labels:
+                raise InvalidArgument("labels are a dict by the names of outputs, and this one is empty")
             if unknown := sorted(labels.keys() - set(self.network.outputs)):
                 have = ", ".join(self.network.outputs)
                 raise InvalidArgument(f"labels for {unknown[0]!r}, which is no output; the model has {have}")
@@ -121,6 +123,8 @@ class _Opener:
         """Of a list or data set whose entries are a sample each, the samples and their labels; None for batches."""
         if callable(data) or not isinstance(data, given.Indexed):
             return None
+        if isinstance(data, (list, tuple)) and not data:
+            raise InvalidArgument("the data are an empty list: give one sample at least")
         try:
             with told("the data fail"):
                 if not len(data):

@@ -138,7 +138,7 @@ def _measure(network: Network, batches: Data) -> tuple[list[_LinearNode], dict[W
 
     def observe(node: Node, operands: list[torch.Tensor | None], results: list[torch.Tensor]) -> None:
         x = operands[0]
-        if node.op not in LINEAR or x is None or (weight := network.weight_of(node.inputs[1])) is None:
+        if node.op not in LINEAR or x is None or not x.numel() or (weight := network.weight_of(node.inputs[1])) is None:
             return
         low, high = _feature_range(node, x.detach())
         key, axis = node.outputs[0], 1 if node.op == "Conv" else -1

@@ -31,6 +31,7 @@ from .recipe import Recipe, parse_output_weights
 from .targets import IGNORED, Tensors, by_output, class_rows, is_shares
 
 DISTANCES: dict[str, Distance] = {"mse": mean_squared_error, "cosine": cosine_distance}
+OURS = CrossEntropy, Distillation, ValueLoss, LabelledOutputs
 NAMES = ("cross-entropy", *DISTANCES, "distill")
 
 
@@ -124,7 +125,7 @@ def check_fit(
 ) -> None:
     """Raise InvalidArgument for a first output that is not one or more rows for each sample, and for labels that are no
     class, where the loss is one of ours. All labels are checked where they are an array."""
-    if not isinstance(loss, (CrossEntropy, Distillation, ValueLoss, LabelledOutputs)):
+    if not isinstance(loss, OURS):
         return
     name = network.outputs[0]
     rows, axis = network.layout.count(inputs), network.layout.outputs.get(name, 0)
@@ -135,10 +136,26 @@ def check_fit(
         )
     for name, _ in by_output(network, labels):
         each = loss.losses.get(name) if isinstance(loss, LabelledOutputs) else loss
-        if isinstance(each, (CrossEntropy, Distillation)) and isinstance(batches, Batches):
-            found = batches.labels[name] if isinstance(batches.labels, Mapping) else batches.labels
-            if found is not None and found.dtype.kind != "f":
-                _check_classes(name, outputs[name], found)
+        found = _all_labels(batches, name)
+        if found is not None and found.dtype.kind == "f":
+            _check_numbers(name, found)
+        elif found is not None and isinstance(each, (CrossEntropy, Distillation)):
+            _check_classes(name, outputs[name], found)
+
+
+def _all_labels(batches: Data, output: str) -> Targets | None:
+    """The labels of all samples for an output, where they are known in advance."""
+    if not isinstance(batches, Batches):
+        return None
+    return batches.labels[output] if isinstance(batches.labels, Mapping) else batches.labels
+
+
+def _check_numbers(name: str, labels: Targets) -> None:
+    """Raise InvalidArgument for labels that are NaN or infinite."""
+    found = _first(labels, lambda array: ~np.isfinite(array))
+    if found is not None:
+        label, sample = found
+        raise InvalidArgument(f"a label of sample {sample} for the output {name!r} is {label}: leave this sample out")
 
 
 def _check_classes(name: str, output: Tensor, labels: Targets) -> None:
@@ -148,7 +165,7 @@ def _check_classes(name: str, output: Tensor, labels: Targets) -> None:
             f"the output {name!r} is {list(output.shape)}, which has no classes to label; leave the labels out, or "
             "give another loss: mse, or one of your own"
         )
-    wrong = _wrong_class(labels, classes)
+    wrong = _first(labels, lambda array: ((array < 0) & (array != IGNORED)) | (array >= classes))
     if wrong is not None:
         label, sample = wrong
         raise InvalidArgument(
@@ -156,11 +173,11 @@ def _check_classes(name: str, output: Tensor, labels: Targets) -> None:
         )
 
 
-def _wrong_class(labels: Targets, classes: int) -> tuple[int, int] | None:
-    """The first label that is no class, and its sample."""
+def _first(labels: Targets, is_wrong: Callable[[np.ndarray], np.ndarray]) -> tuple[Any, int] | None:
+    """The first label (a number) that is wrong, and its sample."""
     for first, array in enumerate(labels) if isinstance(labels, Ragged) else [(0, labels)]:
-        wrong = ((array < 0) & (array != IGNORED)) | (array >= classes)
+        wrong = is_wrong(array)
         if wrong.any():
             place = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-            return int(array[place]), first + (0 if isinstance(labels, Ragged) else place[0])
+            return array[place], first + (0 if isinstance(labels, Ragged) else place[0])
     return None

@@ -175,6 +175,10 @@ class Network(torch.nn.Module):
                 f"in a batch of the data, input {spec.name!r} is {list(tensor.shape)}; {self.place} wants "
                 f"{told_shape(spec.shape)}, {along.get(axis, f'samples along axis {axis}')}"
             )
+        if axis is not None and tensor.dim() > axis and not tensor.shape[axis]:
+            raise InvalidArgument(
+                f"a batch of the data holds no samples: input {spec.name!r} is {list(tensor.shape)}; leave it out"
+            )
         if dtype != tensor.dtype and not dtype.is_floating_point:
             array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().cpu().numpy()
             tensor = torch.from_numpy(

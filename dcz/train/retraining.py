@@ -21,7 +21,7 @@ from ..compression.foldable import noted
 from ..compression.options import AnyPlan, Notes
 from ..display import progress as display
 from ..errors import FileAccess, InvalidArgument
-from ..evaluation.given import Batch, BatchAxis, Data, Labels
+from ..evaluation.given import Batch, BatchAxis, Data, Labels, existing_files
 from ..file_kinds import check_onnx
 from ..files import check_output, remove, temporary_folder
 from .backend import check_installed
@@ -103,7 +103,7 @@ def retrain(
     warn = Notes(warn)
     validation_parts = validation if isinstance(validation, tuple) else (validation,)
     check_onnx(model)
-    _check_outputs(output, checkpoint, force, _existing_files(model, data, labels, plan, *validation_parts))
+    _check_outputs(output, checkpoint, force, existing_files(model, data, labels, plan, *validation_parts))
     plan_of(plan, recipe)
     _check_readable(model, data, labels, validation_parts)
     from .pytorch import torch_threads  # only now: that takes seconds
@@ -196,11 +196,6 @@ def _check_readable(
             for each in targets.values() if isinstance(targets, Mapping) else [targets]:
                 if isinstance(each, (str, os.PathLike)):
                     find_labels(each, samples)
-
-
-def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
-    """Those arguments that are the paths of files."""
-    return [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
 
 
 def _check_outputs(

@@ -36,7 +36,7 @@ def class_rows(output: Tensor) -> Tensor:
     """
     if output.dim() < 2:
         raise InvalidArgument(f"an output of the shape {list(output.shape)} has no classes; give a loss of your own")
-    return output.flatten(1) if is_class_like(output) else output.reshape(-1, output.shape[-1])
+    return output.flatten(1) if is_class_like(output) else output.flatten(0, -2)
 
 
 def is_shares(labels: Tensor, rows: Tensor) -> bool:

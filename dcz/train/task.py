@@ -24,7 +24,7 @@ from .data import open_data
 from .device import find_device, moved, placed
 from .folding import Normalizations
 from .images import Augmenter
-from .loss_choice import check_fit, choose_loss
+from .loss_choice import OURS, check_fit, choose_loss
 from .losses import Loss
 from .network import Network
 from .patterns import check_pattern
@@ -32,6 +32,7 @@ from .plans import BASE, plan_of
 from .pruning import Group
 from .pytorch import torch
 from .recipe import HALF, Recipe
+from .sample_checks import check_shapes, check_tokens
 from .scaling import ScalableLayer, scalable
 from .steps import Batch, in_steps
 from .weight import Weight
@@ -78,6 +79,9 @@ class TrainingTask:
         if self.validation is not None:  # what is given once here may be given for each sample there
             axes = {name: axis for name, axis in self.validation.layout.inputs.items() if axis is not None}
             self.network.layout = replace(self.training.layout, inputs={**self.training.layout.inputs, **axes})
+        for batches in (self.training, self.validation):
+            if isinstance(batches, Batches):
+                check_tokens(self.network, batches)
         self._augmenter = (
             None if recipe.augment is None else Augmenter(self.network, Augmentation.parse(recipe.augment), recipe.seed)
         )
@@ -233,9 +237,11 @@ class TrainingTask:
         with torch.no_grad():
             outputs = self.network(tensors)
         check_fit(self.network, self.loss, batches, tensors, outputs, labels)
+        if isinstance(batches, Batches) and isinstance(self.loss, OURS):
+            check_shapes(self.network, self.loss, batches)
         with torch.no_grad():
             loss = self.loss(outputs, tensors, moved(labels, self.network.device))
         if not torch.is_tensor(loss) or loss.numel() != 1:
             raise InvalidArgument("a loss is a function (outputs, inputs, labels) that gives a tensor of one number")
         if not bool(torch.isfinite(loss)):
-            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
+            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the data")

@@ -157,7 +157,7 @@ class Training:
         if state.before is None:
             return
         if not math.isfinite(state.before[0]):
-            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the inputs")
+            raise InvalidArgument("the loss is no number before any training: look for NaN or infinities in the data")
         state.reference = state.before[0]
         if state.pruned:
             self._run.keep_if_best(state.before[0])

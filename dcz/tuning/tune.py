@@ -22,7 +22,7 @@ from ..compression.options import AnyPlan, Notes, PlanOptions, as_plan
 from ..display.progress import Progress, Report, shown
 from ..evaluation import runtime
 from ..evaluation.chosen_measures import AnyMeasure
-from ..evaluation.given import BatchAxis, Data, Labels
+from ..evaluation.given import BatchAxis, Data, Labels, existing_files
 from ..evaluation.runtime import Ops
 from ..file_kinds import check_onnx
 from ..files import check_output
@@ -116,7 +116,7 @@ def tune(
     check_flag(resume, "resume")
     goal = Goal.of(max_bytes, ratio, max_drop, options.pop("preset", None), labels, measure, distill)
     check_onnx(model)
-    check_output(output, force, inputs=_existing_files(model, inputs, labels))
+    check_output(output, force, inputs=existing_files(model, inputs, labels))
     with runtime.custom_ops(ops), shown(progress, "calibrating") as report:
         settings = check_default(as_plan(plan, options))
         session = TuningSession(model, inputs, settings, thread_count(threads), batch_axis)
@@ -229,11 +229,6 @@ def _measured(trial: CalibratedTrial) -> dict[str, float | str]:
         "drop at most (95%)": trial.drop_high,
     }
     return {name: as_percent(round(share, 4)) for name, share in shares.items() if share is not None}
-
-
-def _existing_files(*arguments: Any) -> list[str | os.PathLike[str]]:
-    """Those arguments that are the paths of files."""
-    return [each for each in arguments if isinstance(each, (str, os.PathLike)) and os.path.exists(each)]
 
 
 def _distill(

@@ -1,6 +1,7 @@
 """`dcz run`: what a model answers, at a glance."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,9 @@ def test_labels_text_and_numbers_that_are_none():
 def test_wrong_usage_leaves_everything_as_it_is(run, refuses):
     before = Path("x.npz").read_bytes()
     refuses(["run", "net.dcz", "--data", "x.npz", "-o", "x.npz", "-f"], 6, "is the input itself")
+    os.mkdir("folder")
+    np.savez("folder/x.npz", x=X)
+    refuses(["run", "net.dcz", "--data", "folder", "-o", "folder/x.npz", "-f"], 6, "is the input itself")
     refuses(["run", "net.dcz", "--data", "x.npz", "-o", "net.onnx"], 6, "exists already")
     refuses(["run", "net.dcz", "--data", "missing.npz"], 6, "missing.npz")
     refuses(["run", "net.dcz"], 2, "--data")
