@@ -14,7 +14,7 @@ from . import external_data
 from .data_fields import DATA_FIELDS, FLOATS, NOTHING_APART, TYPED_FIELDS, raw_bytes, read_field
 from .nodes import node_name
 from .roles import Role, roles
-from .uses import TensorUses
+from .uses import ATTRIBUTE, TensorUses
 
 INLINE_BYTES = 512  # smaller tensors stay in the graph: a record would cost about as much as they do
 MAX_DIMS = 255  # the number of dims is a u8 in the directory of a .dcz file
@@ -48,7 +48,8 @@ class ModelTensor:
     """A tensor in its place in the model.
 
     `proto` is the TensorProto, or the AttributeProto whose `floats` are the value of a Constant; `field` is its field
-    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches, `nodes` the names of these
+    that holds the data. `uses` are the (operator, operand) pairs that the tensor reaches (ATTRIBUTE: that it is an
+    attribute of), `nodes` the names of these
     nodes, or of the first output of those that have none; for `rows` see tensor.Tensor.
     `is_weight`: whether an operator uses it as one of its weights; where one does and it is none all the same,
     `exact_because` says why (see roles). `grid`: that on which its values were put, because the model rounds them to it
@@ -155,17 +156,17 @@ def find_tensors(
     Raises UnsuitableModel, FileAccess.
     """
     uses, recent = TensorUses(proto), Recent(apart)
-    named = (
-        (slot.value, tensor_from_proto(name, slot.proto, folders, label, apart)) for name, slot in uses.named_slots()
-    )
-    tensors = [(value, replace(tensor, recent=recent)) for value, tensor in named if tensor is not None]
-    found = roles({value: tensor for value, tensor in tensors if value}, uses)
+    named = ((slot, tensor_from_proto(name, slot.proto, folders, label, apart)) for name, slot in uses.named_slots())
+    tensors = [(slot, replace(tensor, recent=recent)) for slot, tensor in named if tensor is not None]
+    found = roles({slot.value: tensor for slot, tensor in tensors if slot.value}, uses)
     operands_of = uses.reached(lambda read: [(read.operator, read.operand)])
     nodes_of = uses.reached(lambda read: [node_name(read.node)])
-    for value, tensor in tensors:
+    for slot, tensor in tensors:
+        value = slot.value
         role = found[value] if value else Role()
+        operands = ((slot.operator, ATTRIBUTE),) if slot.operator else operands_of(value)
         yield replace(
-            tensor, uses=operands_of(value), rows=uses.rows_of(value), is_weight=role.is_weight,
+            tensor, uses=operands, rows=uses.rows_of(value), is_weight=role.is_weight,
             exact_because=role.reason, nodes=nodes_of(value),
         )  # fmt: skip
 

@@ -20,6 +20,7 @@ from .reach import Reached
 # Reads that all walks over a model may look at together: a graph of n nodes may ask for n^2. What they have not found
 # until then is taken not to be there; real models of thousands of layers take a few percent of it.
 MAX_STEPS = 2_000_000
+ATTRIBUTE = -1  # in the place of an operand's number, where an operator has a tensor as an attribute
 _NOWHERE = Scope(())  # where only slots are asked for
 _RANDOM = ("Random", "Bernoulli", "Multinomial")  # how the names of operators begin that give other values each time
 
@@ -29,6 +30,7 @@ class TensorSlot(NamedTuple):
 
     `value` is the value that the tensor is, None where no node can read it by name. `is_initializer`: of a graph, which
     runtimes take as external data. `owner` is the attribute of a Constant whose `floats` the tensor may stand for.
+    `operator`: the one that the tensor is an attribute of, where that is no Constant.
     """
 
     name: str
@@ -36,6 +38,7 @@ class TensorSlot(NamedTuple):
     value: Value | None
     is_initializer: bool = False
     owner: AttributeProto | None = None
+    operator: str = ""
 
 
 class TensorUses:
@@ -176,8 +179,9 @@ class TensorUses:
                 continue
             output = node.output[0] if node.output else node.name
             value = (scope, output) if node.op_type == "Constant" else None
+            operator = "" if value else operator_name(node)
             for attribute in node.attribute:
-                self._add_attribute(output if value else f"{output}.{attribute.name}", attribute, value)
+                self._add_attribute(output if value else f"{output}.{attribute.name}", attribute, value, operator)
                 for graph in subgraphs(attribute):
                     self._add_body(node, graph, scope)
 
@@ -214,15 +218,17 @@ class TensorUses:
             for outside, inside in zip(call.outputs, call.results, strict=False):
                 self._flows[inside].append(Flow(outside, number, leaves=True))
 
-    def _add_attribute(self, name: str, attribute: AttributeProto, value: Value | None) -> None:
+    def _add_attribute(self, name: str, attribute: AttributeProto, value: Value | None, operator: str = "") -> None:
         is_floats = value is not None and attribute.name == "value_floats"
         if attribute.HasField("t"):
-            self.slots.append(TensorSlot(name, attribute.t, value, owner=attribute if is_floats else None))
+            owner = attribute if is_floats else None
+            self.slots.append(TensorSlot(name, attribute.t, value, owner=owner, operator=operator))
         elif is_floats and attribute.type == AttributeProto.FLOATS:
             self.slots.append(TensorSlot(name, attribute, value))
         if attribute.HasField("sparse_tensor"):
             self._add_sparse(name, attribute.sparse_tensor, value)
-        self.slots += [TensorSlot(f"{name}.{i}", tensor, None) for i, tensor in enumerate(attribute.tensors)]
+        for i, tensor in enumerate(attribute.tensors):
+            self.slots.append(TensorSlot(f"{name}.{i}", tensor, None, operator=operator))
         for i, sparse in enumerate(attribute.sparse_tensors):
             self._add_sparse(f"{name}.{i}", sparse, None)
 

@@ -15,6 +15,7 @@ from dcz.compression import jobs
 from dcz.files import ranges
 from dcz.model import load
 from dcz.plan import LOSSLESS, PRESETS, SAFE_QUALITY, Plan, Rule, Settings
+from dcz.reading.why import limits
 from tests import models
 
 
@@ -49,6 +50,15 @@ def test_the_option_that_is_named_compresses_them(count, tmp_path):
     assert warnings_of(chain(count), tmp_path, Plan(include=tuple(options[1::2]))) == []
     with dcz.open(tmp_path / "net.dcz") as tensors:
         assert not any(np.array_equal(tensors[name], models.normal(64, 64, seed=int(name[1:]))) for name in tensors)
+
+
+def test_attributes_are_used_by_the_operator_that_has_them(tmp_path):
+    """As the thresholds of trees are."""
+    splits = models.tensor("splits", models.normal(40, 50))
+    node = helper.make_node("TreeEnsemble", ["x"], ["y"], domain="ai.onnx.ml", nodes_splits=splits)
+    (warning,) = warnings_of(models.model([node], {"x": [2, 64]}, {"y": [2, 1]}), tmp_path)
+    assert "stay exact, being used by ai.onnx.ml.TreeEnsemble" in warning
+    assert "read by ai.onnx.ml.TreeEnsemble" in limits(tmp_path / "net.dcz")[0].reason
 
 
 def test_where_no_pattern_names_them_alone_the_largest_are_named(tmp_path):
