@@ -4,10 +4,14 @@ shorten("encoder.layer.11.attention.query.weight", 24)   ->   "encoder.la...uery
 """
 
 import functools
+import itertools
+import re
 import unicodedata
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 ELLIPSIS = "..."  # ASCII: as wide in every encoding
+_WORDS = re.compile(r"[^\W\d_]+|\d+|[\W_]")  # of a name: letters, a number, or a mark
 
 
 def printable(text: str) -> str:
@@ -62,39 +66,52 @@ def shorten(text: str, width: int) -> str:
     """`text` in at most `width` columns: what is too long loses its middle, as both ends tell names apart."""
     if cells(text) <= width:
         return text
-    most = (
-        4 * max(width, 0) + 8
-    )  # characters of an end that may be left, accents among them: names may be of any length
-    left, right = list(text[: len(text) // 2][:most]), list(text[len(text) // 2 :][-most:])
-    while (left or right) and cells("".join([*left, ELLIPSIS, *right])) > width:
-        if len(left) > len(right):
-            left.pop()
-        elif right:
-            right.pop(0)
+    most = 4 * max(width, 0) + 8  # characters of an end that may be left, accents among them: names have any length
+    left, right = deque(text[: len(text) // 2][:most]), deque(text[len(text) // 2 :][-most:])
+    over = cells("".join([*left, ELLIPSIS, *right])) - width
+    while (left or right) and over > 0:
+        over -= cells(left.pop() if len(left) > len(right) else right.popleft())
     return "".join([*left, ELLIPSIS, *right])[: max(width, 0)]
 
 
 def shorten_apart(texts: Sequence[str], width: int) -> list[str]:
-    """Each text in at most `width` columns, as `shorten` makes it; those that would look alike, which differ in the
-    middle that is left out, lose what they share at both ends instead: "...onv2d_24/Conv2D/Rea..."."""
+    """Each text in at most `width` columns, as `shorten` makes it, but for those that would look alike, as they differ
+    in the middle that is left out.
+
+    These lose what does not tell them apart, in the way that leaves the fewest alike: of each that look the same, what
+    they share at both ends, "...onv2d_24/Conv2D/Rea..."; the words that all share, "...3...query.weight"; or the ends
+    that all share.
+    """
     short = [shorten(text, width) for text in texts]
-    alike: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {}
     for text, shown in zip(texts, short, strict=True):
-        alike.setdefault(shown, set()).add(text)
-    shared = {shown: _shared_ends(sorted(group)) for shown, group in alike.items() if len(group) > 1}
-    return [
-        _without_ends(text, *shared[shown], width) if shown in shared else shown
-        for text, shown in zip(texts, short, strict=True)
-    ]
+        groups.setdefault(shown, set()).add(text)
+    alike = [sorted(group) for group in groups.values() if len(group) > 1]
+    if not alike:
+        return short
+    every = sorted(itertools.chain.from_iterable(alike))
+    ways = (
+        dict(itertools.chain.from_iterable(_without_ends(group, width) for group in alike)),
+        dict(_without_words(every, width)),
+        dict(_without_ends(every, width)),
+    )
+    found = [[way.get(text, shown) for text, shown in zip(texts, short, strict=True)] for way in ways]
+    return max([*found, short], key=lambda each: len(set(each)))  # the first of equals
 
 
-def _shared_ends(texts: Sequence[str]) -> tuple[int, int, int]:
-    """Of sorted texts, how many characters all begin with, how many of the rest all end with, and how many the longest
-    has between."""
+def _without_ends(texts: Sequence[str], width: int) -> Iterator[tuple[str, str]]:
+    """Each of sorted texts, and it without the ends that all share, but for as much of them as there is room for."""
     begin = _equal_start(texts[0], texts[-1])  # of sorted texts, what the first and the last share, all share
     backward = sorted(text[begin:][::-1] for text in texts)
     end = _equal_start(backward[0], backward[-1])
-    return begin, end, max(map(len, texts)) - begin - end
+    room = width - 2 * len(ELLIPSIS)
+    spare = max(0, room - (max(map(len, texts)) - begin - end))
+    right = min(end, spare // 3)
+    left = min(begin, spare - right)
+    for text in texts:
+        start, stop = begin - left, len(text) - end + min(end, spare - left)
+        left_out = ELLIPSIS if start else "", ELLIPSIS if stop < len(text) else ""
+        yield text, shorten(left_out[0] + shorten(text[start:stop], max(room, 1)) + left_out[1], width)
 
 
 def _equal_start(a: str, b: str) -> int:
@@ -102,15 +119,35 @@ def _equal_start(a: str, b: str) -> int:
     return next((number for number, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def _without_ends(text: str, begin: int, end: int, between: int, width: int) -> str:
-    """A text without the ends that others share, but for as much of them as there is room for."""
-    room = width - 2 * len(ELLIPSIS)
-    spare = max(0, room - between)
-    right = min(end, spare // 3)
-    left = min(begin, spare - right)
-    start, stop = begin - left, len(text) - end + min(end, spare - left)
-    left_out = ELLIPSIS if start else "", ELLIPSIS if stop < len(text) else ""
-    return shorten(left_out[0] + shorten(text[start:stop], max(room, 1)) + left_out[1], width)
+def _without_words(texts: Sequence[str], width: int) -> Iterator[tuple[str, str]]:
+    """Each text, and it without the words that all texts of as many words have at the same place; as far as there is no
+    room for them, the longest first."""
+    by_count: dict[int, list[list[str]]] = {}
+    for text in texts:
+        words = _WORDS.findall(text)
+        by_count.setdefault(len(words), []).append(words)
+    for rows in by_count.values():
+        is_shared = [len(set(column)) == 1 for column in zip(*rows, strict=True)]
+        over = max(cells("".join(words)) for words in rows) - width
+        is_left_out = [False] * len(is_shared)
+        for run in sorted(_runs(is_shared), key=lambda run: -cells("".join(rows[0][run]))):
+            saved = cells("".join(rows[0][run])) - len(ELLIPSIS)
+            if over > 0 and saved > 0:
+                is_left_out[run] = [True] * (run.stop - run.start)
+                over -= saved
+        for words in rows:
+            kept = words.copy()
+            for run in _runs(is_left_out):
+                kept[run] = [ELLIPSIS] + [""] * (run.stop - run.start - 1)
+            yield "".join(words), shorten("".join(kept), width)
+
+
+def _runs(flags: Sequence[bool]) -> list[slice]:
+    """The longest stretches that are True."""
+    edges = [False, *flags, False]
+    starts = [number for number in range(len(flags)) if flags[number] and not edges[number]]
+    stops = [number + 1 for number in range(len(flags)) if flags[number] and not edges[number + 2]]
+    return [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
 
 
 def wrapped(text: str, width: int, indent: int = 0) -> Iterator[str]:

@@ -31,6 +31,32 @@ def test_names_that_differ_in_the_middle_are_told_apart(width):
     assert all(f"_{n}/" in name for n, name in zip(range(7, 13), short, strict=False))
 
 
+LAYERS = [
+    f"bert.encoder.layer.{n}.attention.{part}.{kind}"
+    for n in range(12) for part in ("self.query", "self.key", "self.value", "output.dense")
+    for kind in ("weight", "bias")
+]  # fmt: skip
+CALLS = [
+    f"StatefulPartitionedCall/functional_1/block_{n}_{kind}/depthwise_conv2d_{n + more}/ReadVariableOp:0"
+    for n in range(20) for kind in ("expand", "project", "depthwise") for more in (0, 3)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [LAYERS, CALLS])
+@pytest.mark.parametrize("width", [24, 28, 40, 60, 80])
+def test_names_that_differ_in_several_places_are_told_apart(names, width):
+    """As of layers that have several weights each: those alike at first share an end that tells them from others."""
+    short = shorten_apart(names, width)
+    assert len(set(short)) == len(names) and all(cells(name) <= width for name in short)
+
+
+def test_words_that_all_names_share_are_left_out_the_longest_first():
+    short = dict(zip(LAYERS, shorten_apart(LAYERS, 40), strict=True))
+    assert short["bert.encoder.layer.6.attention.self.key.bias"] == "...6.attention.self.key.bias"
+    short = dict(zip(LAYERS, shorten_apart(LAYERS, 28), strict=True))
+    assert short["bert.encoder.layer.6.attention.self.key.bias"] == "...6...self.key.bias"
+
+
 def test_names_that_a_glance_tells_apart_are_shortened_as_ever():
     names = ["encoder_layer_11_attention_query_weight", "decoder_layer_11_attention_query_weight", "x"]
     assert shorten_apart(names, 20) == [shorten(name, 20) for name in names]
