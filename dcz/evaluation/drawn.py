@@ -27,6 +27,7 @@ LENGTH, ONE, ZERO = "the sequence's length", 1, 0
 ASIDES: tuple[tuple[int | str, bool], ...] = ((LENGTH, True), (ONE, True), (ZERO, False))  # lengths and switches tried
 MAX_CHANNELS = 4
 MAX_DIGITS = 9  # of a number in the name of a dim
+MAX_ANSWERS = 1 << 18  # numbers in all runs together that a model answers which itself decides how many
 MAX_ELEMENTS = 1 << 28  # of an input that is drawn
 SCALAR = 0.5  # of floats that are one number: a temperature, a threshold, a speed, of which none is below zero
 
@@ -99,7 +100,7 @@ def draw(
             drawn = DrawnInputs([inputs])
             if all(not isinstance(each, np.ndarray) or each.dtype.kind != "f" or np.isfinite(each).all()
                    for each in outputs):  # fmt: skip
-                return _several(model, drawn, limits, settings, sequence, aside, seed)
+                return _several(model, drawn, limits, settings, sequence, aside, seed, _most_runs(model, outputs))
             accepted = accepted or drawn
         if accepted is not None:
             return accepted
@@ -114,12 +115,26 @@ def _several(
     sequence: int,
     aside: tuple[int | str, bool],
     seed: int,
+    most: int,
 ) -> DrawnInputs:
-    """As many runs as make SMALL_BATCH samples, where the model takes fewer at once."""
+    """As many runs as make SMALL_BATCH samples, where the model takes fewer at once, `most` of them."""
     samples = max((shape[0] for shape in drawn.shapes.values() if shape), default=1)
-    randoms = [np.random.default_rng([seed, run]) for run in range(1, math.ceil(SMALL_BATCH / max(samples, 1)))]
+    runs = min(most, math.ceil(SMALL_BATCH / max(samples, 1)))
+    randoms = [np.random.default_rng([seed, run]) for run in range(1, runs)]
     more = [_values(model, drawn.shapes, limits, settings, sequence, aside, random) for random in randoms]
     return DrawnInputs([*drawn.batches, *more])
+
+
+def _most_runs(model: runtime.Session, outputs: Sequence[object]) -> int:
+    """Two at least; as many as answer MAX_ANSWERS numbers, of a model that itself decides how long its answers are, as
+    one that speaks for minutes does."""
+    symbols = {dim for each in model.get_inputs() for dim in each.shape}
+    sizes = [
+        array.size
+        for output, array in zip(model.get_outputs(), outputs, strict=True)
+        if isinstance(array, np.ndarray) and any(isinstance(dim, str) and dim not in symbols for dim in output.shape)
+    ]
+    return max(2, MAX_ANSWERS // max(1, *sizes)) if sizes else SMALL_BATCH
 
 
 def _shapes(

@@ -144,3 +144,16 @@ def test_samples_are_counted_along_the_axis_that_the_symbol_of_the_batch_names(x
     nodes = [node("Neg", ["state"], ["s"]), node("ReduceSum", ["x"], ["t"], keepdims=0), node("Add", ["s", "t"], ["y"])]
     model = session(nodes, {"x": (FLOAT, x), "state": (FLOAT, state)})
     assert {count for _, count in draw(model).counted(model.get_inputs())} == {samples}
+
+
+@pytest.mark.parametrize("width, runs", [(16, 16), (1 << 17, 2)])
+def test_a_model_that_speaks_for_long_is_heard_twice(width, runs):
+    nodes = [
+        node("Mul", ["x", "zero"], ["z"]),
+        node("Add", ["z", "width"], ["f"]),
+        node("Cast", ["f"], ["n"], to=INT64),
+        node("Tile", ["x", "n"], ["y"]),
+    ]
+    weights = [tensor("zero", np.zeros(1, np.float32)), tensor("width", np.array([width], np.float32))]
+    proto = models.model(nodes, {"x": (FLOAT, [1])}, {"y": (FLOAT, ["audio_length"])}, weights)
+    assert len(draw(runtime.session(proto.SerializeToString())).batches) == runs
