@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidArgument, told
+from ..evaluation.given import Indexed
 from .batches import Labels, as_tensor
 from .layout import SAMPLES_FIRST, Layout
 
@@ -54,6 +55,10 @@ class BatchStream:
                 raise InvalidArgument(
                     f"the function gives no iterable of batches for epoch {number}: {type(batches).__name__}"
                 )
+            if not isinstance(batches, Iterable) and isinstance(
+                batches, Indexed
+            ):  # which need not end by an IndexError
+                batches = map(batches.__getitem__, range(len(batches)))
             iterator = iter(batches)
         for count in itertools.count():
             with told(f"the data fail in epoch {number}"):

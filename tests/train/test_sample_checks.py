@@ -125,6 +125,21 @@ def test_empty_data_and_empty_batches_are_told(data, words):
     refused(words, data)
 
 
+class Endless:
+    """A data set of batches that gives as many as it is asked for."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, number):
+        return np.full((4, 5), number), np.zeros(4, int)
+
+
+def test_a_data_set_of_batches_ends_where_it_says():
+    found = open_data(Network(forms.language()), Recipe(holdout=0), Endless(), None, None)[0]
+    assert [int(inputs[0, 0]) for inputs, _ in found.epoch(0)] == [0, 1, 2] and len(found) == 3
+
+
 def test_labels_for_no_output_are_told():
     refused("labels are a dict by the names of outputs, and this one is empty", {"ids": SENTENCES}, {})
 
