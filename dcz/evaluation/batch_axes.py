@@ -169,6 +169,8 @@ def _axes_of_fixed(shapes: Mapping[str, Shape], parts: Sequence[Samples]) -> Axe
         if others or any(each.ndim != len(shape) for each in arrays):
             axes[name] = others.pop() if len(others) == 1 else 0
     counts = {n for part in parts for n in part_lengths(part, shapes, axes).values()}
+    if len(counts) > 1:
+        counts.discard(1)  # of what is given once, too
     if not counts:
         counts = {shape[0] for shape in list(shapes.values())[:1] if isinstance(shape[0], int)}
     return axes | {name: 0 if shape[0] in counts else None for name, shape in shapes.items() if name not in axes}

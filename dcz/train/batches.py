@@ -30,6 +30,8 @@ def as_tensor(values: Any, what: str) -> torch.Tensor:
         raise InvalidArgument(f"{what}: no array: {error}") from error
     if array.dtype.kind not in "biuf":
         raise InvalidArgument(f"{what}: an array of numbers is wanted, not of {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # which torch has not
+        array = array.astype(np.float64)
     if not array.flags.writeable or not array.dtype.isnative:  # torch takes neither
         array = np.array(array, array.dtype.newbyteorder("="))
     return torch.from_numpy(array)

@@ -51,6 +51,8 @@ def open_data(
 
 
 class _Opener:
+    """Opens what callers give as data of `network`, training and validation alike."""
+
     def __init__(self, network: Network, recipe: Recipe, batch_axis: BatchAxis | None):
         self.network, self.recipe, self.batch_axis = network, recipe, batch_axis
         self.inputs = declared_inputs(network.program)
@@ -92,10 +94,27 @@ class _Opener:
 
     def _output_shapes(self, feed: Feed, count: int) -> dict[str, torch.Size] | None:
         """The shapes of the outputs for the first sample, so many times; None where the network does not take that."""
-        self.network.layout = Layout(feed.axes)
         try:
+            inputs = feed.inputs(np.zeros(1, np.int64))
+        except DczError:
+            return None
+        return self._shapes_for(Layout(feed.axes), inputs, count)
+
+    def _shapes_for(self, layout: Layout, inputs: Any, count: int) -> dict[str, torch.Size] | None:
+        """The same for the first sample of a batch."""
+        self.network.layout = layout
+        try:
+            tensors = self.network.as_inputs(inputs)
+            axes = {name: layout.inputs.get(name, 0) for name in tensors}
+            rows = torch.zeros(count, dtype=torch.int64, device=self.network.device)
+            repeated = {
+                name: tensors[name]
+                if axis is None or axis >= tensors[name].dim()
+                else tensors[name].index_select(axis, rows)
+                for name, axis in axes.items()
+            }
             with torch.no_grad():
-                outputs = self.network(feed.inputs(np.zeros(count, np.int64)))
+                outputs = self.network(repeated)
         except DczError:
             return None
         return {name: output.shape for name, output in outputs.items()}
@@ -115,9 +134,19 @@ class _Opener:
                 "pixels are prepared in files and arrays; batches of your own bring what the model takes"
             )
         if labels is not None and not isinstance(labels, str):
-            raise InvalidArgument("an iterable of batches brings its labels itself: let it give (inputs, labels)")
+            raise InvalidArgument(
+                "an iterable of batches brings its labels itself: let it give (inputs, labels); where each entry is a "
+                "sample, give a list of arrays or dicts"
+            )
         axes = symbol_axes(self.network.place, self.inputs, self.batch_axis or {})
-        return BatchStream(data, self.names, labels, find_layout(self.network.program, axes))
+        stream = BatchStream(data, self.names, labels)
+
+        def probe(count: int) -> dict[str, torch.Size] | None:
+            inputs, _ = next(stream.epoch(0), (None, None))
+            return None if inputs is None else self._shapes_for(Layout(axes), inputs, count)
+
+        stream.layout = find_layout(self.network.program, axes, probe)
+        return stream
 
     def _gathered(self, data: Any, labels: Any) -> tuple[Samples, Any] | None:
         """Of a list or data set whose entries are a sample each, the samples and their labels; None for batches."""

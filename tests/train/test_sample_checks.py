@@ -140,6 +140,27 @@ def test_a_data_set_of_batches_ends_where_it_says():
     assert [int(inputs[0, 0]) for inputs, _ in found.epoch(0)] == [0, 1, 2] and len(found) == 3
 
 
+def test_the_first_batch_tells_where_the_samples_of_a_stream_lie_in_outputs():
+    own = [({**forms.STEPS, "c0": np.zeros((1, 40, 8)), "rate": 2.0, "on": [True]}, forms.PLACES)] * 2
+    axes = {"x": 1, "h0": 1, "c0": 1}
+    network = Network(forms.recurrent(1, "t"))
+    assert open_data(network, Recipe(), own, None, None, axes)[0].layout.outputs == {"y": 1, "last": 1}
+    found = retrain(
+        forms.recurrent(1, "t"), "net.dcz", own, validation=own, batch_axis=axes, recipe=ONE, plan=forms.PLAN
+    )
+    assert found.answers == 480
+
+
+def test_what_is_given_once_stays_so_where_another_input_is_given_once():
+    found = open_data(Network(forms.recurrent(4, 6)), Recipe(holdout=0), forms.STEPS, forms.PLACES.T, None)[0]
+    assert found.layout.inputs == {"x": 1, "h0": 1, "c0": 1, "rate": None, "on": None}
+
+
+def test_labels_may_be_of_any_width():
+    data, labels = {"ids": SENTENCES}, np.eye(5, dtype=np.longdouble)[FIRST]
+    retrain(forms.language(), "net.dcz", data, labels=labels, recipe=ONE, plan=forms.PLAN)
+
+
 def test_labels_for_no_output_are_told():
     refused("labels are a dict by the names of outputs, and this one is empty", {"ids": SENTENCES}, {})
 
