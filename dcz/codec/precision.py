@@ -100,7 +100,7 @@ def warning(tensor: Tensor, settings: Settings, zeroed: float, decoded: arrays.B
 def _zeroed(tensor: Tensor, decoded: arrays.Bytes) -> float:
     """The fraction of the weights, but for negligible ones, that are zero now; of a sample.
 
-    Negligible ones are below NEGLIGIBLE of the others' root mean square, where these are no few outliers.
+    Negligible ones are below NEGLIGIBLE of the median of the others, which no outlier moves, where these are no few.
     """
     weights, itemsize = LazyValues(tensor.patterns, tensor.dtype), tensor.dtype.bits // 8
     pairs = []
@@ -109,7 +109,7 @@ def _zeroed(tensor: Tensor, decoded: arrays.Bytes) -> float:
         pairs.append((np.abs(weights[block].astype(np.float64)), values(patterns, tensor.dtype) == 0))
     before, is_zero = (np.concatenate(each) for each in zip(*pairs, strict=True))
     kept = before[~is_zero]
-    limit = NEGLIGIBLE * math.sqrt(float(np.square(kept).mean())) if len(kept) > MIN_KEPT * len(before) else 0.0
+    limit = NEGLIGIBLE * float(np.median(kept)) if len(kept) > MIN_KEPT * len(before) else 0.0
     counted = before > limit
     return float((is_zero & counted).sum() / max(1, counted.sum()))
 

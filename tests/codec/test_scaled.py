@@ -153,6 +153,13 @@ def test_weights_that_were_as_good_as_zero_are_not_told_to_have_become_it(dead, 
     assert ("became zero" in warning) == warned
 
 
+@pytest.mark.parametrize("outlier", [0.1, 1e6])
+def test_one_large_weight_makes_no_others_negligible(outlier):
+    weights = np.random.default_rng(0).normal(0, 0.02, (96, 256))
+    weights[3, 5] = outlier
+    assert "became zero" in encode.encode(tensor(weights, 1), Settings(quality=5), record.parts).warning
+
+
 def on_grid(levels: int, shape=(64, 1, 5, 5), step: float = 3 * 2.0**-12) -> Tensor:
     """Whole numbers below `levels` times a step times the scales of the rows, which are steps."""
     steps = np.random.default_rng(1).integers(0, 60, shape[0]).astype(np.uint8)
