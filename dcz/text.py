@@ -105,13 +105,21 @@ def _without_ends(texts: Sequence[str], width: int) -> Iterator[tuple[str, str]]
     backward = sorted(text[begin:][::-1] for text in texts)
     end = _equal_start(backward[0], backward[-1])
     room = width - 2 * len(ELLIPSIS)
-    spare = max(0, room - (max(map(len, texts)) - begin - end))
-    right = min(end, spare // 3)
-    left = min(begin, spare - right)
+    spare = max(0, room - max(cells(text[begin : len(text) - end]) for text in texts))  # columns
+    before, behind = texts[0][:begin], texts[0][len(texts[0]) - end :]
+    third = cells(behind[: _fitting(behind, spare // 3)])  # of the room for what stays of the ends, before the left one
+    left = _fitting(before[::-1], spare - third)
+    right = _fitting(behind, spare - cells(before[begin - left :]))
     for text in texts:
-        start, stop = begin - left, len(text) - end + min(end, spare - left)
+        start, stop = begin - left, len(text) - end + right
         left_out = ELLIPSIS if start else "", ELLIPSIS if stop < len(text) else ""
         yield text, shorten(left_out[0] + shorten(text[start:stop], max(room, 1)) + left_out[1], width)
+
+
+def _fitting(text: str, width: int) -> int:
+    """How many characters of a text's start fit into `width` columns."""
+    widths = itertools.accumulate(map(cells, text[: 4 * width + 8]))
+    return sum(1 for _ in itertools.takewhile(lambda each: each <= width, widths))
 
 
 def _equal_start(a: str, b: str) -> int:

@@ -50,6 +50,13 @@ def test_names_that_differ_in_several_places_are_told_apart(names, width):
     assert len(set(short)) == len(names) and all(cells(name) <= width for name in short)
 
 
+@pytest.mark.parametrize("width", [16, 31, 40])
+def test_names_of_wide_characters_are_told_apart_by_columns(width):
+    names = [f"{'漢字' * 30}{n}{'重み' * 30}" for n in range(3)]
+    short = shorten_apart(names, width)
+    assert len(set(short)) == 3 and all(width - 3 <= cells(each) <= width for each in short)
+
+
 def test_words_that_all_names_share_are_left_out_the_longest_first():
     short = dict(zip(LAYERS, shorten_apart(LAYERS, 40), strict=True))
     assert short["bert.encoder.layer.6.attention.self.key.bias"] == "...6.attention.self.key.bias"
