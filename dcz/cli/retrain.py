@@ -240,6 +240,5 @@ def command(
     if as_json:
         print_json(result.to_dict() | {"report": inspect(output).to_dict()})
     else:
-        show_compress.retrained(inspect(output), is_verbose() and not is_quiet())
-        click.echo(text(result))
+        show_compress.retrained(inspect(output), text(result), is_verbose() and not is_quiet())
     ctx.exit(0 if result.holds or not strict else 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import shell
 from ..files.several import Outcome
 from ..reading.inspect import Report
-from ..text import counted, shorten_apart, size, times
+from ..text import counted, shorten_apart, size, times, wrapped
 from . import show_inspect
 from .common import beside
 from .sample_options import given
@@ -29,11 +29,14 @@ def one_line(report: Report) -> None:
     screen.print(shorten(report.path, screen.width - len(figures)) + figures)
 
 
-def retrained(report: Report, verbose: bool = False) -> None:
-    """The file that `dcz retrain` made; with `verbose`, the long tables before it."""
+def retrained(report: Report, outcome: str, verbose: bool = False) -> None:
+    """The file that `dcz retrain` made, and what training came to; with `verbose`, the long tables before them."""
+    screen = console()
     if verbose:
-        show_inspect.tables(report, console())
+        show_inspect.tables(report, screen)
     one_line(report)
+    for line in wrapped(outcome, screen.width):
+        screen.print(line, soft_wrap=True)
 
 
 def summary(report: Report, model: str, made: "Made", verbose: bool = False) -> None:
