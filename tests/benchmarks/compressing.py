@@ -28,7 +28,8 @@ import numpy as np
 import onnx
 
 import dcz
-from dcz import arrays, deflate, model, parallel, tensor
+from dcz import deflate, model, parallel, tensor
+from dcz.arrays import blocks as array_blocks
 from dcz.codec import decode, fine, precision
 from dcz.codec.stages import balance, block, huffman, index
 from dcz.compression import records
@@ -44,7 +45,7 @@ MODES: dict[str, dict[str, Any]] = {
     "pruned, 5 bits": {"sparsity": 0.9, "bits": 5},
 }
 USERS = (
-    arrays,
+    array_blocks,
     deflate,
     decode,
     fine,

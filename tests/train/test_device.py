@@ -77,7 +77,8 @@ def test_the_cpu_is_where_a_block_asks_for_it():
 
 
 def test_a_run_on_another_device_leaves_nothing_behind(tmp_path):
-    """Whole runs, stopped and continued, give the same bytes as on the CPU; no operator mixes devices."""
+    """Whole runs, stopped and continued, give the same bytes as on the CPU, or, where products of transposed matrices
+    add up in another order, nearly the same weights; no operator mixes devices."""
     pytest.importorskip("torch.utils.backend_registration")
     if not hasattr(torch._C, "_acc"):
         pytest.skip("PyTorch is too old for devices in Python")
@@ -85,7 +86,9 @@ def test_a_run_on_another_device_leaves_nothing_behind(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 6 and all(line.endswith(": the same bytes") for line in lines), lines
+    apart = {name: line for name, line in (line.split(": ") for line in lines) if line != "the same bytes"}
+    assert len(lines) == 7 and apart.keys() <= {"tokens"}, lines
+    assert all(float(line.split()[0]) < 1e-4 for line in apart.values()), lines
 
 
 # -- mixed precision: on the CPU, which can do it too ------------------------------------------------------------------

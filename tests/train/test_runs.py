@@ -295,7 +295,7 @@ BAD = np.full((60, 64), np.nan, np.float32)
     (X, Y, {"validation": (X, Y + 5)}, "is no class"),
     (X, Y, {"validation": (X,)}, "validation is data, or"),
     ([(X, Y)], Y, {}, "brings its labels itself"),
-    ([], None, {}, "no batches"),
+    ([], None, {}, "an empty list"),
     ((x for x in [X]), None, {}, "only once"),
     (lambda epoch: [(X, Y)] * (epoch == 0), None, {}, "no batches in epoch 1"),
 ])  # fmt: skip
