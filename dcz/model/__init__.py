@@ -19,6 +19,7 @@ model_file      load, serialize, check                 batchnorm_arithmetic  the
 uses            who uses a tensor                      program               the graph as plain Python values
 operators       what is known of operators             extract               a part of the graph
 roles           what is a weight, and what is none     nodes                 what single nodes say
+walks           the way that values take               added_tables          tables that are added
 signals         signal processing, by its numbers      replace               new values for tensors
 skeleton        the graph of a .dcz file               grids                 weights that the model rounds itself
 data_fields     protobuf fields of data                external_data         data in files beside the model

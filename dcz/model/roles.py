@@ -15,26 +15,22 @@ without one in between: small errors of it become large ones where the signal is
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto
-
 from . import constants, signals
+from .added_tables import MIN_EMBEDDING, AddedTables
 from .flows import Read, Value
 from .nodes import int_attributes
-from .operators import COMPARISONS, GATHERS, LAYERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, SHAPES, WEIGHT_INPUTS
+from .operators import GATHERS, PASS_THROUGH, PASS_THROUGH_ALL, PLACES, WEIGHT_INPUTS
 from .reach import Reached
 from .uses import TensorUses
+from .walks import Walk, find_destinations
 
 if TYPE_CHECKING:
     from .tensors import ModelTensor
 
-# Numbers that are looked up together: an embedding has more of them than boxes, points or ids.
-MIN_EMBEDDING = 32
-MIN_ADDED, MIN_PLACES = 1 << 14, 16  # elements of a table that is added, and places: of fewer it is a bias
 MIN_COMPUTED = 256  # elements of a tensor from which weights are computed: smaller ones, such as gains, stay exact
 MAX_GAIN = 1.0  # decibels by which their errors may grow on the way
 # What signal processing does between its matrices and a logarithm, beside moving elements.
@@ -42,13 +38,8 @@ ARITHMETIC = PASS_THROUGH | PASS_THROUGH_ALL | GATHERS | {
     "Abs", "Add", "Clip", "Div", "Max", "Mean", "Min", "Mul", "Neg", "ReduceMax", "ReduceMean", "ReduceSum", "Relu",
     "Sub", "Sum", "Where",
 }  # fmt: skip
-SUMS = frozenset(["Add", "Sum", "Resize"])
 POWERS = {"Log": "a logarithm", "Pow": "a power", "Sqrt": "a root", "ReduceL2": "a root", "ReduceSumSquare": "a power",
           "ReduceLogSum": "a logarithm"}  # fmt: skip
-_WHOLE = frozenset([
-    TensorProto.BOOL, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
-    TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
-])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,11 +58,11 @@ def roles(tensors: Mapping[Value, "ModelTensor"], uses: TensorUses) -> dict[Valu
     for value, reads in weight_reads.items():
         for read in reads:
             by_node.setdefault(id(read.node), []).append(tensors[value])
-    processing, destinations = _SignalProcessing(uses, by_node), _destinations(uses)
+    processing, destinations = _SignalProcessing(uses, by_node), find_destinations(uses)
     found = {value: _role(tensors[value], reads, destinations, processing) for value, reads in weight_reads.items()}
     computed = {value: _behind_constants(value, tensors, uses) for value, reads in weight_reads.items() if not reads}
     found |= {value: role for value, role in computed.items() if role}
-    added = _AddedTables(uses)
+    added = AddedTables(uses)
     others = [value for value, role in found.items() if not role.is_weight and not role.reason]
     return found | {value: Role(is_weight=True) for value in others if added.holds(value, tensors[value])}
 
@@ -120,39 +111,6 @@ def _is_embedding(tensor: "ModelTensor", read: Read, destinations: Reached[Value
     return found == {"layer"}
 
 
-class _AddedTables:
-    """Which tensors are tables that are added to what the network computes: see the module's docstring."""
-
-    def __init__(self, uses: TensorUses):
-        self._uses = uses
-        self._reads_of = uses.reached(lambda read: [] if read.moves or read.operator in SHAPES else [read])
-        self._destinations = _destinations(uses, {"Softmax": "softmax", "LogSoftmax": "softmax"})
-
-    def holds(self, value: Value, tensor: "ModelTensor") -> bool:
-        """Whether a tensor is such a table, whose values lie around zero.
-
-        Not one that a Softmax gets, whose large numbers are no errors to scale: masks, slopes by distance.
-        """
-        size, width = math.prod(tensor.shape), max(tensor.shape[-1:], default=0)
-        if not tensor.dtype.real or width < MIN_EMBEDDING or size < max(MIN_ADDED, MIN_PLACES * width):
-            return False
-        reads = self._reads_of(value)
-        if not reads or not all(self._is_sum(read) for read in reads):
-            return False
-        ends = {end for read in reads for output in read.outputs for end in self._destinations.of(output)}
-        if "layer" not in ends or not ends <= {"layer", "output"}:
-            return False
-        values = tensor.values()
-        with np.errstate(invalid="ignore", over="ignore"):  # infinities: no such table
-            return bool(abs(values.mean(dtype=np.float64)) <= values.std(dtype=np.float64))
-
-    def _is_sum(self, read: Read) -> bool:
-        """Whether a node adds a value to one that is computed, or resizes it before."""
-        operands = [read.scope.resolve(name) for name in read.node.input if name]
-        computed = read.operator == "Resize" or not all(map(self._uses.is_constant, operands))
-        return read.operator in SUMS and read.operand not in PLACES.get(read.operator, ()) and computed
-
-
 def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
     """How many neighbouring numbers of a table belong to one place."""
     shape = tensor.shape
@@ -161,32 +119,6 @@ def _looked_up_together(tensor: "ModelTensor", read: Read) -> int:
         if -len(shape) <= axis < len(shape) and shape[axis]:
             return math.prod(shape) // shape[axis]
     return shape[-1] if len(shape) > 1 else 1
-
-
-def _destinations(uses: TensorUses, more: Mapping[str, str] | None = None) -> Reached[Value, str]:
-    """Where values go by arithmetic: to a "layer", an "output" of the model, a "comparison", or as a "place"; `more`:
-    what other operators, by name, are called where the way ends there too."""
-    named = more or {}
-
-    def follow(read: Read) -> str | None:
-        if read.operator in named:
-            return named[read.operator]
-        if read.operator in LAYERS:
-            return "layer"
-        if read.operator in SHAPES:
-            return ""
-        if read.operand in PLACES.get(read.operator, ()):
-            return "place"
-        if read.operator in COMPARISONS or (read.operator == "Cast" and _cast_type(read.node) in _WHOLE):
-            return "comparison"
-        return None
-
-    walk = _Walk(uses, follow)
-    return Reached(walk.onward, lambda value: [*walk.ends(value), *(["output"] if value in uses.outputs else [])])
-
-
-def _cast_type(node: NodeProto) -> int:
-    return next((a.i for a in node.attribute if a.name == "to" and a.type == AttributeProto.INT), 0)
 
 
 # -- signals -----------------------------------------------------------------------------------------------------------
@@ -227,8 +159,8 @@ class _SignalProcessing:
 
     def __init__(self, uses: TensorUses, by_node: Mapping[int, Sequence["ModelTensor"]]):
         kinds = self._kinds = _Kinds(by_node)
-        self._unlearned = _Walk(uses, lambda read: kinds.follow(read, POWERS)).values(uses.inputs)
-        powers = _Walk(uses, lambda read: _power(read) or kinds.follow(read))
+        self._unlearned = Walk(uses, lambda read: kinds.follow(read, POWERS)).values(uses.inputs)
+        powers = Walk(uses, lambda read: _power(read) or kinds.follow(read))
         self._powers: Reached[Value, str] = Reached(powers.onward, powers.ends)
 
     def reason(self, tensor: "ModelTensor", reads: Sequence[Read]) -> str:
@@ -256,40 +188,3 @@ def _power(read: Read) -> str:
     """The logarithm, power or root that a node computes; "" for others."""
     is_square = read.operator == "Mul" and len(read.node.input) == 2 and read.node.input[0] == read.node.input[1]
     return "a power" if is_square else POWERS.get(read.operator, "")
-
-
-class _Walk:
-    """The way that values take: `follow` says of what reads one None to go on behind it, else what it ends as."""
-
-    def __init__(self, uses: TensorUses, follow: Callable[[Read], str | None]):
-        self._uses, self._follow = uses, follow
-
-    def onward(self, value: Value) -> Iterator[Value]:
-        """The values that come of a value in one step."""
-        reads, following = self._uses.next_of(value)
-        found = dict.fromkeys(other for other in following if other[1])  # no name: left out
-        for read in reads:
-            if self._follow(read) is not None:
-                # its own outputs are not followed, and neither is what it moves there
-                for output in read.outputs:
-                    found.pop(output, None)
-            elif read.operator == "TopK":
-                found |= dict.fromkeys(read.outputs[:1])
-            else:
-                found |= dict.fromkeys(read.outputs if not read.is_call else ())
-        return iter(found)
-
-    def ends(self, value: Value) -> list[str]:
-        """What a value ends as in what reads it."""
-        reads, _ = self._uses.next_of(value)
-        return [end for end in map(self._follow, reads) if end]
-
-    def values(self, values: Iterable[Value]) -> set[Value]:
-        """All that come of some values, these among them."""
-        waiting = list(values)
-        seen = set(waiting)
-        while waiting:
-            fresh = [value for value in self.onward(waiting.pop()) if value not in seen]
-            seen.update(fresh)
-            waiting += fresh
-        return seen
